@@ -1,0 +1,227 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a file is, decided by its content and never by its name, and opening it without ever blocking."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import zlib
+from typing import BinaryIO
+
+from monai_cxrssl.errors import CXRReadError
+
+__all__ = ["KINDS", "MAX_FILE_BYTES", "open_regular_file", "read_whole_file", "file_kind"]
+
+KINDS = ("dicom", "png", "jpeg", "tiff", "bmp", "nifti", "metaimage", "nrrd")
+
+# The largest detectors give 30 million pixels of 2 bytes; this leaves room for float volumes and no more.
+MAX_FILE_BYTES = 2 * 2**30
+
+_HEAD = 4096
+
+# Contents that people do meet in image folders and that deserve their name in the message.
+_REFUSED_MAGIC = (
+    (b"GIF8", "is a GIF, not a radiograph format", "Export the image as DICOM or PNG."),
+    (b"RIFF", "is a RIFF container (WebP, AVI or WAV)", "Export the image as DICOM or PNG."),
+    (b"%PDF", "is a PDF document", "Export the image in it as DICOM or PNG."),
+    (b"PK\x03\x04", "is a zip archive", "Unpack it first."),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive", "Unpack it first."),
+    (b"\x93NUMPY", "is a NumPy array file", "Save it as PNG, TIFF or NIfTI."),
+    (b"\x89HDF", "is an HDF5 file", "Export its images as PNG or DICOM."),
+    (b"\x00\x00\x00\x0cjP  ", "is a bare JPEG 2000 file", "Export the image as DICOM or PNG."),
+    (b"\xff\x4f\xff\x51", "is a bare JPEG 2000 code stream", "Export the image as DICOM or PNG."),
+)
+
+_OPEN_CAUSES = {
+    errno.ENOENT: ("does not exist (any more)", "Check the path in the datalist and that the disk is mounted."),
+    errno.ELOOP: ("is a loop of symbolic links", "Replace the link by the file that it should name."),
+    errno.EACCES: ("may not be read by this user", "Grant read permission on the file and on its folders."),
+    errno.ENAMETOOLONG: ("has a name that is too long for the file system", "Rename the file."),
+}
+
+
+def open_regular_file(path: str | os.PathLike) -> BinaryIO:
+    """Open a regular file for reading, refusing at once whatever is not one.
+
+    Args:
+        path: the file; any bytes that the file system allows in a name.
+
+    Raises:
+        CXRReadError: missing, unreadable, a directory, FIFO, device or socket, empty, or larger than
+            ``MAX_FILE_BYTES``.
+    """
+    name = os.fsdecode(path)
+    # Without O_NONBLOCK, opening a FIFO that nobody writes to would never return.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        mode = os.stat(name).st_mode  # noqa: PTH116 (odd names pass unchanged)
+        if not stat.S_ISREG(mode):
+            raise CXRReadError(name, f"is {_special_file(mode)}, not a file", "Name one image file.")
+        handle = os.open(name, flags)
+    except CXRReadError:
+        raise
+    except OSError as error:
+        cause, remedy = _OPEN_CAUSES.get(
+            error.errno or 0, (f"cannot be opened ({error.strerror})", "Check the path and the file system.")
+        )
+        raise CXRReadError(name, cause, remedy) from error
+    except ValueError as error:  # a null byte in the name
+        raise CXRReadError(name, f"is not a possible file name ({error})", "Correct the datalist.") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0 or status.st_size > MAX_FILE_BYTES:
+        os.close(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise CXRReadError(name, f"is {_special_file(status.st_mode)}, not a file", "Name one image file.")
+        if status.st_size == 0:
+            raise CXRReadError(name, "is empty (0 bytes)", "Copy or download the file again.")
+        raise CXRReadError(
+            name,
+            f"holds {status.st_size / 2**30:.1f} GiB, more than any radiograph",
+            "Check that it is one X-ray and not a volume or an archive.",
+        )
+    return os.fdopen(handle, "rb")
+
+
+def read_whole_file(path: str | os.PathLike) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        CXRReadError: as :func:`open_regular_file`, and when the disk fails while reading.
+    """
+    with open_regular_file(path) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise CXRReadError(path, f"cannot be read ({error.strerror})", "Check the disk or the network.") from error
+
+
+def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
+    """Say which of ``KINDS`` a file is.
+
+    Args:
+        path: the file, opened only when ``head`` is not given.
+        head: its first 4096 bytes (fewer when the file is shorter).
+
+    Returns:
+        One of ``KINDS``.
+
+    Raises:
+        CXRReadError: the content is not an image format that can hold a chest X-ray; the cause says what it is.
+    """
+    name = os.fsdecode(path)
+    if head is None:
+        with open_regular_file(name) as file:
+            head = file.read(_HEAD)
+    head = head[:_HEAD]
+    # First, because a DICOM preamble may hold the header of another format (dual-use DICOM-TIFF).
+    if head[128:132] == b"DICM":
+        return "dicom"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return "tiff"
+    if head.startswith(b"BM") and len(head) > 26 and head[6:10] == b"\x00\x00\x00\x00":
+        return "bmp"
+    if head.startswith(b"NRRD000"):
+        return "nrrd"
+    if b"ElementDataFile" in head and b"NDims" in head:
+        return "metaimage"
+    if _is_nifti(name, head):
+        return "nifti"
+    if _is_bare_dicom(head):
+        return "dicom"
+    for magic, cause, remedy in _REFUSED_MAGIC:
+        if head.startswith(magic):
+            raise CXRReadError(name, cause, remedy)
+    if head.startswith(b"\x1f\x8b"):
+        raise CXRReadError(name, "is a gzip archive that holds no NIfTI image", "Unpack it first.")
+    if not head.strip(b"\x00"):
+        raise CXRReadError(
+            name, "begins with nothing but zero bytes, as an interrupted copy leaves it", "Copy the file again."
+        )
+    text = _text_cause(head)
+    if text:
+        raise CXRReadError(name, *text)
+    raise CXRReadError(
+        name,
+        f"is of no known image format (first bytes {head[:8].hex(' ')})",
+        "Give DICOM, PNG, JPEG, TIFF, BMP, NIfTI, MHA or NRRD.",
+    )
+
+
+def _special_file(mode: int) -> str:
+    for test, name in (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a FIFO (named pipe)"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a character device"),
+        (stat.S_ISBLK, "a block device"),
+    ):
+        if test(mode):
+            return name
+    return "a special file"
+
+
+def _is_nifti(name: str, head: bytes) -> bool:
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(31).decompress(head, _HEAD)
+        except zlib.error:
+            return False
+    if len(head) < 348:
+        return False
+    size = {struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0]}
+    if 348 in size:
+        if head[344:348] == b"n+1\x00":
+            return True
+        if head[344:348] == b"ni1\x00":
+            raise CXRReadError(name, "is the header of a NIfTI pair (.hdr/.img)", "Convert the pair to one .nii file.")
+        raise CXRReadError(
+            name,
+            f"starts like NIfTI or Analyze but its magic is {head[344:348]!r} instead of b'n+1\\x00'",
+            "Export it again as NIfTI-1 (.nii or .nii.gz).",
+        )
+    return 540 in size and head[4:8] in (b"n+2\x00",)
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """A data set without the 128-byte preamble: it opens with an element of group 0002 or 0008."""
+    if len(head) < 12:
+        return False
+    for order in ("<", ">"):
+        group, element = struct.unpack(order + "HH", head[:4])
+        if group not in (0x0002, 0x0008) or element > 0x2000:
+            continue
+        if head[4:6].isalpha() and head[4:6].isupper():
+            return True
+        if order == "<" and struct.unpack("<I", head[4:8])[0] < 2**16:
+            return True
+    return False
+
+
+def _text_cause(head: bytes) -> tuple[str, str] | None:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "is a text file (UTF-16)", "Give the image itself."
+    if any(byte < 32 and byte not in b"\t\n\r\f\b\x1b" for byte in head):
+        return None
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # Either the sample ends within a character, or it is a single-byte encoding of mostly plain letters.
+        plain = sum(byte < 127 for byte in head) > 0.7 * len(head) and not any(127 <= byte < 160 for byte in head)
+        if error.start < _HEAD - 4 and not plain:
+            return None
+    start = head.lower().lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
+        return (
+            "is text: an HTML page, as a server sends for a login or an error",
+            "Log in and download the image again.",
+        )
+    if start.startswith(b"version https://git-lfs"):
+        return "is a text file: a Git LFS pointer, not the image", "Fetch the image with 'git lfs pull'."
+    return "is a text file, not an image", "Give the image itself; a table of labels belongs in the datalist."

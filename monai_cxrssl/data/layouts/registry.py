@@ -1,0 +1,159 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From ``--dataset_dir`` and ``--datalist`` to one datalist: finds the layout of each folder and mixes several."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from monai_cxrssl.data.datalist import SPLITS, Datalist, load_datalist
+from monai_cxrssl.data.layouts import covid_chestxray, folder
+from monai_cxrssl.errors import DatalistError
+
+__all__ = ["LAYOUTS", "find_layout", "mix_datalists", "open_dataset"]
+
+logger = logging.getLogger(__name__)
+
+# Tried in this order; the plain folder accepts whatever holds images, so it stays last.
+LAYOUTS: dict[str, ModuleType] = {"covid_chestxray": covid_chestxray, "folder": folder}
+DATALIST_FILE = "datalist.json"
+
+
+def open_dataset(
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    datalist: str | os.PathLike | None = None,
+) -> Datalist:
+    """Read the data a user points at.
+
+    Args:
+        dataset_dir: one folder, a list of folders, or that list as text (``"['a','b']"``). A folder that holds
+            ``datalist.json`` is read as that; any other by the first layout of :data:`LAYOUTS` that knows it.
+            Several folders are mixed (:func:`mix_datalists`).
+        datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder) or, without one, to
+            the file's own folder.
+
+    Raises:
+        DatalistError: a folder is missing, empty, a file, or holds no image; or the datalist is wrong.
+    """
+    folders = _folders(dataset_dir)
+    if datalist is not None:
+        if len(folders) > 1:
+            raise DatalistError(
+                f"datalist {datalist} comes with {len(folders)} folders in dataset_dir; give the one folder that its "
+                "paths start from, or none."
+            )
+        base = _existing_folder(folders[0]) if folders else None
+        return load_datalist(datalist, base)
+    if not folders:
+        raise DatalistError("Neither dataset_dir nor datalist is given; point one of them at the images.")
+    opened = [_open_folder(_existing_folder(path)) for path in folders]
+    return opened[0] if len(opened) == 1 else mix_datalists(opened)
+
+
+def find_layout(path: str | os.PathLike) -> str | None:
+    """Name of the layout that knows a folder, or ``None``."""
+    return next((name for name, layout in LAYOUTS.items() if layout.detect(Path(path))), None)
+
+
+def mix_datalists(datalists: Sequence[Datalist]) -> Datalist:
+    """Put several data sets into one.
+
+    Patient and study ids get their source as prefix (``"source:id"``), so that patient 5 of one data set is not
+    patient 5 of another, and each item gets its ``source``. Labels are kept when all labelled data sets have the same
+    classes and task; otherwise they are dropped with a line in the log. Splits stay apart; paths become absolute.
+
+    Raises:
+        DatalistError: an image is in two of them.
+    """
+    labelled = [d for d in datalists if d.has_labels]
+    vocabularies = {(tuple(d.classes), d.task) for d in labelled}
+    keep_labels = len(vocabularies) == 1
+    if len(vocabularies) > 1:
+        told = "; ".join(f"{d.name}: {', '.join(d.classes)} ({d.task})" for d in labelled)
+        logger.warning("labels dropped, because the mixed data sets do not have the same classes: %s", told)
+    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for source, datalist in zip(_unique_names(datalists), datalists, strict=True):
+        for split in SPLITS:
+            for item in datalist.items(split):
+                item["source"] = source
+                item["patient_id"] = f"{source}:{item['patient_id']}"
+                if item.get("study_id") is not None:
+                    item["study_id"] = f"{source}:{item['study_id']}"
+                if not keep_labels:
+                    item.pop("label", None)
+                splits[split].append(item)
+    classes, task = vocabularies.pop() if keep_labels else ((), "multi_class")
+    name = " + ".join(_unique_names(datalists))
+    return Datalist.from_dict({"name": name, "classes": list(classes), "task": task, **splits}, origin=name)
+
+
+def _folders(dataset_dir: Any) -> list[Path]:
+    if dataset_dir is None:
+        return []
+    if isinstance(dataset_dir, str) and dataset_dir.lstrip().startswith(("[", "(")) and not Path(dataset_dir).exists():
+        try:
+            dataset_dir = ast.literal_eval(dataset_dir.strip())
+        except (ValueError, SyntaxError):
+            raise DatalistError(
+                f"dataset_dir {dataset_dir} is neither a folder nor a list of folders such as \"['a','b']\"."
+            ) from None
+    entries = [dataset_dir] if isinstance(dataset_dir, str | os.PathLike) else dataset_dir
+    if not isinstance(entries, list | tuple) or not all(isinstance(entry, str | os.PathLike) for entry in entries):
+        raise DatalistError(f"dataset_dir is {dataset_dir!r}; expected a folder or a list of folders.")
+    if not entries or not all(os.fspath(entry).strip() for entry in entries):
+        raise DatalistError(f"dataset_dir is {dataset_dir!r}, which names no folder; expected a folder of images.")
+    return [Path(entry).expanduser() for entry in entries]
+
+
+def _existing_folder(path: Path) -> Path:
+    if path.is_dir():
+        return path.absolute()
+    if path.exists():
+        hint = " Give a datalist file as datalist." if path.suffix.lower() == ".json" else ""
+        raise DatalistError(f"dataset_dir {path} is a file; expected a folder of images.{hint}")
+    raise DatalistError(f"dataset_dir {path} does not exist; expected a folder of images.")
+
+
+def _open_folder(path: Path) -> Datalist:
+    try:
+        empty = next(path.iterdir(), None) is None
+    except OSError as error:
+        raise DatalistError(f"dataset_dir {path} cannot be listed ({error.strerror or error}).") from error
+    if empty:
+        raise DatalistError(f"dataset_dir {path} is empty; expected a folder of images.")
+    if (path / DATALIST_FILE).is_file():
+        logger.info("%s: read by its %s", path, DATALIST_FILE)
+        return load_datalist(path / DATALIST_FILE, path)
+    name = find_layout(path)
+    if name is None:
+        raise DatalistError(
+            f"dataset_dir {path} holds no image; expected PNG, JPEG, TIFF, NIfTI or DICOM files in it or below it, or "
+            f"one of the known layouts ({', '.join(LAYOUTS)})."
+        )
+    datalist = LAYOUTS[name].read(path)
+    logger.info(
+        "%s: layout %s, %d images, %d patients, %d of them with two images or more",
+        path,
+        name,
+        sum(len(items) for items in datalist.splits.values()),
+        len(datalist.patients),
+        datalist.multi_image_bags,
+    )
+    return datalist
+
+
+def _unique_names(datalists: Sequence[Datalist]) -> list[str]:
+    """The data sets' names, numbered where two are called the same."""
+    names: list[str] = []
+    for datalist in datalists:
+        name, number = datalist.name, 2
+        while name in names:
+            name, number = f"{datalist.name}-{number}", number + 1
+        names.append(name)
+    return names

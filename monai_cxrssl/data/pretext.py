@@ -1,0 +1,134 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The data sets that a pretraining run draws from: pairs of views to learn by, labelled images to probe with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from monai_cxrssl.data.bags import Draw, patient_numbers
+from monai_cxrssl.data.datalist import is_known, is_unknown
+from monai_cxrssl.data.decoded import DecodedImages
+from monai_cxrssl.errors import ConfigurationError
+
+__all__ = ["LabelledImages", "PairDataset"]
+
+
+class PairDataset(Dataset):
+    """Positive pairs: two views of one image, or one view of each of two images of a patient.
+
+    Args:
+        images: decoded images.
+        transform: ``transform(image, key=(epoch, position))`` gives all views of a ``(1, H, W)`` array as a
+            ``(2, 1, S, S)`` tensor, ``views=(number,)`` only some of them, and equal keys give equal views:
+            :class:`monai_cxrssl.transforms.MultiView`.
+        data: items to show as :attr:`data`, as MONAI's data sets do; by default those of ``images``.
+    """
+
+    def __init__(
+        self,
+        images: DecodedImages,
+        transform: Callable[..., torch.Tensor],
+        data: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
+        self.images = images
+        self.transform = transform
+        self.data = images.items if data is None else data
+        self.patients = patient_numbers(images.items)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
+        """Render a pair.
+
+        Args:
+            draw: from :class:`~monai_cxrssl.data.bags.PairSampler`; a plain index stands for both views of that image
+                in epoch 0.
+
+        Returns:
+            ``{"image": (2, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch,
+            "first": item of view 0, "second": item of view 1}``.
+        """
+        if not isinstance(draw, tuple):
+            index = int(draw)
+            draw = Draw(0, index, index, index, -1)
+        epoch, position, first, second, _ = draw
+        key = (epoch, position)
+        if first == second:
+            views = self.transform(self.images.image(first)[None], key=key)
+        else:
+            # The random numbers belong to (epoch, position, view), whichever image a view is taken from.
+            pair = [
+                self.transform(self.images.image(index)[None], key=key, views=(number,)).numpy()
+                for number, index in enumerate((first, second))
+            ]
+            # Not torch.cat: it wakes torch's threads for these few bytes, 15 ms on two busy cores, 50 times the views.
+            views = torch.from_numpy(np.concatenate(pair))
+        # By patient even when bags are studies: images of another study of the patient are no negatives either.
+        patient = int(self.patients[first])
+        return {"image": views, "patient": patient, "index": position, "first": first, "second": second}
+
+
+class LabelledImages(Dataset):
+    """Single images with their labels, for probes and embeddings.
+
+    Args:
+        images: decoded images.
+        transform: evaluation transform, ``(1, H, W)`` array to ``(1, S, S)`` tensor, without randomness.
+        task: ``"multi_class"`` or ``"multi_label"``.
+        num_classes: values of a multi-label label, used where an item has none.
+        labelled_only: leave out items without any known label.
+
+    Attributes:
+        indices: item index of each sample.
+        labels: ``(samples,)`` int64, -1 = unknown; for multi-label ``(samples, classes)`` float32, NaN = unknown.
+        patients: ``(samples,)`` int64, numbers of the patients.
+
+    Raises:
+        ConfigurationError: an unknown task, or a label that does not fit it.
+    """
+
+    def __init__(
+        self,
+        images: DecodedImages,
+        transform: Callable[[np.ndarray], torch.Tensor],
+        task: str = "multi_class",
+        num_classes: int = 1,
+        labelled_only: bool = False,
+    ) -> None:
+        self.images = images
+        self.transform = transform
+        found = enumerate(images.items)
+        self.indices = [index for index, item in found if not labelled_only or is_known(item.get("label"))]
+        self.data = [images.items[index] for index in self.indices]
+        self.patients = patient_numbers(images.items)[self.indices]
+        labels = [item.get("label") for item in self.data]
+        self.labels: np.ndarray
+        if task == "multi_class":
+            self.labels = np.array([-1 if is_unknown(label) else label for label in labels], dtype=np.int64)
+        elif task == "multi_label":
+            rows = [[None] * num_classes if is_unknown(label) else label for label in labels]
+            if any(not isinstance(row, list | tuple) or len(row) != num_classes for row in rows):
+                raise ConfigurationError(f"A multi-label label does not have num_classes = {num_classes} values.")
+            self.labels = np.array(rows, dtype=np.float32).reshape(len(rows), num_classes)
+        else:
+            raise ConfigurationError(f"The task is {task!r}; expected multi_class or multi_label.")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``{"image": (1, S, S) tensor, "label": int64 or (classes,) float32 tensor, "patient", "index": item}``."""
+        item = self.indices[index]
+        return {
+            "image": self.transform(self.images.image(item)[None]),
+            "label": torch.as_tensor(self.labels[index]),
+            "patient": int(self.patients[index]),
+            "index": item,
+        }

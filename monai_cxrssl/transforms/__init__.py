@@ -1,0 +1,21 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Transforms from a datalist item to tensors: reading, resizing, random views."""
+
+from .io import LoadCXR, LoadCXRd, LoadLungMask, LoadLungMaskd
+from .multi_view import MultiView, MultiViewd
+from .spatial import ResizeCXR, ResizeCXRd
+from .view_parameters import ViewParameters, stack_views
+
+__all__ = [
+    "LoadCXR",
+    "LoadCXRd",
+    "LoadLungMask",
+    "LoadLungMaskd",
+    "MultiView",
+    "MultiViewd",
+    "ResizeCXR",
+    "ResizeCXRd",
+    "ViewParameters",
+    "stack_views",
+]

@@ -1,0 +1,118 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""DICOM films made for the tests, and their intensities by pydicom's own float64 functions: the fixture ``dicom``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SHAPE = (31, 47)
+
+
+@pytest.fixture(scope="session")
+def dicom() -> ModuleType:
+    """The functions of this file; pytest imports test files in a way that lets none import from another."""
+    return sys.modules[__name__]
+
+
+def stored_film(bits: int = 12, signed: bool = False, shape: tuple[int, int] = SHAPE, seed: int = 0) -> np.ndarray:
+    """Return stored values of every kind: the full range of ``bits`` with both ends present."""
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    generator = np.random.default_rng(seed)
+    film = generator.integers(low, high + 1, shape)
+    film[0, 0], film[-1, -1] = low, high
+    size = 8 if bits <= 8 else 16
+    return film.astype(f"{'int' if signed else 'uint'}{size}")
+
+
+def lut_item(entries: np.ndarray, first: int, bits: int, vr: str = "US") -> Dataset:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(entries) % 65536, first, bits])
+    item.add_new("LUTData", vr, entries.astype("<u2").tobytes() if vr == "OW" else [int(entry) for entry in entries])
+    return item
+
+
+def make_dicom(
+    pixels: np.ndarray,
+    bits_stored: int = 12,
+    photometric: str = "MONOCHROME2",
+    syntax: str = ExplicitVRLittleEndian,
+    frame: bytes | None = None,
+    **elements: Any,
+) -> FileDataset:
+    """Return a computed-radiography data set; an element given as None is left out."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    big = UID(syntax) == "1.2.840.10008.1.2.2"
+    implicit = UID(syntax) == "1.2.840.10008.1.2"
+    ds = FileDataset("film.dcm", {}, b"\0" * 128, meta, is_implicit_VR=implicit, is_little_endian=not big)
+    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    ds.Modality, ds.PatientID, ds.StudyInstanceUID = "CR", "P7", "1.2.3"
+    ds.PatientName, ds.PatientBirthDate, ds.PatientSex, ds.PatientAge = "Doe^Jane", "19500101", "F", "071Y"
+    ds.ViewPosition = "PA"
+    ds.Rows, ds.Columns = pixels.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, photometric
+    ds.BitsAllocated = 8 * pixels.dtype.itemsize
+    ds.BitsStored, ds.HighBit = bits_stored, bits_stored - 1
+    ds.PixelRepresentation = int(pixels.dtype.kind == "i")
+    ds.PixelSpacing = [0.2, 0.3]
+    ordered = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<"))
+    data = ordered.tobytes()
+    ds.PixelData = encapsulate([frame]) if frame is not None else data + b"\0" * (len(data) % 2)
+    ds["PixelData"].VR = "OB" if frame is not None else "OW"
+    for keyword, value in elements.items():
+        if value is None:
+            del ds[keyword]
+        else:
+            setattr(ds, keyword, value)
+    return ds
+
+
+def save(ds: FileDataset, path: Path, **options: Any) -> Path:
+    ds.save_as(path, **({"enforce_file_format": True} | options))
+    return path
+
+
+def reference(ds: Dataset, stored: np.ndarray, use_window: bool = True) -> np.ndarray:
+    """Return float64 intensities by pydicom's functions, then the output range mapped to [0, 1] and inversion."""
+    values = apply_modality_lut(stored, ds)
+    has_lut = "VOILUTSequence" in ds
+    if use_window and (has_lut or "WindowCenter" in ds):
+        shown = apply_voi_lut(values, ds).astype(np.float64)
+        if has_lut:
+            unit = shown / (2 ** int(ds.VOILUTSequence[0].LUTDescriptor[2]) - 1)
+        else:
+            low, high = _output_range(ds)
+            unit = (shown - low) / (high - low)
+    else:
+        values = values.astype(np.float64)
+        low, high = values.min(), values.max()
+        unit = (values - low) / (high - low) if high > low else np.zeros(values.shape)
+        if high <= low:
+            return unit
+    inverted = ds.PhotometricInterpretation == "MONOCHROME1" or ds.get("PresentationLUTShape") == "INVERSE"
+    return 1.0 - unit if inverted else unit
+
+
+def _output_range(ds: Dataset) -> tuple[float, float]:
+    """The range that pydicom gives a windowed image (its ``apply_windowing``)."""
+    if "ModalityLUTSequence" in ds:
+        return 0.0, float(2 ** int(ds.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
+    bits = int(ds.BitsStored)
+    low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if ds.PixelRepresentation else (0.0, 2.0**bits - 1)
+    if "RescaleSlope" in ds and "RescaleIntercept" in ds:
+        slope, intercept = float(ds.RescaleSlope), float(ds.RescaleIntercept)
+        return low * slope + intercept, high * slope + intercept
+    return low, high

@@ -1,0 +1,109 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""ResizeCXR against area averages, OpenCV and slicing."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.transforms import ResizeCXR, ResizeCXRd
+
+
+def noise(shape, dtype=np.uint8):
+    values = np.random.default_rng(0).random((1, *shape))
+    return values.astype(dtype) if np.dtype(dtype).kind == "f" else (values * np.iinfo(dtype).max).astype(dtype)
+
+
+def in_unit(image):
+    return image[0].astype(np.float64) / (1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("mode", ["pad", "stretch", "crop"])
+def test_whole_number_reduction_is_the_block_mean(dtype, mode):
+    image = noise((96, 64), dtype)
+    result = ResizeCXR([24, 16], mode=mode)(image)
+    assert result.shape == (1, 24, 16)
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result[0], in_unit(image).reshape(24, 4, 16, 4).mean((1, 3)), atol=2e-6)
+
+
+@pytest.mark.parametrize("mode", ["pad", "stretch", "crop"])
+def test_same_size_changes_nothing(mode):
+    image = noise((33, 33))
+    np.testing.assert_allclose(ResizeCXR(33, mode=mode)(image)[0], in_unit(image), atol=1e-7)
+
+
+@pytest.mark.parametrize(("shape", "top", "left"), [((80, 40), 0, 10), ((40, 80), 10, 0)])
+def test_pad_keeps_proportions(shape, top, left):
+    image = noise(shape)
+    result = ResizeCXR(40, mode="pad", fill=0.5)(image)[0]
+    inner = (40, 20) if left else (20, 40)
+    part = result[top : top + inner[0], left : left + inner[1]]
+    expected = in_unit(image).reshape(inner[0], 2, inner[1], 2).mean((1, 3))
+    np.testing.assert_allclose(part, expected, atol=2e-6)
+    outside = torch.ones(40, 40, dtype=torch.bool)
+    outside[top : top + inner[0], left : left + inner[1]] = False
+    assert (result[outside] == 0.5).all()
+
+
+@pytest.mark.parametrize("shape", [(80, 40), (40, 80)])
+def test_crop_takes_the_middle(shape):
+    image = noise(shape)
+    middle = in_unit(image)[20:60] if shape[0] == 80 else in_unit(image)[:, 20:60]
+    np.testing.assert_allclose(
+        ResizeCXR(20, mode="crop")(image)[0], middle.reshape(20, 2, 20, 2).mean((1, 3)), atol=2e-6
+    )
+
+
+def test_enlarging_interpolates():
+    image = noise((20, 30), np.float32)
+    expected = cv2.resize(image[0], (90, 60), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(ResizeCXR([60, 90], mode="stretch")(image)[0], expected, atol=1e-6)
+    # One axis shrinks and the other grows: averages along one, interpolation along the other.
+    mixed = ResizeCXR([10, 90], mode="stretch")(image)[0]
+    halved = image[0].reshape(10, 2, 30).mean(1)
+    np.testing.assert_allclose(mixed, cv2.resize(halved, (90, 10), interpolation=cv2.INTER_LINEAR), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["pad", "stretch", "crop"])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 512), (512, 5), (301, 299), (2000, 1703)])
+def test_any_shape(mode, shape):
+    result = ResizeCXR(64, mode=mode)(noise(shape))
+    assert result.shape == (1, 64, 64)
+    assert 0 <= result.min() <= result.max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["pad", "stretch", "crop"])
+def test_mask_stays_binary_and_aligned(mode):
+    mask = np.zeros((1, 200, 150), np.uint8)
+    mask[0, 50:150, 30:120] = 1
+    result = ResizeCXRd("image", size=64, mode=mode, mask_keys="mask")({"image": mask.astype(np.float32), "mask": mask})
+    assert result["mask"].dtype == torch.uint8
+    assert set(result["mask"].unique().tolist()) == {0, 1}
+    assert ((result["image"] > 0.5) == result["mask"].bool()).float().mean() > 0.97
+
+
+def test_dictionary():
+    item = {"image": MetaTensor(torch.from_numpy(noise((30, 40)))), "label": 2}
+    result = ResizeCXRd("image", size=16, allow_missing_keys=True, mask_keys="mask")(item)
+    assert type(result["image"]) is torch.Tensor
+    assert result["label"] == 2
+    with pytest.raises(KeyError, match="no 'mask'"):
+        ResizeCXRd("image", size=16, mask_keys="mask")(item)
+
+
+@pytest.mark.parametrize("options", [{"size": -1}, {"mode": "squash"}, {"fill": -0.1}])
+def test_refused_options(options):
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        ResizeCXR(**options)
+
+
+def test_refused_image():
+    with pytest.raises(ValueError, match="expected"):
+        ResizeCXR(8)(np.zeros((8, 8), np.uint8))
