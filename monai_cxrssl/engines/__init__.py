@@ -1,0 +1,25 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Trainers and what surrounds a training step."""
+
+from __future__ import annotations
+
+from monai_cxrssl.engines.distributed import data_parallel, join_processes
+from monai_cxrssl.engines.embed import embed
+from monai_cxrssl.engines.precision import autocast_dtype
+from monai_cxrssl.engines.probe import one_hot_labels, probe
+from monai_cxrssl.engines.schedule import StagedWarmupCosine, scaled_learning_rate
+from monai_cxrssl.engines.ssl import SSLTrainer, prepare_views
+
+__all__ = [
+    "SSLTrainer",
+    "StagedWarmupCosine",
+    "autocast_dtype",
+    "data_parallel",
+    "embed",
+    "join_processes",
+    "one_hot_labels",
+    "prepare_views",
+    "probe",
+    "scaled_learning_rate",
+]

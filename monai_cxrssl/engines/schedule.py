@@ -1,0 +1,87 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Learning rate over a training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from monai_cxrssl.errors import ConfigurationError
+
+__all__ = ["StagedWarmupCosine", "scaled_learning_rate"]
+
+
+def scaled_learning_rate(base: float, batch_size: int, rule: str = "sqrt") -> float:
+    """Scale a learning rate with the batch.
+
+    Args:
+        base: the rate before scaling.
+        batch_size: samples per optimiser step, over all processes.
+        rule: ``"sqrt"`` for base x sqrt(batch) (SimCLRv2's advice for small batches, with base .075), ``"linear"`` for
+            base x batch / 256, ``"none"`` for base.
+
+    Raises:
+        ConfigurationError: when the rule is unknown.
+    """
+    if rule == "sqrt":
+        return base * math.sqrt(batch_size)
+    if rule == "linear":
+        return base * batch_size / 256
+    if rule == "none":
+        return base
+    raise ConfigurationError(f"The learning rate scales by 'sqrt', 'linear' or 'none', not {rule!r}.")
+
+
+class StagedWarmupCosine(torch.optim.lr_scheduler.LambdaLR):
+    """Linear warm-up and cosine decay to 0, begun anew in each stage of a run.
+
+    Step it once per iteration (``monai.handlers.LrScheduleHandler(..., epoch_level=False)``).
+
+    Args:
+        optimizer: its current learning rates are the peaks.
+        stage_epochs: epochs of each stage; stages of 0 epochs are left out.
+        steps_per_epoch: iterations per epoch.
+        warmup_epochs: epochs of linear warm-up in each stage, but never more than a tenth of the stage.
+
+    Raises:
+        ConfigurationError: when no stage has an epoch.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        stage_epochs: Sequence[int],
+        steps_per_epoch: int,
+        warmup_epochs: float = 10,
+    ) -> None:
+        self.stage_steps = [int(epochs) * int(steps_per_epoch) for epochs in stage_epochs if epochs > 0]
+        if not self.stage_steps:
+            raise ConfigurationError(f"A run needs a stage of at least one epoch, got stages of {list(stage_epochs)}.")
+        self.warmup_steps = [min(int(warmup_epochs * steps_per_epoch), steps // 10) for steps in self.stage_steps]
+        super().__init__(optimizer, self._factor)
+
+    def _factor(self, step: int) -> float:
+        for length, warmup in zip(self.stage_steps, self.warmup_steps, strict=True):
+            if step < warmup:
+                return (step + 1) / warmup
+            if step < length:
+                return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(length - warmup, 1)))
+            step -= length
+        return 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the schedule is; its shape comes from the options of the run that loads it."""
+        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from where a checkpoint was."""
+        self.last_epoch = int(state_dict["last_epoch"])
+        self.base_lrs = list(state_dict["base_lrs"])
+        rates = [base * self._factor(self.last_epoch) for base in self.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self._last_lr = rates

@@ -1,0 +1,35 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Handlers: what happens around the iterations of an engine."""
+
+from __future__ import annotations
+
+from monai_cxrssl.handlers.checkpoint import RunCheckpoint, save_atomically
+from monai_cxrssl.handlers.collapse import CollapseMonitor
+from monai_cxrssl.handlers.curves import CurvesPlot
+from monai_cxrssl.handlers.embeddings import EmbeddingWriter
+from monai_cxrssl.handlers.existing import existing_handler
+from monai_cxrssl.handlers.history import RunHistory
+from monai_cxrssl.handlers.load_weights import LoadWeights
+from monai_cxrssl.handlers.nan_stop import StopOnInvalidLoss
+from monai_cxrssl.handlers.online_probe import OnlineProbe
+from monai_cxrssl.handlers.probe_report import ProbeReport
+from monai_cxrssl.handlers.progress import RunProgressBar
+from monai_cxrssl.handlers.summary import PretrainingSummary, write_json
+
+__all__ = [
+    "CollapseMonitor",
+    "CurvesPlot",
+    "EmbeddingWriter",
+    "LoadWeights",
+    "OnlineProbe",
+    "PretrainingSummary",
+    "ProbeReport",
+    "RunCheckpoint",
+    "RunHistory",
+    "RunProgressBar",
+    "StopOnInvalidLoss",
+    "existing_handler",
+    "save_atomically",
+    "write_json",
+]

@@ -1,0 +1,100 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run went through, epoch by epoch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+__all__ = ["RunHistory"]
+
+logger = logging.getLogger(__name__)
+
+
+class RunHistory:
+    """Record loss, learning rate and speed of every epoch, log one line each, and publish them as engine metrics.
+
+    Put it after the handlers whose metrics it shall record and before those that read ``rows``. The rows travel with
+    the checkpoint, so that a resumed run tells its whole story.
+
+    Args:
+        optimizer: whose learning rate is recorded.
+        stage_epochs: epochs of each stage by name, in order; each row then names its stage.
+
+    Attributes:
+        rows: one dictionary per epoch: ``epoch`` (from 1), ``stage``, ``loss``, ``learning_rate``,
+            ``images_per_second`` (samples of the loader, over all processes), ``seconds``, and the engine's other
+            scalar metrics.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, stage_epochs: dict[str, int] | None = None) -> None:
+        self.optimizer = optimizer
+        self.stage_epochs = dict(stage_epochs or {})
+        self.rows: list[dict[str, Any]] = []
+        self._loss: torch.Tensor | None = None
+        self._samples = 0
+        self._started = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an engine whose output holds ``loss`` and whose batches hold ``image``."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def stage(self, epoch: int) -> str:
+        """Return the name of the stage that an epoch, counted from 1, belongs to."""
+        for name, epochs in self.stage_epochs.items():
+            if epoch <= epochs:
+                return name
+            epoch -= epochs
+        return list(self.stage_epochs)[-1] if self.stage_epochs else "training"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows, as plain containers."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the rows of a checkpoint."""
+        self.rows = [dict(row) for row in state["rows"]]
+
+    def _start(self, engine: Any) -> None:
+        self._loss, self._samples, self._started = None, 0, time.perf_counter()
+
+    def _add(self, engine: Any) -> None:
+        # Summed on the device: reading the number here would make the processor wait for the GPU in every step.
+        loss = engine.state.output["loss"].double()
+        self._loss = loss if self._loss is None else self._loss + loss
+        self._samples += len(engine.state.batch["image"])
+
+    def _finish(self, engine: Any) -> None:
+        assert self._loss is not None
+        loss = float(idist.all_reduce(self._loss.item() / engine.state.epoch_length, "SUM")) / idist.get_world_size()
+        seconds = time.perf_counter() - self._started
+        row = {
+            "epoch": engine.state.epoch,
+            "stage": self.stage(engine.state.epoch),
+            "loss": loss,
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "images_per_second": self._samples * idist.get_world_size() / seconds,
+            "seconds": seconds,
+        }
+        engine.state.metrics.update({name: row[name] for name in ("loss", "learning_rate", "images_per_second")})
+        others = {name: float(value) for name, value in engine.state.metrics.items() if isinstance(value, (int, float))}
+        row = {**others, **row}
+        self.rows.append(row)
+        if idist.get_rank() == 0:
+            logger.info(
+                "epoch %d/%d (%s): loss %.4f, learning rate %.3g, %.1f images/s",
+                row["epoch"],
+                engine.state.max_epochs,
+                row["stage"],
+                loss,
+                row["learning_rate"],
+                row["images_per_second"],
+            )

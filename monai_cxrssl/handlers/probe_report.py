@@ -1,0 +1,67 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A probe of an evaluator's embeddings, printed and saved."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from monai_cxrssl.engines.probe import one_hot_labels, probe
+from monai_cxrssl.handlers.summary import write_json
+
+__all__ = ["ProbeReport"]
+
+logger = logging.getLogger(__name__)
+
+
+class ProbeReport:
+    """When an evaluator completes, score its embeddings with the cross-validated probes and save a table as JSON.
+
+    Args:
+        path: the JSON file: ``linear`` and ``knn``, each with ``macro_auc`` and ``auc_<class>``, and ``images``,
+            ``patients``.
+        items: datalist items with ``label`` and ``patient_id``, in the order of the evaluator's data.
+        classes: class names.
+        seed: of the folds.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, items: Sequence[dict[str, Any]], classes: Sequence[str], seed: int = 0
+    ) -> None:
+        self.path = Path(path)
+        self.items = list(items)
+        self.classes = list(classes)
+        self.seed = seed
+        self._rows: list[torch.Tensor] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an evaluator whose output holds ``pred`` ``(B, D)``."""
+        engine.add_event_handler(Events.STARTED, lambda engine: self._rows.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _add(self, engine: Any) -> None:
+        self._rows.append(engine.state.output["pred"].detach().float().cpu())
+
+    def _write(self, engine: Any) -> None:
+        embeddings = torch.cat(self._rows).numpy()
+        labels = one_hot_labels([item.get("label") for item in self.items], len(self.classes))
+        patients = [str(item["patient_id"]) for item in self.items]
+        result: dict[str, Any] = {
+            kind: probe(embeddings, labels, patients, self.classes, kind, seed=self.seed) for kind in ("linear", "knn")
+        }
+        names = list(result["linear"])
+        width = max(map(len, names))
+        table = [f"  {'':<{width}}  linear     knn"]
+        table += [f"  {name:<{width}}  {result['linear'][name]:.4f}  {result['knn'][name]:.4f}" for name in names]
+        write_json({**result, "images": len(patients), "patients": len(set(patients))}, self.path)
+        logger.info(
+            "Area under the ROC curve of probes on frozen embeddings:\n%s\nSaved: %s", "\n".join(table), self.path
+        )

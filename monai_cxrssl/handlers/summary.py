@@ -1,0 +1,124 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a pretraining run leaves behind: the encoder's weights and the figures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_cxrssl.handlers.checkpoint import save_atomically
+from monai_cxrssl.handlers.history import RunHistory
+from monai_cxrssl.handlers.online_probe import OnlineProbe
+
+__all__ = ["PretrainingSummary", "write_json"]
+
+logger = logging.getLogger(__name__)
+
+
+def write_json(content: Any, path: str | os.PathLike) -> None:
+    """Write JSON so that the file is at any moment either the old one or the whole new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    # NaN is no JSON; a figure that does not exist is null.
+    partial.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+class PretrainingSummary:
+    """At the end of a run, write the encoder's state dict and ``metrics.json``, and print a table.
+
+    Beside the weights, a ``.json`` file of the same name keeps what it takes to use them again: ``encoder_name`` and
+    ``image_size``.
+
+    Args:
+        network: the encoder; its state dict becomes the file at ``model_path``.
+        history: the run's epochs.
+        model_path: where the weights go.
+        metrics_path: where the figures go, one flat JSON object.
+        data: figures of the data set (``images``, ``patients``, ``multi_image_bags`` …).
+        unreadable: files that were left out, each with ``image`` and ``cause``.
+        warnings: files that were read but looked odd, each with ``image`` and ``warning``.
+        probe: the online probe, if any.
+        settings: options of the run to record (``encoder_name``, ``seed`` …).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        history: RunHistory,
+        model_path: str | os.PathLike,
+        metrics_path: str | os.PathLike,
+        data: dict[str, Any],
+        unreadable: Sequence[dict[str, str]] = (),
+        warnings: Sequence[dict[str, str]] = (),
+        probe: OnlineProbe | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.network = network
+        self.history = history
+        self.model_path = Path(model_path)
+        self.metrics_path = Path(metrics_path)
+        self.data = dict(data)
+        self.unreadable = list(unreadable)
+        self.warnings = list(warnings)
+        self.probe = probe
+        self.settings = dict(settings or {})
+
+    def attach(self, engine: Engine) -> None:
+        """Write when the engine completes, on the first process."""
+        if idist.get_rank() == 0:
+            engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the figures of the run so far."""
+        rows = self.history.rows
+        seconds = sum(row["seconds"] for row in rows)
+        images = sum(row["seconds"] * row["images_per_second"] for row in rows)
+        figures: dict[str, Any] = {
+            **self.settings,
+            **self.data,
+            "unreadable": self.unreadable,
+            "warnings": self.warnings,
+            "epochs": len(rows),
+            "loss_first_epoch": rows[0]["loss"],
+            "loss_last_epoch": rows[-1]["loss"],
+        }
+        for stage in dict.fromkeys(row["stage"] for row in rows):
+            losses = [row["loss"] for row in rows if row["stage"] == stage]
+            figures[f"{stage}_epochs"] = len(losses)
+            figures[f"{stage}_loss_first_epoch"] = losses[0]
+            figures[f"{stage}_loss_last_epoch"] = losses[-1]
+        figures["embedding_std"] = rows[-1].get("embedding_std")
+        for when in ("before", "after"):
+            for kind, name in (("linear", "probe"), ("knn", "probe_knn")):
+                figures[f"{name}_{when}"] = None if self.probe is None else self.probe.result(when, kind)
+        figures["images_per_second"] = images / seconds
+        figures["seconds"] = seconds
+        return figures
+
+    def _write(self, engine: Any) -> None:
+        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        save_atomically(state, self.model_path)
+        kept = {name: self.settings[name] for name in ("encoder_name", "image_size") if name in self.settings}
+        write_json(kept, self.model_path.with_suffix(".json"))
+        figures = self.metrics()
+        write_json(figures, self.metrics_path)
+        width = max(map(len, figures))
+        lines = []
+        for name, value in figures.items():
+            if isinstance(value, list):
+                value = len(value)
+            shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
+            lines.append(f"  {name:<{width}}  {shown}")
+        logger.info("The run is complete.\n%s", "\n".join(lines))
+        logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)

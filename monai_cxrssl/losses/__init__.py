@@ -1,0 +1,9 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Loss functions, one per file."""
+
+from __future__ import annotations
+
+from monai_cxrssl.losses.nt_xent import NTXentLoss
+
+__all__ = ["NTXentLoss"]

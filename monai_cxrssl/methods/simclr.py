@@ -1,0 +1,62 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""SimCLR: agreement between two augmented views of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from monai_cxrssl.losses import NTXentLoss
+from monai_cxrssl.methods.method import PretextMethod
+from monai_cxrssl.networks import Encoder, ProjectionHead
+
+__all__ = ["SimCLR"]
+
+
+class SimCLR(PretextMethod):
+    """Contrast two views per sample against all other samples of the batch (Chen et al. 2020, arXiv 2002.05709).
+
+    Args:
+        network: the encoder.
+        temperature: of the NT-Xent loss.
+        projection_channels: length of the projection that the loss sees.
+        hidden_channels: width of the head's hidden layers, by default the encoder's embedding length.
+        projection_layers: linear layers of the head, 2 in SimCLR, 3 in SimCLRv2.
+        gather: take the samples of all processes as negatives.
+        mask_same_patient: do not take images of one patient as negatives of each other (our choice: two films of one
+            chest are alike for a reason). The batch must then hold ``patient``.
+    """
+
+    def __init__(
+        self,
+        network: Encoder,
+        temperature: float = 0.1,
+        projection_channels: int = 128,
+        hidden_channels: int | None = None,
+        projection_layers: int = 2,
+        gather: bool = False,
+        mask_same_patient: bool = True,
+    ) -> None:
+        super().__init__(network)
+        self.projection_head = ProjectionHead(
+            network.out_channels, hidden_channels, projection_channels, projection_layers
+        )
+        self.loss_function = NTXentLoss(temperature, gather=gather)
+        self.mask_same_patient = mask_same_patient
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of a batch.
+
+        Args:
+            batch: ``image`` ``(B, 2, 1, H, W)`` float in [0, 1]; ``patient`` ``(B,)`` integer ids.
+        """
+        views = batch["image"]
+        size = views.shape[0]
+        # One pass over both views: batch normalisation then sees 2B images, as in the paper.
+        images = views.transpose(0, 1).flatten(0, 1)
+        projection = self.projection_head(self.network(images))
+        group = batch["patient"] if self.mask_same_patient else None
+        loss = self.loss_function(projection[:size], projection[size:], group)
+        return {"loss": loss, "embedding": projection.detach()}

@@ -1,0 +1,137 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One factory for every image encoder: smp's CNNs and timm's CNNs and vision transformers, with pooling."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+
+import torch
+from torch import Tensor, nn
+
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.pretrained import load_encoder_weights
+
+__all__ = ["Encoder", "build_encoder"]
+
+logger = logging.getLogger(__name__)
+
+#: timm modules whose models keep one token grid through all blocks; smp reads these with its DPT encoder.
+_TOKEN_MODULES = ("vision_transformer", "deit", "beit", "eva", "vision_transformer_relpos", "vision_transformer_hybrid")
+
+
+def _is_vision_transformer(encoder_name: str) -> bool:
+    from timm.models import is_model_in_modules
+
+    architecture = encoder_name.removeprefix("tu-").split(".")[0]
+    return encoder_name.startswith("tu-") and is_model_in_modules(architecture, _TOKEN_MODULES)
+
+
+def _check_name(encoder_name: str) -> None:
+    from segmentation_models_pytorch.encoders import get_encoder_names
+    from timm import is_model, list_models
+
+    known = set(get_encoder_names())
+    if encoder_name in known or (encoder_name.startswith("tu-") and is_model(encoder_name[3:])):
+        return
+    candidates = sorted(known | {f"tu-{name}" for name in list_models()})
+    near = difflib.get_close_matches(str(encoder_name), candidates, n=4, cutoff=0.5)
+    raise ConfigurationError(
+        f"There is no encoder named {encoder_name!r}"
+        + (f"; the nearest names are {', '.join(near)}. " if near else ". ")
+        + "Names are those of segmentation-models-pytorch (resnet18, resnet50, densenet121 …), and 'tu-' followed by "
+        "a timm model (tu-convnext_tiny, tu-vit_small_patch16_224 …)."
+    )
+
+
+def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str | None = None) -> nn.Module:
+    """Build the encoder that an smp model of this name would build, with the same parameter names.
+
+    Args:
+        encoder_name: a name of segmentation-models-pytorch, or ``tu-`` and a timm model name.
+        in_channels: number of image channels, 1 for X-rays. Weights trained on three channels are summed over them.
+        encoder_weights: ``None`` for random weights, else a name that smp knows (``imagenet``); downloads.
+
+    Raises:
+        ConfigurationError: when the name is unknown, or the weights cannot be had.
+    """
+    from segmentation_models_pytorch.encoders import get_encoder
+    from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
+
+    _check_name(encoder_name)
+    try:
+        if _is_vision_transformer(encoder_name):
+            return TimmViTEncoder(
+                name=encoder_name[3:],
+                in_channels=in_channels,
+                depth=4,
+                pretrained=encoder_weights is not None,
+                dynamic_img_size=True,
+            )
+        return get_encoder(encoder_name, in_channels=in_channels, depth=5, weights=encoder_weights)
+    except Exception as error:
+        if encoder_weights is None:
+            raise ConfigurationError(
+                f"The encoder {encoder_name!r} exists but cannot be built for {in_channels}-channel images with five "
+                f"stages: {error}. Choose another encoder."
+            ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigurationError(
+            f"The {encoder_weights!r} weights of {encoder_name!r} could not be loaded ({reason}). If this machine has "
+            "no way to the model hub, bring the weights as a file and pass --pretrained PATH, or start from random "
+            "weights with --encoder_weights None."
+        ) from error
+
+
+class Encoder(nn.Module):
+    """An encoder and global average pooling: image in, one vector out.
+
+    The state dict holds ``encoder.<key>`` for every key of the smp encoder and nothing else, so that the file of a
+    pretrained ``Encoder`` fills the encoder of any smp model of the same name, without this package.
+
+    Args:
+        encoder_name: a name of segmentation-models-pytorch (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm
+            model (``tu-convnext_tiny``, ``tu-vit_small_patch16_224`` …).
+        in_channels: number of image channels.
+        encoder_weights: ``None`` for random weights or a name that smp knows, such as ``imagenet`` (downloads).
+        pretrained: a file of weights to start from: the ``model.pt`` of a bundle of this project, or any state dict of
+            tensors whose keys are those of this encoder, with or without a prefix.
+
+    Raises:
+        ConfigurationError: when the name is unknown, or the weights do not fit or cannot be had.
+
+    Example:
+        >>> encoder = Encoder("resnet18")
+        >>> encoder(torch.zeros(2, 1, 64, 64)).shape
+        torch.Size([2, 512])
+    """
+
+    def __init__(
+        self,
+        encoder_name: str = "resnet50",
+        in_channels: int = 1,
+        encoder_weights: str | None = None,
+        pretrained: str | os.PathLike | None = None,
+    ) -> None:
+        super().__init__()
+        if encoder_weights is not None and pretrained is not None:
+            raise ConfigurationError("Pass either encoder_weights or pretrained, not both: they fill the same weights.")
+        self.encoder_name = encoder_name
+        self.in_channels = in_channels
+        self.encoder = build_encoder(encoder_name, in_channels, encoder_weights)
+        self.out_channels = int(self.encoder.out_channels[-1])  # type: ignore[index]
+        if pretrained is not None:
+            load_encoder_weights(self.encoder, pretrained)
+
+    def feature_map(self, image: Tensor) -> Tensor:
+        """Return the last feature map, ``(B, C, h, w)``, of images ``(B, in_channels, H, W)`` in [0, 1]."""
+        features = self.encoder(image)
+        if isinstance(features, tuple):  # a vision transformer also returns its prefix tokens
+            features = features[0]
+        return features[-1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return embeddings ``(B, C)`` of images ``(B, in_channels, H, W)``, float in [0, 1]."""
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(self.feature_map(image), 1), 1)
