@@ -1,0 +1,38 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Say at the start of a run what it is going to learn from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from monai_cxrssl.data import Datalist, DecodedImages
+
+__all__ = ["announce_data"]
+
+logger = logging.getLogger(__name__)
+
+
+def announce_data(source: Datalist, images: DecodedImages, bags: Sequence[Sequence[int]], recipe: str) -> None:
+    """Log the size of the data and the recipe that is used for it.
+
+    Args:
+        source: the data set.
+        images: its images that could be read.
+        bags: indices of the images of each patient.
+        recipe: ``"full"`` or ``"short"``.
+    """
+    logger.info(
+        "%s: %d images, %d patients, %d multi-image bags, %d unreadable files",
+        source.name,
+        len(images),
+        len(bags),
+        sum(len(bag) > 1 for bag in bags),
+        len(images.unreadable),
+    )
+    if recipe == "short":
+        logger.info(
+            "Short recipe: a small encoder and few epochs, to see every part at work. "
+            "Give --dataset_dir for the full one."
+        )

@@ -1,0 +1,89 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from monai_cxrssl.apps import clear_sentence, open_run_log
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+
+
+def raised(error, *causes):
+    """An exception with a chain of causes."""
+    try:
+        if causes:
+            raise error from raised(*causes)
+        raise error
+    except Exception as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (raised(DatalistError("no images")), "no images"),
+        (raised(RuntimeError("config"), RuntimeError("more"), ConfigurationError("bad option")), "bad option"),
+        (
+            raised(RuntimeError("config"), CXRReadError("a.png", "is empty", "Remove it.")),
+            "a.png: is empty. Remove it.",
+        ),
+        (raised(RuntimeError("a defect")), None),
+        (None, None),
+    ],
+)
+def test_clear_sentence(error, sentence):
+    assert clear_sentence(error) == sentence
+
+
+SCRIPT = """
+import sys
+from monai_cxrssl.apps import install_clear_errors, open_run_log
+from monai_cxrssl.errors import ConfigurationError
+install_clear_errors()
+install_clear_errors()
+open_run_log(sys.argv[1])
+try:
+    raise {error}
+except Exception as error:
+    raise RuntimeError("internals of a config") from error
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "clear"), [("ConfigurationError('one sentence')", True), ("KeyError('defect')", False)]
+)
+def test_process_ends_with_one_sentence(error, clear, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(error=error), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    if clear:
+        assert result.stderr.strip() == "error: one sentence"
+        assert "internals of a config" in (tmp_path / "log.txt").read_text()
+    else:
+        assert "Traceback" in result.stderr
+
+
+def test_run_log(tmp_path, caplog):
+    root = logging.getLogger()
+    before = list(root.handlers)
+    try:
+        with caplog.at_level(logging.INFO):
+            open_run_log(tmp_path / "out")
+            open_run_log(tmp_path / "out")
+        assert len(root.handlers) == len(before) + 1
+        assert "monai 1.6" in (tmp_path / "out" / "log.txt").read_text()
+    finally:
+        for handler in [handler for handler in root.handlers if handler not in before]:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def test_output_dir_that_is_a_file(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        open_run_log(tmp_path / "out")

@@ -1,0 +1,86 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What MONAI and its model zoo ask of every bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigWorkflow, verify_metadata
+
+from monai_cxrssl.data.phantom import make_phantom_dataset
+
+BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles").glob("*/train.json"))
+WORKFLOWS = [("train", "train"), ("infer", "inference"), ("infer", "evaluate")]
+
+pytestmark = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+
+
+@pytest.mark.parametrize("name", ["train.json", "metadata.json", "logging.conf"])
+def test_root_copies_do_not_drift(bundle, name):
+    assert (bundle / name).read_bytes() == (bundle / "configs" / name).read_bytes()
+
+
+def test_files_are_complete(bundle):
+    configs = {path.name for path in (bundle / "configs").iterdir()}
+    assert {
+        "metadata.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json", "logging.conf",
+    } <= configs  # fmt: skip
+    for name in ("LICENSE", "docs/README.md", "docs/data_license.txt"):
+        assert (bundle / name).stat().st_size > 100
+
+
+def test_metadata_passes_the_schema(bundle, tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_bytes((Path(__file__).parent / "meta_schema_20240725.json").read_bytes())
+    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
+
+
+@pytest.mark.parametrize("missing", ["monai_version", "task", "network_data_format"])
+def test_schema_of_this_test_refuses(bundle, missing, tmp_path):
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    del metadata[missing]
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    schema = tmp_path / "schema.json"
+    schema.write_bytes((Path(__file__).parent / "meta_schema_20240725.json").read_bytes())
+    with pytest.raises(ValueError, match="Failed validating"):
+        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(schema))
+
+
+def test_changelog_names_the_version(bundle):
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+
+
+@pytest.mark.parametrize(("kind", "config"), WORKFLOWS)
+def test_check_properties(bundle, kind, config, tmp_path, monkeypatch):
+    monkeypatch.chdir(bundle)
+    phantom = make_phantom_dataset(tmp_path / "phantom", patients=12, size=64, progress=False)
+    workflow = ConfigWorkflow(
+        config_file=f"configs/{config}.json",
+        workflow_type=kind,
+        dataset_dir=str(Path(phantom).parent),
+        output_dir=str(tmp_path / "out"),
+        encoder_name="resnet18",
+        image_size=32,
+        batch_size=4,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_every_handler_is_a_component(bundle):
+    for config in ("train", "inference", "evaluate"):
+        content = json.loads((bundle / "configs" / f"{config}.json").read_text())
+        handlers = content["train"]["handlers"] if config == "train" else content["handlers"]
+        assert all("_target_" in handler for handler in handlers)
+
+
+def test_no_path_of_a_machine(bundle):
+    for path in bundle.rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".conf", ".md", ".txt") and "eval" not in path.parts:
+            text = path.read_text(encoding="utf-8")
+            assert "/home/" not in text
+            assert "/root/" not in text
