@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 
+import monai
 import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
@@ -122,6 +123,20 @@ def test_inference_writes_one_embedding_per_image(trained, run_bundle, phantom_d
     assert len(rows) == len(films) + 2
     assert "broken.dcm" in rows[-1]
     assert "text" in rows[-1]
+
+
+def test_monai_loads_the_trained_encoder(trained, repo, tmp_path, monkeypatch):
+    """What a user writes in Python; it must neither look for data nor write anything."""
+    shutil.copytree(repo / "bundles" / "micle" / "configs", tmp_path / "bundles" / "micle" / "configs")
+    models = tmp_path / "bundles" / "micle" / "models"
+    models.mkdir()
+    for name in ("model.pt", "model.json"):
+        shutil.copy(trained[0] / name, models)
+    monkeypatch.chdir(tmp_path)
+    network = monai.bundle.load("micle", bundle_dir="bundles", workflow_type="inference", device="cpu")
+    weights = torch.load(models / "model.pt", weights_only=True)
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+    assert not (tmp_path / "bundles" / "micle" / "eval").exists()
 
 
 def test_evaluation_probes_the_weights(trained, run_bundle, phantom_dir, tmp_path):

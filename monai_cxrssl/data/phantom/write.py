@@ -178,7 +178,7 @@ def _write_dicom(path: Path, patient: PhantomPatient, number: int, film: Phantom
     ds.PixelData = pixels.astype("<u2").tobytes()
     ds["PixelData"].VR = "OW"
     if f.rle:
-        from pydicom.encoders import RLELosslessEncoder
+        from pydicom.pixels.encoders import RLELosslessEncoder
 
         # The plug-ins split runs differently; a fixed order of preference keeps the bytes the same.
         plugin = "pylibjpeg" if "pylibjpeg" in RLELosslessEncoder.available_plugins else "pydicom"
