@@ -101,7 +101,12 @@ def probe(
         features = embeddings[known]
         scores = np.zeros(len(target))
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        for train, test in splitter.split(features, target, group):
+        parts = list(splitter.split(features, target, group))
+        if any(len(np.unique(target[train])) < 2 for train, _ in parts):
+            # Patients with very many images can fill a fold with all there is of a class.
+            left_out.append(f"{name} ({fewest})")
+            continue
+        for train, test in parts:
             model = _classifier(kind, len(train)).fit(features[train], target[train])
             scores[test] = model.predict_proba(features[test])[:, 1]
         result[f"auc_{name}"] = float(roc_auc_score(target, scores))

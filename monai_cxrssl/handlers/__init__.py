@@ -13,6 +13,7 @@ from monai_cxrssl.handlers.history import RunHistory
 from monai_cxrssl.handlers.load_weights import LoadWeights
 from monai_cxrssl.handlers.nan_stop import StopOnInvalidLoss
 from monai_cxrssl.handlers.online_probe import OnlineProbe
+from monai_cxrssl.handlers.predictions import PredictionHandler
 from monai_cxrssl.handlers.probe_report import ProbeReport
 from monai_cxrssl.handlers.progress import RunProgressBar
 from monai_cxrssl.handlers.summary import PretrainingSummary, write_json
@@ -23,6 +24,7 @@ __all__ = [
     "EmbeddingWriter",
     "LoadWeights",
     "OnlineProbe",
+    "PredictionHandler",
     "PretrainingSummary",
     "ProbeReport",
     "RunCheckpoint",

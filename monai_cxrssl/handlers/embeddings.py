@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from ignite.engine import Engine, Events
+
+from monai_cxrssl.handlers.predictions import PredictionHandler
 
 __all__ = ["EmbeddingWriter"]
 
 logger = logging.getLogger(__name__)
 
 
-class EmbeddingWriter:
+class EmbeddingWriter(PredictionHandler):
     """Collect an evaluator's predictions and write one embedding per image when it completes.
 
     ``embeddings.npz`` holds ``embedding`` ``(N, D)`` float32 and the texts ``image`` and ``patient_id`` ``(N,)``.
@@ -41,28 +41,17 @@ class EmbeddingWriter:
         items: Sequence[dict[str, Any]],
         unreadable: Sequence[dict[str, str]] = (),
     ) -> None:
+        super().__init__(len(items))
         self.output_dir = Path(output_dir)
         self.items = list(items)
         self.unreadable = list(unreadable)
-        self._rows: list[torch.Tensor] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Follow an evaluator whose output holds ``pred`` ``(B, D)``."""
-        engine.add_event_handler(Events.STARTED, lambda engine: self._rows.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _add(self, engine: Any) -> None:
-        self._rows.append(engine.state.output["pred"].detach().float().cpu())
-
-    def _write(self, engine: Any) -> None:
-        embeddings = torch.cat(self._rows).numpy()
-        if len(embeddings) != len(self.items):
-            raise RuntimeError(f"{len(embeddings)} embeddings for {len(self.items)} images.")
+    def finish(self, predictions: np.ndarray) -> None:
+        """Write both files."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
         np.savez(
             self.output_dir / "embeddings.npz",
-            embedding=embeddings,
+            embedding=predictions,
             image=np.array([str(item["image"]) for item in self.items]),
             patient_id=np.array([str(item["patient_id"]) for item in self.items]),
         )
@@ -70,8 +59,8 @@ class EmbeddingWriter:
             self.output_dir / "embeddings.csv", "w", newline="", encoding="utf-8", errors="backslashreplace"
         ) as file:
             writer = csv.writer(file)
-            writer.writerow([*self._COLUMNS, "problem", *(f"e{column}" for column in range(embeddings.shape[1]))])
-            for item, row in zip(self.items, embeddings, strict=True):
+            writer.writerow([*self._COLUMNS, "problem", *(f"e{column}" for column in range(predictions.shape[1]))])
+            for item, row in zip(self.items, predictions, strict=True):
                 writer.writerow(
                     [*(item.get(name) or "" for name in self._COLUMNS), "", *(f"{value:.7g}" for value in row)]
                 )
@@ -79,7 +68,7 @@ class EmbeddingWriter:
                 writer.writerow([entry["image"], entry.get("patient_id", ""), "", "", entry["cause"]])
         logger.info(
             "%d embeddings of length %d, %d unreadable files: %s.",
-            *embeddings.shape,
+            *predictions.shape,
             len(self.unreadable),
             self.output_dir / "embeddings.csv",
         )

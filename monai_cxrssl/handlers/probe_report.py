@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from ignite.engine import Engine, Events
+import numpy as np
 
 from monai_cxrssl.engines.probe import one_hot_labels, probe
+from monai_cxrssl.handlers.predictions import PredictionHandler
 from monai_cxrssl.handlers.summary import write_json
 
 __all__ = ["ProbeReport"]
@@ -21,7 +21,7 @@ __all__ = ["ProbeReport"]
 logger = logging.getLogger(__name__)
 
 
-class ProbeReport:
+class ProbeReport(PredictionHandler):
     """When an evaluator completes, score its embeddings with the cross-validated probes and save a table as JSON.
 
     Args:
@@ -35,27 +35,18 @@ class ProbeReport:
     def __init__(
         self, path: str | os.PathLike, items: Sequence[dict[str, Any]], classes: Sequence[str], seed: int = 0
     ) -> None:
+        super().__init__(len(items))
         self.path = Path(path)
         self.items = list(items)
         self.classes = list(classes)
         self.seed = seed
-        self._rows: list[torch.Tensor] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Follow an evaluator whose output holds ``pred`` ``(B, D)``."""
-        engine.add_event_handler(Events.STARTED, lambda engine: self._rows.clear())
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _add(self, engine: Any) -> None:
-        self._rows.append(engine.state.output["pred"].detach().float().cpu())
-
-    def _write(self, engine: Any) -> None:
-        embeddings = torch.cat(self._rows).numpy()
+    def finish(self, predictions: np.ndarray) -> None:
+        """Score, print and save."""
         labels = one_hot_labels([item.get("label") for item in self.items], len(self.classes))
         patients = [str(item["patient_id"]) for item in self.items]
         result: dict[str, Any] = {
-            kind: probe(embeddings, labels, patients, self.classes, kind, seed=self.seed) for kind in ("linear", "knn")
+            kind: probe(predictions, labels, patients, self.classes, kind, seed=self.seed) for kind in ("linear", "knn")
         }
         names = list(result["linear"])
         width = max(map(len, names))

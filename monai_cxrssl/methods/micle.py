@@ -10,7 +10,6 @@ from torch import Tensor
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.simclr import SimCLR
-from monai_cxrssl.networks import Encoder
 
 __all__ = ["MICLe"]
 
@@ -18,37 +17,10 @@ __all__ = ["MICLe"]
 class MICLe(SimCLR):
     """Multi-instance contrastive learning (Azizi et al. 2021, arXiv 2101.05224).
 
-    The network and the loss are SimCLR's; what differs is the pair, two crops of *different* images of one patient,
-    which :class:`monai_cxrssl.data.PairSampler` draws after its SimCLR epochs. Images of one patient are never
-    negatives of each other (our choice, always on here).
-
-    Args:
-        network: the encoder.
-        temperature: of the NT-Xent loss.
-        projection_channels: length of the projection.
-        hidden_channels: width of the head's hidden layers, by default the encoder's embedding length.
-        projection_layers: linear layers of the head.
-        gather: take the samples of all processes as negatives.
+    The network, the loss and the options are those of :class:`SimCLR`; what differs is the pair, two crops of
+    *different* images of one patient, which :class:`monai_cxrssl.data.PairSampler` draws after its SimCLR epochs. With
+    ``mask_same_patient``, which is on by default, other images of the patient are never negatives (our choice).
     """
-
-    def __init__(
-        self,
-        network: Encoder,
-        temperature: float = 0.1,
-        projection_channels: int = 128,
-        hidden_channels: int | None = None,
-        projection_layers: int = 2,
-        gather: bool = False,
-    ) -> None:
-        super().__init__(
-            network,
-            temperature,
-            projection_channels,
-            hidden_channels,
-            projection_layers,
-            gather,
-            mask_same_patient=True,
-        )
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of a batch of bags; see :meth:`SimCLR.forward`.
