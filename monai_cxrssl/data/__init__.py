@@ -7,13 +7,16 @@ from __future__ import annotations
 from monai_cxrssl.data.bags import Draw, PairSampler, patient_bags, patient_numbers
 from monai_cxrssl.data.datalist import Datalist, load_datalist, save_datalist, validate_datalist
 from monai_cxrssl.data.decoded import DecodedImages
+from monai_cxrssl.data.label_policy import apply_label_policy
 from monai_cxrssl.data.layouts import open_dataset
 from monai_cxrssl.data.loader import pretext_loader, worker_count
 from monai_cxrssl.data.pretext import LabelledImages, PairDataset
 from monai_cxrssl.data.reader import CXRReader, read_cxr, read_cxr_uint
 from monai_cxrssl.data.source import open_source
+from monai_cxrssl.data.vocabulary import PATHOLOGIES, canonical_pathology
 
 __all__ = [
+    "PATHOLOGIES",
     "CXRReader",
     "Datalist",
     "DecodedImages",
@@ -21,6 +24,8 @@ __all__ = [
     "LabelledImages",
     "PairDataset",
     "PairSampler",
+    "apply_label_policy",
+    "canonical_pathology",
     "load_datalist",
     "open_dataset",
     "open_source",

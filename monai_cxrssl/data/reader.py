@@ -15,6 +15,7 @@ from monai.data import ImageReader
 from monai_cxrssl.data.dicom_lookup import Window, check_window
 from monai_cxrssl.data.file_kind import file_kind, read_whole_file
 from monai_cxrssl.data.film import MAX_PIXELS, Film
+from monai_cxrssl.data.raw_film import read_jsrt_film
 from monai_cxrssl.data.writer import ROWS_FIRST, register_cxr_writers
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
@@ -211,7 +212,10 @@ def read_film(path: Path, window: Window = "first", max_side: int | None = None,
     name = os.fsdecode(path)
     try:
         data = read_whole_file(name)
-        film = _decode(name, data, file_kind(name, data[:4096]), window, max_side, max_pixels)
+        # First, because the raw format has no header, and a white border makes it look like a file of zeros.
+        film = read_jsrt_film(name, data, max_pixels)
+        if film is None:
+            film = _decode(name, data, file_kind(name, data[:4096]), window, max_side, max_pixels)
     except CXRReadError:
         raise
     except MemoryError as error:

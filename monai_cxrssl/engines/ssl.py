@@ -103,6 +103,8 @@ class SSLTrainer(Trainer):
             decollate=False,
             amp=self.autocast_dtype is torch.float16,
         )
+        # Ignite would add a line to each of RunHistory's, and call every start a resumption.
+        self.logger.setLevel(logging.WARNING)
         if self.state.epoch_length == 0:
             raise ConfigurationError(
                 "An epoch holds no batch: there are fewer images than one batch needs. Lower --batch_size."

@@ -13,7 +13,24 @@ from types import ModuleType
 from typing import Any
 
 from monai_cxrssl.data.datalist import SPLITS, Datalist, load_datalist
-from monai_cxrssl.data.layouts import covid_chestxray, folder
+from monai_cxrssl.data.layouts import (
+    chestxray14,
+    chexpert,
+    covid_chestxray,
+    covid_qu_ex,
+    covidx,
+    csv_table,
+    folder,
+    jsrt,
+    kermany,
+    mimic_cxr_jpg,
+    montgomery,
+    rsna_pneumonia,
+    shenzhen,
+    siim_covid,
+    tbx11k,
+    vindr_cxr,
+)
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["LAYOUTS", "find_layout", "mix_datalists", "open_dataset"]
@@ -21,7 +38,24 @@ __all__ = ["LAYOUTS", "find_layout", "mix_datalists", "open_dataset"]
 logger = logging.getLogger(__name__)
 
 # Tried in this order; the plain folder accepts whatever holds images, so it stays last.
-LAYOUTS: dict[str, ModuleType] = {"covid_chestxray": covid_chestxray, "folder": folder}
+LAYOUTS: dict[str, ModuleType] = {
+    "covid_chestxray": covid_chestxray,
+    "chexpert": chexpert,
+    "chestxray14": chestxray14,
+    "mimic_cxr_jpg": mimic_cxr_jpg,
+    "kermany": kermany,
+    "siim_covid": siim_covid,
+    "rsna_pneumonia": rsna_pneumonia,
+    "montgomery": montgomery,
+    "shenzhen": shenzhen,
+    "vindr_cxr": vindr_cxr,
+    "covidx": covidx,
+    "covid_qu_ex": covid_qu_ex,
+    "tbx11k": tbx11k,
+    "jsrt": jsrt,
+    "csv_table": csv_table,
+    "folder": folder,
+}
 DATALIST_FILE = "datalist.json"
 
 
