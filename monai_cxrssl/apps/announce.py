@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from monai_cxrssl.data import Datalist, DecodedImages
+if TYPE_CHECKING:
+    # Only named in the signature; the command line, which shares this package, must start without torch.
+    from monai_cxrssl.data import Datalist, DecodedImages
 
 __all__ = ["announce_data"]
 

@@ -36,6 +36,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+_OWN_KEYS = ("name", "classes", "task", *SPLITS)
+
 
 @dataclass(frozen=True)
 class Datalist:
@@ -47,6 +49,7 @@ class Datalist:
         task: ``"multi_class"`` (a label is one class number) or ``"multi_label"`` (one value per class).
         splits: items of ``"training"``, ``"validation"`` and ``"test"``; missing splits are empty.
         root: the folder that relative paths start from; ``None`` when all paths are absolute.
+        extra: further entries of the file beside these, such as the ``"manifest"`` of a split; kept as they are.
     """
 
     name: str = "dataset"
@@ -54,6 +57,7 @@ class Datalist:
     task: str = "multi_class"
     splits: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
     root: Path | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -81,6 +85,7 @@ class Datalist:
             task=task,
             splits=splits,
             root=None if root is None else Path(root),
+            extra={key: value for key, value in content.items() if key not in _OWN_KEYS},
         )
 
     def items(self, split: str = "training") -> list[dict[str, Any]]:
@@ -151,7 +156,7 @@ class Datalist:
             else:
                 items = [_map_paths(item, lambda path: _relative(path, dataset_dir)) for item in self.items(split)]
             content[split] = [_without_nan(item) for item in items]
-        return content
+        return {**{key: _without_nan(value) for key, value in self.extra.items()}, **content}
 
     def _resolved(self, item: dict[str, Any]) -> dict[str, Any]:
         if self.root is None:

@@ -1,0 +1,262 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What may spoil a result before training starts: leaks between splits, duplicates, bad files, odd films, labels.
+
+A leak is a patient, a study, a file or a picture that stands in two different splits, within one datalist or over
+several (a pretraining corpus and a test set). A patient is told by source and id, so patient 5 of one data set is not
+patient 5 of another. Films of one patient look alike; near-duplicates are therefore reported between patients only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from monai_cxrssl.data.datalist import SPLITS, Datalist, is_unknown
+from monai_cxrssl.data.duplicates import fingerprint, near_duplicates, pixel_digest
+from monai_cxrssl.data.file_kind import file_kind
+from monai_cxrssl.data.reader import read_cxr_uint, read_film
+from monai_cxrssl.errors import CXRReadError
+
+__all__ = ["AuditResult", "Finding", "audit_datalists"]
+
+_FRONTAL = ("PA", "AP")
+_INVERTED_BELOW = -0.8
+_IMBALANCE = 50
+_IDENTIFYING = (
+    *("PatientName", "PatientBirthDate", "PatientAddress", "PatientTelephoneNumbers", "OtherPatientIDs"),
+    *("OtherPatientNames", "PatientMotherBirthName", "InstitutionName", "InstitutionAddress", "AccessionNumber"),
+    *("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        kind: such as ``"patient"``, ``"near_duplicate"`` or ``"unreadable"``.
+        severity: ``"leak"`` (figures will be too good), ``"warning"`` or ``"note"``.
+        items: the patient, study or image paths concerned.
+        sentence: what it means.
+    """
+
+    kind: str
+    severity: str
+    items: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """All findings of an audit, leaks first, and how many images were looked at."""
+
+    images: int
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def has_leak(self) -> bool:
+        """Whether any finding is a leak."""
+        return any(finding.severity == "leak" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"images", "has_leak", "findings": [{"kind", "severity", "items", "sentence"}]}``, plain JSON values."""
+        findings = [{**asdict(finding), "items": list(finding.items)} for finding in self.findings]
+        return {"images": self.images, "has_leak": self.has_leak, "findings": findings}
+
+    def table(self) -> str:
+        """The findings as lines of text with aligned columns."""
+        if not self.findings:
+            return f"{self.images} images: nothing found."
+        rows = [(f.severity, f.kind, f.sentence) for f in self.findings]
+        first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+        lines = [f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in rows]
+        return "\n".join([*lines, f"{self.images} images, {len(rows)} findings."])
+
+
+@dataclass
+class _Look:
+    """What reading a file told."""
+
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    digest: bytes | None = None
+    vector: np.ndarray | None = None
+
+
+def audit_datalists(
+    datalists: Sequence[Datalist], phi: bool = False, pixels: bool = True, workers: int = 4, progress: bool = True
+) -> AuditResult:
+    """Look for leaks, duplicates and bad films in one datalist or over several.
+
+    Args:
+        datalists: what to look at, together.
+        phi: list identifying DICOM tags that hold something.
+        pixels: read the files; False looks at the datalists only.
+        workers: threads that read.
+        progress: show a progress bar.
+
+    Returns:
+        The findings, leaks first.
+    """
+    placed = [(d.name, split, item) for d in datalists for split in SPLITS for item in d.items(split)]
+    findings = _shared(placed) + [finding for d in datalists for finding in _imbalance(d)]
+    if pixels:
+        # One file may be in several datalists; it is read once.
+        unique = list({os.path.realpath(item["image"]): entry for entry in placed for item in entry[2:]}.values())
+        with ThreadPoolExecutor(workers) as pool:
+            looks = list(
+                tqdm(
+                    pool.map(lambda entry: _look(entry[2], phi), unique),
+                    total=len(unique),
+                    desc="auditing",
+                    disable=not progress,
+                )
+            )
+        for look in looks:
+            findings += [Finding(kind, severity, (path,), text) for kind, severity, path, text in _told(look)]
+        findings += _duplicates(unique, looks)
+    rank = {"leak": 0, "warning": 1, "note": 2}
+    return AuditResult(len(placed), tuple(sorted(findings, key=lambda f: (rank[f.severity], f.kind, f.items))))
+
+
+def _told(look: _Look) -> list[tuple[str, str, str, str]]:
+    return [(kind, severity, text.split(": ", 1)[0], text) for kind, severity, text in look.problems]
+
+
+def _patient(name: str, item: dict[str, Any]) -> tuple[str, str]:
+    source = str(item.get("source") or name)
+    return source, str(item["patient_id"]).removeprefix(f"{source}:")
+
+
+def _shared(placed: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Finding]:
+    """Patients, studies and files in more than one split."""
+    where: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name, split, item in placed:
+        source, patient = _patient(name, item)
+        where["patient", source, patient].add(split)
+        if item.get("study_id") not in (None, ""):
+            study = str(item["study_id"]).removeprefix(f"{source}:")
+            where["study", source, patient, study].add(split)
+        where["file", os.path.realpath(item["image"])].add(split)
+    shared = {key: splits for key, splits in where.items() if len(splits) > 1}
+    patients = {key[1:] for key in shared if key[0] == "patient"}
+    findings = []
+    for key, splits in shared.items():
+        # What is shared because its patient is shared would tell the same leak again.
+        if key[0] == "study" and key[1:3] in patients:
+            continue
+        listed = " and ".join(split for split in SPLITS if split in splits)
+        told = key[-1] if key[0] == "file" else f"{key[-1]} of {key[1]}"
+        findings.append(Finding(key[0], "leak", (key[-1],), f"The {key[0]} {told} is in {listed}."))
+    return findings
+
+
+def _imbalance(datalist: Datalist) -> list[Finding]:
+    counts = datalist.summary()["splits"].get("training", {}).get("classes", {})
+    if len(counts) < 2 or not any(counts.values()):
+        return []
+    most = max(counts, key=lambda name: counts[name])
+    return [
+        Finding(
+            "label_imbalance",
+            "note",
+            (name,),
+            f"{datalist.name}: training has {count} images of class {name} against {counts[most]} of {most}.",
+        )
+        for name, count in counts.items()
+        if count * _IMBALANCE < counts[most]
+    ]
+
+
+def _look(item: dict[str, Any], phi: bool) -> _Look:
+    look, path = _Look(), item["image"]
+    try:
+        pixels, metadata = read_cxr_uint(path, with_metadata=True)
+    except CXRReadError as error:
+        look.problems.append(("unreadable", "warning", f"{path}: {error.cause or error}."))
+        return look
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        look.problems.append(("unreadable", "warning", f"{path}: {type(error).__name__}: {error}."))
+        return look
+    if pixels.min() == pixels.max():
+        look.problems.append(("unreadable", "warning", f"{path}: holds one value only."))
+        return look
+    look.digest, look.vector = pixel_digest(pixels), fingerprint(pixels).astype(np.float16)
+    declared = str(item.get("view_position") or "").upper()
+    found = str(metadata.get("view_position") or "").upper()
+    if found.startswith(("L", "RL")) and (not declared or declared.startswith(_FRONTAL)):
+        told = f"is listed as {declared or 'a film of unknown view'}, but its header says {found}"
+        look.problems.append(("lateral", "warning", f"{path}: {told}."))
+    elif (not declared or declared.startswith(_FRONTAL)) and _contrast(pixels) < _INVERTED_BELOW:
+        text = f"{path}: looks inverted (lungs brighter than the mediastinum); look at it."
+        look.problems.append(("inverted", "warning", text))
+    _look_at_mask(item, pixels.shape, look)
+    if phi:
+        _look_at_tags(path, look)
+    return look
+
+
+def _contrast(pixels: np.ndarray) -> float:
+    """How much brighter the mediastinum is than the lungs, in standard deviations of the film."""
+    small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    lungs = (small[16:44, 12:24].mean() + small[16:44, 40:52].mean()) / 2
+    return float((small[16:44, 28:36].mean() - lungs) / max(float(small.std()), 1e-6))
+
+
+def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look) -> None:
+    masks = item.get("lung_mask")
+    for mask in [masks] if isinstance(masks, str) else list(masks or ()):
+        try:
+            found = read_film(mask, window=None).pixels.shape
+        except CXRReadError as error:
+            look.problems.append(("mask_unreadable", "warning", f"{mask}: {error.cause or error}."))
+            continue
+        if found != shape:
+            told = f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}"
+            look.problems.append(("mask_size", "warning", f"{mask}: {told}."))
+
+
+def _look_at_tags(path: str, look: _Look) -> None:
+    import pydicom
+
+    if file_kind(path) != "dicom":
+        return
+    tags = [*_IDENTIFYING, "BurnedInAnnotation"]
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
+    present = [tag for tag in _IDENTIFYING if not is_unknown(header.get(tag)) and str(header.get(tag)).strip()]
+    if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
+        present.append("BurnedInAnnotation")
+    if present:
+        look.problems.append(("phi", "warning", f"{path}: holds {', '.join(present)}."))
+
+
+def _duplicates(entries: Sequence[tuple[str, str, dict[str, Any]]], looks: Sequence[_Look]) -> list[Finding]:
+    """Pairs of files with the same pixels, and near-duplicates of different patients."""
+    vectors = {index: look.vector for index, look in enumerate(looks) if look.vector is not None}
+    if not vectors:
+        return []
+    read = list(vectors)
+    findings = []
+    for i, j, cosine in near_duplicates(np.stack(list(vectors.values())).astype(np.float32)):
+        first, second = read[i], read[j]
+        exact = looks[first].digest == looks[second].digest
+        (name_a, split_a, a), (name_b, split_b, b) = entries[first], entries[second]
+        same_patient = _patient(name_a, a) == _patient(name_b, b)
+        if same_patient and not exact:
+            continue
+        leak = split_a != split_b
+        whose = "one patient" if same_patient else f"patients {a['patient_id']} and {b['patient_id']}"
+        what = "hold the same pixels" if exact else f"look the same (cosine {cosine:.3f})"
+        where = f"{split_a} and {split_b}" if leak else split_a
+        kind = "exact_duplicate" if exact else "near_duplicate"
+        text = f"{a['image']} and {b['image']} of {whose}, in {where}, {what}."
+        findings.append(Finding(kind, "leak" if leak else "warning", (a["image"], b["image"]), text))
+    return findings
