@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 from monai_cxrssl.data.bags import Draw, PairSampler, patient_bags, patient_numbers
+from monai_cxrssl.data.cache import CachedImages
+from monai_cxrssl.data.cache_build import build_cache
+from monai_cxrssl.data.cache_check import CacheReport, join_cache, verify_cache
 from monai_cxrssl.data.datalist import Datalist, load_datalist, save_datalist, validate_datalist
 from monai_cxrssl.data.decoded import DecodedImages
 from monai_cxrssl.data.label_policy import apply_label_policy
@@ -18,6 +21,8 @@ from monai_cxrssl.data.vocabulary import PATHOLOGIES, canonical_pathology
 __all__ = [
     "PATHOLOGIES",
     "CXRReader",
+    "CacheReport",
+    "CachedImages",
     "Datalist",
     "DecodedImages",
     "Draw",
@@ -26,6 +31,8 @@ __all__ = [
     "PairSampler",
     "apply_label_policy",
     "canonical_pathology",
+    "build_cache",
+    "join_cache",
     "load_datalist",
     "open_dataset",
     "open_source",
@@ -36,5 +43,6 @@ __all__ = [
     "read_cxr_uint",
     "save_datalist",
     "validate_datalist",
+    "verify_cache",
     "worker_count",
 ]
