@@ -171,6 +171,7 @@ class SSLTrainer(Trainer):
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
             self.optimizer.zero_grad(set_to_none=True)
-            self.unwrapped_method.after_step()
+            total = engine.state.max_epochs * engine.state.epoch_length
+            self.unwrapped_method.after_step(engine.state.iteration / total)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return {name: value.detach() for name, value in output.items()}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -28,6 +29,8 @@ class SimCLR(PretextMethod):
         mask_same_patient: do not take images of one patient as negatives of each other (our choice: two films of one
             chest are alike for a reason). The batch must then hold ``patient``.
     """
+
+    num_views: ClassVar[int] = 2
 
     def __init__(
         self,

@@ -44,8 +44,9 @@ class Affine(torch.nn.Module):
         mean = batch["image"].mean()
         return {"loss": self.weight * mean, "embedding": batch["image"].flatten(1)[:, :4]}
 
-    def after_step(self) -> None:
+    def after_step(self, progress: float) -> None:
         self.updates += 1
+        self.progress = progress
 
 
 def test_trains_as_a_plain_loop_does():
@@ -76,6 +77,7 @@ def test_accumulation_averages_and_completes_the_last_group(count, accumulation,
         group = means[start : start + accumulation]
         expected -= sum(group) / len(group)
     assert method.updates == steps
+    assert method.progress == 1.0
     assert method.weight.item() == pytest.approx(expected, abs=1e-5)
 
 
