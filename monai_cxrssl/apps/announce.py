@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Only named in the signature; the command line, which shares this package, must start without torch.
-    from monai_cxrssl.data import Datalist, DecodedImages
+    from monai_cxrssl.data import Datalist, ImageStore
 
 __all__ = ["announce_data"]
 
 logger = logging.getLogger(__name__)
 
 
-def announce_data(source: Datalist, images: DecodedImages, bags: Sequence[Sequence[int]], recipe: str) -> None:
+def announce_data(source: Datalist, images: ImageStore, bags: Sequence[Sequence[int]], recipe: str) -> None:
     """Log the size of the data and the recipe that is used for it.
 
     Args:

@@ -10,10 +10,21 @@ from monai_cxrssl.data.cache_build import build_cache
 from monai_cxrssl.data.cache_check import CacheReport, join_cache, verify_cache
 from monai_cxrssl.data.datalist import Datalist, load_datalist, save_datalist, validate_datalist
 from monai_cxrssl.data.decoded import DecodedImages
+from monai_cxrssl.data.expected_lungs import expected_lung_mask
+from monai_cxrssl.data.image_store import ImageStore
+from monai_cxrssl.data.images import open_images
 from monai_cxrssl.data.label_policy import apply_label_policy
 from monai_cxrssl.data.layouts import open_dataset
+from monai_cxrssl.data.leak import (
+    patient_keys,
+    refuse_leak,
+    refuse_shared_patients,
+    training_patients_path,
+    write_training_patients,
+)
 from monai_cxrssl.data.loader import pretext_loader, worker_count
 from monai_cxrssl.data.pretext import LabelledImages, PairDataset
+from monai_cxrssl.data.pretext_masks import PretextLungMasks
 from monai_cxrssl.data.reader import CXRReader, read_cxr, read_cxr_uint
 from monai_cxrssl.data.source import open_source
 from monai_cxrssl.data.vocabulary import PATHOLOGIES, canonical_pathology
@@ -26,23 +37,32 @@ __all__ = [
     "Datalist",
     "DecodedImages",
     "Draw",
+    "ImageStore",
     "LabelledImages",
     "PairDataset",
     "PairSampler",
+    "PretextLungMasks",
     "apply_label_policy",
     "canonical_pathology",
     "build_cache",
+    "expected_lung_mask",
     "join_cache",
     "load_datalist",
     "open_dataset",
+    "open_images",
     "open_source",
     "patient_bags",
+    "patient_keys",
     "patient_numbers",
     "pretext_loader",
     "read_cxr",
     "read_cxr_uint",
+    "refuse_leak",
+    "refuse_shared_patients",
     "save_datalist",
+    "training_patients_path",
     "validate_datalist",
     "verify_cache",
     "worker_count",
+    "write_training_patients",
 ]

@@ -6,6 +6,9 @@ Source: S. Azizi et al., "Big Self-Supervised Models Advance Medical Image Class
 2101.05224: for a bag (one patient case) with two images or more, a positive pair is made of two different images of
 the bag. A bag with one image gives two views of it, as in SimCLR. Going over the bags in rounds, so that an epoch of
 either stage has as many pairs as there are images, is our choice.
+
+MedAug (Y. Vu et al. 2021, arXiv 2102.10663) takes two images of the same study of a patient, of any view and side:
+bags made by study, ``patient_bags(items, by="study")``, give its pairs.
 """
 
 from __future__ import annotations
@@ -47,8 +50,8 @@ def patient_bags(items: Sequence[Mapping[str, Any]], by: str = "patient") -> lis
 
     Args:
         items: datalist items with ``patient_id`` and, for studies, ``study_id``.
-        by: ``"patient"``: a bag is one patient; ``"study"``: one study of one patient, where an image of unknown
-            study is a bag of its own.
+        by: ``"patient"``: a bag is one patient, the case of MICLe; ``"study"``: one study of one patient, whatever the
+            views, the positives of MedAug. An image of unknown study is then a bag of its own.
 
     Returns:
         item indices per bag; each index occurs once.
@@ -133,7 +136,7 @@ class PairSampler(Sampler[Draw]):
         self.multi_image_bags = int((self.sizes > 1).sum())
         if simclr_epochs is not None and not self.multi_image_bags:
             logger.warning(
-                "no patient has two images or more, so MICLe has no pairs of different images: "
+                "no bag (patient or study) has two images or more, so MICLe has no pairs of different images: "
                 "all epochs draw SimCLR pairs (two views of one image)"
             )
 

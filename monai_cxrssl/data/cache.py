@@ -17,6 +17,7 @@ import numpy as np
 
 from monai_cxrssl.data.cache_blocks import block_path, map_pixels, pixel_type, read_index, starts_of
 from monai_cxrssl.data.cache_manifest import read_manifest, read_plan
+from monai_cxrssl.data.small_film import refuse_unreadable
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["CachedImages"]
@@ -26,8 +27,9 @@ class CachedImages:
     """The images of a cache made by :func:`monai_cxrssl.data.build_cache`.
 
     Block files are opened when their first image is asked for, in each process by itself: an object may be pickled
-    (without its maps) and used after a fork. The sources are not needed. Whether pixels match their checksums is
-    for :func:`monai_cxrssl.data.verify_cache` to say; here only the indices are checked.
+    (without its maps) and used after a fork. A build that adds images to the cache meanwhile is followed; one that
+    changed the pixels of an image in use is an error. The sources are not needed. Whether pixels match their checksums
+    is for :func:`monai_cxrssl.data.verify_cache` to say; here only the indices are checked.
 
     Args:
         cache_dir: folder of the cache.
@@ -87,14 +89,8 @@ class CachedImages:
         self.unreadable: list[dict[str, str]] = []
         self.warnings: list[dict[str, str]] = []
         # Block, first byte in it, rows and columns of each kept item.
-        self._places = self._locate(given)
-        bad = len(self.unreadable)
-        if bad and (not self.items or bad > max_unreadable * len(given)):
-            causes = "; ".join(f"{entry['image']}: {entry['cause']}" for entry in self.unreadable[:3])
-            raise DatalistError(
-                f"{bad} of {len(given)} images are unreadable, more than the {max_unreadable:.0%} that a run may leave "
-                f"out; the first: {causes}."
-            )
+        self._places, self._checksums = self._locate(given)
+        refuse_unreadable(self.unreadable, len(given), max_unreadable)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -124,7 +120,12 @@ class CachedImages:
         block, start, rows, columns = self._places[index].tolist()
         pixels = self._maps.get(block)
         if pixels is None:
-            pixels = self._open(block)
+            try:
+                pixels = self._open(block)
+            except ConfigurationError as error:
+                self._follow(error)
+                block, start, rows, columns = self._places[index].tolist()
+                pixels = self._open(block)
         return pixels[start : start + rows * columns * self.dtype.itemsize].view(self.dtype).reshape(rows, columns)
 
     def _open(self, block: int) -> np.ndarray:
@@ -135,6 +136,18 @@ class CachedImages:
         except OSError as error:
             raise ConfigurationError(f"Cache file {path} cannot be opened: {error.strerror or error}.") from error
         return self._maps[block]
+
+    def _follow(self, error: ConfigurationError) -> None:
+        """Take over what a build has published since, if it only added images: places change then, pixels do not."""
+        try:
+            fresh = CachedImages(self.folder, self.items)
+        except (ConfigurationError, DatalistError):
+            raise error from None
+        if len(fresh) != len(self) or not np.array_equal(fresh._places[:, 2:], self._places[:, 2:]):
+            raise error
+        if not np.array_equal(fresh._checksums, self._checksums):
+            raise error
+        self._places, self._sizes, self._digests, self._maps = fresh._places, fresh._sizes, fresh._digests, {}
 
     def _index(self, block: int) -> list:
         """Entries of a block, which must be the one that was published."""
@@ -158,18 +171,18 @@ class CachedImages:
             )
         return entries
 
-    def _locate(self, given: list[dict[str, Any]]) -> np.ndarray:
-        """Fill the lists of items; returns ``(kept, 4)`` int64: block, first byte, rows and columns."""
+    def _locate(self, given: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Fill the lists of items; returns block, first byte, rows, columns, ``(kept, 4)`` int64, and checksums."""
         wanted: dict[str, list[int]] = {}
         for position, item in enumerate(given):
             wanted.setdefault(item["image"], []).append(position)
-        found: list[tuple[int, int, int, int] | str | None] = [None] * len(given)
+        found: list[tuple[int, int, int, int, int] | str | None] = [None] * len(given)
         for block in range(len(self._sizes)):
             entries = self._index(block)
             starts = starts_of(entries, self.dtype.itemsize)
             for entry, start in zip(entries, starts, strict=False):
                 for position in wanted.get(entry.image, ()):
-                    found[position] = entry.cause or (block, start, entry.rows, entry.columns)
+                    found[position] = entry.cause or (block, start, entry.rows, entry.columns, entry.crc32)
                 if entry.image in wanted:
                     self.warnings.extend({"image": entry.image, "warning": words} for words in entry.warnings)
         absent = [item["image"] for item, place in zip(given, found, strict=True) if place is None]
@@ -186,4 +199,5 @@ class CachedImages:
                 places.append(place)
             else:
                 self.unreadable.append({"image": given[position]["image"], "cause": str(place)})
-        return np.array(places, dtype=np.int64).reshape(len(places), 4)
+        table = np.array(places, dtype=np.int64).reshape(len(places), 5)
+        return table[:, :4], table[:, 4]

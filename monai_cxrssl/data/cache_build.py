@@ -27,8 +27,9 @@ from tqdm import tqdm
 from monai_cxrssl.data.cache_blocks import BlockWriter, Entry, block_path, map_pixels, pixel_type, read_index, starts_of
 from monai_cxrssl.data.cache_check import CacheReport, Source, clear_disk_errors, publish, with_source
 from monai_cxrssl.data.cache_manifest import CacheOptions, CachePlan, read_plan, unpublish, write_plan
+from monai_cxrssl.data.cores import usable_cores
 from monai_cxrssl.data.datalist import Datalist, load_datalist
-from monai_cxrssl.data.decoded import LONGEST_ASPECT, shrink
+from monai_cxrssl.data.small_film import LONGEST_ASPECT, read_small
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["build_cache"]
@@ -95,7 +96,7 @@ def build_cache(
             plan.check_follows(earlier, folder)
         blocks = plan.block_images()
         mine = range(part - 1, len(blocks), parts)
-        threads = workers or _usable_cores()
+        threads = workers or usable_cores()
         with ThreadPoolExecutor(threads, thread_name_prefix="cache") as pool:
             sources = {number: list(pool.map(with_source, blocks[number])) for number in mine}
             _check_not_vanished(folder, sources, options)
@@ -211,21 +212,21 @@ def _decode(image: tuple[str, Source], options: CacheOptions) -> tuple[Entry, np
     from monai_cxrssl.data.reader import read_cxr_uint
 
     path, source = image
+    reader = partial(
+        read_cxr_uint,
+        bits=options.bits,
+        window=options.window,
+        max_side=LONGEST_ASPECT * options.side,
+        with_metadata=True,
+    )
     try:
-        pixels, metadata = read_cxr_uint(
-            path, options.bits, options.window, LONGEST_ASPECT * options.side, with_metadata=True
-        )
-        if min(pixels.shape) < options.minimum_side:
-            rows, columns = pixels.shape
-            raise CXRReadError(path, f"is {columns} x {rows} pixels, below the minimum side of {options.minimum_side}")
-        if pixels.min() == pixels.max():
-            raise CXRReadError(path, f"holds one value only ({pixels.flat[0]} everywhere)")
+        native = pixel_type(options.bits).newbyteorder("=")
+        pixels, warnings = read_small(path, reader, options.side, native, options.minimum_side)
     except CXRReadError as error:
         # An address in the words of a library would differ from run to run.
         cause = re.sub(r"0x[0-9a-fA-F]{6,}", "0x", error.cause or str(error))
         return Entry(path, source, cause=cause), None
-    small = shrink(pixels, options.side).astype(pixel_type(options.bits), copy=False)
-    return Entry(path, source, warnings=tuple(metadata.get("warnings") or ())), small
+    return Entry(path, source, warnings=tuple(warnings)), pixels.astype(pixel_type(options.bits), copy=False)
 
 
 def _check_not_vanished(folder: Path, sources: dict[int, Images], options: CacheOptions) -> None:
@@ -258,7 +259,3 @@ def _items_of(data: Datalist | str | os.PathLike | Sequence[Mapping[str, Any]]) 
     if relative is not None:
         raise DatalistError(f"Image path {relative} is relative; a cache needs absolute paths.")
     return items
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,6 +10,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +22,16 @@ from monai_cxrssl.data.cache_blocks import Entry, block_path, map_pixels, pixel_
 from monai_cxrssl.data.cache_manifest import CachePlan, read_manifest, read_plan, write_manifest
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = ["CacheReport", "Source", "clear_disk_errors", "join_cache", "publish", "verify_cache", "with_source"]
+__all__ = [
+    "CacheReport",
+    "Source",
+    "clear_disk_errors",
+    "is_current",
+    "join_cache",
+    "publish",
+    "verify_cache",
+    "with_source",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +156,39 @@ def _check(folder: Path, progress: bool, sources: bool, digests: list[str] | Non
             report.changed.extend(entry.image for entry in entries if with_source(entry.image)[1] != entry.source)
     report.seconds = time.monotonic() - started
     return report
+
+
+def is_current(folder: Path, images: Iterable[str]) -> bool:
+    """Whether a published cache holds these image files as they are now, or as they last were where they are gone.
+
+    Only sizes and modification times are looked at, with a few threads: on a network disk each look takes its time.
+
+    Args:
+        folder: of the cache, which need not exist.
+        images: paths of the files.
+
+    Raises:
+        ConfigurationError: the cache is damaged, or being built.
+    """
+    plan = read_plan(folder)
+    if plan is None or not (folder / "cache.json").exists():
+        return False
+    itemsize = pixel_type(plan.options.bits).itemsize
+    known: dict[str, Source] = {}
+    for number in range(len(read_manifest(folder)["blocks"])):
+        try:
+            known.update(entry[:2] for entry in read_index(block_path(folder, number), itemsize)[0])
+        except OSError:  # the block is lost
+            return False
+    wanted = list(dict.fromkeys(images))
+    if any(image not in known for image in wanted):
+        return False
+    with ThreadPoolExecutor(8, thread_name_prefix="sources") as pool:
+        now = list(pool.map(with_source, wanted, chunksize=256))
+    gone = [image for image, source in now if source is None and known[image] is not None]
+    if gone:
+        logger.warning("the files of %d cached images are gone, the first %s: using the cache", len(gone), gone[0])
+    return all(source is None or source == known[image] for image, source in now)
 
 
 def publish(folder: Path, plan: CachePlan) -> None:

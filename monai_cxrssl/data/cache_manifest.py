@@ -9,16 +9,14 @@ Neither holds the folder's own path or a date, so that equal sources and options
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_cxrssl.data.cache_blocks import sync_folder
 from monai_cxrssl.data.datalist import Datalist
-from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.data.json_file import write_json_file
+from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["CacheOptions", "CachePlan", "read_manifest", "read_plan", "unpublish", "write_manifest", "write_plan"]
 
@@ -109,7 +107,7 @@ def write_plan(folder: Path, plan: CachePlan) -> None:
     """Write ``items.json`` in one step, unless it is there already."""
     # A datalist writes NaN as null.
     items = Datalist(splits={"training": list(plan.items)}).to_dict()["training"]
-    _write_json(folder / "items.json", {"format": FORMAT, "options": asdict(plan.options), "items": items})
+    write_json_file(folder / "items.json", {"format": FORMAT, "options": asdict(plan.options), "items": items})
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -136,7 +134,7 @@ def write_manifest(folder: Path, blocks: list[dict[str, Any]], readable: int, pi
         leftover.unlink(missing_ok=True)
     images = sum(block["images"] for block in blocks)
     content = {"format": FORMAT, "images": images, "readable": readable, "pixel_bytes": pixel_bytes, "blocks": blocks}
-    _write_json(folder / "cache.json", content)
+    write_json_file(folder / "cache.json", content)
 
 
 def unpublish(folder: Path) -> None:
@@ -156,25 +154,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ConfigurationError(f"{path} is not of format {FORMAT}, which this version of the package reads.")
     return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    try:
-        data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError) as error:
-        raise DatalistError(f"An item of the datalist cannot be written as JSON ({error}).") from None
-    if path.exists() and path.read_bytes() == data:
-        return
-    # Shards may write the same file at the same time, hence a name of one's own.
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp makes it private)
-        os.replace(temporary, path)  # noqa: PTH105
-        sync_folder(path.parent)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

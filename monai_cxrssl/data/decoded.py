@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,18 +17,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from monai_cxrssl.data.cores import usable_cores
 from monai_cxrssl.data.memory import available_memory
+from monai_cxrssl.data.small_film import LONGEST_ASPECT, Reader, read_small, refuse_unreadable, shrink
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["DecodedImages", "shrink"]
 
 logger = logging.getLogger(__name__)
 
-Reader = Callable[[str], np.ndarray | tuple[np.ndarray, Mapping[str, Any]]]
 Window = int | str | Sequence[float] | None
 
-# Longest side in shorter sides: radiographs stay below 1.5, and a strip must not fill the memory.
-LONGEST_ASPECT = 2
 # Mean number of pixels in squares of the shorter side, for the estimate before anything is decoded.
 USUAL_ASPECT = 1.3
 # Taken where the system does not tell how much memory is left.
@@ -104,7 +102,7 @@ class DecodedImages:
         self.unreadable: list[dict[str, str]] = []
         self.warnings: list[dict[str, str]] = []
         self._reader = reader or _default_reader(bits, window, LONGEST_ASPECT * self.side)
-        self._threads = num_threads or _usable_cores()
+        self._threads = num_threads or usable_cores()
         self._progress = progress
         self._store: torch.Tensor | None = None
         self._starts = self._shapes = np.zeros(0, dtype=np.int64)
@@ -161,23 +159,7 @@ class DecodedImages:
 
     def _load(self, path: str) -> tuple[np.ndarray, list[str]]:
         """Pixels of a file as they are kept, and the reader's warnings."""
-        try:
-            result = self._reader(path)
-        except (CXRReadError, ConfigurationError):
-            raise
-        except Exception as error:  # a decoder may raise anything on a damaged file
-            raise CXRReadError(path, f"could not be decoded ({type(error).__name__}: {error})") from error
-        pixels, metadata = result if isinstance(result, tuple) else (result, {})
-        if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.dtype != self.dtype:
-            found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-            raise TypeError(f"The reader gave {found} for {path}; expected a (H, W) array of {self.dtype}.")
-        if min(pixels.shape) < self.minimum_side:
-            rows, columns = pixels.shape
-            cause = f"is {columns} x {rows} pixels, below the minimum side of {self.minimum_side}"
-            raise CXRReadError(path, cause)
-        if pixels.min() == pixels.max():
-            raise CXRReadError(path, f"holds one value only ({pixels.flat[0]} everywhere)")
-        return shrink(pixels, self.side), list(metadata.get("warnings") or ())
+        return read_small(path, self._reader, self.side, self.dtype, self.minimum_side)
 
     def _decode_all(self, estimate: int, max_unreadable: float) -> None:
         started = time.monotonic()
@@ -227,32 +209,9 @@ class DecodedImages:
             pool.shutdown(cancel_futures=True)
 
     def _keep(self, kept: list[int], max_unreadable: float) -> None:
-        total, bad = len(self.items), len(self.unreadable)
-        if bad and (not kept or bad > max_unreadable * total):
-            causes = "; ".join(f"{entry['image']}: {entry['cause']}" for entry in self.unreadable[:3])
-            share = "All" if not kept else f"{bad} of"
-            limit = "" if not kept else f", more than the {max_unreadable:.0%} that a run may leave out"
-            raise DatalistError(f"{share} {total} images are unreadable{limit}; the first: {causes}.")
+        refuse_unreadable(self.unreadable, len(self.items), max_unreadable)
         self.kept = kept
         self.items = [self.items[index] for index in kept]
-
-
-def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Reduce an image by area averaging so that its shorter side is ``side``.
-
-    One factor for both axes keeps the aspect; it is smaller still where the longer side would exceed ``2 * side``, and
-    never above 1: small images stay as they are.
-
-    Args:
-        pixels: ``(H, W)`` uint8 or uint16.
-        side: in pixels.
-    """
-    rows, columns = pixels.shape
-    factor = min(1.0, side / min(rows, columns), LONGEST_ASPECT * side / max(rows, columns))
-    if factor == 1.0:
-        return pixels
-    size = (max(1, round(columns * factor)), max(1, round(rows * factor)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 def _default_reader(bits: int, window: Window, max_side: int) -> Reader:
@@ -267,7 +226,3 @@ def _memory_limit(limit_gb: float | None) -> int:
         return int(limit_gb * 2**30)
     available = available_memory()
     return (UNKNOWN_MEMORY if available is None else available) // 2
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

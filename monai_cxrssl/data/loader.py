@@ -12,6 +12,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from monai_cxrssl.data.cores import usable_cores
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["pretext_loader", "worker_count"]
@@ -33,9 +34,8 @@ def worker_count(num_workers: int | str, device: torch.device | str) -> int:
     if str(num_workers).lower() == "auto":
         if torch.device(device).type == "cpu":
             return 0
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return max(1, min(8, cores // local - 1))
+        return max(1, min(8, usable_cores() // local - 1))
     try:
         count = int(num_workers)
     except ValueError:
@@ -51,12 +51,13 @@ def pretext_loader(
     batch_size: int,
     device: torch.device | str = "cpu",
     num_workers: int | str = "auto",
+    minimum_batch_size: int = 2,
 ) -> DataLoader:
     """Load batches in the order of a sampler, all of one size.
 
-    The last, shorter batch of an epoch is left out: a contrastive loss depends on the number of samples in it. Every
-    epoch draws another order, so no sample is left out for good. A batch larger than the epoch is cut down to it, with
-    a warning.
+    The last, shorter batch of an epoch is left out: a contrastive loss depends on the number of samples in it, and
+    batch normalisation needs more than a few. Every epoch draws another order, so no sample is left out for good. A
+    batch larger than the epoch is cut down to it, with a warning.
 
     Args:
         dataset: maps a draw of the sampler to a sample.
@@ -64,16 +65,20 @@ def pretext_loader(
         batch_size: samples per batch and process.
         device: the device that trains; batches for a GPU are pinned.
         num_workers: see :func:`worker_count`.
+        minimum_batch_size: fewest samples that the method can learn from: 2 where samples are contrasted with each
+            other (SimCLR, MICLe, MoCo), 1 where each has its own task (inpainting, rotation, jigsaw).
 
     Raises:
-        ConfigurationError: when a batch would hold fewer than two samples.
+        ConfigurationError: when a batch would hold fewer samples than that.
     """
     available = len(sampler)  # type: ignore[arg-type]
     size = min(int(batch_size), available)
-    if size < 2:
+    if size < minimum_batch_size or size < 1:
+        number = "two" if minimum_batch_size == 2 else minimum_batch_size
+        wanted = f"at least {number} samples to contrast" if minimum_batch_size > 1 else "a sample"
         raise ConfigurationError(
-            f"A batch must hold at least two samples to contrast; --batch_size is {batch_size} and an epoch has "
-            f"{available}. Bring more images or raise the batch size."
+            f"A batch must hold {wanted}; --batch_size is {batch_size} and an epoch has {available}. Bring more images "
+            "or raise the batch size."
         )
     if size < batch_size:
         logger.warning(

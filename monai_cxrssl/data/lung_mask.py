@@ -1,6 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading lung masks of any format as uint8 {0, 1} on the grid of their film."""
+"""Reading lung masks of any format as uint8 {0, 1} on the grid of their film.
+
+GIF, which no film comes in, is read for masks: the SCR outlines of JSRT are published in it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from monai_cxrssl.data.film import MAX_PIXELS, Film
+from monai_cxrssl.data.file_kind import open_regular_file, read_whole_file
+from monai_cxrssl.data.film import MAX_PIXELS, Film, check_size
 from monai_cxrssl.data.reader import read_film
 from monai_cxrssl.errors import CXRReadError
 
@@ -35,7 +39,7 @@ def read_lung_mask(
     and the log says so. A mask of another size than its film is resampled to it by nearest neighbour.
 
     Args:
-        path: one file (PNG, JPEG, TIFF, BMP, NIfTI, MHA, NRRD, DICOM), or ``[left, right]``.
+        path: one file (PNG, JPEG, TIFF, BMP, GIF, NIfTI, MHA, NRRD, DICOM), or ``[left, right]``.
         shape: rows and columns of the film; by default those of the (first) mask.
         max_pixels: a larger image is refused before memory is taken.
 
@@ -53,7 +57,7 @@ def read_lung_mask(
     metadata: dict[str, Any] = {}
     warnings: list[str] = []
     for name in paths:
-        film = read_film(name, window=None, max_pixels=max_pixels)
+        film = _read(name, max_pixels)
         mask = binarise(_values(film))
         if is_polarity_inverted(mask):
             mask = 1 - mask
@@ -99,6 +103,35 @@ def is_polarity_inverted(mask: np.ndarray) -> bool:
         return False
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
     return bool(border.mean() > 0.5)
+
+
+def _read(path: str | os.PathLike, max_pixels: int) -> Film:
+    with open_regular_file(path) as file:
+        is_gif = file.read(4) == b"GIF8"
+    return _read_gif(os.fsdecode(path), max_pixels) if is_gif else read_film(path, window=None, max_pixels=max_pixels)
+
+
+def _read_gif(path: str, max_pixels: int) -> Film:
+    """A GIF of one frame, its palette as brightness."""
+    import io
+
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(read_whole_file(path)), formats=("GIF",)) as image:
+            columns, rows = image.size
+            check_size(path, rows, columns, max_pixels)
+            frames = int(getattr(image, "n_frames", 1))
+            if frames > 1:
+                raise CXRReadError(path, f"holds {frames} frames, not one mask", "Save the frame wanted as PNG.")
+            fields = {"photometric_interpretation": image.mode, "window": "0 to 255"}
+            pixels = np.ascontiguousarray(image.convert("L"))
+    except CXRReadError:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, EOFError ... on damaged files
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise CXRReadError(path, f"is a truncated or damaged GIF ({words})", "Copy or download it again.") from error
+    return Film(path, pixels, np.arange(256) / 255.0, (rows, columns), fields=fields)
 
 
 def _values(film: Film) -> np.ndarray:

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from monai_cxrssl.data.bags import Draw, patient_numbers
 from monai_cxrssl.data.datalist import is_known, is_unknown
-from monai_cxrssl.data.decoded import DecodedImages
+from monai_cxrssl.data.image_store import ImageStore
+from monai_cxrssl.data.pretext_masks import PretextLungMasks
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["LabelledImages", "PairDataset"]
@@ -22,22 +23,38 @@ __all__ = ["LabelledImages", "PairDataset"]
 class PairDataset(Dataset):
     """Positive pairs: two views of one image, or one view of each of two images of a patient.
 
+    With a transform that makes one view (``num_views`` of 1) a sample is one image; with lung masks it also holds
+    where the lungs are in every view.
+
     Args:
         images: decoded images.
-        transform: ``transform(image, key=(epoch, position))`` gives all views of a ``(1, H, W)`` array as a
-            ``(2, 1, S, S)`` tensor, ``views=(number,)`` only some of them, and equal keys give equal views:
-            :class:`monai_cxrssl.transforms.MultiView`.
+        transform: ``transform(image, key=(epoch, position))`` gives all V views of a ``(1, H, W)`` array as a
+            ``(V, 1, S, S)`` tensor, ``views=(number,)`` only some of them, and equal keys give equal views:
+            :class:`monai_cxrssl.transforms.MultiView`. For lung masks it must have its ``sample``, ``apply`` and
+            ``apply_mask`` too.
         data: items to show as :attr:`data`, as MONAI's data sets do; by default those of ``images``.
+        lung_masks: the masks of ``images``, in the same order.
+
+    Raises:
+        ConfigurationError: another number of masks than of images.
     """
 
     def __init__(
         self,
-        images: DecodedImages,
+        images: ImageStore,
         transform: Callable[..., torch.Tensor],
         data: Sequence[dict[str, Any]] | None = None,
+        lung_masks: PretextLungMasks | None = None,
     ) -> None:
         self.images = images
         self.transform = transform
+        self.lung_masks = lung_masks
+        self.num_views = int(getattr(transform, "num_views", 2))
+        if lung_masks is not None and len(lung_masks) != len(images):
+            raise ConfigurationError(
+                f"There are {len(lung_masks)} lung masks for {len(images)} images; make PretextLungMasks of the very "
+                "images of the data set."
+            )
         self.data = images.items if data is None else data
         self.patients = patient_numbers(images.items)
 
@@ -52,8 +69,12 @@ class PairDataset(Dataset):
                 in epoch 0.
 
         Returns:
-            ``{"image": (2, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch,
-            "first": item of view 0, "second": item of view 1}``.
+            ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch,
+            "first": item of view 0, "second": item of view 1}``, and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1,
+            warped as the views are, where there are lung masks.
+
+        Raises:
+            ConfigurationError: a pair of two images for a transform that does not make two views.
         """
         if not isinstance(draw, tuple):
             index = int(draw)
@@ -61,18 +82,40 @@ class PairDataset(Dataset):
         epoch, position, first, second, _ = draw
         key = (epoch, position)
         if first == second:
-            views = self.transform(self.images.image(first)[None], key=key)
+            views, masks = self._views(first, key, None)
+        elif self.num_views != 2:
+            raise ConfigurationError(
+                f"The sampler drew a pair of two images, but the transform makes {self.num_views} views per sample. "
+                "Give it two views, or the sampler no MICLe epochs."
+            )
         else:
             # The random numbers belong to (epoch, position, view), whichever image a view is taken from.
-            pair = [
-                self.transform(self.images.image(index)[None], key=key, views=(number,)).numpy()
-                for number, index in enumerate((first, second))
-            ]
-            # Not torch.cat: it wakes torch's threads for these few bytes, 15 ms on two busy cores, 50 times the views.
-            views = torch.from_numpy(np.concatenate(pair))
+            pairs = [self._views(index, key, (number,)) for number, index in enumerate((first, second))]
+            views, masks = (_joined(parts) for parts in zip(*pairs, strict=True))
         # By patient even when bags are studies: images of another study of the patient are no negatives either.
         patient = int(self.patients[first])
-        return {"image": views, "patient": patient, "index": position, "first": first, "second": second}
+        sample = {"image": views, "patient": patient, "index": position, "first": first, "second": second}
+        return sample if masks is None else {**sample, "lung_mask": masks}
+
+    def _views(
+        self, index: int, key: tuple[int, int], numbers: tuple[int, ...] | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Views of one image and, where there are lung masks, the masks of these views."""
+        image = self.images.image(index)
+        if self.lung_masks is None:
+            # Without "views" where all are wanted: a transform of the user's own need not know it.
+            return self.transform(image[None], key=key, **({} if numbers is None else {"views": numbers})), None
+        transform: Any = self.transform
+        drawn = transform.sample(image.shape, key=key, views=numbers)
+        # A turned view keeps its angle only on a grid of the film's own proportions.
+        mask = self.lung_masks.mask(index, (image.shape[0], image.shape[1]))
+        return transform.apply(image[None], drawn), transform.apply_mask(mask[None], drawn)
+
+
+def _joined(parts: Sequence[torch.Tensor | None]) -> Any:
+    known = [part.numpy() for part in parts if part is not None]
+    # Not torch.cat: it wakes torch's threads for these few bytes, 15 ms on two busy cores, 50 times the views.
+    return torch.from_numpy(np.concatenate(known)) if known else None
 
 
 class LabelledImages(Dataset):
@@ -96,7 +139,7 @@ class LabelledImages(Dataset):
 
     def __init__(
         self,
-        images: DecodedImages,
+        images: ImageStore,
         transform: Callable[[np.ndarray], torch.Tensor],
         task: str = "multi_class",
         num_classes: int = 1,

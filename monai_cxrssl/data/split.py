@@ -29,12 +29,14 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.datalist import SPLITS, Datalist, is_unknown, save_datalist
+from monai_cxrssl.data.datalist import SPLITS, Datalist, is_unknown, write_datalist
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["fold_datalists", "label_fraction", "manifest_hash", "save_split", "split_datalist"]
 
 Item = dict[str, Any]
+# Made once: json.dumps with options makes an encoder per call, and an item is a call.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def split_datalist(
@@ -178,9 +180,11 @@ def save_split(datalist: Datalist, path: str | os.PathLike, recipe: Mapping[str,
     Returns:
         The hash, :func:`manifest_hash` of the file's content.
     """
-    digest = manifest_hash(datalist.to_dict(Path(path).expanduser().absolute().parent))
-    manifest = {"sha256": digest, "recipe": dict(recipe or {})}
-    save_datalist(replace(datalist, extra={**datalist.extra, "manifest": manifest}), path)
+    content = datalist.to_dict(Path(path).expanduser().absolute().parent)
+    digest = manifest_hash(content)
+    content.pop("manifest", None)
+    # First in the file, where a person looks.
+    write_datalist({"manifest": {"sha256": digest, "recipe": dict(recipe or {})}, **content}, path)
     return digest
 
 
@@ -285,7 +289,7 @@ def _unit(key: str, patient: str) -> float:
 
 
 def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _without_manifest(datalist: Datalist) -> dict[str, Any]:

@@ -19,25 +19,47 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-__all__ = ["PATHOLOGIES", "canonical_pathology", "map_classes"]
+__all__ = ["BROADER", "PATHOLOGIES", "canonical_pathology", "map_classes"]
 
 # fmt: off
 # Order: healthy; heart, vessels, mediastinum; lungs; pleura; infections; air and hernia; bones; devices; the rest.
 PATHOLOGIES: tuple[str, ...] = (
     "No Finding",
-    "Cardiomegaly", "Enlarged Cardiomediastinum", "Aortic Enlargement", "Tortuous Aorta", "Aortic Calcification",
-    "Enlarged Pulmonary Artery", "Heart Failure", "Mediastinal Shift", "Hilar Enlargement", "Lymphadenopathy",
-    "Atelectasis", "Consolidation", "Edema", "Infiltration", "Lung Opacity", "Ground Glass Opacity", "Lung Lesion",
-    "Mass", "Nodule", "Nodule/Mass", "Lung Tumor", "Lung Metastasis", "Granuloma", "Calcification", "Lung Cavity",
-    "Lung Cyst", "Emphysema", "COPD", "Hyperinflation", "Fibrosis", "Interstitial Lung Disease", "Bronchiectasis",
-    "Pleural Effusion", "Pleural Thickening", "Pleural Plaque", "Pleural Other", "Pneumothorax", "Hydropneumothorax",
-    "Pneumonia", "Bacterial Pneumonia", "Viral Pneumonia", "COVID-19", "Tuberculosis", "Active Tuberculosis",
-    "Latent Tuberculosis", "Typical Appearance", "Indeterminate Appearance", "Atypical Appearance",
+    "Cardiomegaly", "Enlarged Cardiomediastinum", "Mediastinal Enlargement", "Aortic Enlargement",
+    "Aortic Elongation", "Tortuous Aorta", "Aortic Calcification", "Aortic Atheromatosis", "Enlarged Pulmonary Artery",
+    "Pulmonary Hypertension", "Heart Failure", "Mediastinal Shift", "Hilar Enlargement", "Lymphadenopathy",
+    "Atelectasis", "Consolidation", "Alveolar Pattern", "Edema", "Infiltration", "Interstitial Pattern", "Lung Opacity",
+    "Ground Glass Opacity", "Volume Loss", "Lung Lesion", "Mass", "Nodule", "Nodule/Mass", "Lung Tumor",
+    "Lung Metastasis", "Granuloma", "Calcification", "Lung Cavity", "Lung Cyst", "Emphysema", "COPD", "Hyperinflation",
+    "Air Trapping", "Fibrosis", "Interstitial Lung Disease", "Bronchiectasis",
+    "Pleural Effusion", "Costophrenic Angle Blunting", "Pleural Thickening", "Pleural Plaque", "Pleural Other",
+    "Pneumothorax", "Hydropneumothorax",
+    "Pneumonia", "Bacterial Pneumonia", "Viral Pneumonia", "COVID-19", "Other Pneumonia",
+    "Tuberculosis", "Active Tuberculosis",
+    "Latent Tuberculosis", "Tuberculosis Sequelae", "Typical Appearance", "Indeterminate Appearance",
+    "Atypical Appearance",
     "Subcutaneous Emphysema", "Pneumomediastinum", "Pneumoperitoneum", "Hernia", "Diaphragm Elevation",
-    "Fracture", "Rib Fracture", "Clavicle Fracture", "Vertebral Fracture", "Scoliosis",
+    "Fracture", "Rib Fracture", "Clavicle Fracture", "Vertebral Fracture", "Scoliosis", "Kyphosis",
+    "Vertebral Degenerative Changes",
     "Support Devices", "Pacemaker", "Endotracheal Tube",
     "Other Lesion", "Other Disease",
 )
+
+# What a finding is a kind of: where it is positive, so is the broader one in the sense of other data sets.
+BROADER: dict[str, tuple[str, ...]] = {
+    "Bacterial Pneumonia": ("Pneumonia",),
+    "Viral Pneumonia": ("Pneumonia",),
+    "COVID-19": ("Pneumonia", "Viral Pneumonia"),
+    "Other Pneumonia": ("Pneumonia",),
+    "Active Tuberculosis": ("Tuberculosis",),
+    "Latent Tuberculosis": ("Tuberculosis",),
+    "Rib Fracture": ("Fracture",),
+    "Clavicle Fracture": ("Fracture",),
+    "Vertebral Fracture": ("Fracture",),
+    "Mass": ("Nodule/Mass", "Lung Lesion"),
+    "Nodule": ("Nodule/Mass", "Lung Lesion"),
+    "Nodule/Mass": ("Lung Lesion",),
+}
 
 # Spellings that differ from the entry by more than case, spaces, underscores and hyphens.
 _ALIASES: dict[str, tuple[str, ...]] = {
@@ -47,7 +69,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "Aortic Enlargement": ("enlarged aorta",),
     "Tortuous Aorta": ("aortic tortuosity",),
     "Aortic Calcification": ("calcification of the aorta", "calcified aorta"),
-    "Enlarged Pulmonary Artery": ("enlarged pa",),
+    "Enlarged Pulmonary Artery": ("enlarged pa", "pulmonary artery enlargement"),
     "Heart Failure": ("heart insufficiency", "congestive heart failure"),
     "Lymphadenopathy": ("adenopathy",),
     "Atelectasis": ("atelectases",),

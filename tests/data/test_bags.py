@@ -40,6 +40,18 @@ def test_patient_bags(items, by, expected):
         patient_bags(named, "image")
 
 
+def test_study_bags_give_the_pairs_of_medaug():
+    """Two different films of one study of one patient, whatever their views; a lonely film is paired with itself."""
+    films = [("a", "1", "PA"), ("a", "1", "LL"), ("a", "2", "PA"), ("b", "1", "AP"), ("a", "1", "PA"), ("b", "1", "AP")]
+    items = [dict(zip(("patient_id", "study_id", "view_position"), film, strict=True)) for film in films]
+    sampler = PairSampler(patient_bags(items, by="study"), seed=2)
+    pairs = set()
+    for epoch in range(60):
+        sampler.set_epoch(epoch)
+        pairs |= {frozenset((draw.first, draw.second)) for draw in sampler}
+    assert pairs == {frozenset(pair) for pair in [(0, 1), (0, 4), (1, 4), (3, 5), (2,)]}
+
+
 def test_patient_numbers_are_bag_numbers():
     items = make_items(3, 1, 2)
     numbers = patient_numbers(items)
@@ -168,7 +180,7 @@ def test_faults(bags, options, message):
 def test_without_multi_image_bags_micle_is_simclr(caplog):
     with caplog.at_level(logging.WARNING):
         sampler = PairSampler([[0], [1], [2]], simclr_epochs=1)
-    assert "no patient has two images or more" in caplog.text
+    assert "no bag (patient or study) has two images or more" in caplog.text
     sampler.set_epoch(5)
     assert sampler.stage() == "simclr"
     assert sorted(draw.first for draw in sampler) == [0, 1, 2]

@@ -20,8 +20,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from monai_cxrssl.data import CachedImages, DecodedImages, PairDataset, build_cache, join_cache, verify_cache
-from monai_cxrssl.data.decoded import shrink
 from monai_cxrssl.data.reader import read_cxr_uint
+from monai_cxrssl.data.small_film import shrink
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 BLOCK = 4
@@ -267,6 +267,18 @@ def test_a_block_exchanged_under_an_open_cache_is_told(items, tmp_path):
         images.image(8)
 
 
+def test_an_open_cache_follows_a_build_that_adds_images(items, tmp_path):
+    """Training opened first, validation added to the same cache: the last block was written anew with more in it."""
+    some = items[: BLOCK + 1]
+    build(some, tmp_path / "cache")
+    images = CachedImages(tmp_path / "cache", some)
+    first = images.image(0).copy()  # its block is open before the other build
+    expected = CachedImages(tmp_path / "cache", some).image(len(images) - 1).copy()
+    build(items, tmp_path / "cache")
+    np.testing.assert_array_equal(images.image(len(images) - 1), expected)
+    np.testing.assert_array_equal(images.image(0), first)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -313,7 +325,7 @@ def test_missing_and_vanished_sources(items, tmp_path):
         build([items[5], items[9]], tmp_path / "bad")
     with pytest.raises(DatalistError, match="1 of 1 images are not in the cache"):
         CachedImages(tmp_path / "cache", [{"image": "/elsewhere.png", "patient_id": "p"}])
-    with pytest.raises(DatalistError, match="2 of 2 images are unreadable"):
+    with pytest.raises(DatalistError, match="All 2 images are unreadable"):
         CachedImages(tmp_path / "cache", [items[5], items[9]])
     with pytest.raises(DatalistError, match="is relative"):
         build([{"image": "a.png", "patient_id": "p"}], tmp_path / "relative")

@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data.decoded import DecodedImages, shrink
+from monai_cxrssl.data.decoded import DecodedImages
 from monai_cxrssl.data.memory import available_memory
 from monai_cxrssl.data.pretext import LabelledImages
+from monai_cxrssl.data.small_film import shrink
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 SHAPES = [(100, 80), (64, 64), (40, 300), (500, 400), (33, 32)]

@@ -38,6 +38,14 @@ def test_a_batch_must_contrast(images, batch_size):
         loader(images, batch_size)
 
 
+def test_a_method_without_contrast_takes_a_batch_of_one():
+    assert [len(batch["image"]) for batch in loader(3, 1, minimum_batch_size=1)] == [1, 1, 1]
+    with pytest.raises(ConfigurationError, match=r"must hold a sample; --batch_size is 0 and an epoch has 3"):
+        loader(3, 0, minimum_batch_size=1)
+    with pytest.raises(ConfigurationError, match="at least 4 samples"):
+        loader(3, 8, minimum_batch_size=4)
+
+
 def test_workers_change_nothing_over_epochs():
     alone, helped = loader(12, 4, num_workers=0), loader(12, 4, num_workers=2)
     for epoch in range(3):

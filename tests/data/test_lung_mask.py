@@ -104,3 +104,29 @@ def test_real_masks(shared_data):
         mask, _ = read_lung_mask(path)
         assert set(np.unique(mask)) <= {0, 1}
         assert 0.03 < mask.mean() < 0.7
+
+
+def test_gif(tmp_path):
+    path = tmp_path / "mask.gif"
+    Image.fromarray(BOTH * 255).save(path)
+    mask, metadata = read_lung_mask(path)
+    np.testing.assert_array_equal(mask, BOTH)
+    assert metadata["spatial_shape"] == SHAPE
+    # A palette whose first colour, that of the lungs, is the bright one.
+    picture = Image.fromarray(1 - BOTH, mode="P")
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.save(path)
+    np.testing.assert_array_equal(read_lung_mask(path)[0], BOTH)
+
+
+@pytest.mark.parametrize("fault", ["truncated", "header", "frames", "size"])
+def test_broken_gif(tmp_path, fault):
+    path = tmp_path / "mask.gif"
+    noise = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
+    more = {"save_all": True, "append_images": [Image.fromarray(255 - noise)]} if fault == "frames" else {}
+    Image.fromarray(noise).save(path, **more)
+    if fault in ("truncated", "header"):
+        path.write_bytes(path.read_bytes()[: -2000 if fault == "truncated" else 9])
+    message = {"frames": "holds 2 frames", "size": "more than the limit of 100"}.get(fault, "damaged GIF")
+    with pytest.raises(CXRReadError, match=message):
+        read_lung_mask(path, max_pixels=100 if fault == "size" else 10_000)

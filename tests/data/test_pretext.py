@@ -150,3 +150,57 @@ def test_multi_label():
 def test_labels_that_do_not_fit(task, classes):
     with pytest.raises(ConfigurationError):
         LabelledImages(decode(read_level, [[1.0, 0.0]]), centre, task, classes)
+
+
+class Masks:
+    """The lungs of an image are where its left upper quarter is, on a coarse grid of its own."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def mask(self, index, shape):
+        mask = np.zeros(shape, np.uint8)
+        mask[: shape[0] // 2, : shape[1] // 2] = 1
+        return mask
+
+
+def read_quarter(path):
+    """An image that is bright where its mask is: 200 there, 50 elsewhere."""
+    image = np.full((48, 40), 50, np.uint8)
+    image[:24, :20] = 200
+    return image
+
+
+@pytest.mark.parametrize("views", [1, 2, 3])
+@pytest.mark.parametrize("second", [2, 5])
+def test_lung_masks_are_warped_with_their_views(views, second):
+    images = decode(read_quarter)
+    transform = MultiView(size=32, num_views=views, jitter_prob=0.0, return_uint8=True, fill=50 / 255)
+    dataset = PairDataset(images, transform, lung_masks=Masks(6))
+    draw = Draw(1, 4, 2, second, 0)
+    if second != 2 and views != 2:
+        with pytest.raises(ConfigurationError, match=f"makes {views} views"):
+            dataset[draw]
+        return
+    sample = dataset[draw]
+    assert sample["lung_mask"].shape == sample["image"].shape == (views, 1, 32, 32)
+    assert sample["lung_mask"].dtype == torch.uint8
+    # The same images as without masks, and a mask that is where the image is bright, but for its blurred edge.
+    assert torch.equal(sample["image"], PairDataset(images, transform)[draw]["image"])
+    clear = (sample["image"] == 200) | (sample["image"] == 50)
+    assert clear.float().mean() > 0.85
+    assert torch.equal((sample["image"] == 200)[clear], sample["lung_mask"].bool()[clear])
+
+
+def test_one_view_without_masks():
+    sample = PairDataset(decode(read_noise), MultiView(size=24, num_views=1))[Draw(0, 3, 1, 1, 0)]
+    assert sample["image"].shape == (1, 1, 24, 24)
+    assert "lung_mask" not in sample
+
+
+def test_masks_of_other_images():
+    with pytest.raises(ConfigurationError, match="5 lung masks for 6 images"):
+        PairDataset(decode(read_noise), MultiView(size=24), lung_masks=Masks(5))

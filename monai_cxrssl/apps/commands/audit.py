@@ -13,7 +13,14 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``audit``."""
-    parser.add_argument("datalists", nargs="+", metavar="D.json", help="looked at together")
+    parser.add_argument(
+        "datalists",
+        nargs="+",
+        metavar="D.json",
+        help="looked at together: a patient or picture in training of one and test of another is a leak (a pretraining "
+        "corpus beside a test set). Fold files of one `split --folds` are alternatives, so that training of one and "
+        "validation of another may share patients",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the findings as JSON")
     parser.add_argument("--phi", action="store_true", help="list identifying DICOM tags")
     parser.add_argument("--no-pixels", action="store_true", help="look at the datalists only, read no image")
@@ -24,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.data.audit import audit_datalists
     from monai_cxrssl.data.datalist import load_datalist
 
-    result = audit_datalists([load_datalist(path) for path in args.datalists], args.phi, not args.no_pixels)
+    pixels = not args.no_pixels
+    datalists = [load_datalist(path, check_files=pixels) for path in args.datalists]
+    result = audit_datalists(datalists, args.phi, pixels)
     print(result.table())
     if args.json:
         Path(args.json).write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")

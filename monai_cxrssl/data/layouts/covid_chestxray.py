@@ -18,7 +18,8 @@ Classes (multi-class), from ``finding`` in its older form (``"COVID-19, ARDS"``)
 - 1 ``COVID-19``: COVID-19 is among the findings;
 - 2 ``Other Pneumonia``: a pneumonia or one of its organisms or kinds is named, and no COVID-19.
 
-Everything else (ARDS or tuberculosis alone, "Unknown", "todo", empty) has no label. Images of one patient belong to
+Everything else (ARDS or tuberculosis alone, "Unknown", "todo", empty) has no label; a finding of which no part is one
+of these words (a misspelt one) is refused. Images of one patient belong to
 one study when they have the same ``offset`` (days since the first symptoms or admission), or without an offset the
 same day in ``date``; otherwise the study is unknown. The data set has no split: all items are ``training``.
 
@@ -41,6 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalist import Datalist
+from monai_cxrssl.data.layouts.table import refuse_rows, shown_rows
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "finding_to_label", "read"]
@@ -60,6 +62,9 @@ PNEUMONIAS = frozenset({
     "chlamydophila", "staphylococcus", "mrsa", "pneumocystis", "aspergillosis",
 })
 # fmt: on
+# Findings that are on purpose in no class.
+UNLABELLED = frozenset({"ards", "tuberculosis", "unknown", "todo"})
+KNOWN = PNEUMONIAS | UNLABELLED | {"covid-19", "no finding"}
 VIEWS = {"L": "LL", "LATERAL": "LL", "LL": "LL", "PA": "PA", "AP": "AP", "AP SUPINE": "AP", "AP ERECT": "AP"}
 
 
@@ -76,42 +81,56 @@ def detect(folder: Path) -> bool:
     return len(TYPICAL.intersection(name.strip().lower() for name in columns)) >= TELLTALE_COLUMNS
 
 
-def read(folder: Path) -> Datalist:
+def read(folder: Path, check_files: bool = True, allow_absent: bool = True) -> Datalist:
     """Read the data set in ``folder``.
+
+    Args:
+        folder: holds ``metadata.csv``.
+        check_files: look for every image.
+        allow_absent: leave absent images out, with a line in the log, instead of refusing the table. True here, since
+            copies of this data set are often partial; the command ``index`` asks for False.
 
     Returns:
         its X-rays, all in ``training``, with ``patient_id, study_id?, view_position?, lung_mask?, label?, sex?, age?``.
 
     Raises:
-        DatalistError: a column is missing, X-ray rows lack a patient or a file name (rows named), or no listed image
-            exists.
+        DatalistError: a column is missing, X-ray rows lack a patient or a file name, name the same image or a finding
+            that nobody knows (rows named), or listed images do not exist.
     """
     folder = Path(folder)
     table = folder / "metadata.csv"
     rows = _x_ray_rows(table)
     items: list[dict[str, Any]] = []
-    absent: list[str] = []
-    seen: set[str] = set()
-    for row in rows:
+    absent: dict[int, str] = {}
+    row_of: dict[str, int] = {}
+    for number, row in rows:
         image = (Path(row.get("folder") or "images") / row["filename"]).as_posix()
-        if image in seen:
-            continue
-        seen.add(image)
+        if row_of.setdefault(image, number) != number:
+            problem = f"the image {image} was listed before, in row {row_of[image]}"
+            refuse_rows(table, [number], problem, "remove the duplicate row")
         # lexists: a broken link or an unreadable file is the reader's to refuse, by name.
-        if not os.path.lexists(folder / image):
-            absent.append(image)
+        if check_files and not os.path.lexists(folder / image):
+            absent[number] = image
             continue
         items.append(_item(folder, image, row))
-    if not items:
-        example = f" (looked for {folder / absent[0]}, for one)" if absent else ""
-        raise DatalistError(
-            f"{table} lists {len(rows)} X-rays and none of their files exists{example}; "
-            "expected the images below the same folder as metadata.csv."
-        )
     if absent:
-        logger.warning("%s: %d of %d X-rays are listed but absent, such as %s", NAME, len(absent), len(seen), absent[0])
-    if len(seen) < len(rows):
-        logger.warning("%s: %d rows name an X-ray that another row named before; left out", NAME, len(rows) - len(seen))
+        example = next(iter(absent.values()))
+        if not items:
+            raise DatalistError(
+                f"{table} lists {len(rows)} X-rays and none of their files exists (looked for {folder / example}, for "
+                "one); expected the images below the same folder as metadata.csv."
+            )
+        if not allow_absent:
+            refuse_rows(
+                table,
+                absent,
+                f"the listed file{'s do' if len(absent) > 1 else ' does'} not exist (looked for {folder / example})",
+                "put the images there, or leave such rows out with allow_absent=True (index: --allow_absent)",
+            )
+        told = shown_rows(absent)
+        logger.warning(
+            "%s: %d of %d X-rays are listed but absent, such as %s (%s)", NAME, len(absent), len(rows), example, told
+        )
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}
     return Datalist.from_dict(content, folder, origin=str(table))
 
@@ -123,7 +142,7 @@ def finding_to_label(finding: str) -> int | None:
         >>> finding_to_label("Pneumonia/Viral/COVID-19"), finding_to_label("COVID-19, ARDS"), finding_to_label("ARDS")
         (1, 1, None)
     """
-    parts = {part.strip().lower() for part in re.split(r"[,/]", finding) if part.strip()}
+    parts = _parts(finding)
     if "covid-19" in parts:
         return 1
     if parts & PNEUMONIAS:
@@ -131,7 +150,12 @@ def finding_to_label(finding: str) -> int | None:
     return 0 if parts == {"no finding"} else None
 
 
-def _x_ray_rows(table: Path) -> list[dict[str, str]]:
+def _parts(finding: str) -> set[str]:
+    return {part.strip().lower() for part in re.split(r"[,/]", finding) if part.strip()}
+
+
+def _x_ray_rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Row number and cells of the X-rays."""
     try:
         with table.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
             reader = csv.DictReader(stream)
@@ -158,11 +182,15 @@ def _x_ray_rows(table: Path) -> list[dict[str, str]]:
                 f"{table} has {len(empty)} X-ray rows without {column} (row {shown}, the header being row 1); "
                 "fill it in or remove these rows."
             )
+    strange = [(n, row["finding"]) for n, row in x_rays if row["finding"] and not _parts(row["finding"]) & KNOWN]
+    if strange:
+        expected = "expected a finding of the data set (COVID-19, Pneumonia, No Finding, ARDS, ...), or blank"
+        refuse_rows(table, [n for n, _ in strange], f"finding is {strange[0][1]!r}, which is unknown", expected)
     others = Counter(row["modality"] or "none" for _, row in rows if not _is_x_ray(row["modality"]))
     if others:
         counted = ", ".join(f"{name} {count}" for name, count in others.most_common())
         logger.info("%s: %d rows that are no X-ray left out (modality %s)", NAME, sum(others.values()), counted)
-    return [row for _, row in x_rays]
+    return x_rays
 
 
 def _is_x_ray(modality: str) -> bool:

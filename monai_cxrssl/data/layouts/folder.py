@@ -6,7 +6,8 @@ What is taken: every file with an image extension, whatever it holds (what canno
 and every file with another or no extension that holds DICOM or another image format. Hidden files, tables and texts
 (``.csv``, ``.json``, ``.txt`` ...) are passed over. Links are followed, each folder once. DICOM objects of a modality
 that is not projection radiography (CT, MR, SR, PR, KO ...) are left out and counted in the log; ``CR, DX, DR, RG, RF,
-OT`` and a missing modality are kept.
+OT`` and a missing modality are kept, or what the option ``modalities`` names. Of DICOM files the header alone is read:
+one with damaged pixels is listed, too.
 
 Who the patient is: the DICOM header's PatientID; without one, the first sub-folder below the images' common parent
 folder; for a file that lies in no such sub-folder, the file itself (its name without extension). Folders with names
@@ -20,7 +21,7 @@ import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from tqdm import tqdm
 
 from monai_cxrssl.data.datalist import Datalist
 from monai_cxrssl.data.file_kind import file_kind
-from monai_cxrssl.errors import CXRReadError, DatalistError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "read"]
 
@@ -63,30 +64,40 @@ def detect(folder: Path) -> bool:
     return next(_candidates(Path(folder)), None) is not None
 
 
-def read(folder: Path, header_reader: Callable[[str], dict[str, Any]] | None = None) -> Datalist:
+def read(
+    folder: Path,
+    header_reader: Callable[[str], dict[str, Any]] | None = None,
+    modalities: Collection[str] = KEPT_MODALITIES,
+) -> Datalist:
     """List the images below ``folder``.
 
     Args:
         folder: the top of the tree.
         header_reader: reads ``patient_id, study_id, view_position, sex, age, modality`` of a DICOM file without its
             pixels; by default :func:`monai_cxrssl.data.dicom.read_dicom_header`.
+        modalities: the DICOM modalities that are kept, such as ``("CR", "DX")``; ``""`` stands for a missing one. Files
+            that are not DICOM have none, and are kept.
 
     Returns:
         all images in ``training``, sorted by path.
 
     Raises:
         DatalistError: nothing is left to train on.
+        ConfigurationError: modalities is one text, or empty.
     """
+    if isinstance(modalities, str) or not modalities:
+        raise ConfigurationError(f'modalities is {modalities!r}; expected a list such as ["CR", "DX"].')
+    kept = {name.strip().upper() for name in modalities}
     folder = Path(folder)
     found: list[tuple[str, dict[str, Any]]] = []
     left_out: Counter[str] = Counter()
     for path, is_dicom in tqdm(sorted(_candidates(folder)), desc="indexing", unit="file", leave=False, disable=None):
         header = _header(path, header_reader) if is_dicom else {}
         modality = str(header.get("modality") or "").strip().upper()
-        if modality in KEPT_MODALITIES:
+        if not is_dicom or modality in kept:
             found.append((Path(os.path.relpath(path, folder)).as_posix(), header))
         else:
-            left_out[modality] += 1
+            left_out[modality or "no modality"] += 1
     if left_out:
         told = ", ".join(f"{modality} {count}" for modality, count in left_out.most_common())
         logger.warning("%s: %d DICOM files that are no chest X-ray left out (%s)", folder, left_out.total(), told)

@@ -6,12 +6,11 @@ Folder layout::
 
     All247images/JPCLN001.IMG       154 films with a nodule
     All247images/JPCNN001.IMG       93 without
-    scratch/fold1/masks/left lung/JPCNN001.png, .../right lung/JPCNN001.png     (optional: SCR, in fold1 and fold2)
+    fold1/masks/left lung/JPCLN001.gif, .../right lung/JPCLN001.gif     (optional: SCR, in fold1 and fold2)
 
 The films may also lie in the folder itself, or apart in ``Nodule154images`` and ``NonNodule93images``. They are raw
-(:mod:`monai_cxrssl.data.raw_film`). The SCR lung outlines are published as GIF, which no reader of this
-package takes: convert them to PNG in place. Those in ``scr/scratch`` are found too. GIF masks are passed over, with a
-line in the log.
+(:mod:`monai_cxrssl.data.raw_film`). The folds of the SCR lung outlines may also lie in ``scratch``, ``scr`` or
+``scr/scratch``; where a mask is there both as the GIF that is published and as a PNG made of it, the PNG is taken.
 
 Classes (multi-label, one class): ``Nodule``, from the file's name. Items: ``patient_id`` (the file's name: one film per
 patient), ``view_position`` PA, ``label``, ``lung_mask`` (``[left, right]``, which the readers of this package merge).
@@ -25,7 +24,6 @@ in chest radiographs using supervised methods", Medical Image Analysis 2006.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from pathlib import Path
@@ -37,13 +35,14 @@ from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
-logger = logging.getLogger(__name__)
-
 NAME = "JSRT"
 CLASSES = ("Nodule",)
 NAMES = re.compile(r"JPC(L|N)N\d{3}\.IMG", re.IGNORECASE)
 ARCHIVES = ("All247images", "Nodule154images", "NonNodule93images")
 SIDES = ("left lung", "right lung")
+MASK_PLACES = (".", "scratch", "scr", "scr/scratch")
+# The later one is taken.
+MASK_EXTENSIONS = (".gif", ".png")
 
 
 def detect(folder: Path) -> bool:
@@ -68,9 +67,7 @@ def read(folder: Path) -> Datalist:
             f"{len(wrong)} of {len(films)} films do not have the {JSRT_BYTES:,} bytes of JSRT's raw format, such as "
             f"{wrong[0]} with {wrong[0].stat().st_size:,}; unpack them again."
         )
-    masks, unreadable = _masks(folder)
-    if unreadable:
-        logger.warning("%s: %d lung masks are GIF, which is not read; convert them to PNG in place", NAME, unreadable)
+    masks = _masks(folder)
     items: dict[str, dict[str, Any]] = {}
     for film in films:
         stem = film.stem.upper()
@@ -104,15 +101,15 @@ def _films(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.name.upper(), str(path)))
 
 
-def _masks(folder: Path) -> tuple[dict[str, dict[str, Path]], int]:
-    """The PNG masks of each film by side, and how many are there as GIF only."""
+def _masks(folder: Path) -> dict[str, dict[str, Path]]:
+    """The masks of each film by side."""
     found: dict[str, dict[str, Path]] = {}
-    gifs = 0
-    for top in (folder / "scratch", folder / "scr" / "scratch"):
+    for top in MASK_PLACES:
         for side in SIDES:
-            for place in sorted(top.glob(f"fold[12]/masks/{side}")):
-                stems = {path.stem: path for path in place.glob("*.png")}
-                gifs += sum(path.stem not in stems for path in place.glob("*.gif"))
-                for stem, path in stems.items():
-                    found.setdefault(stem.upper(), {})[side] = path
-    return found, gifs
+            for place in sorted((folder / top).glob(f"fold[12]/masks/{side}")):
+                files = sorted(place.iterdir())
+                for extension in MASK_EXTENSIONS:
+                    for path in files:
+                        if path.suffix.lower() == extension:
+                            found.setdefault(path.stem.upper(), {})[side] = path
+    return found

@@ -12,7 +12,8 @@ Folder layout::
 
 Each table may be unpacked (``.csv``). MIMIC-CXR has ``cxr-record-list.csv.gz`` (``subject_id, study_id, dicom_id,
 path``) in place of the split table; with it alone all images are ``training``. To read the DICOM tree with labels and
-the official split, put the tables of MIMIC-CXR-JPG into its folder.
+the official split, put the tables of MIMIC-CXR-JPG into its folder. Views of DICOM films that no metadata table tells
+are read from their headers.
 
 Items: ``patient_id`` (``p10000032``), ``study_id`` (``s50414267``), ``view_position`` (ViewPosition; LATERAL is LL),
 ``label`` with 14 values in the order of CheXpert (:data:`CLASSES`): 1, 0, -1 (uncertain) and blank after the policy of
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from monai_cxrssl.data.datalist import Datalist
 from monai_cxrssl.data.label_policy import apply_label_policy, labels_to_lists
 from monai_cxrssl.data.layouts.chexpert import CLASSES, report_labels
+from monai_cxrssl.data.layouts.dicom_headers import read_headers
 from monai_cxrssl.data.layouts.table import (
     build_items,
     check_filled,
@@ -71,6 +73,7 @@ def read(
     seed: int = 0,
     check_files: bool = True,
     allow_absent: bool = False,
+    headers: bool = True,
 ) -> Datalist:
     """Read the data set in ``folder``.
 
@@ -81,8 +84,11 @@ def read(
             are made per study, so that all films of a study agree.
         blanks: ``"null"`` or ``"zero"``: what a class that the report does not mention becomes.
         seed: of policies that draw.
-        check_files: look for every image; without it the extension is that of the first image found, else ``.jpg``.
+        check_files: look for every image; without it the extension is that of the first image found, else ``.dcm``
+            with ``cxr-record-list``, ``.jpg`` with the split table.
         allow_absent: leave absent images out instead of refusing the table.
+        headers: read ViewPosition of DICOM films from their headers when there is no metadata table; not done without
+            check_files.
 
     Raises:
         DatalistError: a table, a column or an image is missing, or a row is wrong (named by its number).
@@ -108,7 +114,7 @@ def read(
         refuse_rows(path, table.index[wrong], "split is unknown", f"expected one of {', '.join(SPLITS)}")
     patients, studies = "p" + table["subject_id"], "s" + table["study_id"]
     stems = "files/" + patients.str[:3] + "/" + patients + "/" + studies + "/" + table["dicom_id"]
-    table = table.assign(image=stems + _extension(folder, stems.tolist()), patient=patients, study=studies)
+    table = table.assign(image=stems + _extension(folder, stems.tolist(), official), patient=patients, study=studies)
     if check_files:
         table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
     items = build_items(
@@ -116,7 +122,7 @@ def read(
         table["patient"].tolist(),
         NAME,
         study_id=table["study"].tolist(),
-        view_position=_views(folder, table),
+        view_position=_views(folder, table, headers and check_files),
         label=_labels(folder, table, labeller, policy, blanks, seed),
     )
     splits: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS.values()}
@@ -137,16 +143,19 @@ def _index_table(folder: Path) -> Path | None:
     return None
 
 
-def _extension(folder: Path, stems: list[str]) -> str:
-    """Extension of the first listed image that is there (the first hundred are tried)."""
+def _extension(folder: Path, stems: list[str], official: bool) -> str:
+    """Extension of the first listed image that is there (the first hundred are tried), else the table's own."""
     for stem, extension in itertools.product(stems[:PROBED], EXTENSIONS):
         if os.path.lexists(folder / f"{stem}{extension}"):
             return extension
-    return EXTENSIONS[0]
+    return ".jpg" if official else ".dcm"
 
 
-def _views(folder: Path, table: pd.DataFrame) -> list[str | None]:
+def _views(folder: Path, table: pd.DataFrame, headers: bool) -> list[str | None]:
     path = _table(folder, "mimic-cxr-2.0.0-metadata")
+    images = table["image"].tolist()
+    if path is None and headers and images[0].endswith(".dcm"):
+        return [known.get("view_position") for known in read_headers(folder, images, NAME)]
     if path is None:
         return [None] * len(table)
     metadata = read_table(path, ("dicom_id", "ViewPosition"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from monai_cxrssl.data.datalist import SPLITS, Datalist, load_datalist
+from monai_cxrssl.data.datalist import Datalist, load_datalist
 from monai_cxrssl.data.layouts import (
     chestxray14,
     chexpert,
@@ -25,12 +25,14 @@ from monai_cxrssl.data.layouts import (
     kermany,
     mimic_cxr_jpg,
     montgomery,
+    padchest,
     rsna_pneumonia,
     shenzhen,
     siim_covid,
     tbx11k,
     vindr_cxr,
 )
+from monai_cxrssl.data.mixing import mix_datalists
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["LAYOUTS", "find_layout", "mix_datalists", "open_dataset"]
@@ -43,6 +45,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "chexpert": chexpert,
     "chestxray14": chestxray14,
     "mimic_cxr_jpg": mimic_cxr_jpg,
+    "padchest": padchest,
     "kermany": kermany,
     "siim_covid": siim_covid,
     "rsna_pneumonia": rsna_pneumonia,
@@ -93,38 +96,6 @@ def open_dataset(
 def find_layout(path: str | os.PathLike) -> str | None:
     """Name of the layout that knows a folder, or ``None``."""
     return next((name for name, layout in LAYOUTS.items() if layout.detect(Path(path))), None)
-
-
-def mix_datalists(datalists: Sequence[Datalist]) -> Datalist:
-    """Put several data sets into one.
-
-    Patient and study ids get their source as prefix (``"source:id"``), so that patient 5 of one data set is not
-    patient 5 of another, and each item gets its ``source``. Labels are kept when all labelled data sets have the same
-    classes and task; otherwise they are dropped with a line in the log. Splits stay apart; paths become absolute.
-
-    Raises:
-        DatalistError: an image is in two of them.
-    """
-    labelled = [d for d in datalists if d.has_labels]
-    vocabularies = {(tuple(d.classes), d.task) for d in labelled}
-    keep_labels = len(vocabularies) == 1
-    if len(vocabularies) > 1:
-        told = "; ".join(f"{d.name}: {', '.join(d.classes)} ({d.task})" for d in labelled)
-        logger.warning("labels dropped, because the mixed data sets do not have the same classes: %s", told)
-    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    for source, datalist in zip(_unique_names(datalists), datalists, strict=True):
-        for split in SPLITS:
-            for item in datalist.items(split):
-                item["source"] = source
-                item["patient_id"] = f"{source}:{item['patient_id']}"
-                if item.get("study_id") is not None:
-                    item["study_id"] = f"{source}:{item['study_id']}"
-                if not keep_labels:
-                    item.pop("label", None)
-                splits[split].append(item)
-    classes, task = vocabularies.pop() if keep_labels else ((), "multi_class")
-    name = " + ".join(_unique_names(datalists))
-    return Datalist.from_dict({"name": name, "classes": list(classes), "task": task, **splits}, origin=name)
 
 
 def _folders(dataset_dir: Any) -> list[Path]:
@@ -180,14 +151,3 @@ def _open_folder(path: Path) -> Datalist:
         datalist.multi_image_bags,
     )
     return datalist
-
-
-def _unique_names(datalists: Sequence[Datalist]) -> list[str]:
-    """The data sets' names, numbered where two are called the same."""
-    names: list[str] = []
-    for datalist in datalists:
-        name, number = datalist.name, 2
-        while name in names:
-            name, number = f"{datalist.name}-{number}", number + 1
-        names.append(name)
-    return names

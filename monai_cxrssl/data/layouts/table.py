@@ -30,6 +30,7 @@ __all__ = [
     "read_header",
     "read_table",
     "refuse_rows",
+    "shown_rows",
 ]
 
 logger = logging.getLogger(__name__)
@@ -113,11 +114,15 @@ def refuse_rows(path: Path, rows: Iterable[int], problem: str, remedy: str) -> N
     listed = [int(row) for row in rows]
     if not listed:
         return
+    raise DatalistError(f"{path}, {shown_rows(listed)} (the header is row 1): {problem}; {remedy}.")
+
+
+def shown_rows(rows: Iterable[int]) -> str:
+    """The first of some row numbers as text: ``"row 2"``, ``"rows 2, 3, 4, 5, 6 and 9 more"``."""
+    listed = [int(row) for row in rows]
     shown = ", ".join(map(str, listed[:SHOWN_ROWS]))
-    if len(listed) > SHOWN_ROWS:
-        shown += f" and {len(listed) - SHOWN_ROWS} more"
-    word = "row" if len(listed) == 1 else "rows"
-    raise DatalistError(f"{path}, {word} {shown} (the header is row 1): {problem}; {remedy}.")
+    more = f" and {len(listed) - SHOWN_ROWS} more" if len(listed) > SHOWN_ROWS else ""
+    return f"row{'s' * (len(listed) != 1)} {shown}{more}"
 
 
 def check_filled(path: Path, table: pd.DataFrame, *columns: str) -> None:
@@ -178,11 +183,12 @@ def keep_existing(
             path,
             table.index[absent],
             f"the listed file does not exist{where}" if len(absent) == 1 else f"the listed files do not exist{where}",
-            "put the images there, or leave such rows out with allow_absent=True"
+            "put the images there, or leave such rows out with allow_absent=True (index: --allow_absent)"
             if exists.any()
             else "give the folder that holds both the table and its images",
         )
-    logger.warning("%s: %d of %d listed images are absent%s; left out", path, len(absent), len(exists), where)
+    rows = shown_rows(table.index[absent])
+    logger.warning("%s: %d of %d listed images are absent, %s%s; left out", path, len(absent), len(exists), rows, where)
     return table[exists]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from monai_cxrssl.data.cores import usable_cores
 from monai_cxrssl.data.phantom.anatomy import stream
 from monai_cxrssl.data.phantom.findings import CLASSES
 from monai_cxrssl.data.phantom.patient import PhantomPatient, sample_patient
@@ -51,11 +52,6 @@ def _split_of(everybody: list[PhantomPatient]) -> dict[int, str]:
         split[p.index] = _SPLIT_ROW[(seen[p.label] + p.label) % len(_SPLIT_ROW)]
         seen[p.label] += 1
     return split
-
-
-def _usable_cores() -> int:
-    # Containers and job schedulers grant fewer cores than the machine has; only Linux tells.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sizes(folder: Path) -> dict[str, int]:
@@ -146,7 +142,7 @@ def make_phantom_dataset(
     retired = folder.parent / f".{folder.name}.{mark}.old"
     draft.mkdir()
     try:
-        threads = workers if workers is not None else min(4, _usable_cores())
+        threads = workers if workers is not None else min(4, usable_cores())
         if threads < 1:
             raise ConfigurationError(f"workers must be at least 1, not {workers}.")
         key = (int(seed), int(size), int(patients))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_cxrssl.data.layouts import folder, open_dataset
-from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
@@ -124,6 +124,31 @@ def test_patient_from_the_header(tmp_path, caplog):
     assert "3 DICOM files that are no chest X-ray left out (CT 2, SR 1)" in caplog.text
     first = open_dataset(tmp_path).items()[0]
     assert (first["study_id"], first["view_position"], first["sex"]) == ("1.5", "PA", "F")
+
+
+@pytest.mark.parametrize("fault", ["no pixels", "part of them", "garbage"])
+def test_pixels_are_not_read(tmp_path, fault):
+    path = tmp_path / "x" / "1.dcm"
+    dicom(path, "A", study="1.5")
+    content = path.read_bytes()
+    start = content.index(b"\xe0\x7f\x10\x00OW") + 12
+    end = {"no pixels": b"", "part of them": content[start : start + 3], "garbage": b"\xff" * 999}[fault]
+    path.write_bytes(content[:start] + end)
+    (item,) = open_dataset(tmp_path).items()
+    assert (item["patient_id"], item["study_id"], item["view_position"], item["sex"]) == ("A", "1.5", "PA", "F")
+
+
+def test_modalities(tmp_path, caplog):
+    for number, modality in enumerate(("CR", "DX", "RF", None)):
+        dicom(tmp_path / f"{number}.dcm", str(number), modality)
+    tree(tmp_path, ["p.png"])
+    assert len(open_dataset(tmp_path).items()) == 5
+    items = folder.read(tmp_path, modalities=["cr", "DX"]).items()
+    assert [item["patient_id"] for item in items] == ["0", "1", "p"]
+    assert "2 DICOM files that are no chest X-ray left out (RF 1, no modality 1)" in caplog.text
+    for wrong in ("CR", []):
+        with pytest.raises(ConfigurationError, match="expected a list such as"):
+            folder.read(tmp_path, modalities=wrong)
 
 
 def test_header_failure_is_no_failure(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from monai_cxrssl.data.layouts import jsrt
 from monai_cxrssl.data.layouts.registry import find_layout, open_dataset
@@ -79,16 +80,16 @@ def test_png_with_that_name_is_a_png(tmp_path):
 
 
 @pytest.mark.parametrize("films", ["All247images", "."])
-def test_items(tmp_path, films, caplog):
+def test_items(tmp_path, films):
     for name in ("JPCNN002.IMG", "JPCLN001.IMG", "JPCLN003.IMG"):
         sized(tmp_path / films / name)
-    for fold, stem, ending in (("fold1", "JPCLN001", "png"), ("fold2", "JPCNN002", "gif")):
+    for fold, stem, ending in (("scratch/fold1", "JPCLN001", "png"), ("fold2", "JPCNN002", "gif")):
         for number, side in enumerate(("left lung", "right lung")):
             mask = np.zeros((16, 16), np.uint8)
             mask[4:12, 2 + 7 * number : 7 + 7 * number] = 255
-            path = tmp_path / "scratch" / fold / "masks" / side / f"{stem}.{ending}"
+            path = tmp_path / fold / "masks" / side / f"{stem}.{ending}"
             path.parent.mkdir(parents=True)
-            path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+            Image.fromarray(mask).save(path)
     assert find_layout(tmp_path) == "jsrt"
     datalist = open_dataset(tmp_path)
     assert (datalist.classes, datalist.task) == (("Nodule",), "multi_label")
@@ -99,9 +100,20 @@ def test_items(tmp_path, films, caplog):
     assert [item["label"] for item in items] == [[1], [1], [0]]
     assert [item["patient_id"] for item in items] == ["JPCLN001", "JPCLN003", "JPCNN002"]
     assert [Path(path).parent.name for path in items[0]["lung_mask"]] == ["left lung", "right lung"]
-    assert read_lung_mask(items[0]["lung_mask"])[0].sum() == 8 * 5 * 2
-    assert not any("lung_mask" in item for item in items[1:])
-    assert "2 lung masks are GIF" in caplog.text
+    for item in (items[0], items[2]):
+        merged = np.zeros((16, 16), np.uint8)
+        merged[4:12, 2:7] = merged[4:12, 9:14] = 1
+        np.testing.assert_array_equal(read_lung_mask(item["lung_mask"])[0], merged)
+    assert read_lung_mask(items[2]["lung_mask"], (32, 32))[0].sum() == 4 * merged.sum()
+    assert "lung_mask" not in items[1]
+
+
+def test_a_converted_mask_wins_over_the_published_one(tmp_path):
+    sized(tmp_path / "JPCLN001.IMG")
+    for name in ("left lung/JPCLN001.GIF", "left lung/JPCLN001.png", "right lung/JPCLN001.gif"):
+        sized(tmp_path / "scr" / "fold1" / "masks" / name, 9)
+    mask = jsrt.read(tmp_path).items()[0]["lung_mask"]
+    assert [Path(path).suffix for path in mask] == [".png", ".gif"]
 
 
 def test_faults(tmp_path):

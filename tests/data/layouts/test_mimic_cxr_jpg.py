@@ -84,6 +84,26 @@ def test_record_list_alone(tmp_path):
     assert not datalist.has_labels
 
 
+def test_record_list_of_absent_films_is_of_dicom(tmp_path):
+    columns = ("subject_id", "study_id", "dicom_id", "path")
+    write_csv(tmp_path / "cxr-record-list.csv.gz", columns, [(f[2], f[1], f[0], image(f, "dcm")) for f in FILMS])
+    items = mimic_cxr_jpg.read(tmp_path, check_files=False).splits["training"]
+    assert [item["image"] for item in items] == [image(f, "dcm") for f in FILMS]
+
+
+def test_views_of_the_dicom_tree(tmp_path, dicom):
+    columns = ("subject_id", "study_id", "dicom_id", "path")
+    write_csv(tmp_path / "cxr-record-list.csv.gz", columns, [(f[2], f[1], f[0], image(f, "dcm")) for f in FILMS])
+    for number, film in enumerate(FILMS):
+        (tmp_path / image(film, "dcm")).parent.mkdir(parents=True, exist_ok=True)
+        made = dicom.make_dicom(dicom.stored_film(), PatientID="x", ViewPosition=("LL", "AP")[number % 2])
+        dicom.save(made, tmp_path / image(film, "dcm"))
+    items = open_dataset(tmp_path).items()
+    assert [item["view_position"] for item in items] == [("LL", "AP")[n % 2] for n in range(len(FILMS))]
+    assert [item["patient_id"] for item in items] == [f"p{film[2]}" for film in FILMS]
+    assert "view_position" not in mimic_cxr_jpg.read(tmp_path, headers=False).items()[0]
+
+
 @pytest.mark.parametrize("missing", ["study_id", "subject_id", "split"])
 def test_missing_column(tmp_path, missing):
     write(tmp_path, columns=[c if c != missing else "other" for c in SPLIT])

@@ -1,0 +1,94 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One file to one small grey array, or the reason why not: the same for decoding in memory and for a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+
+__all__ = ["LONGEST_ASPECT", "Reader", "read_small", "refuse_unreadable", "shrink"]
+
+Reader = Callable[[str], np.ndarray | tuple[np.ndarray, Mapping[str, Any]]]
+
+# Longest side in shorter sides: radiographs stay below 1.5, and a strip must not fill the memory.
+LONGEST_ASPECT = 2
+
+
+def read_small(
+    path: str, reader: Reader, side: int, dtype: np.dtype, minimum_side: int
+) -> tuple[np.ndarray, list[str]]:
+    """Read an image, refuse what nothing can be learnt from, and reduce it.
+
+    Args:
+        path: the file.
+        reader: gives the ``(H, W)`` pixels of a path, alone or with a dictionary that may hold ``warnings``.
+        side: shorter side of the result, in pixels (:func:`shrink`).
+        dtype: what the reader must give, uint8 or uint16.
+        minimum_side: shortest side, in pixels as read, that can be trained on.
+
+    Returns:
+        ``(h, w)`` pixels and the reader's warnings.
+
+    Raises:
+        CXRReadError: the file cannot be read, is too small, or holds one value only.
+        TypeError: the reader gave something else than such an array.
+    """
+    try:
+        result = reader(path)
+    except (CXRReadError, ConfigurationError):
+        raise
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        raise CXRReadError(path, f"could not be decoded ({type(error).__name__}: {error})") from error
+    pixels, metadata = result if isinstance(result, tuple) else (result, {})
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.dtype != dtype:
+        found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise TypeError(f"The reader gave {found} for {path}; expected a (H, W) array of {dtype}.")
+    if min(pixels.shape) < minimum_side:
+        rows, columns = pixels.shape
+        raise CXRReadError(path, f"is {columns} x {rows} pixels, below the minimum side of {minimum_side}")
+    if pixels.min() == pixels.max():
+        raise CXRReadError(path, f"holds one value only ({pixels.flat[0]} everywhere)")
+    return shrink(pixels, side), list(metadata.get("warnings") or ())
+
+
+def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Reduce an image by area averaging so that its shorter side is ``side``.
+
+    One factor for both axes keeps the aspect; it is smaller still where the longer side would exceed ``2 * side``, and
+    never above 1: small images stay as they are.
+
+    Args:
+        pixels: ``(H, W)`` uint8 or uint16.
+        side: in pixels.
+    """
+    rows, columns = pixels.shape
+    factor = min(1.0, side / min(rows, columns), LONGEST_ASPECT * side / max(rows, columns))
+    if factor == 1.0:
+        return pixels
+    size = (max(1, round(columns * factor)), max(1, round(rows * factor)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def refuse_unreadable(unreadable: Sequence[Mapping[str, str]], total: int, max_unreadable: float) -> None:
+    """Raise when too few images are left to work with.
+
+    Args:
+        unreadable: ``{"image": path, "cause": words}`` of each item that could not be read.
+        total: number of items.
+        max_unreadable: largest fraction of unreadable ones that a run should live with.
+
+    Raises:
+        DatalistError: all are unreadable, or more than that fraction.
+    """
+    bad = len(unreadable)
+    if bad and (bad == total or bad > max_unreadable * total):
+        causes = "; ".join(f"{entry['image']}: {entry['cause']}" for entry in unreadable[:3])
+        share = "All" if bad == total else f"{bad} of"
+        limit = "" if bad == total else f", more than the {max_unreadable:.0%} that a run may leave out"
+        raise DatalistError(f"{share} {total} images are unreadable{limit}; the first: {causes}.")
