@@ -4,22 +4,32 @@
 
 from __future__ import annotations
 
-from monai_cxrssl.engines.distributed import data_parallel, join_processes
+from monai_cxrssl.engines.curriculum import Curriculum, divide_epochs
+from monai_cxrssl.engines.distributed import data_parallel, join_processes, leave_processes
 from monai_cxrssl.engines.embed import embed
 from monai_cxrssl.engines.precision import autocast_dtype
 from monai_cxrssl.engines.probe import one_hot_labels, probe
 from monai_cxrssl.engines.schedule import StagedWarmupCosine, scaled_learning_rate
 from monai_cxrssl.engines.ssl import SSLTrainer, prepare_views
+from monai_cxrssl.engines.stage import PretextStage, StageRun, stages_over_data
+from monai_cxrssl.engines.weight_decay import CosineWeightDecay
 
 __all__ = [
+    "CosineWeightDecay",
+    "Curriculum",
+    "PretextStage",
     "SSLTrainer",
+    "StageRun",
     "StagedWarmupCosine",
     "autocast_dtype",
     "data_parallel",
+    "divide_epochs",
     "embed",
     "join_processes",
+    "leave_processes",
     "one_hot_labels",
     "prepare_views",
     "probe",
     "scaled_learning_rate",
+    "stages_over_data",
 ]

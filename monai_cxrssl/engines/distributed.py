@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import datetime
+import os
 
+import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["data_parallel", "join_processes"]
+from monai_cxrssl.errors import ConfigurationError
+
+__all__ = ["data_parallel", "join_processes", "leave_processes"]
 
 
 def join_processes(device: torch.device | str, timeout_minutes: float = 30) -> None:
@@ -20,24 +24,42 @@ def join_processes(device: torch.device | str, timeout_minutes: float = 30) -> N
     Args:
         device: this process's device; a GPU becomes the current one.
         timeout_minutes: how long a process waits for the others before it gives up.
+
+    Raises:
+        ConfigurationError: when the process was not started by ``torchrun``.
     """
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if not dist.is_initialized():
-        dist.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(minutes=timeout_minutes)
+    if dist.is_initialized():
+        idist.sync()
+        return
+    absent = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if absent:
+        raise ConfigurationError(
+            f"This process cannot join others: the environment lacks {', '.join(absent)}. Start the run with torchrun, "
+            "which sets them, or leave multi_gpu_train.json out to train in one process."
         )
+    # Through ignite, which otherwise looks for the group when one process first asks for its rank, and then waits there
+    # for all the others.
+    idist.initialize("nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(minutes=timeout_minutes))
+
+
+def leave_processes() -> None:
+    """Leave the group that :func:`join_processes` joined; ignite forgets it too."""
+    idist.finalize()
 
 
 def data_parallel(method: nn.Module, device: torch.device | str, sync_batch_norm: bool = True) -> nn.Module:
     """Wrap a method so that its gradients are averaged over all processes.
 
+    ``ignite.distributed.auto_model`` is not used because it chooses the device by itself.
+
     Args:
         method: the method; it is moved to the device.
         device: this process's device.
         sync_batch_norm: take batch statistics over all processes. Torch offers this on GPUs only; on CPUs each process
-            keeps its own.
+            normalises by its own.
     """
     device = torch.device(device)
     if sync_batch_norm and device.type == "cuda":

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from monai_cxrssl.engines.gradient_cache import GradientCache, check_chunk
 from monai_cxrssl.engines.precision import autocast_dtype
 from monai_cxrssl.errors import ConfigurationError
 
@@ -61,15 +63,18 @@ class SSLTrainer(Trainer):
         inferer: calls the method, by default MONAI's ``SimpleInferer``.
         prepare_batch: see :func:`prepare_views`.
         accumulation_steps: batches whose gradients are averaged before a step. Contrastive methods still see the
-            negatives of one batch at a time.
+            negatives of one batch at a time; for a larger set see ``gradient_cache_chunk``.
         amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
         channels_last: keep convolution weights and activations channels-last, which is faster.
         clip_grad_norm: largest gradient norm, or ``None`` for no limit.
         epoch_length: iterations per epoch, by default the loader's length.
         train_handlers: handlers with an ``attach`` method.
+        gradient_cache_chunk: hold the activations of this many samples at a time while the loss compares the whole
+            batch, see :class:`monai_cxrssl.engines.gradient_cache.GradientCache`; ``None`` for all at once. For
+            contrastive methods.
 
     Raises:
-        ConfigurationError: when the loader is empty, or an option is out of range.
+        ConfigurationError: when the loader is empty, an option is out of range, or the method cannot be cut in chunks.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class SSLTrainer(Trainer):
         clip_grad_norm: float | None = None,
         epoch_length: int | None = None,
         train_handlers: Sequence | None = None,
+        gradient_cache_chunk: int | None = None,
     ) -> None:
         if int(max_epochs) < 1:
             raise ConfigurationError(f"max_epochs must be at least 1, got {max_epochs}.")
@@ -115,6 +121,9 @@ class SSLTrainer(Trainer):
         self.optimizer = optimizer
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.accumulation_steps = accumulation_steps
+        self.gradient_cache_chunk = gradient_cache_chunk
+        if gradient_cache_chunk is not None:
+            check_chunk(gradient_cache_chunk, self.unwrapped_method)
         self.clip_grad_norm = clip_grad_norm
         # Only float16 needs its gradients scaled; made here, not in run(), so that a checkpoint can fill it.
         self.grad_scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.amp)
@@ -149,22 +158,46 @@ class SSLTrainer(Trainer):
             return
         super(Trainer, self).run()
 
+    def _autocast(self) -> torch.autocast:
+        """Return a new context of the chosen precision."""
+        enabled = self.autocast_dtype is not None
+        return torch.autocast(self.state.device.type, dtype=self.autocast_dtype, enabled=enabled)
+
+    def _exchange(self, wanted: bool) -> contextlib.AbstractContextManager:
+        """Return a context whose backward passes exchange gradients between processes, or do not."""
+        wrapper: Any = self.method
+        if wanted or not hasattr(wrapper, "no_sync"):
+            return contextlib.nullcontext()
+        return wrapper.no_sync()
+
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
-        self.method.train()
-        with torch.autocast(self.state.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            output = self.inferer(batch, self.method)
-        engine.state.output = output
-        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-        engine.fire_event(IterationEvents.LOSS_COMPLETED)
-
         # The last group of an epoch may be shorter; dividing by its own length keeps its step as large as the others.
         position = (engine.state.iteration - 1) % engine.state.epoch_length
         group = position // self.accumulation_steps * self.accumulation_steps
         group_length = min(self.accumulation_steps, engine.state.epoch_length - group)
-        self.grad_scaler.scale(output["loss"] / group_length).backward()
+        last_of_group = position - group + 1 == group_length
+
+        self.method.train()
+        cache = None
+        # Processes exchange gradients once per step, in the backward pass that completes them.
+        with self._exchange(last_of_group):
+            if self.gradient_cache_chunk is None:
+                with self._autocast():
+                    output = self.inferer(batch, self.method)
+            else:
+                cache = GradientCache(
+                    self.method, batch, self.gradient_cache_chunk, self.inferer, self._autocast, self._exchange
+                )
+                output = cache.output
+            engine.state.output = output
+            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+            engine.fire_event(IterationEvents.LOSS_COMPLETED)
+            self.grad_scaler.scale(output["loss"] / group_length).backward()
+            if cache is not None:
+                cache.backward(last_of_group)
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if position - group + 1 == group_length:
+        if last_of_group:
             if self.clip_grad_norm is not None:
                 self.grad_scaler.unscale_(self.optimizer)
                 nn.utils.clip_grad_norm_(self.method.parameters(), self.clip_grad_norm)

@@ -63,7 +63,8 @@ class RunCheckpoint:
         every_minutes: save at the first epoch end after so many minutes; the last epoch is always saved.
         every_epochs: save also after every so many epochs; 0 for time only.
         keep: how many files to keep, the newest; older ones go after a newer one is on the disk.
-        resume: ``False``, ``"auto"`` for the newest readable file in ``folder`` if there is one, or a path.
+        resume: ``False`` for a new run, which renames the checkpoints of an earlier one to ``….pt.replaced``;
+            ``"auto"`` for the newest readable file in ``folder`` if there is one; or a path.
 
     Raises:
         ConfigurationError: from attaching, when the file to resume from cannot be used.
@@ -122,8 +123,15 @@ class RunCheckpoint:
         named = [(int(match[1]), path) for path in self.folder.glob("*.pt") if (match := _NAME.search(path.name))]
         return [path for _, path in sorted(named, reverse=True)]
 
+    def _set_aside(self) -> None:
+        """Rename what an earlier run left: resumed later, this run must not go on from the other's state."""
+        for old in self._files() if idist.get_rank() == 0 else []:
+            old.replace(old.with_name(f"{old.name}.replaced"))
+            logger.info("A new run begins; the earlier run's checkpoint was renamed to %s.replaced.", old)
+
     def _load(self, engine: Any) -> None:
         if self.resume is False or self.resume is None or str(self.resume).lower() in ("false", "none", ""):
+            self._set_aside()
             return
         automatic = self.resume is True or str(self.resume).lower() in ("auto", "true")
         candidates = self._files() if automatic else [Path(str(self.resume))]

@@ -30,7 +30,7 @@ class RunHistory:
     Attributes:
         rows: one dictionary per epoch: ``epoch`` (from 1), ``stage``, ``loss``, ``learning_rate``,
             ``images_per_second`` (samples of the loader, over all processes), ``seconds``, and the engine's other
-            scalar metrics.
+            scalar metrics; ``pretext_accuracy``, from 0 to 1, where the method answers a question that has an answer.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, stage_epochs: dict[str, int] | None = None) -> None:
@@ -38,6 +38,7 @@ class RunHistory:
         self.stage_epochs = dict(stage_epochs or {})
         self.rows: list[dict[str, Any]] = []
         self._loss: torch.Tensor | None = None
+        self._accuracy: torch.Tensor | None = None
         self._samples = 0
         self._started = 0.0
 
@@ -64,17 +65,23 @@ class RunHistory:
         self.rows = [dict(row) for row in state["rows"]]
 
     def _start(self, engine: Any) -> None:
-        self._loss, self._samples, self._started = None, 0, time.perf_counter()
+        self._loss, self._accuracy, self._samples, self._started = None, None, 0, time.perf_counter()
 
     def _add(self, engine: Any) -> None:
         # Summed on the device: reading the number here would make the processor wait for the GPU in every step.
         loss = engine.state.output["loss"].double()
         self._loss = loss if self._loss is None else self._loss + loss
+        if "accuracy" in engine.state.output:
+            accuracy = engine.state.output["accuracy"].double()
+            self._accuracy = accuracy if self._accuracy is None else self._accuracy + accuracy
         self._samples += len(engine.state.batch["image"])
 
     def _finish(self, engine: Any) -> None:
         assert self._loss is not None
-        loss = float(idist.all_reduce(self._loss.item() / engine.state.epoch_length, "SUM")) / idist.get_world_size()
+        loss = _mean_over_processes(self._loss.item() / engine.state.epoch_length)
+        if self._accuracy is not None:
+            accuracy = _mean_over_processes(self._accuracy.item() / engine.state.epoch_length)
+            engine.state.metrics["pretext_accuracy"] = accuracy
         seconds = time.perf_counter() - self._started
         row = {
             "epoch": engine.state.epoch,
@@ -90,11 +97,16 @@ class RunHistory:
         self.rows.append(row)
         if idist.get_rank() == 0:
             logger.info(
-                "epoch %d/%d (%s): loss %.4f, learning rate %.3g, %.1f images/s",
+                "epoch %d/%d (%s): loss %.4f,%s learning rate %.3g, %.1f images/s",
                 row["epoch"],
                 engine.state.max_epochs,
                 row["stage"],
                 loss,
+                f" accuracy {row['pretext_accuracy']:.3f}," if "pretext_accuracy" in row else "",
                 row["learning_rate"],
                 row["images_per_second"],
             )
+
+
+def _mean_over_processes(value: float) -> float:
+    return float(idist.all_reduce(value, "SUM")) / idist.get_world_size()

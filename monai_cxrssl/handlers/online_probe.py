@@ -101,30 +101,40 @@ class OnlineProbe:
         self.results = {int(epoch): result for epoch, result in state["results"].items()}
 
     def _probe(self, engine: Any) -> None:
-        if self._possible and engine.state.epoch not in self.results and idist.get_rank() == 0:
-            self._score(engine.state.epoch)
+        self.record(engine.state.epoch)
+
+    def record(self, epoch: int) -> None:
+        """Probe on the first process and keep the result under an epoch, unless it is there already."""
+        if self._possible and epoch not in self.results and idist.get_rank() == 0:
+            try:
+                self.results[epoch] = self.score(f"probe, epoch {epoch}")
+            except DatalistError as error:
+                self._possible = False
+                logger.info("No probe: %s", error)
+            else:
+                logger.info(
+                    "probe after epoch %d: linear macro AUC %.4f, nearest neighbours %.4f (%d images, %d patients)",
+                    epoch,
+                    self.results[epoch]["linear"]["macro_auc"],
+                    self.results[epoch]["knn"]["macro_auc"],
+                    len(self.labels),
+                    len(set(self.patients)),
+                )
         idist.barrier()
 
-    def _score(self, epoch: int) -> None:
-        try:
-            if len(self.dataset) == 0:
-                raise DatalistError("No image has a label, so nothing can be probed.")
-            embeddings = embed(
-                self.network, self.dataset, self.device, self.batch_size, amp=self.amp, progress=f"probe, epoch {epoch}"
-            )
-            self.results[epoch] = {
-                kind: probe(embeddings, self.labels, self.patients, self.classes, kind, seed=self.seed)
-                for kind in ("linear", "knn")
-            }
-        except DatalistError as error:
-            self._possible = False
-            logger.info("No probe: %s", error)
-            return
-        logger.info(
-            "probe after epoch %d: linear macro AUC %.4f, nearest neighbours %.4f (%d images, %d patients)",
-            epoch,
-            self.results[epoch]["linear"]["macro_auc"],
-            self.results[epoch]["knn"]["macro_auc"],
-            len(self.labels),
-            len(set(self.patients)),
-        )
+    def score(self, progress: str | bool = False) -> dict[str, dict[str, float]]:
+        """Return the scores of the encoder as it is now: ``linear`` and ``knn``, each ``macro_auc`` and per class.
+
+        Args:
+            progress: words beside the progress bar, or whether there is one.
+
+        Raises:
+            DatalistError: when there is nothing to probe.
+        """
+        if len(self.dataset) == 0:
+            raise DatalistError("No image has a label, so nothing can be probed.")
+        embeddings = embed(self.network, self.dataset, self.device, self.batch_size, amp=self.amp, progress=progress)
+        return {
+            kind: probe(embeddings, self.labels, self.patients, self.classes, kind, seed=self.seed)
+            for kind in ("linear", "knn")
+        }

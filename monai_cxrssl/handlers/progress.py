@@ -24,7 +24,7 @@ class RunProgressBar:
     def __init__(self, interval: int = 10) -> None:
         self.interval = max(1, int(interval))
         self._bar: tqdm | None = None
-        self._redirect = logging_redirect_tqdm()
+        self._redirect: Any = None
 
     def attach(self, engine: Engine) -> None:
         """Follow an engine whose output holds ``loss``."""
@@ -37,6 +37,7 @@ class RunProgressBar:
             return
         total = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
         # Log lines go above the bar instead of through it.
+        self._redirect = logging_redirect_tqdm()  # good for one run only
         self._redirect.__enter__()
         self._bar = tqdm(total=total, initial=engine.state.iteration, desc="training", unit="it", dynamic_ncols=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_cxrssl.data.leak import training_patients_path, write_training_patients
 from monai_cxrssl.handlers.checkpoint import save_atomically
 from monai_cxrssl.handlers.history import RunHistory
 from monai_cxrssl.handlers.online_probe import OnlineProbe
@@ -38,7 +39,7 @@ class PretrainingSummary:
     """At the end of a run, write the encoder's state dict and ``metrics.json``, and print a table.
 
     Beside the weights, a ``.json`` file of the same name keeps what it takes to use them again: ``encoder_name`` and
-    ``image_size``.
+    ``image_size``, and a ``.patients.json`` file who was trained on (:mod:`monai_cxrssl.data.leak`).
 
     Args:
         network: the encoder; its state dict becomes the file at ``model_path``.
@@ -49,7 +50,10 @@ class PretrainingSummary:
         unreadable: files that were left out, each with ``image`` and ``cause``.
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
         probe: the online probe, if any.
-        settings: options of the run to record (``encoder_name``, ``seed`` …).
+        settings: options of the run to record (``encoder_name``, ``seed`` …); ``source`` is the name of the data set.
+        items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
+            since it would tell of other weights.
+        pretrained: file of the weights that the run started from, whose patients count as trained on too.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class PretrainingSummary:
         warnings: Sequence[dict[str, str]] = (),
         probe: OnlineProbe | None = None,
         settings: dict[str, Any] | None = None,
+        items: Sequence[Mapping[str, Any]] | None = None,
+        pretrained: str | os.PathLike | None = None,
     ) -> None:
         self.network = network
         self.history = history
@@ -73,11 +79,13 @@ class PretrainingSummary:
         self.warnings = list(warnings)
         self.probe = probe
         self.settings = dict(settings or {})
+        self.items = items
+        self.pretrained = pretrained
 
     def attach(self, engine: Engine) -> None:
         """Write when the engine completes, on the first process."""
         if idist.get_rank() == 0:
-            engine.add_event_handler(Events.COMPLETED, self._write)
+            engine.add_event_handler(Events.COMPLETED, self.write)
 
     def metrics(self) -> dict[str, Any]:
         """Return the figures of the run so far."""
@@ -106,8 +114,15 @@ class PretrainingSummary:
         figures["seconds"] = seconds
         return figures
 
-    def _write(self, engine: Any) -> None:
+    def write(self, engine: Any = None) -> None:
+        """Write weights and figures, and log the figures."""
         state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        # Before the weights: a kill in between must not leave weights of whose patients nothing is known.
+        if self.items is None:
+            training_patients_path(self.model_path).unlink(missing_ok=True)
+        else:
+            name = str(self.settings.get("source") or "dataset")
+            write_training_patients(self.items, self.model_path, name, self.pretrained)
         save_atomically(state, self.model_path)
         kept = {name: self.settings[name] for name in ("encoder_name", "image_size") if name in self.settings}
         write_json(kept, self.model_path.with_suffix(".json"))

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from monai_cxrssl.losses.info_nce import InfoNCELoss
+from monai_cxrssl.losses.masked_reconstruction import MaskedReconstructionLoss
 from monai_cxrssl.losses.nt_xent import NTXentLoss
 
-__all__ = ["NTXentLoss"]
+__all__ = ["InfoNCELoss", "MaskedReconstructionLoss", "NTXentLoss"]

@@ -22,12 +22,12 @@ class MICLe(SimCLR):
     ``mask_same_patient``, which is on by default, other images of the patient are never negatives (our choice).
     """
 
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of a batch of bags; see :meth:`SimCLR.forward`.
+    def contrast(self, embeddings: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of a batch of bags; see :meth:`SimCLR.contrast`.
 
         Raises:
             ConfigurationError: when the batch does not say which patient each pair is of.
         """
         if "patient" not in batch:
             raise ConfigurationError("MICLe needs the patient of every pair: the batch holds no 'patient'.")
-        return super().forward(batch)
+        return super().contrast(embeddings, batch)

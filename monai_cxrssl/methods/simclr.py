@@ -10,13 +10,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from monai_cxrssl.losses import NTXentLoss
-from monai_cxrssl.methods.method import PretextMethod
+from monai_cxrssl.methods.contrastive import ContrastiveMethod
 from monai_cxrssl.networks import Encoder, ProjectionHead
 
 __all__ = ["SimCLR"]
 
 
-class SimCLR(PretextMethod):
+class SimCLR(ContrastiveMethod):
     """Contrast two views per sample against all other samples of the batch (Chen et al. 2020, arXiv 2002.05709).
 
     Args:
@@ -49,17 +49,19 @@ class SimCLR(PretextMethod):
         self.loss_function = NTXentLoss(temperature, gather=gather)
         self.mask_same_patient = mask_same_patient
 
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of a batch.
-
-        Args:
-            batch: ``image`` ``(B, 2, 1, H, W)`` float in [0, 1]; ``patient`` ``(B,)`` integer ids.
-        """
+    def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the projections ``(B, 2, D)`` of ``image`` ``(B, 2, 1, H, W)``."""
         views = batch["image"]
-        size = views.shape[0]
         # One pass over both views: batch normalisation then sees 2B images, as in the paper.
-        images = views.transpose(0, 1).flatten(0, 1)
-        projection = self.projection_head(self.network(images))
-        group = batch["patient"] if self.mask_same_patient else None
-        loss = self.loss_function(projection[:size], projection[size:], group)
-        return {"loss": loss, "embedding": projection.detach()}
+        projection = self.projection_head(self.network(views.transpose(0, 1).flatten(0, 1)))
+        return projection.unflatten(0, (views.shape[1], -1)).transpose(0, 1)
+
+    def contrast(self, embeddings: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of projections ``(B, 2, D)``.
+
+        Raises:
+            ConfigurationError: when patients are to be masked and the batch does not name them.
+        """
+        first, second = embeddings.unbind(1)
+        loss = self.loss_function(first, second, self._patients(batch, self.mask_same_patient))
+        return {"loss": loss, "embedding": embeddings.detach().transpose(0, 1).flatten(0, 1)}

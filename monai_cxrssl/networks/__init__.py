@@ -5,15 +5,25 @@
 from __future__ import annotations
 
 from monai_cxrssl.networks.encoder import Encoder, build_encoder
+from monai_cxrssl.networks.gmml_head import GMMLHead
 from monai_cxrssl.networks.heads import ProjectionHead
+from monai_cxrssl.networks.momentum import MomentumTwin, momentum_at
 from monai_cxrssl.networks.pretrained import load_encoder_weights, load_state_dict_file
+from monai_cxrssl.networks.reconstruction import ReconstructionDecoder
 from monai_cxrssl.networks.settings import read_model_setting
+from monai_cxrssl.networks.token_blocks import TokenBlocks, last_half_blocks
 
 __all__ = [
     "Encoder",
+    "GMMLHead",
+    "MomentumTwin",
     "ProjectionHead",
+    "ReconstructionDecoder",
+    "TokenBlocks",
     "build_encoder",
+    "last_half_blocks",
     "load_encoder_weights",
     "load_state_dict_file",
+    "momentum_at",
     "read_model_setting",
 ]

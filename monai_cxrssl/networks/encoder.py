@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: timm modules whose models keep one token grid through all blocks; smp reads these with its DPT encoder.
 _TOKEN_MODULES = ("vision_transformer", "deit", "beit", "eva", "vision_transformer_relpos", "vision_transformer_hybrid")
+#: What timm's transformers hold after their last block; no part of the feature map that smp takes.
+_AFTER_THE_BLOCKS = ("norm", "fc_norm", "attn_pool", "head", "head_dist")
 
 
 def _is_vision_transformer(encoder_name: str) -> bool:
@@ -63,13 +65,19 @@ def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str 
     _check_name(encoder_name)
     try:
         if _is_vision_transformer(encoder_name):
-            return TimmViTEncoder(
+            encoder = TimmViTEncoder(
                 name=encoder_name[3:],
                 in_channels=in_channels,
                 depth=4,
                 pretrained=encoder_weights is not None,
                 dynamic_img_size=True,
             )
+            for name in _AFTER_THE_BLOCKS:
+                unused = getattr(encoder.model, name, None)
+                if isinstance(unused, nn.Module):
+                    # Data-parallel training stops at weights that want a gradient and get none.
+                    unused.requires_grad_(False)
+            return encoder
         return get_encoder(encoder_name, in_channels=in_channels, depth=5, weights=encoder_weights)
     except Exception as error:
         if encoder_weights is None:

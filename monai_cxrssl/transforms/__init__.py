@@ -2,12 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transforms from a datalist item to tensors: reading, resizing, random views."""
 
+from .group_mask import GroupMask, GroupMaskd
+from .inpaint_holes import InpaintHoles, InpaintHolesd
 from .io import LoadCXR, LoadCXRd, LoadLungMask, LoadLungMaskd
 from .multi_view import MultiView, MultiViewd
 from .spatial import ResizeCXR, ResizeCXRd
 from .view_parameters import ViewParameters, stack_views
 
 __all__ = [
+    "GroupMask",
+    "GroupMaskd",
+    "InpaintHoles",
+    "InpaintHolesd",
     "LoadCXR",
     "LoadCXRd",
     "LoadLungMask",

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,15 @@ BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles")
 WORKFLOWS = [("train", "train"), ("infer", "inference"), ("infer", "evaluate")]
 
 pytestmark = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+
+
+def test_files_are_what_the_shared_parts_make(bundle, repo):
+    """What bundles share is written once, in bundles/parts; nobody edits a composed file."""
+    result = subprocess.run(
+        [sys.executable, repo / "bundles" / "compose.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert f"differs: {bundle.name}/" not in result.stdout
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("name", ["train.json", "metadata.json", "logging.conf"])
@@ -63,8 +74,8 @@ def test_check_properties(bundle, kind, config, tmp_path, monkeypatch):
         workflow_type=kind,
         dataset_dir=str(Path(phantom).parent),
         output_dir=str(tmp_path / "out"),
-        encoder_name="resnet18",
-        image_size=32,
+        encoder_name="tu-vit_tiny_patch16_224" if bundle.name == "spcxr" else "resnet18",
+        image_size=64,
         batch_size=4,
     )
     workflow.initialize()

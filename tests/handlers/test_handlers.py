@@ -13,7 +13,8 @@ import torch
 from ignite.engine import Engine
 from PIL import Image
 
-from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.data import refuse_leak
+from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.handlers import (
     CollapseMonitor,
     CurvesPlot,
@@ -160,6 +161,25 @@ def test_summary_writes_weights_settings_and_flat_figures(tmp_path):
     assert all(torch.equal(value, saved[name]) for name, value in encoder.state_dict().items())
     settings = json.loads((tmp_path / "models" / "model.json").read_text())
     assert settings == {"encoder_name": "resnet18", "image_size": 96}
+
+
+def test_summary_tells_who_was_trained_on(tmp_path):
+    history = RunHistory(SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1), {"simclr": 1})
+    items = [{"image": f"{n}.png", "patient_id": f"p{n // 2}"} for n in range(4)]
+
+    def run(model, **more):
+        where = (tmp_path / model, tmp_path / "metrics.json")
+        summary = PretrainingSummary(torch.nn.Linear(1, 1), history, *where, data={}, settings={"source": "x"}, **more)
+        engine_of([output(1.0)], [history, summary])
+
+    run("first.pt", items=items)
+    run("second.pt", items=[{"image": "9.png", "patient_id": "p9"}], pretrained=tmp_path / "first.pt")
+    for item in [*items, {"image": "9.png", "patient_id": "p9", "source": "x"}]:
+        with pytest.raises(DatalistError, match="1 of the 1 patients of this evaluation"):
+            refuse_leak([item], tmp_path / "second.pt", name="x")
+    assert refuse_leak([{"image": "5.png", "patient_id": "p5"}], tmp_path / "second.pt", name="x") == []
+    run("second.pt")
+    assert not (tmp_path / "second.patients.json").exists(), "it told of other weights"
 
 
 def test_write_json_refuses_nan(tmp_path):

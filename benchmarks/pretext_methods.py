@@ -1,0 +1,366 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every pretext method on real X-rays: what its encoder is worth with few labels.
+
+    python benchmarks/pretext_methods.py --data ../shared/data --work DIR [--epochs 15] [--image_size 96] [--draws 3]
+
+The paediatric films of Kermany et al. are divided by patient, 70 to 30. Each method pretrains one encoder, from its
+bundle and without labels, for the same number of epochs on the films of the 70 % together with all films of the
+ChestX-ray14 subset and of covid-chestxray-dataset. Then the labels of 1, 10 and 100 % of the 70 % train a linear probe
+on the frozen encoder, and the whole network with a new linear layer. Scored is the macro area under the ROC curve over
+the three classes on the 30 %, which nothing was trained or chosen on.
+
+Each draw takes other patients' labels, the same for all encoders, and for the random encoders other weights. Intervals
+are 95 % percentile intervals of a bootstrap over test patients and draws, paired for the difference from the random
+encoder of the same architecture. Every method is pretrained once: the intervals do not hold the spread between
+pretraining runs.
+
+Each step leaves a file in ``--work``: a run that was stopped goes on where it was. The table is printed, and written
+with the plot to ``--out``; ``--page docs/pretext_methods.md`` also puts it into that page, between its two marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from reading import processor
+from torch import nn
+from tqdm import tqdm
+
+from monai_cxrssl.data import Datalist, open_dataset, open_images, save_datalist
+from monai_cxrssl.data.split import label_fraction, split_datalist
+from monai_cxrssl.engines import autocast_dtype
+from monai_cxrssl.handlers import write_json
+from monai_cxrssl.networks import Encoder
+from monai_cxrssl.transforms import MultiView, ResizeCXR
+
+__all__ = ["main"]
+
+ROOT = Path(__file__).parents[1]
+CNN, VIT = "resnet18", "tu-vit_tiny_patch16_224"
+#: name, bundle, encoder, further options. All have one set of views, chosen before anything was scored on test films.
+RUNS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("SimCLR", "simclr", CNN, {}),
+    ("MICLe", "micle", CNN, {}),
+    ("MoCo v2", "moco", CNN, {"queue_length": 512, "momentum": 0.95}),
+    ("rotation → jigsaw → MoCo v2", "curricular", CNN,
+     {"tasks": "['rotation','jigsaw','moco']", "shares": "{'rotation':1,'jigsaw':1,'moco':3}",
+      "queue_length": 512, "momentum": 0.95, "jigsaw_permutations": 100}),
+    ("inpainting-CXR", "inpainting", CNN, {}),
+    ("SPCXR (GMML)", "spcxr", VIT, {}),
+    ("rotation", "curricular", CNN, {"tasks": "['rotation']"}),
+    ("jigsaw", "curricular", CNN, {"tasks": "['jigsaw']", "jigsaw_permutations": 100}),
+]  # fmt: skip
+FRACTIONS = (0.01, 0.1, 1.0)
+PROTOCOLS = ("linear", "fine-tuned")
+VIEWS = {"crop_scale": "[0.3,1.0]", "rotation": 15.0, "jitter": 0.5}
+
+
+def prepare(data: Path, work: Path) -> Datalist:
+    """Divide Kermany by patient and write the unlabeled corpus of pretraining; returns the divided set."""
+    target = split_datalist(open_dataset(data / "kermany-pediatric"), (0.7, 0.0, 0.3), seed=0)
+    corpus = [dict(item) for item in target.items("training")]
+    for folder in ("nih-chestxray14-subset", "covid-chestxray-dataset"):
+        corpus += [dict(item) for item in open_dataset(data / folder).all_items()]
+    for item in corpus:
+        item["patient_id"] = f"{item.get('source')}/{item['patient_id']}"
+        item.pop("label", None)
+    empty = Datalist("real X-rays, unlabeled", [], "multi_class", {"training": corpus, "validation": [], "test": []})
+    save_datalist(empty, work / "corpus.json")
+    return target
+
+
+def pretrain(name: str, bundle: str, encoder: str, options: dict[str, Any], args: argparse.Namespace) -> Path:
+    """Run a bundle on the corpus; returns the encoder's weights."""
+    folder = args.work / "".join(letter if letter.isalnum() else "_" for letter in name)
+    weights = folder / "model.pt"
+    if weights.is_file() and (folder / "metrics.json").is_file():
+        return weights
+    settings = {
+        "datalist": args.work / "corpus.json", "output_dir": folder, "model_path": weights, "recipe": "short",
+        "encoder_name": encoder, "image_size": args.image_size, "batch_size": args.batch_size,
+        "max_epochs": args.epochs, "cache_dir": args.work / "cache", "seed": 0, "resume": "auto", **VIEWS, **options,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", f"bundles/{bundle}/train.json"]
+    for key, value in settings.items():
+        command += [f"--{key}", str(value)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return weights
+
+
+def encoder_of(name: str, encoder: str, weights: Path | None, draw: int) -> Encoder:
+    torch.manual_seed(1000 + draw)
+    return Encoder(encoder, pretrained=weights)
+
+
+@torch.inference_mode()
+def forward(network: nn.Module, films: torch.Tensor) -> np.ndarray:
+    """Outputs of a network in evaluation mode for films ``(N, 1, S, S)``, in float32."""
+    network.eval()
+    dtype = autocast_dtype("cpu", "auto")
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        parts = [network(part.contiguous(memory_format=torch.channels_last)).float() for part in films.split(64)]
+    return torch.cat(parts).numpy()
+
+
+def linear_scores(features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:
+    """Class probabilities of a logistic regression on frozen features; 0 for a class without a label."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    scores = np.zeros((len(test), classes))
+    if len(np.unique(labels)) > 1:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=5000, class_weight="balanced"))
+        model.fit(features, labels)
+        scores[:, model.classes_] = model.predict_proba(test)
+    return scores
+
+
+def fine_tuned_scores(
+    network: Encoder,
+    images: list[np.ndarray],
+    labels: np.ndarray,
+    test: torch.Tensor,
+    classes: int,
+    size: int,
+    draw: int,
+) -> np.ndarray:
+    """Class probabilities of the whole network after training on few films; the last weights, nothing chosen."""
+    torch.manual_seed(2000 + draw)
+    model = nn.Sequential(network, nn.Linear(network.out_channels, classes))
+    nn.init.zeros_(model[1].weight)
+    model.to(memory_format=torch.channels_last)
+    batch = min(16, len(images))
+    steps = int(np.clip(10 * len(images) / batch, 60, 200))
+    groups = [{"params": model[0].parameters(), "lr": 3e-4}, {"params": model[1].parameters(), "lr": 3e-3}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [3e-4, 3e-3], total_steps=steps, pct_start=0.2)
+    counts = np.bincount(labels, minlength=classes)
+    weight = torch.tensor(np.where(counts > 0, len(labels) / np.maximum(counts, 1), 0), dtype=torch.float32)
+    loss_function = nn.CrossEntropyLoss(weight / weight.sum())
+    views = MultiView(size=size, num_views=1, scale=(0.6, 1.0), rotation=10, seed=draw)
+    generator = np.random.default_rng(draw)
+    dtype = autocast_dtype("cpu", "auto")
+    order: list[int] = []
+    for step in range(steps):
+        while len(order) < batch:
+            order += generator.permutation(len(images)).tolist()
+        chosen, order = order[:batch], order[batch:]
+        films = torch.cat([views(images[index][None], key=(step, index)) for index in chosen])
+        model.train()
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+            output = model(films.contiguous(memory_format=torch.channels_last))
+        loss = loss_function(output.float(), torch.from_numpy(labels[chosen]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return forward(model, test)
+
+
+def score(name: str, encoder: str, weights: Path | None, target: Datalist, args: argparse.Namespace) -> dict[str, Any]:
+    """Test scores ``(draws, films, classes)`` of every protocol and fraction, from a file where they are known."""
+    folder = args.work / ("scores_" + "".join(letter if letter.isalnum() else "_" for letter in name))
+    folder.mkdir(parents=True, exist_ok=True)
+    store = {
+        split: open_images(
+            target.items(split), args.image_size * 12 // 7, cache_dir=args.work / "cache", progress=False
+        )
+        for split in ("training", "test")
+    }
+    resize = ResizeCXR(size=args.image_size)
+    films = {k: torch.stack([resize(s.image(i)[None]) for i in range(len(s))]) for k, s in store.items()}
+    films = {split: (part.float() / 255 if part.dtype == torch.uint8 else part) for split, part in films.items()}
+    place = {item["image"]: index for index, item in enumerate(store["training"].items)}
+    classes = len(target.classes)
+    result: dict[str, Any] = {}
+    cells = [(p, f, d) for d in range(args.draws) for f in FRACTIONS for p in PROTOCOLS]
+    for protocol, fraction, draw in tqdm(cells, desc=f"score {name}", leave=False):
+        file = folder / f"{protocol}_{fraction}_{draw}.npy"
+        if not file.is_file():
+            kept = label_fraction(target, fraction, draw).items("training")
+            chosen = np.array([place[item["image"]] for item in kept if item["image"] in place])
+            labels = np.array([store["training"].items[index]["label"] for index in chosen])
+            network = encoder_of(name, encoder, weights, draw)
+            if protocol == "linear":
+                network.to(memory_format=torch.channels_last)
+                features = forward(network, films["training"][chosen])
+                scores = linear_scores(features, labels, forward(network, films["test"]), classes)
+            else:
+                images = [store["training"].image(int(index)) for index in chosen]
+                scores = fine_tuned_scores(network, images, labels, films["test"], classes, args.image_size, draw)
+            with open(file.with_suffix(".partial"), "wb") as stream:
+                np.save(stream, scores)
+            file.with_suffix(".partial").replace(file)
+        result.setdefault(f"{protocol} {fraction}", []).append(np.load(file))
+    return {key: np.stack(value) for key, value in result.items()}
+
+
+def macro_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean over classes of the area under the ROC curve, one class against the rest."""
+    from scipy.stats import rankdata
+
+    areas = []
+    for number in range(scores.shape[1]):
+        positive = labels == number
+        ranks = rankdata(scores[:, number])
+        count = int(positive.sum())
+        areas.append((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(labels) - count)))
+    return float(np.mean(areas))
+
+
+def intervals(
+    labels: np.ndarray, patients: np.ndarray, scores: np.ndarray, other: np.ndarray, resamples: int = 1000
+) -> dict[str, list[float]]:
+    """Mean over draws of the macro AUC, and of its difference from ``other``, each with a 95 % interval."""
+    generator = np.random.default_rng(0)
+    groups = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
+    draws = len(scores)
+
+    def means(rows: np.ndarray, chosen: np.ndarray) -> tuple[float, float]:
+        values = [(macro_auc(labels[rows], scores[d][rows]), macro_auc(labels[rows], other[d][rows])) for d in chosen]
+        first, second = np.mean(values, axis=0)
+        return float(first), float(first - second)
+
+    value, difference = means(np.arange(len(labels)), np.arange(draws))
+    found = []
+    while len(found) < resamples:
+        rows = np.concatenate([groups[index] for index in generator.integers(0, len(groups), len(groups))])
+        if len(np.unique(labels[rows])) == len(np.unique(labels)):
+            found.append(means(rows, generator.integers(0, draws, draws)))
+    low, high = np.percentile(np.array(found), [2.5, 97.5], axis=0)
+    return {"auc": [value, low[0], high[0]], "difference": [difference, low[1], high[1]]}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    lines = []
+    for protocol in PROTOCOLS:
+        lines += [f"**{protocol}**", "", "| encoder | " + " | ".join(f"{100 * f:g} %" for f in FRACTIONS) + " |"]
+        lines.append("|---|" + "---|" * len(FRACTIONS))
+        for name, row in report["rows"].items():
+            cells = []
+            for fraction in FRACTIONS:
+                cell = row[f"{protocol} {fraction}"]
+                text = "{:.3f} [{:.3f}, {:.3f}]".format(*cell["auc"])
+                if not name.startswith("random"):
+                    text += "; {:+.3f} [{:+.3f}, {:+.3f}]".format(*cell["difference"])
+                cells.append(text)
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def setting(report: dict[str, Any]) -> str:
+    """What was run, in one paragraph, and what it cost."""
+    lines = [
+        f"{report['date']}, {report['device']}, {report['versions']}: {report['epochs']} epochs at "
+        f"{report['image_size']} px, batch {report['batch_size']}, seed 0, {report['draws']} draws of labels; scored "
+        f"on {report['test']['films']} films of {report['test']['patients']} patients. Macro AUC with 95 % interval; "
+        "after the semicolon the difference from the random encoder of the same architecture.",
+        "",
+        "| pretraining | encoder | films | minutes of training |",
+        "|---|---|---|---|",
+    ]
+    for name, row in report["pretraining"].items():
+        lines.append(f"| {name} | `{row['encoder_name']}` | {row['images']} | {row['seconds'] / 60:.1f} |")
+    return "\n".join(lines)
+
+
+def into_page(page: Path, text: str) -> None:
+    """Replace what stands between the marks of a page."""
+    before, rest = page.read_text(encoding="utf-8").split("<!-- measured -->\n", 1)
+    after = rest.split("<!-- end of measured -->", 1)[1]
+    page.write_text(f"{before}<!-- measured -->\n{text.strip()}\n\n<!-- end of measured -->{after}", encoding="utf-8")
+
+
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Differences from the random encoder, with their intervals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [name for name in report["rows"] if not name.startswith("random")]
+    figure = Figure(figsize=(9, 0.42 * len(names) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axis, protocol in zip(axes, PROTOCOLS, strict=True):
+        for offset, (fraction, colour) in enumerate(zip(FRACTIONS, ("#b3402a", "#1f5fa8", "#3f7f3f"), strict=True)):
+            cells = [report["rows"][name][f"{protocol} {fraction}"]["difference"] for name in names]
+            value, low, high = np.array(cells).T
+            height = np.arange(len(names)) + 0.22 * (offset - 1)
+            axis.errorbar(value, height, xerr=[value - low, high - value], fmt="o", ms=4, capsize=2, color=colour,
+                          label=f"{100 * fraction:g} % of the labels")  # fmt: skip
+        axis.axvline(0, color="0.5", lw=1)
+        axis.set(title=protocol, xlabel="macro AUC over the random encoder's")
+        axis.grid(axis="x", alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    axes[1].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--work", type=Path, required=True, help="folder for everything in between")
+    parser.add_argument("--out", type=Path, help="folder for the table and the plot, by default --work")
+    parser.add_argument("--page", type=Path, help="page to put the table into")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--image_size", type=int, default=96)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--only", nargs="+", help="names of the methods to run, by default all; for several processes")
+    args = parser.parse_args()
+    args.work = args.work.resolve()
+    args.out = (args.out or args.work).resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    target = prepare(args.data.resolve(), args.work)
+    test = target.items("test")
+    labels = np.array([item["label"] for item in test])
+    patients = np.array([item["patient_id"] for item in test])
+    runs = [run for run in RUNS if not args.only or run[0] in args.only]
+    trained = {name: pretrain(name, bundle, encoder, options, args) for name, bundle, encoder, options in runs}
+    random = {encoder: score(f"random {encoder}", encoder, None, target, args) for encoder in (CNN, VIT)}
+    report: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"), "device": f"{processor()}, {os.cpu_count()} cores, no GPU",
+        "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
+        "epochs": args.epochs, "image_size": args.image_size, "batch_size": args.batch_size, "draws": args.draws,
+        "test": {"films": len(test), "patients": len(np.unique(patients))}, "pretraining": {}, "rows": {},
+    }  # fmt: skip
+    for encoder, scores in random.items():
+        report["rows"][f"random {encoder}"] = {k: intervals(labels, patients, v, v) for k, v in scores.items()}
+    for name, _, encoder, _ in runs:
+        weights = trained[name]
+        figures = json.loads((weights.parent / "metrics.json").read_text(encoding="utf-8"))
+        report["pretraining"][name] = {key: figures[key] for key in ("encoder_name", "images", "seconds", "epochs")}
+        scores = score(name, encoder, weights, target, args)
+        rows = {key: intervals(labels, patients, value, random[encoder][key]) for key, value in scores.items()}
+        report["rows"][name] = rows
+        write_json(report, args.out / "pretext_methods.json")
+        print(
+            f"{name}: "
+            + ", ".join("{} {:.3f} ({:+.3f})".format(k, v["auc"][0], v["difference"][0]) for k, v in rows.items())
+        )
+    text = f"{setting(report)}\n\n{table(report)}"
+    (args.out / "pretext_methods.md").write_text(text, encoding="utf-8")
+    plot(report, args.out / "pretext_methods.png")
+    print(text)
+    if args.page:
+        into_page(args.page, text)
+
+
+if __name__ == "__main__":
+    main()
