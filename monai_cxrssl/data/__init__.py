@@ -10,7 +10,10 @@ from monai_cxrssl.data.cache_build import build_cache
 from monai_cxrssl.data.cache_check import CacheReport, join_cache, verify_cache
 from monai_cxrssl.data.datalist import Datalist, load_datalist, save_datalist, validate_datalist
 from monai_cxrssl.data.decoded import DecodedImages
+from monai_cxrssl.data.decoded_masks import DecodedMasks
 from monai_cxrssl.data.expected_lungs import expected_lung_mask
+from monai_cxrssl.data.fine_tuning import FineTuningImages
+from monai_cxrssl.data.image_sampler import ImageSampler
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.images import open_images
 from monai_cxrssl.data.label_policy import apply_label_policy
@@ -36,7 +39,10 @@ __all__ = [
     "CachedImages",
     "Datalist",
     "DecodedImages",
+    "DecodedMasks",
     "Draw",
+    "FineTuningImages",
+    "ImageSampler",
     "ImageStore",
     "LabelledImages",
     "PairDataset",

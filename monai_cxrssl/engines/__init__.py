@@ -7,6 +7,10 @@ from __future__ import annotations
 from monai_cxrssl.engines.curriculum import Curriculum, divide_epochs
 from monai_cxrssl.engines.distributed import data_parallel, join_processes, leave_processes
 from monai_cxrssl.engines.embed import embed
+from monai_cxrssl.engines.fine_tuning_method import FineTuningMethod
+from monai_cxrssl.engines.layer_decay import layer_decay_groups
+from monai_cxrssl.engines.multi_task import MultiTaskTrainer
+from monai_cxrssl.engines.multi_task_evaluator import MultiTaskEvaluator
 from monai_cxrssl.engines.precision import autocast_dtype
 from monai_cxrssl.engines.probe import one_hot_labels, probe
 from monai_cxrssl.engines.schedule import StagedWarmupCosine, scaled_learning_rate
@@ -17,6 +21,9 @@ from monai_cxrssl.engines.weight_decay import CosineWeightDecay
 __all__ = [
     "CosineWeightDecay",
     "Curriculum",
+    "FineTuningMethod",
+    "MultiTaskEvaluator",
+    "MultiTaskTrainer",
     "PretextStage",
     "SSLTrainer",
     "StageRun",
@@ -26,6 +33,7 @@ __all__ = [
     "divide_epochs",
     "embed",
     "join_processes",
+    "layer_decay_groups",
     "leave_processes",
     "one_hot_labels",
     "prepare_views",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
 from monai_cxrssl.handlers.checkpoint import RunCheckpoint, save_atomically
 from monai_cxrssl.handlers.collapse import CollapseMonitor
 from monai_cxrssl.handlers.curves import CurvesPlot
@@ -17,8 +18,10 @@ from monai_cxrssl.handlers.predictions import PredictionHandler
 from monai_cxrssl.handlers.probe_report import ProbeReport
 from monai_cxrssl.handlers.progress import RunProgressBar
 from monai_cxrssl.handlers.summary import PretrainingSummary, write_json
+from monai_cxrssl.handlers.validation import Validation
 
 __all__ = [
+    "BestCheckpoint",
     "CollapseMonitor",
     "CurvesPlot",
     "EmbeddingWriter",
@@ -31,6 +34,7 @@ __all__ = [
     "RunHistory",
     "RunProgressBar",
     "StopOnInvalidLoss",
+    "Validation",
     "existing_handler",
     "save_atomically",
     "write_json",

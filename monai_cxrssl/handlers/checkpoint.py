@@ -96,6 +96,7 @@ class RunCheckpoint:
         epoch = engine.state.epoch
         due = (
             epoch == engine.state.max_epochs
+            or engine.should_terminate  # an early stop: its last epoch
             or (self.every_epochs > 0 and epoch % self.every_epochs == 0)
             or time.monotonic() - self._saved_at >= self.every_minutes * 60
         )

@@ -8,6 +8,7 @@ from monai_cxrssl.networks.encoder import Encoder, build_encoder
 from monai_cxrssl.networks.gmml_head import GMMLHead
 from monai_cxrssl.networks.heads import ProjectionHead
 from monai_cxrssl.networks.momentum import MomentumTwin, momentum_at
+from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.pretrained import load_encoder_weights, load_state_dict_file
 from monai_cxrssl.networks.reconstruction import ReconstructionDecoder
 from monai_cxrssl.networks.settings import read_model_setting
@@ -17,6 +18,7 @@ __all__ = [
     "Encoder",
     "GMMLHead",
     "MomentumTwin",
+    "MultiTaskNet",
     "ProjectionHead",
     "ReconstructionDecoder",
     "TokenBlocks",

@@ -55,7 +55,8 @@ class ReconstructionDecoder(nn.Module):
             )
         self.name = fitting
         encoder: Any = network.encoder
-        self.stride = int(encoder.output_stride)
+        # The DPT decoder resamples the tokens of any patch to maps of 4, 8, 16 and 32 px.
+        self.stride = 32 if transformer else int(encoder.output_stride)
         self.head: nn.Module
         if transformer:
             from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder, DPTSegmentationHead

@@ -15,8 +15,6 @@ from monai_cxrssl.networks.encoder import Encoder
 
 __all__ = ["TokenBlocks", "last_half_blocks"]
 
-#: What timm's transformers apply after their last block; an encoder's feature map is taken before it.
-
 
 def last_half_blocks(depth: int) -> list[int]:
     """Return up to four blocks, evenly spaced from the middle to the last, counted from 0.

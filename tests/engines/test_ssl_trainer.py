@@ -235,6 +235,26 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_epoch=0003.pt", "checkpoint_epoch=0004.pt"]
 
 
+def test_a_new_run_does_not_go_on_from_an_older_one(tmp_path):
+    """The older run's checkpoints, of later epochs, are set aside: --resume auto must find this run's own."""
+    build(tmp_path, 4)[0].run()
+    first, _ = build(tmp_path, 1)
+    first.run()
+    again, _ = build(tmp_path, 4, resume="auto")
+    assert again.state.epoch == 1
+    assert len(list(tmp_path.glob("*.pt.replaced"))) == 2
+
+
+def test_an_early_stop_saves_its_last_epoch(tmp_path):
+    trainer, _ = build(tmp_path, 8)
+    trainer._event_handlers[Events.EPOCH_COMPLETED].clear()
+    checkpoint = RunCheckpoint(tmp_path, {"method": trainer.method})
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda engine: engine.terminate())
+    checkpoint.attach(trainer)
+    trainer.run()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_epoch=0002.pt"]
+
+
 def test_same_images_of_one_patient_are_no_negatives():
     """With one patient only, MICLe's loss is 0 and SimCLR without the mask has a loss."""
     batch = prepare_views(batches(1)[0])

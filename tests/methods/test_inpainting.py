@@ -135,6 +135,8 @@ def test_what_a_batch_must_hold():
         build()({"image": data["image"]})
     with pytest.raises(ConfigurationError, match="60 x 60 px; a Unet decoder on this encoder needs multiples of 32"):
         build()(batch(side=60))
+    with pytest.raises(ConfigurationError, match="48 x 48 px; a DPT decoder on this encoder needs multiples of 32"):
+        build("tu-vit_tiny_patch16_224")(batch(side=48))
 
 
 @pytest.mark.parametrize("encoder_name", ["vgg11", "tu-convnext_atto", "mobilenet_v2"])

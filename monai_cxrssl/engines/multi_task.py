@@ -1,0 +1,70 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer of fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+from torch import nn
+from torch.utils.data import DataLoader
+
+from monai_cxrssl.engines.ssl import SSLTrainer
+from monai_cxrssl.errors import ConfigurationError
+
+__all__ = ["MultiTaskTrainer"]
+
+
+class MultiTaskTrainer(SSLTrainer):
+    """Train a network for classification, segmentation or both, with MONAI's and ignite's events.
+
+    A step is that of :class:`~monai_cxrssl.engines.ssl.SSLTrainer`: precision, accumulation, clipping, data-parallel
+    training and exact resuming are the same. ``engine.state.output`` holds ``loss``, ``label_loss``, ``mask_loss``,
+    ``label_logits`` and ``mask_logits``, without a graph.
+
+    For its first epochs the encoder may be frozen, so that new heads do not disturb what pretraining learnt; its
+    weights and the statistics of its batch normalisation stay bit-identical meanwhile. Nothing of this is state: an
+    epoch's number tells whether the encoder is frozen in it.
+
+    Args:
+        device: where to compute.
+        max_epochs: passes over the data.
+        train_data_loader: batches of :class:`monai_cxrssl.data.FineTuningImages`.
+        method: a :class:`~monai_cxrssl.engines.fine_tuning_method.FineTuningMethod`, bare or wrapped for data-parallel
+            training.
+        optimizer: over the method's parameters, see :func:`~monai_cxrssl.engines.layer_decay.layer_decay_groups`.
+        frozen_epochs: epochs at the start in which the encoder does not learn.
+        **options: further arguments of :class:`~monai_cxrssl.engines.ssl.SSLTrainer`: ``accumulation_steps``, ``amp``,
+            ``channels_last``, ``clip_grad_norm``, ``epoch_length``, ``train_handlers`` …
+
+    Raises:
+        ConfigurationError: ``frozen_epochs`` is negative, or what ``SSLTrainer`` raises.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        max_epochs: int,
+        train_data_loader: Iterable | DataLoader,
+        method: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        frozen_epochs: int = 0,
+        **options: Any,
+    ) -> None:
+        if frozen_epochs < 0:
+            raise ConfigurationError(f"frozen_epochs must be 0 or more, got {frozen_epochs}.")
+        self.frozen_epochs = int(frozen_epochs)
+        super().__init__(device, max_epochs, train_data_loader, method, optimizer, **options)
+        self.add_event_handler(Events.EPOCH_STARTED, self._freeze)
+        self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._discard)
+
+    def _freeze(self, engine: Engine) -> None:
+        method = self.unwrapped_method
+        method.freeze_encoder(engine.state.epoch <= self.frozen_epochs, save_gradients=self.method is method)
+
+    def _discard(self, engine: Engine) -> None:
+        self.unwrapped_method.discard_frozen_gradients()
