@@ -17,8 +17,8 @@ from monai_cxrssl.data.phantom import make_phantom_dataset
 
 @pytest.fixture(scope="session")
 def phantom_dir(tmp_path_factory) -> Path:
-    """A small phantom data set."""
-    return Path(make_phantom_dataset(tmp_path_factory.mktemp("phantom") / "set", patients=40, size=128)).parent
+    """A small phantom data set; validation and test together have enough patients of each class for a probe."""
+    return Path(make_phantom_dataset(tmp_path_factory.mktemp("phantom") / "set", patients=64, size=128)).parent
 
 
 @pytest.fixture(scope="session")
