@@ -273,9 +273,10 @@ def setting(report: dict[str, Any]) -> str:
     films, patients = report["test"]["films"], report["test"]["patients"]
     lines = [
         f"{report['date']}, {report['device']}, {report['versions']}: {report['epochs']} epochs at "
-        f"{report['image_size']} px, batch {report['batch_size']}, seed 0; {report['linear_draws']} draws of labels for "
-        f"the linear probe, {report['draws']} for fine-tuning; scored on {films} films of {patients} patients. Macro AUC "
-        "with 95 % interval; after the semicolon the difference from the random encoder of the same architecture.",
+        f"{report['image_size']} px, batch {report['batch_size']}, seed 0; {report['linear_draws']} draws of labels "
+        f"for the linear probe, {report['draws']} for fine-tuning; scored on {films} films of {patients} patients. "
+        "Macro AUC with 95 % interval; after the semicolon the difference from the random encoder of the same "
+        "architecture.",
         "",
         "| pretraining | encoder | films | minutes of training |",
         "|---|---|---|---|",
