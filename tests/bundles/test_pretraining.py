@@ -91,7 +91,7 @@ def test_one_bundle_starts_from_another(trained, run_bundle, phantom_dir, tmp_pa
         "--train#trainer#max_epochs", 1,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "of 122 encoder tensors loaded (100.0% of the values)" in result.stdout
+    assert "encoder tensors loaded (100.0% of the values)" in result.stdout
 
 
 def test_weights_of_another_architecture_are_refused(run_bundle, phantom_dir, tmp_path):
