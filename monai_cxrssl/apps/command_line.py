@@ -3,8 +3,8 @@
 """The command line, ``python -m monai_cxrssl <command>``: one file in ``apps/commands`` per command.
 
 Such a file has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit
-status. It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak,
-2 wrong use or wrong input.
+status. It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak
+or a run that failed, 2 wrong use or wrong input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("index", "split", "audit", "cache", "phantom", "show")
+COMMANDS = ("index", "split", "audit", "cache", "phantom", "show", "fractions", "report")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    parser = argparse.ArgumentParser(prog="python -m monai_cxrssl", description="Chest X-ray data sets, made ready.")
+    parser = argparse.ArgumentParser(
+        prog="python -m monai_cxrssl", description="Chest X-ray data sets made ready, and models compared on them."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runs = {}
     for name in COMMANDS:

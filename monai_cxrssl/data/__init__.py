@@ -13,6 +13,7 @@ from monai_cxrssl.data.decoded import DecodedImages
 from monai_cxrssl.data.decoded_masks import DecodedMasks
 from monai_cxrssl.data.expected_lungs import expected_lung_mask
 from monai_cxrssl.data.fine_tuning import FineTuningImages
+from monai_cxrssl.data.fine_tuning_source import divided_source, require_classes
 from monai_cxrssl.data.image_sampler import ImageSampler
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.images import open_images
@@ -26,10 +27,13 @@ from monai_cxrssl.data.leak import (
     write_training_patients,
 )
 from monai_cxrssl.data.loader import pretext_loader, worker_count
+from monai_cxrssl.data.predictions import Predictions, load_predictions, save_predictions
 from monai_cxrssl.data.pretext import LabelledImages, PairDataset
 from monai_cxrssl.data.pretext_masks import PretextLungMasks
 from monai_cxrssl.data.reader import CXRReader, read_cxr, read_cxr_uint
 from monai_cxrssl.data.source import open_source
+from monai_cxrssl.data.spacing import film_spacing, grid_spacing, plausible_spacing
+from monai_cxrssl.data.transfer import on_classes_of, open_test_source
 from monai_cxrssl.data.vocabulary import PATHOLOGIES, canonical_pathology
 
 __all__ = [
@@ -47,25 +51,35 @@ __all__ = [
     "LabelledImages",
     "PairDataset",
     "PairSampler",
+    "Predictions",
     "PretextLungMasks",
     "apply_label_policy",
     "canonical_pathology",
     "build_cache",
+    "divided_source",
     "expected_lung_mask",
+    "film_spacing",
+    "grid_spacing",
     "join_cache",
     "load_datalist",
+    "load_predictions",
+    "on_classes_of",
     "open_dataset",
     "open_images",
     "open_source",
+    "open_test_source",
     "patient_bags",
     "patient_keys",
     "patient_numbers",
+    "plausible_spacing",
     "pretext_loader",
     "read_cxr",
     "read_cxr_uint",
     "refuse_leak",
     "refuse_shared_patients",
+    "require_classes",
     "save_datalist",
+    "save_predictions",
     "training_patients_path",
     "validate_datalist",
     "verify_cache",

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class FineTuningImages(Dataset):
     """Images to learn or to evaluate by, each with the label and the mask that it has.
 
-    An image with neither is left out, and the log says how many were.
+    An image with neither is left out unless it is to be kept for distillation, and the log says how many were.
 
     Args:
         images: decoded images.
@@ -40,6 +40,8 @@ class FineTuningImages(Dataset):
             :class:`monai_cxrssl.transforms.MultiView` with ``num_views`` 1. Without it samples are not random.
         boxes_shape: see :class:`DecodedMasks`.
         progress: show a progress bar while masks are read.
+        keep_unlabelled: keep images with neither label nor mask too, for
+            :class:`~monai_cxrssl.engines.DistillationMethod`, which learns a teacher's soft labels of them.
 
     Attributes:
         indices: number of the image of each sample.
@@ -49,8 +51,8 @@ class FineTuningImages(Dataset):
         masks: the masks of all ``images``, or ``None``.
 
     Raises:
-        ConfigurationError: an unknown task or kind of mask, an augmentation that draws several views, or nothing to
-            learn (neither classes nor masks).
+        ConfigurationError: an unknown task or kind of mask, an augmentation that draws several views, nothing to
+            learn (neither classes nor masks), or unlabelled images to be kept without classes.
         DatalistError: a label outside the classes, a mask of other proportions, or no image that has a label or mask.
     """
 
@@ -64,6 +66,7 @@ class FineTuningImages(Dataset):
         augment: Any | None = None,
         boxes_shape: Sequence[int] | None = None,
         progress: bool = True,
+        keep_unlabelled: bool = False,
     ) -> None:
         self.images = images
         self.transform = transform
@@ -71,6 +74,10 @@ class FineTuningImages(Dataset):
         self.classes = list(classes)
         if not self.classes and mask is None:
             raise ConfigurationError("There is nothing to learn: give classes, a kind of mask, or both.")
+        if keep_unlabelled and not self.classes:
+            raise ConfigurationError(
+                "keep_unlabelled is given without classes; unlabelled images have no masks to learn."
+            )
         views = 1 if augment is None else int(getattr(augment, "num_views", 1))
         if views != 1:
             raise ConfigurationError(f"The augmentation draws {views} views per sample; fine-tuning takes num_views 1.")
@@ -81,7 +88,8 @@ class FineTuningImages(Dataset):
         self.masks = None if mask is None else DecodedMasks(images, mask, boxes_shape, progress=progress)
         has_mask = np.zeros(len(images), dtype=bool) if self.masks is None else self.masks.has_mask
         labelled = np.array([bool(self.classes) and is_known(item.get("label")) for item in images.items], dtype=bool)
-        kept = np.flatnonzero(labelled | has_mask)
+        useful = labelled | has_mask
+        kept = np.flatnonzero(useful | keep_unlabelled)
         if not len(kept):
             field = None if mask is None else f'"{MASK_FIELDS[mask]}"'
             wanted = " or ".join(filter(None, ['"label"' if self.classes else None, field]))
@@ -91,6 +99,8 @@ class FineTuningImages(Dataset):
             )
         if len(kept) < len(images):
             logger.info("%d images without a label or mask are left out.", len(images) - len(kept))
+        elif not useful.all():
+            logger.info("%d images without a label or mask are kept for their soft labels.", np.sum(~useful))
         self.indices = kept.tolist()
         self.data = [images.items[index] for index in self.indices]
         self.labels = labels[kept]

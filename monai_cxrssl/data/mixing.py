@@ -6,8 +6,8 @@ Data sets with the same classes and task keep their labels as they are. Otherwis
 over the union of the classes by their names in :mod:`monai_cxrssl.data.vocabulary`; a class that a source does not
 annotate is unknown for its films, never negative. Of a multi-class source, the other classes of its list are negative,
 because they exclude each other; only a broader class of the one given is unknown (in a list of COVID-19 and Pneumonia,
-the latter means pneumonia of another cause: :data:`BROADER`). A multi-class list with a name that the vocabulary does
-not have cannot be rewritten; then the mixture has no labels, and the log says why.
+the latter means pneumonia of another cause: :mod:`monai_cxrssl.data.label_mapping`). A multi-class list with a name
+that the vocabulary does not have cannot be rewritten; then the mixture has no labels, and the log says why.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from monai_cxrssl.data.datalist import SPLITS, Datalist, is_known, is_unknown
-from monai_cxrssl.data.vocabulary import BROADER, canonical_pathology
+from monai_cxrssl.data.datalist import SPLITS, Datalist, is_known
+from monai_cxrssl.data.label_mapping import named_findings, vocabulary_name
+from monai_cxrssl.data.vocabulary import canonical_pathology
 
 __all__ = ["mix_datalists"]
 
@@ -44,6 +45,7 @@ def mix_datalists(datalists: Sequence[Datalist]) -> Datalist:
     names = _unique_names(datalists)
     splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for source, datalist in zip(names, datalists, strict=True):
+        entries = [vocabulary_name(name) for name in datalist.classes]
         for split in SPLITS:
             for item in datalist.items(split):
                 item["source"] = source
@@ -53,7 +55,8 @@ def mix_datalists(datalists: Sequence[Datalist]) -> Datalist:
                 if not classes or not is_known(item.get("label")):
                     item.pop("label", None)
                 elif union:
-                    item["label"] = _mapped(item["label"], datalist, union)
+                    known = named_findings(item["label"], entries, datalist.task)
+                    item["label"] = [known.get(name) for name in union]
                 splits[split].append(item)
     name = " + ".join(names)
     return Datalist.from_dict({"name": name, "classes": list(classes), "task": task, **splits}, origin=name)
@@ -76,39 +79,14 @@ def _union(labelled: Sequence[Datalist]) -> list[str]:
             "; ".join(foreign),
         )
         return []
-    union = list(dict.fromkeys(_name(name) for datalist in labelled for name in datalist.classes))
+    union = list(dict.fromkeys(vocabulary_name(name) for datalist in labelled for name in datalist.classes))
     for datalist in labelled:
-        own = {_name(name) for name in datalist.classes}
+        own = {vocabulary_name(name) for name in datalist.classes}
         logger.warning(
             "%s: labels kept for %d of the %d classes of the mixture, unknown for the others", datalist.name, len(own),
             len(union),
         )  # fmt: skip
     return union
-
-
-def _mapped(label: Any, datalist: Datalist, union: Sequence[str]) -> list[float | None]:
-    """A label over the union of the classes."""
-    if datalist.task == "multi_class":
-        chosen = _name(datalist.classes[int(label)])
-        broader = BROADER.get(chosen, ())
-        values = [None if _name(n) in broader else float(_name(n) == chosen) for n in datalist.classes]
-    else:
-        values = [None if is_unknown(value) else float(value) for value in label]
-    known: dict[str, float | None] = {}
-    for name, value in zip(datalist.classes, values, strict=True):
-        entry = _name(name)
-        known[entry] = _either(known[entry], value) if entry in known else value
-    return [known.get(name) for name in union]
-
-
-def _either(first: float | None, second: float | None) -> float | None:
-    """Two classes of a source that are one in the vocabulary: positive where one is, negative where both are."""
-    given = [value for value in (first, second) if value is not None]
-    return max(given) if len(given) == 2 or (given and given[0] >= 0.5) else None
-
-
-def _name(name: str) -> str:
-    return canonical_pathology(name) or name
 
 
 def _unique_names(datalists: Sequence[Datalist]) -> list[str]:

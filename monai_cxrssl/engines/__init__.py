@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from monai_cxrssl.engines.curriculum import Curriculum, divide_epochs
+from monai_cxrssl.engines.distillation_method import DistillationMethod, load_teacher
 from monai_cxrssl.engines.distributed import data_parallel, join_processes, leave_processes
 from monai_cxrssl.engines.embed import embed
 from monai_cxrssl.engines.fine_tuning_method import FineTuningMethod
@@ -13,7 +14,9 @@ from monai_cxrssl.engines.multi_task import MultiTaskTrainer
 from monai_cxrssl.engines.multi_task_evaluator import MultiTaskEvaluator
 from monai_cxrssl.engines.precision import autocast_dtype
 from monai_cxrssl.engines.probe import one_hot_labels, probe
+from monai_cxrssl.engines.saliency import saliency_maps, saliency_method
 from monai_cxrssl.engines.schedule import StagedWarmupCosine, scaled_learning_rate
+from monai_cxrssl.engines.source_probe import SourcePrediction, predict_source
 from monai_cxrssl.engines.ssl import SSLTrainer, prepare_views
 from monai_cxrssl.engines.stage import PretextStage, StageRun, stages_over_data
 from monai_cxrssl.engines.weight_decay import CosineWeightDecay
@@ -21,11 +24,13 @@ from monai_cxrssl.engines.weight_decay import CosineWeightDecay
 __all__ = [
     "CosineWeightDecay",
     "Curriculum",
+    "DistillationMethod",
     "FineTuningMethod",
     "MultiTaskEvaluator",
     "MultiTaskTrainer",
     "PretextStage",
     "SSLTrainer",
+    "SourcePrediction",
     "StageRun",
     "StagedWarmupCosine",
     "autocast_dtype",
@@ -35,9 +40,13 @@ __all__ = [
     "join_processes",
     "layer_decay_groups",
     "leave_processes",
+    "load_teacher",
     "one_hot_labels",
+    "predict_source",
     "prepare_views",
     "probe",
+    "saliency_maps",
+    "saliency_method",
     "scaled_learning_rate",
     "stages_over_data",
 ]

@@ -32,8 +32,10 @@ class MultiTaskEvaluator(Evaluator):
     ``auc_<class>`` is the area under the ROC curve of the class against the rest, over the images whose label is known,
     and ``macro_auc`` the mean over the classes. A class of which the split lacks positive or negative images has no
     AUC: a warning names it once, and the mean is over the others. ``dice`` is the mean, over the images with a mask and
-    their channels, of the Dice coefficient at a probability of 0.5; it is 1 where neither marks anything. What has no
-    value, for want of classes or masks, is absent.
+    their channels, of the Dice coefficient at a probability of 0.5; it is 1 where neither marks anything. ``score`` is
+    the mean of ``macro_auc`` and ``dice``, or the one that there is: one figure by which a network of both branches can
+    be chosen. What has no value, for want of classes or masks, is absent; after scores that are no finite numbers
+    ``macro_auc`` is NaN.
 
     Args:
         device: where to compute.
@@ -113,7 +115,12 @@ class MultiTaskEvaluator(Evaluator):
         for name in ("scores", "labels", "indices", "dice"):
             setattr(self, name, np.concatenate([part[name] for part in self._parts]))
         metrics: dict[str, float] = {}
-        if self.scores.shape[1]:
+        if self.scores.shape[1] and not np.isfinite(self.scores).all():
+            # No ranking can be made of them; the weights cannot be chosen by this epoch, but the run can go on.
+            broken = int((~np.isfinite(self.scores)).any(axis=1).sum())
+            logger.warning("The network gave no finite scores for %d of %d images: no AUC.", broken, len(self.scores))
+            metrics["macro_auc"] = float("nan")
+        elif self.scores.shape[1]:
             areas = dict(zip(self.classes, roc_auc(self.scores, self.labels).tolist(), strict=True))
             metrics = {f"auc_{name}": area for name, area in areas.items() if not np.isnan(area)}
             if metrics:
@@ -121,6 +128,9 @@ class MultiTaskEvaluator(Evaluator):
             self._warn([name for name, area in areas.items() if np.isnan(area)])
         if not np.isnan(self.dice).all():
             metrics["dice"] = float(np.nanmean(self.dice))
+        judged = [metrics[name] for name in ("macro_auc", "dice") if name in metrics]
+        if judged:
+            metrics["score"] = float(np.mean(judged))
         engine.state.metrics.update(metrics)
 
     def _warn(self, absent: list[str]) -> None:

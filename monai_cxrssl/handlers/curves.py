@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
@@ -16,8 +18,15 @@ from monai_cxrssl.handlers.online_probe import OnlineProbe
 __all__ = ["CurvesPlot"]
 
 
+# What a validation yields, with its name, colour and line.
+_VALIDATED = {"val_macro_auc": ("macro AUC", "#7a3fa0", "-"), "val_dice": ("Dice", "#0f8a8a", "--")}
+
+
 class CurvesPlot:
-    """Draw loss, embedding spread, learning rate and probe against the epoch, anew at intervals and at the end.
+    """Draw what is known of each epoch, anew at intervals and at the end.
+
+    Loss and learning rate, and where there are any: the embeddings' spread, the validation's macro AUC and Dice
+    coefficient (``val_macro_auc``, ``val_dice``), the probe.
 
     Args:
         history: where the numbers come from.
@@ -52,13 +61,23 @@ class CurvesPlot:
         if any("embedding_std" in row for row in rows):
             panels.insert(1, ("embedding_std", "spread of embeddings (1 = even)"))
         probed = self.probe.results if self.probe is not None else {}
-        figure = Figure(figsize=(4.2 * (len(panels) + bool(probed)), 3.4), layout="constrained")
+        validated = {name: points for name in _VALIDATED if (points := _points(rows, name))}
+        count = len(panels) + bool(validated) + bool(probed)
+        figure = Figure(figsize=(4.2 * count, 3.4), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, len(panels) + bool(probed), squeeze=False)[0]
+        axes = figure.subplots(1, count, squeeze=False)[0]
         for axis, (name, label) in zip(axes, panels, strict=False):
-            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            points = _points(rows, name)
             axis.plot(*zip(*points, strict=True), color="#1f5fa8", marker="." if len(points) < 30 else None)
             axis.set(xlabel="epoch", ylabel=label)
+        if validated:
+            axis = axes[len(panels)]
+            for name, points in validated.items():
+                label, colour, style = _VALIDATED[name]
+                marker = "o" if len(points) < 30 else None
+                axis.plot(*zip(*points, strict=True), style, color=colour, marker=marker, markersize=4, label=label)
+            axis.set(xlabel="epoch", ylabel="validation")
+            axis.legend(frameon=False)
         if probed:
             epochs = sorted(probed)
             for kind, colour, label in (("linear", "#b3402a", "linear"), ("knn", "#3f7f3f", "nearest neighbours")):
@@ -80,3 +99,8 @@ class CurvesPlot:
         partial = self.path.with_name(f".{self.path.name}")
         figure.savefig(partial, dpi=110, format="png")
         partial.replace(self.path)
+
+
+def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
+    """Epochs that have the figure, and its values."""
+    return [(row["epoch"], row[name]) for row in rows if name in row]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,24 +14,14 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch import nn
 
-from monai_cxrssl.data.leak import training_patients_path, write_training_patients
-from monai_cxrssl.handlers.checkpoint import save_atomically
 from monai_cxrssl.handlers.history import RunHistory
+from monai_cxrssl.handlers.model_files import write_json, write_model
 from monai_cxrssl.handlers.online_probe import OnlineProbe
+from monai_cxrssl.handlers.run_figures import figure_table, history_figures
 
-__all__ = ["PretrainingSummary", "write_json"]
+__all__ = ["PretrainingSummary"]
 
 logger = logging.getLogger(__name__)
-
-
-def write_json(content: Any, path: str | os.PathLike) -> None:
-    """Write JSON so that the file is at any moment either the old one or the whole new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    # NaN is no JSON; a figure that does not exist is null.
-    partial.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 class PretrainingSummary:
@@ -90,16 +79,12 @@ class PretrainingSummary:
     def metrics(self) -> dict[str, Any]:
         """Return the figures of the run so far."""
         rows = self.history.rows
-        seconds = sum(row["seconds"] for row in rows)
-        images = sum(row["seconds"] * row["images_per_second"] for row in rows)
         figures: dict[str, Any] = {
             **self.settings,
             **self.data,
             "unreadable": self.unreadable,
             "warnings": self.warnings,
-            "epochs": len(rows),
-            "loss_first_epoch": rows[0]["loss"],
-            "loss_last_epoch": rows[-1]["loss"],
+            **history_figures(rows),
         }
         for stage in dict.fromkeys(row["stage"] for row in rows):
             losses = [row["loss"] for row in rows if row["stage"] == stage]
@@ -110,30 +95,14 @@ class PretrainingSummary:
         for when in ("before", "after"):
             for kind, name in (("linear", "probe"), ("knn", "probe_knn")):
                 figures[f"{name}_{when}"] = None if self.probe is None else self.probe.result(when, kind)
-        figures["images_per_second"] = images / seconds
-        figures["seconds"] = seconds
         return figures
 
     def write(self, engine: Any = None) -> None:
         """Write weights and figures, and log the figures."""
-        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        # Before the weights: a kill in between must not leave weights of whose patients nothing is known.
-        if self.items is None:
-            training_patients_path(self.model_path).unlink(missing_ok=True)
-        else:
-            name = str(self.settings.get("source") or "dataset")
-            write_training_patients(self.items, self.model_path, name, self.pretrained)
-        save_atomically(state, self.model_path)
-        kept = {name: self.settings[name] for name in ("encoder_name", "image_size") if name in self.settings}
-        write_json(kept, self.model_path.with_suffix(".json"))
+        kept = {name: value for name, value in self.settings.items() if name in ("encoder_name", "image_size")}
+        name = str(self.settings.get("source") or "dataset")
+        write_model(self.network, self.model_path, kept, self.items, name, self.pretrained)
         figures = self.metrics()
         write_json(figures, self.metrics_path)
-        width = max(map(len, figures))
-        lines = []
-        for name, value in figures.items():
-            if isinstance(value, list):
-                value = len(value)
-            shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
-            lines.append(f"  {name:<{width}}  {shown}")
-        logger.info("The run is complete.\n%s", "\n".join(lines))
+        logger.info("The run is complete.\n%s", figure_table(figures))
         logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transforms from a datalist item to tensors: reading, resizing, random views."""
 
+from .blank_region import BlankRegion, BlankRegiond
 from .group_mask import GroupMask, GroupMaskd
 from .inpaint_holes import InpaintHoles, InpaintHolesd
 from .io import LoadCXR, LoadCXRd, LoadLungMask, LoadLungMaskd
@@ -10,6 +11,8 @@ from .spatial import ResizeCXR, ResizeCXRd
 from .view_parameters import ViewParameters, stack_views
 
 __all__ = [
+    "BlankRegion",
+    "BlankRegiond",
     "GroupMask",
     "GroupMaskd",
     "InpaintHoles",

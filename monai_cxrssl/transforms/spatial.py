@@ -67,21 +67,68 @@ class ResizeCXR(Transform):
         """Resize a mask ``(1, H, W)`` of labels 0 to 255 with its image, nearest pixel, padded by 0: uint8."""
         return torch.from_numpy(self._resize(mask_plane(mask), 0, nearest=True)[None])
 
-    def _resize(self, plane: np.ndarray, fill: float, nearest: bool) -> np.ndarray:
-        rows, columns = plane.shape
-        height, width = self.size
+    def invert(self, plane: Any, shape: Sequence[int], decoded_shape: Sequence[int] | None = None) -> torch.Tensor:
+        """Bring what a network drew on a resized image back onto the grid of the image: a map of probabilities.
+
+        Padding is cut off, and what ``"crop"`` had cut off is 0. The rest is interpolated linearly where it grows and
+        averaged by area where it shrinks.
+
+        Args:
+            plane: array or tensor ``(1, h, w)`` of the size of this transform, floating point.
+            shape: ``(H, W)`` of the result.
+            decoded_shape: rows and columns of the image that was resized, where that was a smaller copy of the image of
+                ``shape``: rounding may have given it a margin of one pixel more or less.
+
+        Returns:
+            Float32 tensor ``(1, H, W)``.
+
+        Raises:
+            ValueError: the plane is of another size.
+        """
+        found = np.asarray(plane.detach().cpu() if isinstance(plane, torch.Tensor) else plane, dtype=np.float32)
+        if found.shape != (1, *self.size):
+            raise ValueError(f"The plane to bring back has the shape {found.shape}; expected {(1, *self.size)}.")
+        rows, columns = (int(side) for side in shape)
+        seen = (rows, columns) if decoded_shape is None else (int(decoded_shape[0]), int(decoded_shape[1]))
         if self.mode == "crop":
-            kept_rows = max(1, min(rows, round(columns * height / width)))
-            kept_columns = max(1, min(columns, round(rows * width / height)))
-            top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
-            plane = plane[top : top + kept_rows, left : left + kept_columns]
-        if self.mode != "pad":
-            return _resample(plane, (height, width), nearest)
+            top, left, kept_rows, kept_columns = self._kept(*seen)
+            # Of the smaller copy, what was kept is known in whole pixels; of the image itself, in fractions of them.
+            ends = np.array([[top, top + kept_rows], [left, left + kept_columns]]) * [
+                [rows / seen[0]],
+                [columns / seen[1]],
+            ]
+            (top, bottom), (left, right) = ends.round().astype(int)
+            whole = np.zeros((rows, columns), np.float32)
+            bottom, right = max(bottom, top + 1), max(right, left + 1)
+            whole[top:bottom, left:right] = _resample(found[0], (bottom - top, right - left), nearest=False)
+            return torch.from_numpy(whole[None])
+        top, left, height, width = self._inside(*seen) if self.mode == "pad" else (0, 0, *self.size)
+        inside = np.ascontiguousarray(found[0, top : top + height, left : left + width])
+        return torch.from_numpy(_resample(inside, (rows, columns), nearest=False)[None])
+
+    def _kept(self, rows: int, columns: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of what ``"crop"`` keeps of an image."""
+        height, width = self.size
+        kept_rows = max(1, min(rows, round(columns * height / width)))
+        kept_columns = max(1, min(columns, round(rows * width / height)))
+        return (rows - kept_rows) // 2, (columns - kept_columns) // 2, kept_rows, kept_columns
+
+    def _inside(self, rows: int, columns: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of an image within its padding."""
+        height, width = self.size
         factor = min(height / rows, width / columns)
         inner = (max(1, min(height, round(rows * factor))), max(1, min(width, round(columns * factor))))
-        padded = np.full((height, width), fill, dtype=plane.dtype)
-        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-        padded[top : top + inner[0], left : left + inner[1]] = _resample(plane, inner, nearest)
+        return (height - inner[0]) // 2, (width - inner[1]) // 2, *inner
+
+    def _resize(self, plane: np.ndarray, fill: float, nearest: bool) -> np.ndarray:
+        if self.mode == "crop":
+            top, left, kept_rows, kept_columns = self._kept(*plane.shape)
+            plane = plane[top : top + kept_rows, left : left + kept_columns]
+        if self.mode != "pad":
+            return _resample(plane, self.size, nearest)
+        top, left, *inner = self._inside(*plane.shape)
+        padded = np.full(self.size, fill, dtype=plane.dtype)
+        padded[top : top + inner[0], left : left + inner[1]] = _resample(plane, (inner[0], inner[1]), nearest)
         return padded
 
 

@@ -194,6 +194,31 @@ def test_multi_label_images_without_any_label_are_left_out(folder):
     assert "mask" not in data[2]
 
 
+@pytest.mark.parametrize("task", ["multi_class", "multi_label"])
+def test_unlabelled_images_are_kept_on_request(folder, task, caplog):
+    one = [0, 1] if task == "multi_class" else [[1, None], [0, 1]]
+    unknown = None if task == "multi_class" else [None, None]
+    images = decoded(
+        masked(folder, 0, label=one[0]), item(folder, 1), item(folder, 2, label=unknown), masked(folder, 3)
+    )
+    options = {"task": task, "classes": ["a", "b"], "mask": "lung", "progress": False}
+    assert FineTuningImages(images, ResizeCXR(32), **options).indices == [0, 3]
+    with caplog.at_level(logging.INFO):
+        data = FineTuningImages(images, ResizeCXR(32), **options, keep_unlabelled=True)
+    assert data.indices == [0, 1, 2, 3]
+    assert data.has_mask.tolist() == [True, False, False, True]
+    assert "2 images without a label or mask are kept" in caplog.text
+    label = data[1]["label"]
+    assert (label == -1 if task == "multi_class" else label.isnan()).all()
+    # Balanced sampling takes all images without a label for one group, with a mask or not.
+    first = [draw.first for draw in ImageSampler(data.labels, balanced=True)]
+    assert sum(number == 0 for number in first) == 2
+    nothing = FineTuningImages(decoded(item(folder, 1)), ResizeCXR(32), task, ["a", "b"], keep_unlabelled=True)
+    assert nothing.indices == [0]
+    with pytest.raises(ConfigurationError, match="keep_unlabelled is given without classes"):
+        FineTuningImages(images, ResizeCXR(32), mask="lung", keep_unlabelled=True)
+
+
 def test_masks_only_takes_whatever_labels_there_are(folder):
     images = decoded(masked(folder, 0, label=[1, 0, 5]), item(folder, 1, label=7))
     data = FineTuningImages(images, ResizeCXR(32), mask="lung", progress=False)

@@ -80,7 +80,7 @@ def test_a_class_without_images_is_named_once(caplog):
         "The evaluated split has no image with, or none without, TB: no AUC can be given for it, and the macro AUC is "
         "the mean over the other 2 classes."
     ]
-    assert set(evaluator.state.metrics) == {"auc_normal", "auc_mass", "macro_auc", "dice"}
+    assert set(evaluator.state.metrics) == {"auc_normal", "auc_mass", "macro_auc", "dice", "score"}
 
 
 @pytest.mark.parametrize(("branch", "expected"), [("label", "macro_auc"), ("mask", "dice")])
@@ -88,7 +88,7 @@ def test_one_branch(branch, expected):
     evaluator = MultiTaskEvaluator("cpu", batches(1), Multiple(branch), classes=["a", "b", "c"], amp=False)
     evaluator.run()
     assert expected in evaluator.state.metrics
-    assert len(evaluator.state.metrics) == (4 if branch == "label" else 1)
+    assert len(evaluator.state.metrics) == (5 if branch == "label" else 2)
 
 
 def test_two_empty_masks_agree():
@@ -98,6 +98,18 @@ def test_two_empty_masks_agree():
     evaluator = MultiTaskEvaluator("cpu", data, network, classes=["a", "b", "c"], amp=False)
     evaluator.run()
     assert evaluator.state.metrics["dice"] == 1
+
+
+def test_a_network_that_diverged_has_no_auc(caplog):
+    network = SmallMultiTask()
+    torch.nn.init.constant_(network.label_head.bias, float("nan"))
+    evaluator = MultiTaskEvaluator("cpu", batches(2), network, classes=["a", "b", "c"], amp=False)
+    with caplog.at_level(logging.WARNING):
+        evaluator.run()
+    assert np.isnan(evaluator.state.metrics["macro_auc"])
+    assert np.isnan(evaluator.state.metrics["score"])
+    assert 0 <= evaluator.state.metrics["dice"] <= 1
+    assert "no finite scores for 12 of 12 images" in caplog.text
 
 
 def test_an_unknown_task():

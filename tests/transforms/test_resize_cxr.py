@@ -107,3 +107,58 @@ def test_refused_options(options):
 def test_refused_image():
     with pytest.raises(ValueError, match="expected"):
         ResizeCXR(8)(np.zeros((8, 8), np.uint8))
+
+
+def smooth(shape):
+    """A blob with a soft edge, off the centre, that ends before the border of the image."""
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] + 0.5
+    distance = np.hypot((rows / shape[0] - 0.45) / 0.25, (columns / shape[1] - 0.55) / 0.2)
+    return np.clip(2 - 2 * distance, 0, 1).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("mode", ["pad", "stretch", "crop"])
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((96, 64), [48, 32]), ((200, 157), 64), ((157, 200), 64), ((50, 40), 80), ((131, 128), [64, 80])],
+)
+def test_what_was_resized_comes_back_in_place(mode, shape, size):
+    image = smooth(shape)
+    resize = ResizeCXR(size, mode=mode, fill=1.0)
+    back = resize.invert(resize(image), shape)
+    assert back.shape == (1, *shape)
+    assert back.dtype == torch.float32
+    kept = np.ones(shape, dtype=bool)
+    if mode == "crop":
+        height, width = resize.size
+        rows, columns = min(shape[0], shape[1] * height / width), min(shape[1], shape[0] * width / height)
+        row, column = np.abs(np.mgrid[0 : shape[0], 0 : shape[1]] + 0.5 - np.array(shape)[:, None, None] / 2)
+        kept = (row < rows / 2 - 1) & (column < columns / 2 - 1)
+        assert (back[0].numpy()[(row > rows / 2 + 1) | (column > columns / 2 + 1)] == 0).all()
+    assert np.abs(back.numpy() - image)[0, kept].max() < 0.12
+    # A shift of half a pixel of the film would show in the centre of mass.
+    if mode != "crop":
+        for values, length in zip(np.nonzero(np.ones(shape)), shape, strict=True):
+            centres = [np.average(values, weights=part[0].ravel()) for part in (back.numpy(), image)]
+            assert abs(centres[0] - centres[1]) < 0.25, length
+
+
+@pytest.mark.parametrize("mode", ["pad", "stretch", "crop"])
+def test_a_plane_of_the_same_size_comes_back_as_it_is(mode):
+    image = noise((33, 33), np.float32)
+    resize = ResizeCXR(33, mode=mode)
+    np.testing.assert_array_equal(resize.invert(resize(image), (33, 33)), image.clip(0, 1))
+
+
+def test_padding_is_cut_off_as_it_was_given():
+    # The margins are those of the copy that was padded, which rounding makes differ from those of the film.
+    resize = ResizeCXR(40, fill=1.0)
+    for decoded in ((33, 13), (13, 33)):
+        drawn = resize(np.zeros((1, *decoded), np.uint8))
+        shape = (decoded[0] * 8 + 3, decoded[1] * 8 + 5)
+        assert (resize.invert(drawn, shape, decoded) == 0).all()
+        assert resize.invert(1 - drawn, shape, decoded).min() == 1
+
+
+def test_a_plane_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"\(1, 3, 4\); expected \(1, 4, 3\)"):
+        ResizeCXR([4, 3]).invert(torch.zeros(1, 3, 4), (8, 8))

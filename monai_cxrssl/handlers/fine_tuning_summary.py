@@ -1,0 +1,154 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a fine-tuning run leaves behind: the weights that validated best, and their figures on the test split."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+from monai_cxrssl.data.audit import patient_of
+from monai_cxrssl.errors import ConfigurationError, TrainingError
+from monai_cxrssl.handlers.assessment import Assessment
+from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
+from monai_cxrssl.handlers.history import RunHistory
+from monai_cxrssl.handlers.model_files import write_json, write_model
+from monai_cxrssl.handlers.run_figures import figure_table, history_figures
+
+__all__ = ["FineTuningSummary"]
+
+logger = logging.getLogger(__name__)
+
+_COUNTS = ("images", "patients", "labelled", "masked")
+
+
+class FineTuningSummary:
+    """At the end of training, write the best weights, measure them once on the test split, and write the figures.
+
+    Beside the weights, ``.json`` holds ``settings_of_model`` and ``.patients.json`` who was trained on
+    (:mod:`monai_cxrssl.data.leak`): the patients of the training and of the validation split, since both chose the
+    weights. ``metrics.json`` is one flat object: the settings, ``training_images``, ``training_patients`` and so on of
+    each split, the epochs, ``best_epoch``, the validation's figures of that epoch (``val_macro_auc`` …), and the
+    figures of the :class:`~monai_cxrssl.handlers.Assessment`.
+
+    Attach it after ``best``.
+
+    Args:
+        history: the run's epochs.
+        best: chose the weights, and knows their file and their network, which is left with them.
+        model_path: where the weights go.
+        metrics_path: where the figures go.
+        settings_of_model: what it takes to use the weights again: ``encoder_name``, ``image_size``, ``classes``,
+            ``task``, ``decoder``, ``mask``, ``mask_channels``.
+        training: datalist items that were trained on.
+        validation: datalist items that the weights were chosen by.
+        evaluator: over the test split, of the network of ``best``; ``None`` when there are no test images.
+        assessment: is attached to ``evaluator``.
+        settings: options of the run to record (``seed`` …); ``source`` is the name of the data set.
+        unreadable: files that were left out, each with ``image`` and ``cause``.
+        warnings: files that were read but looked odd, each with ``image`` and ``warning``.
+        pretrained: file of the weights that training started from, whose patients count as trained on too.
+
+    Raises:
+        ConfigurationError: an evaluator without an assessment, or of another network.
+        TrainingError: from the run: no weights were kept, or their file is gone or damaged.
+    """
+
+    def __init__(
+        self,
+        history: RunHistory,
+        best: BestCheckpoint,
+        model_path: str | os.PathLike,
+        metrics_path: str | os.PathLike,
+        settings_of_model: Mapping[str, Any],
+        training: Sequence[Mapping[str, Any]],
+        validation: Sequence[Mapping[str, Any]],
+        evaluator: Any | None = None,
+        assessment: Assessment | None = None,
+        settings: Mapping[str, Any] | None = None,
+        unreadable: Sequence[dict[str, str]] = (),
+        warnings: Sequence[dict[str, str]] = (),
+        pretrained: str | os.PathLike | None = None,
+    ) -> None:
+        if evaluator is not None and assessment is None:
+            raise ConfigurationError("There is an evaluator of the test split, but no assessment; give it one.")
+        if evaluator is not None and evaluator.network is not best.network:
+            raise ConfigurationError(
+                "The evaluator of the test split has another network than the one whose best weights are kept; give "
+                "both the same."
+            )
+        self.history = history
+        self.best = best
+        self.model_path = Path(model_path)
+        self.metrics_path = Path(metrics_path)
+        self.settings_of_model = dict(settings_of_model)
+        self.items = {"training": training, "validation": validation}
+        self.evaluator = evaluator
+        self.assessment = assessment
+        self.settings = dict(settings or {})
+        self.unreadable = list(unreadable)
+        self.warnings = list(warnings)
+        self.pretrained = pretrained
+
+    def attach(self, engine: Engine) -> None:
+        """Write when the trainer completes, on the first process."""
+        if idist.get_rank() == 0:
+            engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def write(self, engine: Any = None) -> None:
+        """Write weights and figures, and log the figures.
+
+        Raises:
+            TrainingError: no weights were kept, or their file is gone or damaged.
+        """
+        self._load_best()
+        items = [item for part in self.items.values() for item in part]
+        name = str(self.settings.get("source") or "dataset")
+        write_model(self.best.network, self.model_path, self.settings_of_model, items, name, self.pretrained)
+        if self.evaluator is None:
+            logger.info("There are no test images, so the weights are not measured on images that chose nothing.")
+        else:
+            self.evaluator.run()
+        figures = self.metrics()
+        write_json(figures, self.metrics_path)
+        logger.info("The run is complete.\n%s", figure_table(figures))
+        logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the figures of the run so far."""
+        figures: dict[str, Any] = dict(self.settings)
+        for split, items in self.items.items():
+            figures[f"{split}_images"] = len(items)
+            figures[f"{split}_patients"] = len({patient_of("", item) for item in items})
+        tested = {} if self.assessment is None or self.evaluator is None else dict(self.assessment.figures)
+        figures |= {f"test_{name}": tested.pop(name, 0) for name in _COUNTS}
+        figures |= {"unreadable": self.unreadable, "warnings": self.warnings, **history_figures(self.history.rows)}
+        epoch = self.best.best_epoch
+        chosen = next((row for row in self.best.validation.rows if row["epoch"] == epoch), {})
+        validated = {name: value for name, value in chosen.items() if name != "epoch"}
+        return {**figures, "best_epoch": epoch, **validated, self.best.metric: self.best.best, **tested}
+
+    def _load_best(self) -> None:
+        path, metric = self.best.path, self.best.metric
+        if self.best.best is None:
+            raise TrainingError(
+                f"No weights were kept: {metric} was never a finite number in any validation. Lower the learning rate, "
+                "or look at the validation split and the loss in the log."
+            )
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.best.network.load_state_dict(state)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise TrainingError(
+                f"The best weights, of epoch {self.best.best_epoch}, cannot be read back from {path}: {reason}. Train "
+                "again, or resume from an earlier checkpoint."
+            ) from error

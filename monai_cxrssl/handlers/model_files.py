@@ -1,0 +1,60 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a trained model: its weights, what it takes to use them again, and who was trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from monai_cxrssl.data.leak import training_patients_path, write_training_patients
+from monai_cxrssl.handlers.checkpoint import save_atomically
+
+__all__ = ["write_json", "write_model"]
+
+
+def write_json(content: Any, path: str | os.PathLike) -> None:
+    """Write JSON so that the file is at any moment either the old one or the whole new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    # NaN is no JSON; a figure that does not exist is null.
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    # An undecodable byte of a file name is no UTF-8; its backslash form is an escape that JSON reads back as it was.
+    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+    partial.replace(path)
+
+
+def write_model(
+    network: nn.Module,
+    model_path: str | os.PathLike,
+    settings: Mapping[str, Any],
+    items: Sequence[Mapping[str, Any]] | None,
+    name: str = "dataset",
+    pretrained: str | os.PathLike | None = None,
+) -> None:
+    """Write a network's state dict and, beside it, ``.json`` with its settings and ``.patients.json``.
+
+    Args:
+        network: whose weights to write, from the CPU.
+        model_path: where they go.
+        settings: what it takes to use the weights again, plain JSON values.
+        items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
+            since it would tell of other weights.
+        name: of the data set, the source of items that name none.
+        pretrained: file of the weights that training started from, whose patients count as trained on too.
+    """
+    model_path = Path(model_path)
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    # Before the weights: a kill in between must not leave weights of whose patients nothing is known.
+    if items is None:
+        training_patients_path(model_path).unlink(missing_ok=True)
+    else:
+        write_training_patients(items, model_path, name, pretrained)
+    save_atomically(state, model_path)
+    write_json(dict(settings), model_path.with_suffix(".json"))

@@ -1,0 +1,226 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Thresholds chosen on validation films, and what they give on test films, with intervals over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.metrics.assessable import class_columns, macro_mean, why_not_assessable
+from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_figures
+
+__all__ = ["OperatingPoint", "choose_threshold", "choose_thresholds", "operating_point_figures"]
+
+_RULES = ("youden", "sensitivity", "specificity", "f1")
+_FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "kappa")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what it gave on the films that it was chosen on.
+
+    Attributes:
+        threshold: films that score this or more are called positive; NaN when no threshold serves the rule.
+        rule: see :func:`choose_threshold`.
+        target: see :func:`choose_threshold`; of no meaning to rules ``"youden"`` and ``"f1"``.
+        sensitivity: on the films of the choice.
+        specificity: on the films of the choice.
+        reason: why there is no threshold, as half a sentence; empty when there is one.
+    """
+
+    threshold: float
+    rule: str
+    target: float
+    sensitivity: float
+    specificity: float
+    reason: str = ""
+
+
+def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float = 0.9) -> OperatingPoint:
+    """Choose the threshold of one class. Give it validation films; on the films of the test it would flatter itself.
+
+    Thresholds lie halfway between neighbouring scores; one that calls all films the same is never chosen. Among
+    thresholds that serve the rule equally well, the lowest is taken, which has the highest sensitivity.
+
+    Args:
+        score: ``(N,)``, higher for positives.
+        label: ``(N,)`` of 0, 1 and NaN for unknown.
+        rule: ``"youden"``, highest sensitivity + specificity - 1; ``"f1"``, highest F1; ``"sensitivity"``, highest
+            specificity among thresholds of ``target`` sensitivity or more; ``"specificity"``, highest sensitivity
+            among thresholds of ``target`` specificity or more.
+        target: share in (0, 1].
+
+    Returns:
+        The threshold, or NaN and a reason: labels of one kind, scores that are equal or not finite, a target that only
+        calling all films the same reaches, no threshold better than chance.
+
+    Raises:
+        ConfigurationError: another rule, or a target that is no share.
+        DatalistError: shapes that do not fit, or labels of another kind.
+
+    Example:
+        >>> choose_threshold([0.1, 0.25, 0.75, 0.9], [0, 0, 1, 1]).threshold
+        0.5
+    """
+    if rule not in _RULES or not 0 < target <= 1:
+        raise ConfigurationError(
+            f"The rule of the threshold is {rule!r} with target {target}; expected one of {', '.join(_RULES)} and a "
+            "target above 0 and up to 1."
+        )
+    scores, labels = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=np.float64)
+    if scores.ndim != 1 or scores.shape != labels.shape or not np.isin(labels[~np.isnan(labels)], (0, 1)).all():
+        raise DatalistError(
+            f"There are scores {scores.shape} and labels {labels.shape}; expected (N,) scores of one class and (N,) "
+            "labels of 0, 1, or NaN for unknown."
+        )
+    nan = float("nan")
+    reason = why_not_assessable(scores, labels)
+    if reason:
+        return OperatingPoint(nan, rule, target, nan, nan, reason)
+    known = ~np.isnan(labels)
+    levels, level = np.unique(scores[known], return_inverse=True)
+    found = np.bincount(level, weights=labels[known])
+    positives, negatives = found.sum(), known.sum() - found.sum()
+    # Entry i: calling positive whatever scores more than level i.
+    true = positives - np.cumsum(found)[:-1]
+    false = negatives - np.cumsum(np.bincount(level) - found)[:-1]
+    sensitivity, specificity = true / positives, (negatives - false) / negatives
+    if rule == "youden":
+        merit = true * negatives - false * positives  # whole numbers, so that ties are seen as such
+        allowed, wanted = merit > 0, "no threshold is better than chance"
+    elif rule == "f1":
+        merit = 2 * true / (true + false + positives)
+        allowed, wanted = true > 0, "no threshold finds a positive film without calling all films positive"
+    elif rule == "sensitivity":
+        merit, allowed = specificity, true >= target * positives - 1e-9
+        wanted = f"a sensitivity of {target:g} is reached only by calling all films positive"
+    else:
+        merit, allowed = sensitivity, negatives - false >= target * negatives - 1e-9
+        wanted = f"a specificity of {target:g} is reached only by calling all films negative"
+    if not allowed.any():
+        return OperatingPoint(nan, rule, target, nan, nan, wanted)
+    best = int(np.argmax(np.where(allowed, merit, -np.inf)))
+    low, high = levels[best], levels[best + 1]
+    middle = low + (high - low) / 2
+    return OperatingPoint(
+        # Between neighbouring floating point numbers there is no middle.
+        float(middle if middle > low else high),
+        rule,
+        target,
+        float(sensitivity[best]),
+        float(specificity[best]),
+    )
+
+
+def choose_thresholds(score: Any, label: Any, rule: str = "youden", target: float = 0.9) -> list[OperatingPoint]:
+    """Choose the threshold of each class against the rest, see :func:`choose_threshold`.
+
+    Args:
+        score: ``(N, C)``.
+        label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
+        rule: see :func:`choose_threshold`.
+        target: see :func:`choose_threshold`.
+    """
+    scores, labels, _, names = class_columns(score, label, np.zeros(len(np.asarray(label))))
+    return [choose_threshold(scores[:, c], labels[:, c], rule, target) for c in range(len(names))]
+
+
+def operating_point_figures(
+    score: Any,
+    label: Any,
+    threshold: float | OperatingPoint | Sequence[float | OperatingPoint],
+    patient: Any,
+    class_names: Sequence[str] | None = None,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    strata: Any = None,
+) -> dict[str, Interval]:
+    """Return sensitivity, specificity, PPV, NPV, F1, accuracy and Cohen's kappa at thresholds, with intervals.
+
+    A film is called positive when its score is the threshold or more. Resamples without positives or without negatives
+    of a class are left out of its intervals. PPV and NPV hold at the prevalence of these films only.
+
+    Args:
+        score: ``(N, C)``, or ``(N,)`` of one class.
+        label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown; for scores
+            ``(N,)``, ``(N,)`` of 0, 1 and NaN.
+        threshold: one per class, or one for all; numbers, or what :func:`choose_threshold` returned.
+        patient: ``(N,)``, one id per film.
+        class_names: C names; numbers when not given.
+        resamples: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+        confidence: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+        seed: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+        strata: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+
+    Returns:
+        ``{"macro_sensitivity", …, "sensitivity_<class>", …}``; for scores ``(N,)`` ``{"sensitivity", …}``. A figure
+        that cannot be assessed is NaN with its reason, and is left out of the macro figure.
+
+    Raises:
+        DatalistError: shapes that do not fit, labels of another kind, or another number of thresholds.
+    """
+    single = np.ndim(score) == 1
+    if single:
+        score, label = np.asarray(score)[:, None], np.asarray(label, dtype=np.float64)[:, None]
+    scores, labels, ids, names = class_columns(score, label, patient, class_names)
+    count = len(names)
+    points: list[Any] = list(threshold) if isinstance(threshold, Sequence | np.ndarray) else [threshold] * count
+    if len(points) != count:
+        raise DatalistError(f"There are {len(points)} thresholds for scores of {count} classes.")
+    limits, reasons = np.empty(count), []
+    for c, point in enumerate(points):
+        reason = why_not_assessable(scores[:, c], labels[:, c], ids)
+        limits[c] = point.threshold if isinstance(point, OperatingPoint) else point
+        if not reason and not np.isfinite(limits[c]):
+            cause = point.reason if isinstance(point, OperatingPoint) else "it is not a finite number"
+            reason = f"there is no threshold: {cause}"
+        reasons.append(reason)
+    called = scores >= limits
+    true, false = labels == 1, labels == 0
+    cells = np.concatenate([true & called, false & called, true & ~called, false & ~called], axis=1).astype(np.float64)
+
+    def figures(weights: np.ndarray) -> np.ndarray:
+        tp, fp, fn, tn = (weights @ cells).reshape(len(weights), 4, count).transpose(1, 0, 2)  # (R, C) each
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total = tp + fp + fn + tn
+            chance = ((tp + fn) * (tp + fp) + (tn + fp) * (tn + fn)) / total**2
+            agreed = (tp + tn) / total
+            values = np.stack(
+                [
+                    tp / (tp + fn),
+                    tn / (tn + fp),
+                    tp / (tp + fp),
+                    tn / (tn + fn),
+                    2 * tp / (2 * tp + fp + fn),
+                    agreed,
+                    (agreed - chance) / (1 - chance),
+                ]
+            )
+        values[:, (tp + fn == 0) | (tn + fp == 0)] = np.nan
+        values[:, :, [bool(reason) for reason in reasons]] = np.nan
+        each = values.transpose(1, 0, 2).reshape(len(weights), -1)
+        return each if single else np.column_stack([*(macro_mean(value) for value in values), each])
+
+    known = [~np.isnan(labels[:, c]) for c in range(count)]
+    nothing = {
+        "ppv": [not called[known[c], c].any() for c in range(count)],
+        "npv": [called[known[c], c].all() for c in range(count)],
+    }
+    words = {"ppv": "no film is called positive", "npv": "no film is called negative"}
+    why = [
+        reason or (words[figure] if figure in words and nothing[figure][c] else "")
+        for figure in _FIGURES
+        for c, reason in enumerate(reasons)
+    ]
+    if single:
+        return bootstrap_figures(figures, _FIGURES, why, patient, resamples, confidence, seed, strata)
+    keys = [f"macro_{figure}" for figure in _FIGURES] + [f"{figure}_{name}" for figure in _FIGURES for name in names]
+    none_left = "no class can be assessed"
+    macro = [none_left if all(why[i * count : (i + 1) * count]) else "" for i in range(len(_FIGURES))]
+    return bootstrap_figures(figures, keys, macro + why, patient, resamples, confidence, seed, strata)

@@ -1,0 +1,222 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of right and wrong decisions: the films, where the network looked, and where the lungs are."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from monai_cxrssl.errors import DatalistError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["AttentionCase", "choose_cases", "draw_attention_gallery"]
+
+_LUNG = "#58e0ff"
+_INK, _FAINT, _RIGHT, _WRONG = "#1b1b1b", "#6b6b6b", "#1d6b34", "#a3271c"
+#: Strongest opacity of the heatmap, so that the film can be seen through it.
+_OPACITY = 0.7
+#: Side of a film, and the width of the key.
+_INCHES, _KEY = 2.5, 3.1
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """One decision to show.
+
+    Attributes:
+        image: ``(H, W)`` float in [0, 1].
+        saliency: ``(H, W)``, 0 or more, of the predicted class.
+        true: name of the true class.
+        predicted: name of the class predicted.
+        probability: of the predicted class, in [0, 1].
+        right: whether the decision is right.
+        lung_mask: ``(H, W)``, lung is what is not 0; ``None`` where there is none.
+        pfs: positive fraction of saliency; NaN where it cannot be given.
+        area: lung-area fraction; NaN where it cannot be given.
+    """
+
+    image: np.ndarray
+    saliency: np.ndarray
+    true: str
+    predicted: str
+    probability: float
+    right: bool
+    lung_mask: np.ndarray | None = None
+    pfs: float = float("nan")
+    area: float = float("nan")
+
+
+def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the right and the wrong decisions that the network was surest of, at most one of each kind per patient.
+
+    Args:
+        probability: ``(N,)`` of the predicted class; NaN films are not chosen.
+        right: ``(N,)`` of 1 (right), 0 (wrong) and NaN (label unknown, not chosen), or bool.
+        count: of each kind.
+        patient: ``(N,)``, one id per film; ``None`` for any number per patient.
+
+    Returns:
+        The numbers of the right and of the wrong films, surest first, each ``(count,)`` or shorter.
+
+    Raises:
+        DatalistError: the lengths differ.
+    """
+    sure, correct = (np.asarray(values, dtype=np.float64) for values in (probability, right))
+    ids = np.arange(len(sure)) if patient is None else np.asarray(patient)
+    if sure.ndim != 1 or not sure.shape == correct.shape == ids.shape:
+        raise DatalistError(
+            f"There are {sure.shape} probabilities, {correct.shape} outcomes and {ids.shape} patient ids; expected one "
+            "of each per film."
+        )
+    chosen = []
+    for outcome in (1, 0):
+        films = np.flatnonzero((correct == outcome) & np.isfinite(sure))
+        films = films[np.argsort(-sure[films], kind="stable")]
+        first = np.unique(ids[films], return_index=True)[1]
+        chosen.append(films[np.sort(first)][:count])
+    return chosen[0], chosen[1]
+
+
+def draw_attention_gallery(
+    cases: Sequence[AttentionCase],
+    path: str | os.PathLike,
+    lungs_from: str = "masks of the data set",
+    columns: int = 4,
+) -> Path:
+    """Draw decisions as films with heatmap, lung outline and figures: right ones above, wrong ones below.
+
+    Each heatmap is scaled to its own maximum. The lungs' share of the saliency stands beside their share of the film,
+    which is chance.
+
+    Args:
+        cases: what to show, in order.
+        path: the PNG to write; its folder is made.
+        lungs_from: where the outlines come from, for the key.
+        columns: films side by side.
+
+    Returns:
+        The path.
+
+    Raises:
+        DatalistError: no case, or one whose planes do not fit each other.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not cases:
+        raise DatalistError("There is no decision to show, so no gallery of attention can be drawn.")
+    for case in cases:
+        _check(case)
+    groups = [
+        (word, colour, [case for case in cases if case.right == right])
+        for word, colour, right in (("right", _RIGHT, True), ("wrong", _WRONG, False))
+    ]
+    across = max(1, min(columns, max(len(members) for *_, members in groups)))
+    rows = [max(1, -(-len(members) // across)) for *_, members in groups]
+    # A group without a film takes a line of text.
+    heights = [
+        (_INCHES + 0.52) * row + 0.3 if members else 0.4 for row, (*_, members) in zip(rows, groups, strict=True)
+    ]
+    figure = Figure(figsize=(max(_INCHES * across, _KEY), sum(heights) + 0.6), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    parts: Any = figure.subfigures(3, 1, height_ratios=[*heights, 0.6])
+    for part, row, (word, colour, members) in zip(parts, rows, groups, strict=False):
+        heading = f"{len(members)} {word} decision{'s' * (len(members) != 1)}" if members else f"No {word} decision"
+        part.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold", color=colour)
+        if not members:
+            continue
+        cells = part.subplots(row, across, squeeze=False).ravel()
+        for cell in cells:
+            cell.set_axis_off()
+        for cell, case in zip(cells, members, strict=False):
+            _draw(cell, case, colour)
+    _draw_key(parts[2], lungs_from)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Under another name first: a viewer never meets half a picture.
+    partial = target.with_name(f".{target.name}")
+    figure.savefig(partial, dpi=130, format="png")
+    partial.replace(target)
+    return target
+
+
+def _check(case: AttentionCase) -> None:
+    planes = {"image": case.image, "saliency map": case.saliency, "lung mask": case.lung_mask}
+    shapes = {name: np.shape(plane) for name, plane in planes.items() if plane is not None}
+    if len(set(shapes.values())) > 1 or len(shapes["image"]) != 2:
+        said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise DatalistError(f"The planes of a decision do not fit each other: {said}; expected (H, W) for all.")
+
+
+def _draw(cell: Axes, case: AttentionCase, colour: str) -> None:
+    """Fill a cell with a film, its heatmap, its lungs and its figures."""
+    from matplotlib import colormaps
+
+    rows, columns = np.shape(case.image)
+    cell.imshow(case.image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+    saliency = np.asarray(case.saliency, dtype=np.float64)
+    highest = float(saliency.max())
+    notes = []
+    if np.isfinite(saliency).all() and highest > 0:
+        share = saliency / highest
+        # Without the pale end of the map, which turns green over black.
+        overlay = colormaps["inferno"](0.25 + 0.57 * share)
+        overlay[..., 3] = _OPACITY * share
+        cell.imshow(overlay, interpolation="bilinear")
+    else:
+        notes.append("no saliency for this class")
+    lungs = None if case.lung_mask is None else (np.asarray(case.lung_mask) != 0).astype(np.uint8)
+    if lungs is not None and lungs.any():
+        for outline in cv2.findContours(lungs, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
+            x, y = np.concatenate([outline, outline[:1]])[:, 0].T
+            cell.plot(x, y, color=_LUNG, linewidth=0.9)
+    else:
+        notes.append("no lung mask" if lungs is None else "the lung mask is empty")
+    # A square around every film, so that titles stand in line.
+    side, middle = max(rows, columns) / 2, ((columns - 1) / 2, (rows - 1) / 2)
+    cell.set(xlim=(middle[0] - side, middle[0] + side), ylim=(middle[1] + side, middle[1] - side))
+    decision = [f"true: {case.true}", f"predicted: {case.predicted}{_percent(case.probability)}"]
+    known = np.isfinite(case.pfs) and np.isfinite(case.area)
+    figures = f"on the lungs {case.pfs:.0%}, chance {case.area:.0%}" if known else "; ".join(notes) or "not assessable"
+    below = known and case.pfs <= case.area
+    lines = [textwrap.shorten(line, 38, placeholder="…") for line in decision]
+    text = [(figures, _WRONG if below else _FAINT), (lines[1], colour), (lines[0], _INK)]
+    for number, (line, ink) in enumerate(text):
+        cell.annotate(
+            line, (0.5, 1), (0, 4 + 11 * number), xycoords="axes fraction", textcoords="offset points", ha="center",
+            fontsize=8, color=ink,
+        )  # fmt: skip
+    # The annotations do not count for the layout; an empty title of their height does.
+    cell.set_title("\n\n\n", fontsize=8)
+
+
+def _percent(probability: float) -> str:
+    if not np.isfinite(probability):
+        return ""
+    # 99.9 % is not certainty, and is not shown as such.
+    return ", >99%" if 0.995 <= probability < 1 else f", {probability:.0%}"
+
+
+def _draw_key(part: Any, lungs_from: str) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles = [
+        Patch(
+            facecolor="#f98e09",
+            alpha=0.85,
+            label="evidence for the predicted class,\nbrightest where it is strongest in the film",
+        ),
+        Line2D([], [], color=_LUNG, label=f"lungs ({lungs_from})"),
+    ]
+    part.legend(handles=handles, loc="center left", fontsize=7.5, frameon=False, ncols=1)

@@ -1,0 +1,72 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished network of fine-tuning says of a batch: the one forward pass of all checks of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from monai_cxrssl.engines.precision import autocast_dtype
+
+__all__ = ["NetworkOutputs", "in_evaluation", "last_map"]
+
+
+class NetworkOutputs:
+    """Run a network without gradients and in the precision of its evaluation.
+
+    Args:
+        network: a :class:`~monai_cxrssl.networks.MultiTaskNet` in evaluation mode, on the device.
+        task: ``"multi_class"`` or ``"multi_label"``.
+        device: where to compute.
+        amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
+    """
+
+    def __init__(self, network: nn.Module, task: str, device: torch.device | str, amp: bool | str = "auto") -> None:
+        self.network = network
+        self.task = task
+        self.device = torch.device(device)
+        self.autocast_dtype = autocast_dtype(self.device, amp)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of the precision."""
+        return torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
+
+    def __call__(self, image: Tensor) -> dict[str, Tensor]:
+        """Return float32 logits on the CPU, by ``"label"`` and ``"mask"``, of images ``(B, 1, H, W)``."""
+        with torch.inference_mode(), self.autocast():
+            output = self.network(image.to(self.device))
+        return {name: logits.float().cpu() for name, logits in output.items()}
+
+    def scores(self, image: Tensor) -> np.ndarray:
+        """Return probabilities ``(B, C)`` float64 of images ``(B, 1, H, W)``; NaN where a logit is not finite."""
+        # The decoder is spared, which takes more time than the encoder.
+        with torch.inference_mode(), self.autocast():
+            logits = self.network.classification_head(last_map(self.network.encoder, image.to(self.device)))  # type: ignore[operator, arg-type]
+        logits = logits.cpu().double()
+        scores = logits.softmax(1) if self.task == "multi_class" else logits.sigmoid()
+        return torch.where(scores.isfinite(), scores, torch.nan).numpy()
+
+
+def last_map(encoder: nn.Module, image: Tensor) -> Tensor:
+    """Return the last feature map of an encoder, ``(B, D, h, w)``, which the label head pools."""
+    features = encoder(image)
+    maps = features[0] if isinstance(features, tuple) else features  # transformers add their prefix tokens
+    return maps[-1]
+
+
+@contextmanager
+def in_evaluation(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and give every module its own mode back afterwards."""
+    # MONAI's eval_mode gives back the mode of the whole network, and so thaws batch normalisation that was frozen.
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

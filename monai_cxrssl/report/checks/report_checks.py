@@ -1,0 +1,282 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the report needs beyond predictions: attention, blanked regions, distances, the source in the features."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
+from torch import nn
+from torch.utils.data import DataLoader
+
+from monai_cxrssl.data.fine_tuning import FineTuningImages
+from monai_cxrssl.data.predictions import Predictions, save_predictions
+from monai_cxrssl.engines.multi_task_evaluator import MultiTaskEvaluator
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.evaluator_predictions import evaluator_predictions, join_predictions
+from monai_cxrssl.handlers.model_files import write_json
+from monai_cxrssl.metrics.surface_distance import segmentation_measures
+from monai_cxrssl.report.checks.attention_check import attention_method, check_attention, decide, draw_decisions
+from monai_cxrssl.report.checks.blanking_check import REGIONS, check_blanking
+from monai_cxrssl.report.checks.checked_images import CheckedImages
+from monai_cxrssl.report.checks.checked_lungs import CheckedLungs, drawn_masks
+from monai_cxrssl.report.checks.network_outputs import NetworkOutputs, in_evaluation
+from monai_cxrssl.report.checks.segmentation_check import check_segmentation, draw_segmentations
+from monai_cxrssl.report.checks.source_check import check_source
+
+__all__ = ["ReportChecks"]
+
+logger = logging.getLogger(__name__)
+
+
+#: What the report calls the methods of :func:`attention_method`.
+SALIENCY_METHODS = {
+    "hires_cam": "HiResCAM on the third feature map from the end",
+    "token_grad_cam": "Grad-CAM on the tokens of the last block",
+}
+
+
+class ReportChecks:
+    """When the evaluation of a test split completes, do the checks of the report that need network and images.
+
+    Stand it after :class:`~monai_cxrssl.handlers.Assessment`, whose ``predictions.csv`` it replaces. It writes:
+
+    - ``predictions.csv``: rows of test and validation, told apart by the column ``split``. The test rows have measures
+      besides ``dice``: ``iou``, ``area_ratio``, ``hd95_mm`` or ``hd95_pixel``, ``surface_distance_mm`` or
+      ``_pixel``; ``pfs``, ``lung_area``, ``pointing``, ``saliency_iou`` and ``pfs_grad_cam`` of the predicted class
+      (multi-label: the class of the highest probability); ``lung_from_model``, 1 where the lungs are those that the
+      network drew. A measure that no image has is left out;
+    - ``blanked/<region>.csv`` of lungs, outside_lungs, corners and border: predictions of the test images with that
+      region blanked, of those images where it could be;
+    - ``source_prediction.json``: whether the data source can be read off the features;
+    - ``galleries/attention.png`` and ``galleries/segmentation.png``;
+    - ``checks.json``: what was checked, by which means, on how many images and in which time, and under
+      ``not_assessable`` what was not, with the reason.
+
+    Files of an earlier run that this one has no content for are removed. The network is left as found.
+
+    Args:
+        network: a :class:`~monai_cxrssl.networks.MultiTaskNet`, the evaluator's.
+        dataset: the test images that the evaluator was run over.
+        output_dir: folder of the files; only the first process writes.
+        classes: names of the classes; none of a network that only segments.
+        task: ``"multi_class"`` or ``"multi_label"``.
+        validation_dataset: the validation images, by which thresholds and temperature are chosen; ``None`` without.
+        device: where to compute.
+        amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
+        batch_size: images per pass.
+        max_images: how many test images the checks look at, whole patients drawn at random; ``None`` for all. All are
+            in ``predictions.csv``.
+        seed: of that draw and of the source's folds.
+        progress: show progress bars.
+
+    Raises:
+        ConfigurationError: when it runs: ``max_images`` is less than 1, or the evaluator saw other images.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        dataset: FineTuningImages,
+        output_dir: str | os.PathLike,
+        classes: Sequence[str],
+        task: str,
+        validation_dataset: FineTuningImages | None = None,
+        device: torch.device | str = "cpu",
+        amp: bool | str = "auto",
+        batch_size: int = 32,
+        max_images: int | None = 500,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> None:
+        self.network = network
+        self.dataset = dataset
+        self.output_dir = Path(output_dir)
+        self.classes = list(classes)
+        self.task = task
+        self.validation_dataset = validation_dataset
+        self.device = torch.device(device)
+        self.amp = amp
+        self.batch_size = batch_size
+        self.max_images = max_images
+        self.seed = seed
+        self.progress = progress
+        self.summary: dict[str, Any] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Follow a :class:`monai_cxrssl.engines.MultiTaskEvaluator`, on the first process."""
+        if idist.get_rank() == 0:
+            engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def write(self, engine: Any) -> None:
+        """Do the checks on what the evaluator holds, and write their files."""
+        started = time.perf_counter()
+        self.summary = {"seconds": {}, "not_assessable": []}
+        # Predictions on other data sets come after these checks; those of an earlier model are not to stand beside.
+        shutil.rmtree(self.output_dir / "external", ignore_errors=True)
+        unreadable = self.dataset.images.unreadable
+        test = evaluator_predictions(engine, self.dataset.images.items, self.classes, self.task, "test", unreadable)
+        with in_evaluation(self.network):
+            # Before the checks: an evaluator keeps the mode that it finds.
+            validation = self._validation()
+            self._check(engine, test)
+        save_predictions(join_predictions([test, *validation]), self.output_dir / "predictions.csv")
+        self.summary["seconds"]["all"] = round(time.perf_counter() - started, 2)
+        last = {name: self.summary.pop(name) for name in ("not_assessable", "seconds")}
+        self.summary |= last
+        write_json(self.summary, self.output_dir / "checks.json")
+        logger.info("Checks of %d images: %s.", self.summary["images_checked"], self.output_dir / "checks.json")
+        for entry in self.summary["not_assessable"]:
+            logger.warning("Not assessable: %s, since %s.", entry["figure"], entry["reason"])
+
+    def _check(self, engine: Any, test: Predictions) -> None:
+        """Do the checks of the test images; their measures are put into ``test``."""
+        checked = CheckedImages(self.dataset, self.max_images, self.seed, self.batch_size, self.progress)
+        row_of = {int(number): row for row, number in enumerate(engine.indices)}
+        if any(int(number) not in row_of for number in checked.numbers):
+            raise ConfigurationError(
+                f"The evaluator saw {len(row_of)} images, not all {len(self.dataset)} of the data set that the checks "
+                "were given; give both the same."
+            )
+        rows = np.array([row_of[int(number)] for number in checked.numbers], dtype=np.int64)
+        outputs = NetworkOutputs(self.network, self.task, self.device, self.amp)
+        with self._timed("segmentation"):
+            drawn = drawn_masks(outputs, checked)
+        lungs = CheckedLungs(checked, drawn)
+        self.summary |= self._described(checked, lungs)
+        if lungs.reason:
+            self._absent("the lungs of some images" if lungs.origin else "every figure that needs lungs", lungs.reason)
+        measures = self._segmentation(drawn, checked)
+        if test.scores.shape[1] and getattr(self.network, "classification_head", None) is not None:
+            measures |= self._attention(outputs, checked, lungs, test, rows)
+            for region in REGIONS:
+                self._blanking(outputs, checked, lungs, region, test, rows)
+        else:
+            self._absent("attention and blanked regions", "the network has no label head")
+            for file in ("galleries/attention.png", *(f"blanked/{region}.csv" for region in REGIONS)):
+                (self.output_dir / file).unlink(missing_ok=True)
+        measures["lung_from_model"] = lungs.from_model
+        for name, values in measures.items():
+            if not np.isnan(values).all():
+                test.measures[name] = np.full(len(test.items), np.nan)
+                test.measures[name][rows] = values
+        with self._timed("source_prediction"):
+            source = check_source(self.network.encoder, checked, self.device, self.amp, self.seed)  # type: ignore[arg-type]
+        write_json(source, self.output_dir / "source_prediction.json")
+
+    def _described(self, checked: CheckedImages, lungs: CheckedLungs) -> dict[str, Any]:
+        return {
+            "images": len(self.dataset),
+            "images_checked": len(checked),
+            "patients_checked": len(set(checked.patients)),
+            "max_images": self.max_images,
+            "seed": self.seed,
+            "lung_mask_from": lungs.origin,
+            "lung_masks": {
+                "mask": int((lungs.from_model == 0).sum()),
+                "model": int((lungs.from_model == 1).sum()),
+                "none": int((~lungs.known).sum()),
+            },
+            "saliency_method": None,
+            "blanked": {},
+        }
+
+    def _validation(self) -> list[Predictions]:
+        """The predictions of the validation images, in a list that is empty without any."""
+        dataset = self.validation_dataset
+        if dataset is None:
+            self._absent("what is chosen on validation", "no validation images were given")
+            return []
+        bars = [ProgressBar(persist=True, desc="validation")] if self.progress else []
+        with self._timed("validation"):
+            evaluator = MultiTaskEvaluator(
+                self.device,
+                DataLoader(dataset, batch_size=self.batch_size),
+                self.network,
+                self.task,
+                self.classes,
+                self.amp,
+                bars,
+            )
+            evaluator.run()
+        images = dataset.images
+        return [
+            evaluator_predictions(evaluator, images.items, self.classes, self.task, "validation", images.unreadable)
+        ]
+
+    def _segmentation(self, drawn: np.ndarray | None, checked: CheckedImages) -> dict[str, np.ndarray]:
+        path = self.output_dir / "galleries" / "segmentation.png"
+        reason = ""
+        if drawn is None:
+            reason = "the network draws no mask, or several"
+        elif not self.dataset.has_mask[checked.positions].any():
+            reason = "no image that was checked has a true mask"
+        if reason or drawn is None:
+            self._absent("the segmentation", reason)
+            path.unlink(missing_ok=True)
+            return {}
+        with self._timed("distances"):
+            figures = check_segmentation(drawn, checked)
+        with self._timed("segmentation_gallery"):
+            draw_segmentations(drawn, checked, figures, path)
+        measures = segmentation_measures(figures)
+        # The evaluator's, of all images, stands there already.
+        return {name: values for name, values in measures.items() if name != "dice"}
+
+    def _attention(
+        self, outputs: NetworkOutputs, checked: CheckedImages, lungs: CheckedLungs, test: Predictions, rows: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        decisions = decide(test.scores[rows], test.labels[rows], self.classes)
+        path = self.output_dir / "galleries" / "attention.png"
+        self.summary["saliency_method"] = SALIENCY_METHODS[attention_method(self.network)[0]]
+        with self._timed("attention"):
+            figures = check_attention(outputs, checked, lungs, decisions)
+        with self._timed("attention_gallery"):
+            drawn = draw_decisions(outputs, checked, lungs, decisions, figures, self.classes, path)
+        if drawn is None:
+            self._absent("the gallery of decisions", "no image has a known label and finite probabilities")
+            path.unlink(missing_ok=True)
+        return figures
+
+    def _blanking(
+        self,
+        outputs: NetworkOutputs,
+        checked: CheckedImages,
+        lungs: CheckedLungs,
+        region: str,
+        test: Predictions,
+        rows: np.ndarray,
+    ) -> None:
+        path = self.output_dir / "blanked" / f"{region}.csv"
+        with self._timed(f"blanked_{region}"):
+            places, scores = check_blanking(outputs, checked, lungs, region)
+        self.summary["blanked"][region] = len(places)
+        if not len(places):
+            self._absent(f"the score with {region.replace('_', ' ')} blanked", "no image has lungs that can be blanked")
+            path.unlink(missing_ok=True)
+            return
+        kept = rows[places]
+        measures = {"lung_from_model": lungs.from_model[places]}
+        items = [test.items[row] for row in kept]
+        save_predictions(Predictions(self.classes, self.task, items, scores, test.labels[kept], measures), path)
+
+    def _absent(self, figure: str, reason: str) -> None:
+        self.summary["not_assessable"].append({"figure": figure, "reason": reason})
+
+    @contextmanager
+    def _timed(self, check: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.summary["seconds"][check] = round(time.perf_counter() - started, 2)

@@ -1,0 +1,83 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How well the data source of a film can be read off the features of a finished network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from monai_cxrssl.data.datalist_schema import is_unknown
+from monai_cxrssl.engines.embed import embed
+from monai_cxrssl.engines.source_probe import SourcePrediction, predict_source
+from monai_cxrssl.metrics import Interval
+from monai_cxrssl.report.checks.checked_images import CheckedImages
+from monai_cxrssl.report.checks.network_outputs import last_map
+
+__all__ = ["PooledFeatures", "check_source"]
+
+
+class PooledFeatures(nn.Module):
+    """The mean over the positions of the last feature map, which is what the label head reads.
+
+    Args:
+        encoder: of a :class:`~monai_cxrssl.networks.MultiTaskNet`.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.training = encoder.training
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return ``(B, D)`` of images ``(B, 1, H, W)``."""
+        return last_map(self.encoder, image).mean((2, 3))
+
+
+def check_source(
+    encoder: nn.Module, checked: CheckedImages, device: torch.device | str, amp: bool | str = "auto", seed: int = 0
+) -> dict[str, Any]:
+    """Predict the source of the images from the features, cross-validated by patient.
+
+    Args:
+        encoder: in evaluation mode, on the device.
+        checked: the images; their items name the ``source``.
+        device: where to compute.
+        amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
+        seed: of the folds and resamples.
+
+    Returns:
+        A :class:`~monai_cxrssl.engines.SourcePrediction` as plain JSON values: ``macro_auc`` (``value``, ``ci_low``,
+        ``ci_high``, or null where it cannot be assessed), ``auc`` by source, ``images``, ``left_out`` and ``text``.
+    """
+    sources = [None if is_unknown(item.get("source")) else str(item["source"]) for item in checked.items]
+    features = None
+    if len({name for name in sources if name}) > 1:
+        chosen: Any = Subset(checked.dataset, checked.positions.tolist())
+        label = "features" if checked.progress else False
+        features = embed(PooledFeatures(encoder), chosen, device, checked.batch_size, amp=amp, progress=label)
+    if features is None:
+        # One source needs no features to be found too few; the words are those of the probe.
+        features = torch.zeros(len(checked), 1).numpy()
+    return _plain(predict_source(features, sources, checked.patients, seed=seed))
+
+
+def _plain(prediction: SourcePrediction) -> dict[str, Any]:
+    def numbers(interval: Interval | None) -> dict[str, Any] | None:
+        if interval is None:
+            return None
+        values = asdict(interval)
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+    return {
+        "macro_auc": numbers(prediction.macro_auc),
+        "auc": {name: numbers(interval) for name, interval in prediction.auc.items()},
+        "images": prediction.images,
+        "left_out": prediction.left_out,
+        "text": prediction.text,
+    }

@@ -1,0 +1,173 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of the worst and of ordinary segmentations: the films with the true and the predicted contours."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.metrics.surface_distance import SegmentationFigures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+__all__ = ["SegmentationCase", "choose_segmentation_cases", "draw_segmentation_figure"]
+
+# Blue and orange are told apart by all kinds of colour vision, and both from grey. The truth is the wider line, so that
+# it shows on both sides of a prediction that lies on it.
+_TRUE, _PREDICTED = "#3fc1ff", "#ff8c1a"
+_TRUE_WIDTH, _PREDICTED_WIDTH = 2.8, 1.5
+_INK = "#1b1b1b"
+_INCHES, _COLUMNS = 2.5, 4
+_TITLE, _HEADING, _LEGEND = 0.4, 0.3, 0.35
+
+
+@dataclass(frozen=True)
+class SegmentationCase:
+    """One film to show.
+
+    Attributes:
+        image: ``(H, W)`` float in [0, 1].
+        prediction: ``(H, W)``, what is not 0 belongs to the mask.
+        mask: the truth, ``(H, W)``.
+        figures: of this film, from :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
+        caption: what may be written above the film; no patient id.
+        spacing: size of a pixel of the grid, rows and columns, in any unit: shows a stretched film as it is.
+    """
+
+    image: np.ndarray
+    prediction: np.ndarray
+    mask: np.ndarray
+    figures: SegmentationFigures
+    caption: str = ""
+    spacing: tuple[float, float] = (1.0, 1.0)
+
+
+def choose_segmentation_cases(
+    dice: Any, hd95: Any = None, worst: int = 4, median: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the worst films, and those around the median.
+
+    Args:
+        dice: ``(N,)``; NaN where a film has none, which leaves it out.
+        hd95: ``(N,)``, decides between films of one Dice, the larger first; NaN counts as larger than any.
+        worst: how many of the worst.
+        median: how many around the median, none of them among the worst.
+
+    Returns:
+        Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where films are few.
+
+    Raises:
+        DatalistError: the arrays differ in length.
+    """
+    scores = np.asarray(dice, dtype=np.float64).ravel()
+    far = np.zeros(len(scores)) if hd95 is None else np.asarray(hd95, dtype=np.float64).ravel()
+    if len(far) != len(scores):
+        raise DatalistError(f"There are {len(scores)} Dice and {len(far)} distances; expected one of each per film.")
+    known = np.flatnonzero(~np.isnan(scores))
+    order = known[np.lexsort((known, -np.where(np.isnan(far[known]), np.inf, far[known]), scores[known]))]
+    poorest = order[: max(0, worst)]
+    # The films whose ranks are nearest to the middle one.
+    rest = np.arange(len(poorest), len(order))
+    near = rest[np.argsort(np.abs(rest - (len(order) - 1) / 2), kind="stable")][: max(0, median)]
+    return poorest, order[np.sort(near)]
+
+
+def draw_segmentation_figure(
+    worst: Sequence[SegmentationCase],
+    typical: Sequence[SegmentationCase] = (),
+    path: str | os.PathLike | None = None,
+) -> Figure:
+    """Draw films with both contours, Dice and 95 % Hausdorff distance above each.
+
+    Args:
+        worst: films of the worst Dice, worst first.
+        typical: films around the median.
+        path: the PNG to write.
+
+    Returns:
+        The figure.
+
+    Raises:
+        DatalistError: no film at all, or the masks of one differ from it in shape.
+    """
+    groups = [("Lowest Dice", worst), ("Around the median", typical)]
+    groups = [(heading, cases) for heading, cases in groups if cases]
+    if not groups:
+        raise DatalistError("There is no film with a true mask to draw; leave the figure out.")
+    for case in (case for _, cases in groups for case in cases):
+        if not case.image.shape == case.prediction.shape == case.mask.shape or case.image.ndim != 2:
+            raise DatalistError(
+                f"A film of shape {case.image.shape} has a prediction of {case.prediction.shape} and a mask of "
+                f"{case.mask.shape}; expected (H, W) three times."
+            )
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    columns = min(_COLUMNS, max(len(cases) for _, cases in groups))
+    heights = [math.ceil(len(cases) / columns) * (_INCHES + _TITLE) + _HEADING for _, cases in groups]
+    # Two columns are the least that the legend fits under.
+    figure = Figure(figsize=(max(columns, 2) * _INCHES, sum(heights) + _LEGEND), layout="constrained")
+    FigureCanvasAgg(figure)
+    parts = figure.subfigures(len(groups) + 1, 1, height_ratios=[*heights, _LEGEND], squeeze=False).ravel()
+    for part, (heading, cases) in zip(parts, groups, strict=False):
+        _draw_group(part, heading, cases, columns)
+    lines = [
+        Line2D([], [], color=_TRUE, linewidth=_TRUE_WIDTH, label="true contour"),
+        Line2D([], [], color=_PREDICTED, linewidth=_PREDICTED_WIDTH, label="predicted contour"),
+    ]
+    parts[-1].legend(handles=lines, loc="center", ncols=2, frameon=False, fontsize=9)
+    if path is not None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Under another name first: a viewer never meets half a picture.
+        partial = target.with_name(f".{target.name}")
+        figure.savefig(partial, dpi=130, format="png")
+        partial.replace(target)
+    return figure
+
+
+def _draw_group(part: SubFigure, heading: str, cases: Sequence[SegmentationCase], columns: int) -> None:
+    part.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold", color=_INK)
+    cells = part.subplots(math.ceil(len(cases) / columns), columns, squeeze=False).ravel()
+    for cell in cells:
+        cell.set_axis_off()
+    for cell, case in zip(cells, cases, strict=False):
+        _draw_case(cell, case)
+
+
+def _draw_case(cell: Axes, case: SegmentationCase) -> None:
+    figures = case.figures
+    distance = f"HD95 {figures.hd95:.1f} {'px' if figures.unit == 'pixel' else figures.unit}"
+    if math.isnan(figures.hd95):
+        distance = figures.problem.split(",")[0] or "no distance"
+    caption = textwrap.shorten(case.caption, 36, placeholder=" …")
+    cell.set_title("\n".join(filter(None, [caption, f"Dice {figures.dice:.3f}, {distance}"])), fontsize=8, color=_INK)
+    row, column = case.spacing
+    cell.imshow(case.image, cmap="gray", vmin=0, vmax=1, aspect=row / column, interpolation="antialiased")
+    for mask, colour, width in (
+        (case.mask, _TRUE, _TRUE_WIDTH),
+        (case.prediction, _PREDICTED, _PREDICTED_WIDTH),
+    ):
+        binary = np.ascontiguousarray(mask != 0).astype(np.uint8)
+        for outline in cv2.findContours(binary, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
+            x, y = np.concatenate([outline, outline[:1]])[:, 0].T
+            # A line of one point would not be seen.
+            cell.plot(x, y, color=colour, linewidth=width, marker="." if len(outline) < 3 else None, markersize=3)
+    # A square around every film, so that titles stand in line.
+    rows, columns = case.image.shape
+    side = max(rows * row, columns * column) / 2
+    middle, down, across = ((columns - 1) / 2, (rows - 1) / 2), side / row, side / column
+    cell.set(xlim=(middle[0] - across, middle[0] + across), ylim=(middle[1] + down, middle[1] - down))

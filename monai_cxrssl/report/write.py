@@ -1,0 +1,107 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Write the whole report of an evaluation: page, figures, pictures, predictions."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.data.predictions import save_predictions
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.model_files import write_json
+from monai_cxrssl.report.assemble import assemble_report
+from monai_cxrssl.report.evaluation_files import read_evaluation
+from monai_cxrssl.report.page import write_page
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    evaluation: str | os.PathLike | Sequence[str | os.PathLike],
+    output_dir: str | os.PathLike | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    validation: str | os.PathLike | None = None,
+    external: Sequence[str | os.PathLike] = (),
+    datalist: str | os.PathLike | None = None,
+    weights: str | os.PathLike | None = None,
+    bundle: str | os.PathLike | None = None,
+    criteria: str | os.PathLike | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    command: str | Sequence[str] | None = None,
+    run_metrics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``index.html``, ``metrics.json``, ``predictions.csv``, ``provenance.json`` and ``figures/*.png``.
+
+    ``temperature.json`` is there too where a temperature could be fitted on validation films.
+
+    Args:
+        evaluation: folder that an evaluation left, or table of predictions; several: models on the same cases.
+        output_dir: folder of the report; by default ``report`` in the folder of the first evaluation.
+        names: of the models, one each; by default those of their folders or tables.
+        validation: table of validation films of the first model, if its own table holds none.
+        external: tables of the first model on other sets, named after their files.
+        datalist: see :func:`~monai_cxrssl.report.assemble.assemble_report`.
+        weights: see :func:`~monai_cxrssl.report.assemble.assemble_report`.
+        bundle: see :func:`~monai_cxrssl.report.assemble.assemble_report`.
+        criteria: see :func:`~monai_cxrssl.report.load_criteria`.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+        command: that made the report; by default this process's.
+        run_metrics: further figures of the run for ``metrics.json``, such as ``seconds``; plain JSON values. Those of
+            the report win.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigurationError: names that do not fit, or files that cannot be read.
+        DatalistError: predictions that cannot be read or compared.
+    """
+    paths = [evaluation] if isinstance(evaluation, str | os.PathLike) else list(evaluation)
+    called = list(names) if names is not None else [None] * len(paths)
+    if not paths or len(called) != len(paths):
+        raise ConfigurationError(f"There are {len(called)} names for {len(paths)} evaluations; give one each.")
+    models = [
+        read_evaluation(path, name, *((validation, external) if not number else ()))
+        for number, (path, name) in enumerate(zip(paths, called, strict=True))
+    ]
+    twice = {model.name for model in models if [each.name for each in models].count(model.name) > 1}
+    if twice:
+        raise ConfigurationError(f"Two models are called {', '.join(sorted(twice))}; give them names of their own.")
+    first = Path(paths[0]).expanduser()
+    out = (
+        Path(output_dir).expanduser()
+        if output_dir is not None
+        else (first if first.is_dir() else first.parent) / "report"
+    )
+    report = assemble_report(
+        models,
+        out,
+        datalist=datalist,
+        weights=weights,
+        bundle=bundle,
+        criteria=criteria,
+        seed=seed,
+        resamples=resamples,
+        command=command,
+    )
+    save_predictions(models[0].predictions, out / "predictions.csv")
+    write_json(report.provenance, out / "provenance.json")
+    told = [{"figure": name, "reason": reason} for name, reason in report.missing.items()]
+    figures = {**(run_metrics or {}), **report.figures, "verdict": report.content.verdict, "not_assessable": told}
+    write_json({name: _plain(value) for name, value in figures.items()}, out / "metrics.json")
+    return Path(write_page(report.content, out))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as Python's, and what is not finite as None, which JSON can write."""
+    if isinstance(value, str | bool | list | dict) or value is None:
+        return value
+    number = value.item() if hasattr(value, "item") else value
+    return None if isinstance(number, float) and not math.isfinite(number) else number

@@ -1,0 +1,97 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monai_cxrssl.metrics import (
+    calibration_figures,
+    confusion_figures,
+    operating_point_figures,
+    ranking_figures,
+    reliability_diagram,
+    subgroup_figures,
+    why_not_assessable,
+)
+
+SCORE = np.random.default_rng(0).random((12, 2))
+LABEL = np.tile([0, 1, 1, 0, 0, 1], 2)
+PATIENT = np.arange(12) // 2
+
+
+def operating(score, label, patient, **options):
+    return operating_point_figures(score, label, 0.5, patient, **options)
+
+
+def subgroup(score, label, patient, **options):
+    groups = subgroup_figures(score, label, patient, ["all"] * len(score), **options)
+    return groups[0].figures if groups else {}
+
+
+FIGURES = pytest.mark.parametrize(
+    "figures", [ranking_figures, operating, calibration_figures, confusion_figures, subgroup]
+)
+
+
+@FIGURES
+@pytest.mark.parametrize(
+    ("score", "label", "patient"),
+    [
+        (SCORE, np.zeros(12, int), PATIENT),
+        (SCORE, np.full(12, -1), PATIENT),
+        (SCORE, LABEL, np.zeros(12, int)),
+        (np.full((12, 2), 0.5), LABEL, PATIENT),
+        (np.full((12, 2), np.nan), LABEL, PATIENT),
+        (np.full((12, 2), np.inf), LABEL, PATIENT),
+        (SCORE[:1], LABEL[:1], PATIENT[:1]),
+        (SCORE[:0], LABEL[:0], PATIENT[:0]),
+    ],
+    ids=["one class", "no labels", "one patient", "constant", "nan", "infinite", "one film", "no film"],
+)
+def test_degenerate_films_give_nan_and_a_reason(figures, score, label, patient):
+    for interval in figures(score, label, patient, resamples=10).values():
+        assert np.isnan([interval.value, interval.ci_low, interval.ci_high]).all()
+        assert interval.resamples == 0
+        assert interval.reason
+
+
+@FIGURES
+def test_multi_label_with_one_class_that_works(figures):
+    if figures is confusion_figures:
+        pytest.skip("needs one class per film")
+    score, label = SCORE.copy(), np.stack([LABEL, LABEL], axis=1).astype(float)
+    score[3, 1] = np.nan
+    found = figures(score, label, PATIENT, resamples=50)
+    assert any(key.endswith("_0") for key in found)
+    for key, interval in found.items():
+        assert (interval.reason == "the scores of 1 of 12 films are not finite numbers") == key.endswith("_1")
+        assert np.isfinite(interval.value) != key.endswith("_1")
+    label[3, 1] = np.nan  # a film without a label has no need of a score
+    assert all(not interval.reason for interval in figures(score, label, PATIENT, resamples=50).values())
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "options", "reason"),
+    [
+        ([0.1, 0.2], [0, 1], {}, ""),
+        ([0.1, 0.2], [1, 1], {}, "there are no negative films"),
+        ([0.1, 0.2], [1, 1], {"both_kinds": False}, ""),
+        ([0.1, 1.5], [0, 1], {}, ""),
+        ([0.1, 1.5], [0, 1], {"probability": True}, "the scores lie in 0.1 to 1.5, and are no probabilities"),
+        ([0.1, 0.2, 0.3], [0, 0, 1], {"patient": [1, 2, 3]}, "the positive films are of one patient"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], {"patient": [1, 1, 3, 4]}, "the negative films are of one patient"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], {"patient": [1, 2, 2, 1]}, ""),
+    ],
+)
+def test_reasons(score, label, options, reason):
+    assert why_not_assessable(np.array(score), np.array(label, dtype=float), **options) == reason
+
+
+@pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
+@pytest.mark.parametrize("score", [SCORE[:, 0] * np.nan, np.full(12, 0.5), SCORE[:, 0] + 3])
+def test_no_reliability_diagram(score, binning):
+    diagram = reliability_diagram(score, LABEL, binning=binning)
+    assert np.isnan(diagram.ece)
+    assert diagram.reason
+    assert not diagram.count.size
