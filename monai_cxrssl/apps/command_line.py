@@ -19,7 +19,7 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("index", "split", "audit", "cache", "phantom", "show", "fractions", "report")
+COMMANDS = ("index", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

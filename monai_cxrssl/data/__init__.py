@@ -11,6 +11,7 @@ from monai_cxrssl.data.cache_check import CacheReport, join_cache, verify_cache
 from monai_cxrssl.data.datalist import Datalist, load_datalist, save_datalist, validate_datalist
 from monai_cxrssl.data.decoded import DecodedImages
 from monai_cxrssl.data.decoded_masks import DecodedMasks
+from monai_cxrssl.data.dicom_seg import write_lung_seg
 from monai_cxrssl.data.expected_lungs import expected_lung_mask
 from monai_cxrssl.data.fine_tuning import FineTuningImages
 from monai_cxrssl.data.fine_tuning_source import divided_source, require_classes
@@ -84,5 +85,6 @@ __all__ = [
     "validate_datalist",
     "verify_cache",
     "worker_count",
+    "write_lung_seg",
     "write_training_patients",
 ]

@@ -30,7 +30,7 @@ from monai_cxrssl.data.file_kind import file_kind
 from monai_cxrssl.data.reader import read_cxr_uint, read_film
 from monai_cxrssl.errors import CXRReadError
 
-__all__ = ["AuditResult", "Finding", "audit_datalists", "patient_of"]
+__all__ = ["AuditResult", "Finding", "audit_datalists", "looks_inverted", "patient_of"]
 
 _FRONTAL = ("PA", "AP")
 # Of 1,455 frontal films of three public sets none is at or below -0.41, and of the same films inverted 99 % are below
@@ -258,13 +258,22 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
     if found.startswith(("L", "RL")) and (not declared or declared.startswith(_FRONTAL)):
         told = f"is listed as {declared or 'a film of unknown view'}, but its header says {found}"
         look.problems.append(("lateral", "warning", f"{path}: {told}."))
-    elif (not declared or declared.startswith(_FRONTAL)) and _polarity(pixels) < _INVERTED_BELOW:
+    elif (not declared or declared.startswith(_FRONTAL)) and looks_inverted(pixels):
         text = f"{path}: looks inverted (lungs and background brighter than the rest); look at it."
         look.problems.append(("inverted", "warning", text))
     _look_at_mask(item, pixels.shape, look)
     if phi:
         _look_at_tags(path, look)
     return look
+
+
+def looks_inverted(pixels: np.ndarray) -> bool:
+    """Whether a frontal chest film is probably shown as its negative: it misses most and suspects hardly any wrongly.
+
+    Args:
+        pixels: ``(H, W)``, bright = dense, of any type, range and size.
+    """
+    return _polarity(pixels) < _INVERTED_BELOW
 
 
 def _polarity(pixels: np.ndarray) -> float:

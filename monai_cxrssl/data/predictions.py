@@ -22,9 +22,11 @@ from monai_cxrssl.errors import DatalistError
 __all__ = ["Predictions", "load_predictions", "save_predictions"]
 
 _ITEM_COLUMNS = ("image", "patient_id", "study_id", "view_position", "sex", "age", "source", "split")
-_FIXED_COLUMNS = (*_ITEM_COLUMNS, "task", "problem")
+# A column of tables whose items have this field, be it empty.
+_WARNINGS = "warnings"
+_FIXED_COLUMNS = (*_ITEM_COLUMNS, "task", "problem", _WARNINGS)
 _REQUIRED = ("image", "patient_id", "task")
-_LABEL, _SCORE = "label:", "p:"
+_LABEL, _SCORE, _DECISION = "label:", "p:", "decision:"
 # File names may hold undecodable bytes, which Python keeps as surrogates: written as they are, they come back.
 _ERRORS = "surrogatepass"
 
@@ -37,11 +39,13 @@ class Predictions:
         classes: C names.
         task: ``"multi_class"`` or ``"multi_label"``.
         items: N items: ``image``, ``patient_id`` and, where known, ``study_id``, ``view_position``, ``sex``, ``age``,
-            ``source`` and ``split``; other fields are not written.
+            ``source``, ``split`` and ``warnings`` (a text); other fields are not written.
         scores: ``(N, C)`` float64 probabilities in [0, 1]; NaN where the network gave none that is a number.
         labels: ``(N,)`` int64 class numbers, -1 unknown; for multi_label ``(N, C)`` float32 of 0, 1 and NaN unknown.
         measures: further numbers of each image, ``(N,)`` float64, NaN where there is none, such as ``"dice"``.
         unreadable: files of which nothing could be predicted, each with ``image`` and ``cause``.
+        decisions: ``(N,)`` float64 of some or all of the classes by name: 1 where the probability reaches the class's
+            chosen threshold, 0 where it does not, NaN where there is no probability.
 
     Raises:
         DatalistError: parts that do not belong together, or values outside these ranges.
@@ -54,6 +58,7 @@ class Predictions:
     labels: np.ndarray
     measures: dict[str, np.ndarray] = field(default_factory=dict)
     unreadable: list[dict[str, str]] = field(default_factory=list)
+    decisions: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count, width = len(self.items), len(self.classes)
@@ -65,6 +70,7 @@ class Predictions:
             "labels": (self.labels.shape, (count,) if multi_class else (count, width)),
         }
         shapes |= {name: (values.shape, (count,)) for name, values in self.measures.items()}
+        shapes |= {f"decisions of {name}": (values.shape, (count,)) for name, values in self.decisions.items()}
         for name, (found, expected) in shapes.items():
             if found != expected:
                 raise DatalistError(
@@ -73,11 +79,17 @@ class Predictions:
         if multi_class:
             odd = (self.labels < -1) | (self.labels >= width)
         else:
-            odd = ~np.isnan(self.labels) & (self.labels != 0) & (self.labels != 1)
+            odd = _neither(self.labels)
         self._refuse(odd, self.labels, "label", "a class number or -1" if multi_class else "0, 1 or NaN")
         self._refuse(_outside(self.scores), self.scores, "probability", "0 to 1, or NaN")
+        for name, values in self.decisions.items():
+            if name not in self.classes:
+                raise DatalistError(
+                    f"There are decisions of {name!r}, which is none of the classes ({', '.join(self.classes)})."
+                )
+            self._refuse(_neither(values), values, f"decision of {name}", "0, 1 or NaN")
         for name in self.measures:
-            if name in _FIXED_COLUMNS or not name or name.startswith((_LABEL, _SCORE)):
+            if name in _FIXED_COLUMNS or not name or name.startswith((_LABEL, _SCORE, _DECISION)):
                 raise DatalistError(f"A measure cannot be called {name!r}, which is another column of the table.")
         for item in self.items:
             if not item.get("image") or not str(item.get("patient_id", "")):
@@ -95,8 +107,10 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
 
     The columns are ``image``, ``patient_id``, ``study_id``, ``view_position``, ``sex``, ``age``, ``source``, ``split``,
     ``task``, ``problem``, then ``label:<class>`` of all classes (0 or 1, empty where unknown; a class number as one 1
-    among zeros), ``p:<class>`` of all classes (the probability, 9 significant digits, empty where it is not a number)
-    and the measures. An unreadable file is a row with its path, and its cause under ``problem``.
+    among zeros), ``p:<class>`` of all classes (the probability, 9 significant digits, empty where it is not a number),
+    ``decision:<class>`` of the classes that have a threshold (0 or 1, empty without a probability) and the measures.
+    Where items have the field ``warnings``, a column of that name follows ``problem``. An unreadable file is a row with
+    its path, and its cause under ``problem``.
 
     Args:
         predictions: what to write.
@@ -108,10 +122,14 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     classes, measures = predictions.classes, predictions.measures
-    header = [*_FIXED_COLUMNS, *(_LABEL + name for name in classes), *(_SCORE + name for name in classes), *measures]
+    decided = {_DECISION + name: predictions.decisions[name] for name in classes if name in predictions.decisions}
+    warned = any(_WARNINGS in item for item in predictions.items)
+    header = [name for name in _FIXED_COLUMNS if warned or name != _WARNINGS]
+    header += [*(_LABEL + name for name in classes), *(_SCORE + name for name in classes), *decided, *measures]
     labels = _one_hot(predictions).tolist()
     scores = predictions.scores.tolist()
     columns = [values.tolist() for values in measures.values()]
+    decisions = [values.tolist() for values in decided.values()]
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=_ERRORS) as stream:
@@ -121,8 +139,10 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
             for number, item in enumerate(predictions.items):
                 row = ["" if is_unknown(item.get(name)) else str(item[name]) for name in _ITEM_COLUMNS]
                 row += [predictions.task, ""]
+                row += [str(item.get(_WARNINGS) or "")] * warned
                 row += ["" if value != value else f"{value:.0f}" for value in labels[number]]
                 row += ["" if value != value else f"{value:.9g}" for value in scores[number]]
+                row += ["" if column[number] != column[number] else f"{column[number]:.0f}" for column in decisions]
                 row += ["" if column[number] != column[number] else repr(column[number]) for column in columns]
                 writer.writerow(row)
             for entry in predictions.unreadable:
@@ -142,8 +162,8 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
     """Read a table that :func:`save_predictions` wrote, or one of another tool with the same columns.
 
     Needed are ``image``, ``patient_id``, ``task`` and ``label:<class>`` for every ``p:<class>``; the order of the
-    columns is free, and every column of another name must hold numbers and is a measure. A table of unreadable files
-    only has no task; it is given as multi_class.
+    columns is free, ``decision:<class>`` and ``warnings`` may be there, and every column of another name must hold
+    numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class.
 
     Args:
         path: the CSV file, UTF-8.
@@ -179,10 +199,15 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
         for prefix, into, wanted in ((_SCORE, scores, "a probability from 0 to 1"), (_LABEL, values, "0 or 1")):
             into[:, column] = _numbers(path, numbers, [cells[at[prefix + name]] for cells in table], prefix + name)
             found = into[:, column]
-            odd = _outside(found) if prefix == _SCORE else ~np.isnan(found) & (found != 0) & (found != 1)
-            rows_of = np.asarray(numbers)[odd] if odd.any() else ()
-            refuse_rows(path, rows_of, f"{prefix}{name} is not {wanted}", "correct it, or leave it empty if unknown")
-    own = {*_FIXED_COLUMNS, *(_LABEL + name for name in classes), *(_SCORE + name for name in classes)}
+            _refuse_odd(path, numbers, _outside(found) if prefix == _SCORE else _neither(found), prefix + name, wanted)
+    decisions = {}
+    for name in (name.removeprefix(_DECISION) for name in header if name.startswith(_DECISION)):
+        if name not in classes:
+            raise DatalistError(f"{path} has the column '{_DECISION}{name}' without '{_SCORE}{name}'; expected both.")
+        cells = [cells[at[_DECISION + name]] for cells in table]
+        decisions[name] = found = _numbers(path, numbers, cells, _DECISION + name)
+        _refuse_odd(path, numbers, _neither(found), _DECISION + name, "0 or 1")
+    own = {*_FIXED_COLUMNS, *(prefix + name for prefix in (_LABEL, _SCORE, _DECISION) for name in classes)}
     return Predictions(
         classes=classes,
         task=task,
@@ -195,7 +220,18 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
             if name not in own
         },
         unreadable=[{"image": cells[at["image"]], "cause": cells[at["problem"]]} for cells in bad],
+        decisions=decisions,
     )
+
+
+def _refuse_odd(path: Path, numbers: Sequence[int], odd: np.ndarray, column: str, wanted: str) -> None:
+    rows = np.asarray(numbers)[odd] if odd.any() else ()
+    refuse_rows(path, rows, f"{column} is not {wanted}", "correct it, or leave it empty if unknown")
+
+
+def _neither(values: np.ndarray) -> np.ndarray:
+    """Where there is a number that is neither 0 nor 1."""
+    return ~np.isnan(values) & (values != 0) & (values != 1)
 
 
 def _outside(scores: np.ndarray) -> np.ndarray:
@@ -285,7 +321,8 @@ def _is_number(cell: str) -> bool:
 
 
 def _item(cells: Sequence[str], at: Mapping[str, int]) -> dict[str, Any]:
-    item: dict[str, Any] = {name: cells[at[name]] for name in _ITEM_COLUMNS if name in at and cells[at[name]]}
+    named = (*_ITEM_COLUMNS, _WARNINGS)
+    item: dict[str, Any] = {name: cells[at[name]] for name in named if name in at and cells[at[name]]}
     if "age" in item and _is_number(item["age"]):
         age = float(item["age"])
         item["age"] = int(age) if age.is_integer() and "." not in item["age"] else age

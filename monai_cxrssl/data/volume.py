@@ -24,7 +24,7 @@ from monai_cxrssl.data.film import Film, check_size, min_max_table
 from monai_cxrssl.data.raster import check_finite, unit_float
 from monai_cxrssl.errors import CXRReadError
 
-__all__ = ["read_volume", "upright_axes"]
+__all__ = ["read_volume", "upright_axes", "upright_matrix"]
 
 _REFETCH = "Copy or download the file again."
 
@@ -45,19 +45,7 @@ def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
         CXRReadError: truncated, damaged, several slices, volumes or channels, or values that are not finite.
     """
     notes: list[str] = []
-    try:
-        if kind == "nifti":
-            values, affine = _read_nifti(path, data, max_pixels, notes)
-        else:
-            values, affine = _read_itk(path, kind, data, max_pixels)
-    except CXRReadError:
-        raise
-    except Exception as error:  # nibabel and ITK each have their own families of exceptions
-        words = " ".join(str(error).split())[-300:] or type(error).__name__
-        raise CXRReadError(path, f"is a truncated or damaged {kind} file ({words})", _REFETCH) from error
-    if affine is not None and not (np.isfinite(affine).all() and np.abs(np.linalg.det(affine[:3, :3])) > 1e-12):
-        notes.append("the orientation in the header is no valid matrix and was left out")
-        affine = None
+    values, affine = _read_voxels(path, data, kind, max_pixels, notes)
     pixels, matrix = upright_axes(path, values, affine)
     spacing: tuple[float, float] | None = None
     if matrix is not None:
@@ -69,6 +57,24 @@ def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
     stored, table, used = _to_unit(path, pixels)
     fields = {"bits_stored": 8 * values.dtype.itemsize, "window": used}
     return Film(path, stored, table, stored.shape, spacing, matrix, fields, notes)
+
+
+def upright_matrix(path: str, data: bytes, kind: str, max_pixels: int) -> np.ndarray | None:
+    """Return where the upright film of a file lies: ``(4, 4)`` float64, (row, column, 0, 1) to RAS mm.
+
+    :func:`read_volume` leaves the matrix out where MONAI's 2D transforms cannot take it, as that of a film that stands
+    upright in the patient's coordinates; this one is for writing what belongs on the film.
+
+    Args:
+        path, data, kind, max_pixels: as for :func:`read_volume`.
+
+    Returns:
+        The matrix, or None where the file has no orientation.
+
+    Raises:
+        CXRReadError: as :func:`read_volume`.
+    """
+    return upright_axes(path, *_read_voxels(path, data, kind, max_pixels, []))[1]
 
 
 def upright_axes(path: str, values: np.ndarray, affine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -114,6 +120,26 @@ def upright_axes(path: str, values: np.ndarray, affine: np.ndarray | None) -> tu
             matrix[:3, 3] += affine[:3, axis] * (values.shape[axis] - 1)
             matrix[:3, column] *= -1
     return np.ascontiguousarray(film), matrix
+
+
+def _read_voxels(
+    path: str, data: bytes, kind: str, max_pixels: int, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Voxels as stored, and the affine to RAS mm if the file has a valid one."""
+    try:
+        if kind == "nifti":
+            values, affine = _read_nifti(path, data, max_pixels, notes)
+        else:
+            values, affine = _read_itk(path, kind, data, max_pixels)
+    except CXRReadError:
+        raise
+    except Exception as error:  # nibabel and ITK each have their own families of exceptions
+        words = " ".join(str(error).split())[-300:] or type(error).__name__
+        raise CXRReadError(path, f"is a truncated or damaged {kind} file ({words})", _REFETCH) from error
+    if affine is not None and not (np.isfinite(affine).all() and np.abs(np.linalg.det(affine[:3, :3])) > 1e-12):
+        notes.append("the orientation in the header is no valid matrix and was left out")
+        affine = None
+    return values, affine
 
 
 def _to_unit(path: str, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, str]:

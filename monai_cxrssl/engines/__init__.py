@@ -14,7 +14,7 @@ from monai_cxrssl.engines.multi_task import MultiTaskTrainer
 from monai_cxrssl.engines.multi_task_evaluator import MultiTaskEvaluator
 from monai_cxrssl.engines.precision import autocast_dtype
 from monai_cxrssl.engines.probe import one_hot_labels, probe
-from monai_cxrssl.engines.saliency import saliency_maps, saliency_method
+from monai_cxrssl.engines.saliency import attention_method, saliency_maps, saliency_method
 from monai_cxrssl.engines.schedule import StagedWarmupCosine, scaled_learning_rate
 from monai_cxrssl.engines.source_probe import SourcePrediction, predict_source
 from monai_cxrssl.engines.ssl import SSLTrainer, prepare_views
@@ -33,6 +33,7 @@ __all__ = [
     "SourcePrediction",
     "StageRun",
     "StagedWarmupCosine",
+    "attention_method",
     "autocast_dtype",
     "data_parallel",
     "divide_epochs",

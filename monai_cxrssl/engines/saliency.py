@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["saliency_maps", "saliency_method"]
+__all__ = ["attention_method", "saliency_maps", "saliency_method"]
 
 #: The methods that a kind of encoder takes, the default one first.
 _METHODS = {
@@ -24,12 +24,29 @@ _METHODS = {
     "token_grad_cam": ("a vision transformer", ("token_grad_cam",)),
 }
 
+# Of a convolutional network the last map is too coarse to judge by: on phantoms with a marker in a corner that alone
+# gave the label away, Grad-CAM put more than chance on the lungs, HiResCAM two maps before it most on the marker.
+_FINE_MAP = -3
+
 
 def saliency_method(network: nn.Module) -> str:
     """Return what ``method="auto"`` means for a network: ``"grad_cam"`` or ``"token_grad_cam"``."""
     from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
 
     return "token_grad_cam" if isinstance(network.encoder, TimmViTEncoder) else "grad_cam"
+
+
+def attention_method(network: nn.Module) -> tuple[str, int]:
+    """Return the method and the feature map that attention is judged by, for :func:`saliency_maps`.
+
+    HiResCAM (Draelos and Carin 2020, arXiv 2011.08891) on the third map from the end for convolutional networks; for
+    transformers, all of whose maps are as fine, token Grad-CAM on the last.
+    """
+    if saliency_method(network) == "token_grad_cam":
+        return "token_grad_cam", -1
+    # The first of the channels is the image's.
+    maps = len(getattr(network.encoder, "out_channels", ())) - 1
+    return "hires_cam", max(_FINE_MAP, -maps) if maps > 0 else -1
 
 
 @contextmanager

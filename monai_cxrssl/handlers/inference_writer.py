@@ -4,23 +4,26 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import ignite.distributed as idist
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.predictions import Predictions, save_predictions
-from monai_cxrssl.data.reader import read_film
+from monai_cxrssl.engines.saliency import attention_method, saliency_maps
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.handlers.film_warnings import film_warnings
+from monai_cxrssl.handlers.mask_files import MaskFiles, SourceFilm, write_table
+from monai_cxrssl.handlers.saliency_overlay import write_overlay
 from monai_cxrssl.transforms.spatial import ResizeCXR
 
 __all__ = ["InferenceWriter", "mask_names"]
@@ -34,11 +37,15 @@ _LONGEST_NAME = 50
 class InferenceWriter:
     """Write what an evaluator predicts of every image, while it runs and when it completes.
 
-    ``predictions.csv`` (:func:`monai_cxrssl.data.save_predictions`) holds the probabilities, without labels, and every
-    file that could not be read with its cause. ``masks/<name>.png`` are uint8, 255 where the probability is above 0.5,
-    of the rows and columns of the film's file, upright; ``masks.csv`` tells which is whose: ``image``, ``mask`` (below
-    the output folder) and ``problem``, where a mask could not be written. Without a segmentation branch there are
-    neither masks nor ``masks.csv``.
+    ``predictions.csv`` (:func:`monai_cxrssl.data.save_predictions`) holds the probabilities, without labels, decisions
+    where there are thresholds, warnings (:func:`~monai_cxrssl.handlers.film_warnings.film_warnings`, and what was odd
+    in the file), and every file that could not be read with its cause. ``masks/`` holds the lungs, where the
+    probability is above 0.5, of the rows and columns of the film's file, upright, and ``dicom_seg/`` the same as DICOM
+    SEG of films in DICOM; ``masks.csv`` tells which is whose: ``image``, ``mask``, ``dicom_seg`` (below the output
+    folder) and ``problem``, where one could not be written. Without a segmentation branch there are neither masks nor
+    ``masks.csv``. ``overlays/<name>.png`` show the saliency of the class of the highest probability over the decoded
+    film, and ``overlays.csv`` tells ``image``, ``overlay``, ``class`` and ``problem``. A last line of the log counts
+    it all.
 
     Args:
         output_dir: folder of the files; only the first process writes.
@@ -48,9 +55,16 @@ class InferenceWriter:
         transform: the resizing that the evaluator's data set applies, which is undone on the masks.
         unreadable: files that were left out, each with ``image`` and ``cause``; by default those of ``images``.
         temperature: that the logits are divided by (:func:`monai_cxrssl.metrics.fit_temperature`); 1 leaves them.
+        mask_format: of ``masks/``: ``"png"`` (uint8, 0 and 255) or ``"nifti"``, see
+            :class:`~monai_cxrssl.handlers.mask_files.MaskFiles`.
+        dicom_seg: write DICOM SEG of films in DICOM; needs highdicom.
+        overlays: write overlays; the engine must have the ``network``, as evaluators of MONAI do.
+        thresholds: the chosen operating point by class, of the probabilities written here: a film that reaches it gets
+            1 under ``decision:<class>``. Classes that are left out, or have None or NaN, get no decision.
 
     Raises:
-        ConfigurationError: from the run: the network's outputs are not those of ``classes`` and one mask channel.
+        ConfigurationError: thresholds of other classes or outside [0, 1], another mask format, overlays without
+            classes; from the run: the network's outputs are not those of ``classes`` and one mask channel.
     """
 
     def __init__(
@@ -62,6 +76,10 @@ class InferenceWriter:
         transform: ResizeCXR,
         unreadable: Sequence[dict[str, str]] | None = None,
         temperature: float = 1.0,
+        mask_format: str = "png",
+        dicom_seg: bool = True,
+        overlays: bool = False,
+        thresholds: Mapping[str, float | None] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.images = images
@@ -71,14 +89,19 @@ class InferenceWriter:
         self.temperature = float(temperature)
         self.unreadable = list(images.unreadable if unreadable is None else unreadable)
         self.names = mask_names([item["image"] for item in images.items])
-        self._indices: list[int] = []
-        self._scores: list[np.ndarray] = []
-        self._masks: list[tuple[str, str, str]] = []
+        if overlays and not self.classes:
+            raise ConfigurationError(
+                "Overlays show the evidence for a class, and this network has none; leave them out."
+            )
+        self.overlays = bool(overlays)
+        self.thresholds = _checked_thresholds(thresholds, self.classes)
+        self.masks = MaskFiles(self.output_dir, mask_format, dicom_seg)
+        self._start(None)
 
     def attach(self, engine: Engine) -> None:
         """Follow an evaluator whose output is ``{"label": logits, "mask": logits}`` or one of both.
 
-        Its batches hold ``index``, the numbers of the images.
+        Its batches hold ``index``, the numbers of the images, and for overlays ``image``.
         """
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.STARTED, self._start)
@@ -86,18 +109,26 @@ class InferenceWriter:
             engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: Any) -> None:
-        self._indices, self._scores, self._masks = [], [], []
+        self._items: list[dict[str, Any]] = []
+        self._scores: list[np.ndarray] = []
+        self._overlays: list[tuple[str, ...]] = []
+        self.masks.clear()
+        self._odd: dict[str, list[str]] = defaultdict(list)
+        for entry in self.images.warnings:
+            self._odd[entry["image"]].append(entry["warning"])
 
     def _add(self, engine: Any) -> None:
         output = engine.state.output
         indices = [int(index) for index in engine.state.batch["index"]]
-        self._indices += indices
         width = output["label"].shape[1] if "label" in output else 0
         if width != len(self.classes):
             raise ConfigurationError(
                 f"The network gives {width} values per image for {len(self.classes)} classes; give the classes that it "
                 "was trained on."
             )
+        films = [SourceFilm(self.images.items[index]["image"]) for index in indices]
+        for index, film in zip(indices, films, strict=True):
+            self._items.append({**self.images.items[index], "warnings": self._warnings(index, film)})
         if width:
             logits = output["label"].detach().double().cpu() / self.temperature
             self._scores.append((logits.softmax(1) if self.task == "multi_class" else logits.sigmoid()).numpy())
@@ -107,60 +138,96 @@ class InferenceWriter:
                     f"The network draws {output['mask'].shape[1]} masks per image; one can be written."
                 )
             drawn = output["mask"].detach().float().sigmoid().cpu().numpy()
-            for index, plane in zip(indices, drawn, strict=True):
-                self._write_mask(index, plane)
+            for index, film, plane in zip(indices, films, drawn, strict=True):
+                self._write_mask(index, film, plane)
+        if self.overlays:
+            self._draw(engine, indices, output["label"])
 
-    def _write_mask(self, index: int, plane: np.ndarray) -> None:
-        image, place = self.images.items[index]["image"], f"masks/{self.names[index]}.png"
-        path = self.output_dir / place
+    def _warnings(self, index: int, film: SourceFilm) -> str:
+        view = str(film.header.get("view_position") or "")
+        found = film_warnings(self.images.items[index], self.images.image(index), view)
+        return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
+
+    def _write_mask(self, index: int, film: SourceFilm, plane: np.ndarray) -> None:
         try:
             if not np.isfinite(plane).all():
-                raise CXRReadError(image, "the network gave no finite numbers for its mask")
-            shape = read_film(image, max_side=64).shape
-            rows, columns = self.images.image(index).shape
-            mask = self.transform.invert(plane, shape, (rows, columns))[0].numpy() > 0.5
+                raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
+            mask = self.transform.invert(plane, film.shape, self.images.image(index).shape)[0].numpy() > 0.5
         except CXRReadError as error:
-            logger.warning("no mask was written: %s", error)
-            # One of an earlier run would be taken for this run's.
-            path.unlink(missing_ok=True)
-            self._masks.append((image, "", error.cause or str(error)))
+            self.masks.refuse(film, self.names[index], error)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes())
-        partial.replace(path)
-        self._masks.append((image, place, ""))
+        self.masks.write(film, self.names[index], mask)
+
+    def _draw(self, engine: Any, indices: list[int], logits: torch.Tensor) -> None:
+        network = getattr(engine, "network", None)
+        if network is None:
+            raise ConfigurationError(f"Overlays need the network, which this {type(engine).__name__} has not.")
+        image = engine.state.batch["image"].to(next(network.parameters()).device)
+        chosen = logits.detach().float().argmax(1)
+        maps = saliency_maps(network, image, chosen, *attention_method(network)).cpu()
+        for index, number, plane in zip(indices, chosen.tolist(), maps, strict=True):
+            name, place = self.images.items[index]["image"], f"overlays/{self.names[index]}.png"
+            if not bool(torch.isfinite(plane).all()):
+                (self.output_dir / place).unlink(missing_ok=True)
+                self._overlays.append((name, "", "", "the network gave no finite numbers for its saliency"))
+                continue
+            film = self.images.image(index)
+            saliency = self.transform.invert(plane, film.shape, film.shape)[0].numpy()
+            write_overlay(film, saliency, self.output_dir / place)
+            self._overlays.append((name, place, self.classes[number], ""))
 
     def _finish(self, engine: Any) -> None:
-        count, width = len(self._indices), len(self.classes)
+        count, width = len(self._items), len(self.classes)
         scores = np.concatenate(self._scores) if self._scores else np.zeros((count, width))
         labels = np.full(count, -1) if self.task == "multi_class" else np.full((count, width), np.nan, np.float32)
-        items = [dict(self.images.items[index]) for index in self._indices]
-        table = Predictions(self.classes, self.task, items, scores, labels, unreadable=self.unreadable)
+        decisions = {}
+        for name, threshold in self.thresholds.items():
+            of_class = scores[:, self.classes.index(name)]
+            decisions[name] = np.where(np.isnan(of_class), np.nan, (of_class >= threshold).astype(np.float64))
+        table = Predictions(
+            self.classes, self.task, self._items, scores, labels, unreadable=self.unreadable, decisions=decisions
+        )
         save_predictions(table, self.output_dir / "predictions.csv")
-        written = sum(not problem for _, _, problem in self._masks)
-        if self._masks:
-            self._write_table()
+        if self._overlays:
+            write_table(self.output_dir / "overlays.csv", ("image", "overlay", "class", "problem"), self._overlays)
         if not np.isfinite(scores).all():
             logger.warning(
                 "The network gave no finite probabilities for %d images; theirs are left empty.",
                 (~np.isfinite(scores)).any(axis=1).sum(),
             )
+        written = self.masks.finish()
+        failures = (len(self.unreadable), written["no_mask"], written["no_seg"])
         logger.info(
-            "%d images, %d masks, %d failures (%d unreadable files, %d masks not written): %s.",
+            "%d images (%d with warnings), %d masks, %d DICOM SEG, %d overlays, %d failures (%d unreadable files, "
+            "%d masks not written, %d DICOM SEG not written): %s.",
             count,
-            written,
-            len(self.unreadable) + len(self._masks) - written,
-            len(self.unreadable),
-            len(self._masks) - written,
+            sum(bool(item["warnings"]) for item in self._items),
+            written["masks"],
+            written["seg"],
+            sum(bool(row[1]) for row in self._overlays),
+            sum(failures),
+            *failures,
             self.output_dir,
         )
 
-    def _write_table(self) -> None:
-        partial = self.output_dir / ".masks.csv.partial"
-        with open(partial, "w", newline="", encoding="utf-8", errors="surrogatepass") as file:
-            csv.writer(file).writerows([("image", "mask", "problem"), *self._masks])
-        partial.replace(self.output_dir / "masks.csv")
+
+def _checked_thresholds(thresholds: Mapping[str, float | None] | None, classes: Sequence[str]) -> dict[str, float]:
+    """The thresholds that are numbers, by class.
+
+    Raises:
+        ConfigurationError: one of another class, or outside [0, 1].
+    """
+    # NaN is what choose_threshold gives where no threshold serves.
+    given = {name: float(value) for name, value in (thresholds or {}).items() if value is not None and value == value}
+    unknown = [name for name in thresholds or {} if name not in classes]
+    if unknown:
+        raise ConfigurationError(f"There is a threshold of {unknown[0]!r}; the classes are {', '.join(classes)}.")
+    odd = [name for name, value in given.items() if not 0 <= value <= 1]
+    if odd:
+        raise ConfigurationError(
+            f"The threshold of {odd[0]} is {given[odd[0]]:g}; expected a probability, from 0 to 1."
+        )
+    return given
 
 
 def mask_names(paths: Sequence[str]) -> list[str]:

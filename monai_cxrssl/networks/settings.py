@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["read_model_setting", "read_temperature"]
+__all__ = ["read_model_setting", "read_temperature", "read_thresholds"]
 
 
 def read_model_setting(model_path: str | os.PathLike, name: str, default: Any) -> Any:
@@ -45,13 +45,43 @@ def read_temperature(model_path: str | os.PathLike) -> float:
     Raises:
         ConfigurationError: it is no number above 0.
     """
+    stored = _stored(model_path).get("temperature", 1.0)
+    if isinstance(stored, bool) or not isinstance(stored, int | float) or not stored > 0:
+        raise ConfigurationError(
+            f"{Path(model_path).with_suffix('.json')} has the temperature {stored!r}; expected a number above 0. "
+            "Evaluate again with --store_calibration True."
+        )
+    return float(stored)
+
+
+def read_thresholds(model_path: str | os.PathLike) -> dict[str, float] | None:
+    """Return the thresholds by class stored beside a file of weights, ``None`` where there are none.
+
+    Args:
+        model_path: the file of weights; its ``.json`` file has ``thresholds`` once some were stored.
+
+    Raises:
+        ConfigurationError: they are no probabilities by class.
+    """
+    stored = _stored(model_path).get("thresholds")
+    if not stored:
+        return None
+    if not isinstance(stored, dict) or not all(
+        isinstance(value, int | float) and 0 <= value <= 1 for value in stored.values()
+    ):
+        raise ConfigurationError(
+            f"{Path(model_path).with_suffix('.json')} has the thresholds {stored!r}; expected a probability per class. "
+            "Evaluate again with --store_calibration True."
+        )
+    return {str(name): float(value) for name, value in stored.items()}
+
+
+def _stored(model_path: str | os.PathLike) -> dict[str, Any]:
     path = Path(model_path).with_suffix(".json")
     if not path.is_file():
-        return 1.0
+        return {}
     try:
-        temperature = float(json.loads(path.read_text(encoding="utf-8")).get("temperature", 1.0))
-    except (ValueError, TypeError, AttributeError, OSError):
-        temperature = float("nan")
-    if not temperature > 0:
-        raise ConfigurationError(f"{path} has no temperature above 0; evaluate again with --store_temperature True.")
-    return temperature
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); train the bundle again.") from error
+    return content if isinstance(content, dict) else {}

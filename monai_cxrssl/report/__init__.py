@@ -27,7 +27,7 @@ from monai_cxrssl.report.segmentation_figure import (
     choose_segmentation_cases,
     draw_segmentation_figure,
 )
-from monai_cxrssl.report.temperature_file import store_temperature
+from monai_cxrssl.report.stored_calibration import store_calibration
 from monai_cxrssl.report.write import write_report
 
 __all__ = [
@@ -58,7 +58,7 @@ __all__ = [
     "model_card",
     "overall_sentence",
     "plot_label_efficiency",
-    "store_temperature",
+    "store_calibration",
     "write_page",
     "write_report",
 ]

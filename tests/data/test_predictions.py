@@ -34,6 +34,15 @@ def multi_class(count: int = 6, classes=("normal", "TB, active", "ma\nss"), **ch
     return Predictions(**(fields | changed))
 
 
+def decided() -> Predictions:
+    """With warnings and decisions, some of each missing."""
+    base = multi_class(3)
+    texts = ["lateral view; odd, too", "two\nlines"]
+    items = [{**item, "warnings": text} for item, text in zip(base.items, texts, strict=False)] + base.items[2:]
+    decisions = {"ma\nss": np.array([1, 0, np.nan]), "normal": np.array([0.0, 0.0, 1.0])}
+    return multi_class(3, items=items, decisions=decisions)
+
+
 def multi_label(count: int = 6) -> Predictions:
     base = multi_class(count)
     labels = np.resize(np.array([0, 1, np.nan, 1], np.float32), (count, 3))
@@ -52,6 +61,9 @@ def assert_same(found: Predictions, expected: Predictions):
     assert list(found.measures) == list(expected.measures)
     for name, values in expected.measures.items():
         np.testing.assert_array_equal(found.measures[name], values)
+    assert set(found.decisions) == set(expected.decisions)
+    for name, values in expected.decisions.items():
+        np.testing.assert_array_equal(found.decisions[name], values)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +74,9 @@ def assert_same(found: Predictions, expected: Predictions):
         multi_class(40, classes=[f"c{n}" for n in range(14)]),
         multi_class(classes=(), labels=np.full(6, -1), scores=np.zeros((6, 0))),
         multi_class(items=[], labels=np.zeros(0, np.int64), scores=np.zeros((0, 3)), measures={}),
+        decided(),
     ],
-    ids=["multi_class", "multi_label", "14 classes", "masks only", "all unreadable"],
+    ids=["multi_class", "multi_label", "14 classes", "masks only", "all unreadable", "warnings and decisions"],
 )
 def test_what_is_written_comes_back(predictions, tmp_path):
     path = save_predictions(predictions, tmp_path / "new" / "predictions.csv")
@@ -100,6 +113,20 @@ def test_the_table_as_other_tools_see_it(tmp_path):
     np.testing.assert_allclose(table["p:TB, active"].dropna(), predictions.scores[:, 1], rtol=5e-9)
 
 
+def test_warnings_and_decisions_as_other_tools_see_them(tmp_path):
+    path = save_predictions(decided(), tmp_path / "p.csv")
+    with open(path, newline="", encoding="utf-8", errors="surrogatepass") as file:
+        header, first, second, third, *_ = list(csv.reader(file))
+    assert header[:11] == [*FIXED, "warnings"]
+    # In the order of the classes, before the measures.
+    assert header[-3:] == ["decision:normal", "decision:ma\nss", "dice"]
+    assert [row[10] for row in (first, second, third)] == ["lateral view; odd, too", "two\nlines", ""]
+    assert [row[-3:-1] for row in (first, second, third)] == [["0", "1"], ["0", "0"], ["1", ""]]
+    # An inference without a warning keeps the column; tables of evaluations have none.
+    quiet = multi_class(items=[{**item, "warnings": ""} for item in multi_class().items])
+    assert save_predictions(quiet, path).read_text(errors="ignore").startswith(",".join([*FIXED, "warnings"]))
+
+
 def test_a_table_of_another_tool(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("\ufeffp:a,label:a,task,patient_id,image\n0.5,1,multi_label,1,x.png\n\nnan,,multi_label,2,y.png\n")
@@ -131,6 +158,8 @@ HEAD = "image,patient_id,task,problem,label:a,label:b,p:a,p:b"
         (f"{HEAD}\ny,1,ranking,,0,1,.5,.5\n", "under task 'ranking'; expected one"),
         (f"{HEAD}\ny,1,multi_class,,0,1,.5,.5\nz,1,multi_label,,0,1,.5,.5\n", "'multi_class', 'multi_label'; expected"),
         (f"{HEAD}\ny,1,multi_class,,0,1,.5\n", "row 2 .*not 8 cells"),
+        (f"{HEAD},decision:a\ny,1,multi_class,,0,1,.5,.5,.5\n", "row 2 .*decision:a is not 0 or 1"),
+        (f"{HEAD},decision:c\ny,1,multi_class,,0,1,.5,.5,1\n", "'decision:c' without 'p:c'"),
         (f"{HEAD},remark\ny,1,multi_class,,0,1,.5,.5,good\n", "row 2 .*remark is no number"),
         (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "cannot be read as a table of predictions"),
     ],
@@ -159,6 +188,10 @@ def test_no_such_file(tmp_path):
         ({"task": "ranking"}, "task of the predictions is 'ranking'"),
         ({"measures": {"dice": np.zeros(5)}}, "dice of 6 predictions"),
         ({"measures": {"p:x": np.zeros(6)}}, "cannot be called 'p:x'"),
+        ({"measures": {"decision:x": np.zeros(6)}}, "cannot be called 'decision:x'"),
+        ({"decisions": {"x": np.zeros(6)}}, "decisions of 'x', which is none"),
+        ({"decisions": {"normal": np.zeros(5)}}, "decisions of normal of 6 predictions"),
+        ({"decisions": {"normal": np.full(6, 0.5)}}, "decision of normal of plain.png is 0.5"),
         ({"items": [{"image": "a"}] * 6}, "lacks its image or its patient_id"),
     ],
 )

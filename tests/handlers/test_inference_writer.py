@@ -90,7 +90,10 @@ def test_masks_lie_on_the_films(images, tmp_path, mode, caplog):
         assert set(np.unique(found[name])) == {0, 255}
         drawn = found[name] > 0
         assert 2 * (drawn & (mask > 0)).sum() / (drawn.sum() + mask.sum()) > 0.95, name
-    assert "5 images, 5 masks, 1 failures (1 unreadable files, 0 masks not written)" in caplog.text
+    assert (
+        "5 images (0 with warnings), 5 masks, 0 DICOM SEG, 0 overlays, 1 failures (1 unreadable files, 0 masks not written"
+        in caplog.text
+    )
 
 
 def test_probabilities_and_unreadable_files(images, tmp_path):
@@ -119,7 +122,7 @@ def test_films_that_are_gone_keep_their_row(images, tmp_path, caplog):
     assert rows[1]["mask"] == ""
     assert rows[1]["problem"]
     assert {row["mask"] for row in rows} - {""} == {f"masks/{path.name}" for path in (out / "masks").iterdir()}
-    assert "5 images, 4 masks, 2 failures (1 unreadable files, 1 masks not written)" in caplog.text
+    assert "4 masks, 0 DICOM SEG, 0 overlays, 2 failures (1 unreadable files, 1 masks not written" in caplog.text
     assert load_predictions(out / "predictions.csv").scores.shape == (5, 0)
 
 

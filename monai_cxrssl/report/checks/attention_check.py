@@ -11,21 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from monai_cxrssl.engines.saliency import saliency_maps, saliency_method
+from monai_cxrssl.engines.saliency import attention_method, saliency_maps
 from monai_cxrssl.metrics import lung_area_fraction, pointing_game, positive_fraction_of_saliency, saliency_iou
 from monai_cxrssl.report.attention_gallery import AttentionCase, choose_cases, draw_attention_gallery
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.checked_lungs import CheckedLungs
 from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
 
-__all__ = ["Decisions", "attention_method", "check_attention", "decide", "draw_decisions"]
+__all__ = ["Decisions", "check_attention", "decide", "draw_decisions"]
 
 _FIGURES = ("pfs", "lung_area", "pointing", "saliency_iou")
-# Of a convolutional network the last map is too coarse to judge by: on phantoms with a marker in a corner that alone
-# gave the label away, Grad-CAM put more than chance on the lungs, HiResCAM two maps before it most on the marker.
-_FINE_MAP = -3
 #: What the key of the gallery says of the masks.
 _ORIGINS = {
     "mask": "masks of the data set",
@@ -33,19 +29,6 @@ _ORIGINS = {
     "mask and model": "masks of the data set, else segmented by the model itself",
     None: "of no image known",
 }
-
-
-def attention_method(network: nn.Module) -> tuple[str, int]:
-    """Return the method and the feature map that attention is judged by, for :func:`saliency_maps`.
-
-    HiResCAM (Draelos and Carin 2020, arXiv 2011.08891) on the third map from the end for convolutional networks; for
-    transformers, all of whose maps are as fine, token Grad-CAM on the last.
-    """
-    if saliency_method(network) == "token_grad_cam":
-        return "token_grad_cam", -1
-    # The first of the channels is the image's.
-    maps = len(getattr(network.encoder, "out_channels", ())) - 1
-    return "hires_cam", max(_FINE_MAP, -maps) if maps > 0 else -1
 
 
 @dataclass(frozen=True)

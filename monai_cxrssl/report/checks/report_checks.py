@@ -24,11 +24,12 @@ from torch.utils.data import DataLoader
 from monai_cxrssl.data.fine_tuning import FineTuningImages
 from monai_cxrssl.data.predictions import Predictions, save_predictions
 from monai_cxrssl.engines.multi_task_evaluator import MultiTaskEvaluator
+from monai_cxrssl.engines.saliency import attention_method
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.evaluator_predictions import evaluator_predictions, join_predictions
 from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.metrics.surface_distance import segmentation_measures
-from monai_cxrssl.report.checks.attention_check import attention_method, check_attention, decide, draw_decisions
+from monai_cxrssl.report.checks.attention_check import check_attention, decide, draw_decisions
 from monai_cxrssl.report.checks.blanking_check import REGIONS, check_blanking
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.checked_lungs import CheckedLungs, drawn_masks

@@ -1,0 +1,39 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A film with a heatmap over it: where a network found the evidence for what it predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+__all__ = ["write_overlay"]
+
+# Strongest opacity of the heatmap, so that the film can be seen through it.
+_OPACITY = 0.6
+
+
+def write_overlay(film: np.ndarray, saliency: np.ndarray, path: Path) -> Path:
+    """Write a colour PNG of a film and its saliency, which is scaled to its own maximum; where it is 0, the film stays.
+
+    Args:
+        film: ``(h, w)`` uint8 or uint16, full range.
+        saliency: ``(h, w)`` float, 0 or more, finite.
+        path: the file; its folder is made.
+
+    Returns:
+        The path.
+    """
+    grey = (film if film.dtype == np.uint8 else film // 257).astype(np.uint8)
+    strength = np.clip(saliency / max(float(saliency.max()), np.finfo(np.float32).tiny), 0, 1).astype(np.float32)
+    # Inferno grows evenly brighter, so it reads the same for the colour-blind and in print.
+    heat = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO).astype(np.float32)
+    opacity = _OPACITY * strength[..., None]
+    picture = np.rint(grey[..., None] * (1 - opacity) + heat * opacity).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    partial.replace(path)
+    return path

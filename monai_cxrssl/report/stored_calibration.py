@@ -1,0 +1,83 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Keep the temperature and the thresholds that validation gave with the model, where inference finds them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_cxrssl.data.predictions import load_predictions
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.model_files import write_json
+from monai_cxrssl.metrics import apply_temperature, choose_thresholds
+
+__all__ = ["store_calibration"]
+
+logger = logging.getLogger(__name__)
+
+_STORED = ("temperature", "thresholds", "threshold_rule")
+
+
+def store_calibration(
+    report_dir: str | os.PathLike, model_path: str | os.PathLike, rule: str = "youden", target: float = 0.9
+) -> dict[str, Any]:
+    """Write ``temperature`` and ``thresholds`` into the ``.json`` file beside the weights.
+
+    The temperature is that of ``report/temperature.json``. The thresholds are chosen on the validation films of
+    ``report/predictions.csv`` after it was applied, since it moves the probabilities that they are compared with.
+
+    Args:
+        report_dir: folder of the report.
+        model_path: the weights that it is a report of.
+        rule: see :func:`monai_cxrssl.metrics.choose_threshold`.
+        target: see there.
+
+    Returns:
+        What was stored: ``temperature``, ``thresholds`` by class (of those that have one) and ``threshold_rule``; empty
+        where the report could fit none. What was stored earlier goes, since it is of other weights or other data.
+
+    Raises:
+        ConfigurationError: there is no ``.json`` file beside the weights, or the model has other classes.
+    """
+    path = Path(model_path).with_suffix(".json")
+    if not path.is_file():
+        raise ConfigurationError(f"There is no {path} to store a temperature in; train the bundle again.")
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    kept = {name: value for name, value in settings.items() if name not in _STORED}
+    fitted = Path(report_dir) / "temperature.json"
+    if not fitted.is_file():
+        logger.warning("The report fitted no temperature (it says why), so none is stored in %s.", path)
+        write_json(kept, path)
+        return {}
+    content = json.loads(fitted.read_text(encoding="utf-8"))
+    if list(content["classes"]) != list(settings["classes"]):
+        raise ConfigurationError(
+            f"The report of {report_dir} is of the classes {', '.join(content['classes'])}, but {path} names "
+            f"{', '.join(settings['classes']) or 'none'}; store the temperature of a report of these weights."
+        )
+    temperature = float(content["temperature"])
+    table = load_predictions(Path(report_dir) / "predictions.csv")
+    rows = np.array([item.get("split") == "validation" for item in table.items])
+    scores = apply_temperature(table.scores[rows], temperature, table.task)
+    points = choose_thresholds(scores, table.labels[rows], rule, target)
+    found = {
+        name: float(point.threshold)
+        for name, point in zip(table.classes, points, strict=True)
+        if np.isfinite(point.threshold)
+    }
+    stored = {
+        "temperature": temperature,
+        "thresholds": found,
+        "threshold_rule": rule if rule in ("youden", "f1") else f"{rule} {target:g}",
+    }
+    write_json({**kept, **stored}, path)
+    logger.info(
+        "Temperature %.4g and %d thresholds stored in %s; inference applies them.", temperature, len(found), path
+    )
+    return stored
