@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -35,3 +36,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def root_log_level():
+    """MONAI's workflows set the level of the root logger from a bundle's logging.conf; what comes next is not to see it."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
