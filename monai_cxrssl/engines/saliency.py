@@ -8,13 +8,13 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks import in_evaluation
 
 __all__ = ["attention_method", "saliency_maps", "saliency_method"]
 
@@ -47,18 +47,6 @@ def attention_method(network: nn.Module) -> tuple[str, int]:
     # The first of the channels is the image's.
     maps = len(getattr(network.encoder, "out_channels", ())) - 1
     return "hires_cam", max(_FINE_MAP, -maps) if maps > 0 else -1
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    # MONAI's eval_mode gives back the mode of the whole network, and so thaws batch normalisation that was frozen.
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def saliency_maps(
@@ -133,7 +121,7 @@ def saliency_maps(
         raise ConfigurationError(f"The saliency layer is {layer}; {kind} takes -1, its last token map.")
     if hasattr(network, "check_size"):
         network.check_size(int(image.shape[-2]), int(image.shape[-1]))  # type: ignore[operator]
-    with torch.inference_mode(False), _evaluating(network):
+    with torch.inference_mode(False), in_evaluation(network):
         # No gradient is needed before the map, so for the last one the encoder's activations are not kept. For others
         # the image asks for one, as the weights may be frozen.
         given = image.detach().to(next(network.encoder.parameters()).dtype, copy=deep)  # type: ignore

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from monai_cxrssl.networks.encoder import Encoder, build_encoder
+from monai_cxrssl.networks.evaluation_mode import in_evaluation
 from monai_cxrssl.networks.gmml_head import GMMLHead
 from monai_cxrssl.networks.heads import ProjectionHead
 from monai_cxrssl.networks.momentum import MomentumTwin, momentum_at
@@ -24,6 +25,7 @@ __all__ = [
     "ReconstructionDecoder",
     "TokenBlocks",
     "build_encoder",
+    "in_evaluation",
     "last_half_blocks",
     "load_encoder_weights",
     "load_state_dict_file",

@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.engines.precision import autocast_dtype
 
-__all__ = ["NetworkOutputs", "in_evaluation", "last_map"]
+__all__ = ["NetworkOutputs", "last_map"]
 
 
 class NetworkOutputs:
@@ -57,16 +54,3 @@ def last_map(encoder: nn.Module, image: Tensor) -> Tensor:
     features = encoder(image)
     maps = features[0] if isinstance(features, tuple) else features  # transformers add their prefix tokens
     return maps[-1]
-
-
-@contextmanager
-def in_evaluation(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and give every module its own mode back afterwards."""
-    # MONAI's eval_mode gives back the mode of the whole network, and so thaws batch normalisation that was frozen.
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

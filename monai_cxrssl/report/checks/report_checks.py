@@ -29,11 +29,12 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.evaluator_predictions import evaluator_predictions, join_predictions
 from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.metrics.surface_distance import segmentation_measures
+from monai_cxrssl.networks import in_evaluation
 from monai_cxrssl.report.checks.attention_check import check_attention, decide, draw_decisions
 from monai_cxrssl.report.checks.blanking_check import REGIONS, check_blanking
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.checked_lungs import CheckedLungs, drawn_masks
-from monai_cxrssl.report.checks.network_outputs import NetworkOutputs, in_evaluation
+from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
 from monai_cxrssl.report.checks.segmentation_check import check_segmentation, draw_segmentations
 from monai_cxrssl.report.checks.source_check import check_source
 
