@@ -65,7 +65,7 @@ def write_training_patients(
     items: Sequence[Mapping[str, Any]],
     weights: str | os.PathLike,
     name: str = "dataset",
-    pretrained: str | os.PathLike | None = None,
+    pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
 ) -> Path:
     """Write the keys of the patients of a training, in one step, and no id.
 
@@ -73,21 +73,30 @@ def write_training_patients(
         items: the datalist items trained on.
         weights: file of the weights, beside which the list is written (:func:`training_patients_path`).
         name: see :func:`patient_keys`.
-        pretrained: file of the weights that training started from, whose patients are taken over; one that has no
-            list, such as ImageNet's, has none.
+        pretrained: file of the weights that training started from, or several (a teacher's too), whose patients are
+            taken over; one that has no list, such as ImageNet's, has none.
 
     Returns:
-        The file: ``{"format", "salt", "count", "patients": sorted keys}``.
+        The file: ``{"format", "salt", "count", "patients": sorted keys}``, and under ``"further"`` the ``salt`` and
+        ``patients`` of lists with other salts, whose keys cannot be compared with these.
 
     Raises:
         ConfigurationError: the list of ``pretrained`` is damaged.
     """
-    earlier = None if pretrained is None else _read(training_patients_path(pretrained))
-    salt, known = earlier or (secrets.token_hex(16), frozenset())
-    keys = sorted(known.union(patient_keys(items, salt, name)))
+    files = [pretrained] if isinstance(pretrained, str | os.PathLike) else list(pretrained or ())
+    groups: dict[str, set[str]] = {}
+    for file in files:
+        for salt, keys in (_read(training_patients_path(file)) or {}).items():
+            groups.setdefault(salt, set()).update(keys)
+    first = next(iter(groups), None) or secrets.token_hex(16)
+    groups.setdefault(first, set()).update(patient_keys(items, first, name))
+    own = sorted(groups.pop(first))
+    content: dict[str, Any] = {"format": FORMAT, "salt": first, "count": len(own), "patients": own}
+    if groups:
+        content["further"] = [{"salt": salt, "patients": sorted(keys)} for salt, keys in groups.items()]
     path = training_patients_path(weights)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json_file(path, {"format": FORMAT, "salt": salt, "count": len(keys), "patients": keys})
+    write_json_file(path, content)
     return path
 
 
@@ -120,16 +129,16 @@ def refuse_leak(
     if read is None:
         logger.warning("%s: no such file, so nothing is known of the patients that %s was trained on", path, weights)
         return []
-    salt, trained = read
     patients = _patients(items, name)
     leaking: dict[tuple[str, str], list[str]] = {}
     fate: dict[tuple[str, str], bool] = {}
     for item, patient in zip(items, patients, strict=True):
         if patient not in fate:
-            fate[patient] = _key(salt, patient) in trained
+            fate[patient] = any(_key(salt, patient) in trained for salt, trained in read.items())
         if fate[patient]:
             leaking.setdefault(patient, []).append(item["image"])
-    told = f"{len(leaking)} of the {len(fate)} patients of this {what} were trained on ({path} lists {len(trained)})"
+    count = sum(map(len, read.values()))
+    told = f"{len(leaking)} of the {len(fate)} patients of this {what} were trained on ({path} lists {count})"
     remedy = "Choose other splits or another data set"
     return _decide(leaking, told, remedy, allow_leak, f"trained on, and in this {what}")
 
@@ -189,7 +198,8 @@ def _key(salt: str, patient: tuple[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:KEY_DIGITS]
 
 
-def _read(path: Path) -> tuple[str, frozenset[str]] | None:
+def _read(path: Path) -> dict[str, frozenset[str]] | None:
+    """The keys of a list by salt, ``None`` where there is no list."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -201,11 +211,12 @@ def _read(path: Path) -> tuple[str, frozenset[str]] | None:
             f"{path} is no list of training patients of format {FORMAT}; train again, or move the file away to go on "
             "without knowing who was trained on."
         )
-    patients = content.get("patients")
-    if (
-        not isinstance(content.get("salt"), str)
-        or not isinstance(patients, list)
-        or len(patients) != content.get("count")
-    ):
+    further = content.get("further", [])
+    lists = [content, *further] if isinstance(further, list) else [{}]
+    whole = all(
+        isinstance(part, dict) and isinstance(part.get("salt"), str) and isinstance(part.get("patients"), list)
+        for part in lists
+    )
+    if not whole or len(content["patients"]) != content.get("count"):
         raise ConfigurationError(f"{path} is damaged: its salt or its patients are not whole. Train again.")
-    return content["salt"], frozenset(patients)
+    return {part["salt"]: frozenset(part["patients"]) for part in lists}

@@ -47,6 +47,7 @@ class Assessment:
         seed: of the bootstrap.
         split: what the images are of, for the column of that name; by default what their items say.
         table: of the predictions, below the folder.
+        name: of the data set, the source of items that name none.
 
     Attributes:
         figures: of the latest run; empty before it.
@@ -66,6 +67,7 @@ class Assessment:
         seed: int = 0,
         split: str | None = None,
         table: str = "predictions.csv",
+        name: str | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.items = items
@@ -78,6 +80,7 @@ class Assessment:
         self.seed = seed
         self.split = split
         self.table = table
+        self.name = name
         self.figures: dict[str, Any] = {}
         self.predictions: Predictions | None = None
 
@@ -89,7 +92,7 @@ class Assessment:
     def write(self, engine: Any) -> None:
         """Write both files from what the evaluator holds, and log the figures."""
         self.predictions = evaluator_predictions(
-            engine, self.items, self.classes, self.task, self.split, self.unreadable
+            engine, self.items, self.classes, self.task, self.split, self.unreadable, self.name
         )
         save_predictions(self.predictions, self.output_dir / self.table)
         self.figures = self._figures(self.predictions, np.asarray(engine.dice))

@@ -21,6 +21,7 @@ def evaluator_predictions(
     task: str,
     split: str | None = None,
     unreadable: Sequence[dict[str, str]] = (),
+    name: str | None = None,
 ) -> Predictions:
     """Return what an evaluator holds after its run.
 
@@ -31,6 +32,8 @@ def evaluator_predictions(
         task: ``"multi_class"`` or ``"multi_label"``.
         split: for the column of that name; by default what the items say.
         unreadable: files that were left out, each with ``image`` and ``cause``.
+        name: of the data set, written as the source of items that name none: by source and id a patient is known
+            again (:mod:`monai_cxrssl.data.leak`), also from the table alone.
 
     Returns:
         The predictions, with the measure ``dice`` where an image has one.
@@ -38,6 +41,8 @@ def evaluator_predictions(
     rows = [dict(items[index]) for index in evaluator.indices]
     if split is not None:
         rows = [{**row, "split": split} for row in rows]
+    if name is not None:
+        rows = [row if row.get("source") else {**row, "source": name} for row in rows]
     scores, labels = np.asarray(evaluator.scores, dtype=np.float64), np.asarray(evaluator.labels)
     if not classes:
         # A data set of masks only says class -1 of every image, whatever its task.

@@ -55,7 +55,8 @@ class FineTuningSummary:
         settings: options of the run to record (``seed`` …); ``source`` is the name of the data set.
         unreadable: files that were left out, each with ``image`` and ``cause``.
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
-        pretrained: file of the weights that training started from, whose patients count as trained on too.
+        pretrained: file of the weights that training started from, or several (a teacher's too), whose patients count
+            as trained on too.
 
     Raises:
         ConfigurationError: an evaluator without an assessment, or of another network.
@@ -76,7 +77,7 @@ class FineTuningSummary:
         settings: Mapping[str, Any] | None = None,
         unreadable: Sequence[dict[str, str]] = (),
         warnings: Sequence[dict[str, str]] = (),
-        pretrained: str | os.PathLike | None = None,
+        pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     ) -> None:
         if evaluator is not None and assessment is None:
             raise ConfigurationError("There is an evaluator of the test split, but no assessment; give it one.")

@@ -36,7 +36,7 @@ def write_model(
     settings: Mapping[str, Any],
     items: Sequence[Mapping[str, Any]] | None,
     name: str = "dataset",
-    pretrained: str | os.PathLike | None = None,
+    pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
 ) -> None:
     """Write a network's state dict and, beside it, ``.json`` with its settings and ``.patients.json``.
 
@@ -47,7 +47,8 @@ def write_model(
         items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
             since it would tell of other weights.
         name: of the data set, the source of items that name none.
-        pretrained: file of the weights that training started from, whose patients count as trained on too.
+        pretrained: file of the weights that training started from, or several (a teacher's too), whose patients count
+            as trained on too.
     """
     model_path = Path(model_path)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}

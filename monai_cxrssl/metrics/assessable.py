@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics.classification import _as_array, _names, _one_versus_rest
+from monai_cxrssl.metrics.one_versus_rest import as_array, names_of_classes, one_versus_rest
 
 __all__ = ["class_columns", "macro_mean", "why_not_assessable"]
 
@@ -32,14 +32,14 @@ def class_columns(
     Raises:
         DatalistError: shapes that do not fit, or labels of another kind.
     """
-    scores = _as_array(score).astype(np.float64)
-    labels = _one_versus_rest(np.where(np.isfinite(scores), scores, 0.0), label)[1].astype(np.float64)
+    scores = as_array(score).astype(np.float64)
+    labels = one_versus_rest(np.where(np.isfinite(scores), scores, 0.0), label)[1].astype(np.float64)
     ids = np.asarray(patient)
     if ids.shape != scores.shape[:1]:
         raise DatalistError(
             f"There are scores {scores.shape} and {ids.shape} patient ids; expected one id for each of the N films."
         )
-    return scores, labels, np.unique(ids, return_inverse=True)[1], _names(class_names, scores.shape[1])
+    return scores, labels, np.unique(ids, return_inverse=True)[1], names_of_classes(class_names, scores.shape[1])
 
 
 def why_not_assessable(
@@ -79,7 +79,7 @@ def why_not_assessable(
 
 
 def macro_mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over classes ``(R, C)`` to ``(R,)`` of those that have a figure; NaN where none has."""
+    """Return the mean over classes ``(..., C)`` to ``(...)`` of those that have a figure; NaN where none has."""
     known = np.isfinite(values)
-    total = np.where(known, values, 0.0).sum(axis=1)
-    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return np.where(known.any(axis=-1), total / np.maximum(known.sum(axis=-1), 1), np.nan)

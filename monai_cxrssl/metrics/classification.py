@@ -5,73 +5,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.metrics.assessable import macro_mean
+from monai_cxrssl.metrics.class_ranker import class_ranker
+from monai_cxrssl.metrics.one_versus_rest import names_of_classes, one_versus_rest
 from monai_cxrssl.metrics.patient_bootstrap import Interval, PatientBootstrap
 
 __all__ = ["bootstrap_auc", "compare_auc", "macro_auc", "roc_auc"]
 
 logger = logging.getLogger(__name__)
-
-
-def _as_array(values: Any) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
-def _one_versus_rest(score: Any, label: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores ``(N, C)`` and labels ``(N, C)`` of 0, 1 and NaN."""
-    scores, labels = _as_array(score), _as_array(label)
-    if scores.ndim != 2 or labels.shape not in (scores.shape, scores.shape[:1]):
-        raise DatalistError(
-            f"There are scores {scores.shape} and labels {labels.shape}; expected scores (N, classes) and labels (N,) "
-            "or (N, classes)."
-        )
-    if not np.isfinite(scores).all():
-        bad = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
-        raise DatalistError(f"The scores of film {bad} are not finite numbers; no ranking can be made of them.")
-    if labels.ndim == 1:
-        classes = np.arange(scores.shape[1])
-        bad_rows = np.flatnonzero((labels < -1) | (labels >= len(classes)))
-        if bad_rows.size:
-            raise DatalistError(
-                f"The label of film {bad_rows[0]} is {labels[bad_rows[0]]}; expected 0 to {len(classes) - 1}, or "
-                "-1 for unknown."
-            )
-        return scores, np.where(labels[:, None] == -1, np.nan, labels[:, None] == classes)
-    labels = labels.astype(np.float64)
-    known = labels[~np.isnan(labels)]
-    if not np.isin(known, (0, 1)).all():
-        odd = known[~np.isin(known, (0, 1))][0]
-        raise DatalistError(f"A label is {odd:g}; an area under the ROC curve needs 0, 1, or NaN for unknown.")
-    return scores, labels
-
-
-def _ranker(score: np.ndarray, label: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Sort one class once; return a function from weights ``(R, N)`` to areas ``(R,)``.
-
-    The area is the share of pairs (positive, negative) in the right order, ties counted half, each pair weighing the
-    product of its weights (Mann-Whitney).
-    """
-    positive, negative = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
-    negative = negative[np.argsort(score[negative], kind="stable")]
-    below = np.searchsorted(score[negative], score[positive], side="left")
-    up_to = np.searchsorted(score[negative], score[positive], side="right")
-
-    def areas(weights: np.ndarray) -> np.ndarray:
-        if not positive.size or not negative.size:
-            return np.full(len(weights), np.nan)
-        passed = np.zeros((len(weights), len(negative) + 1))
-        np.cumsum(weights[:, negative], axis=1, out=passed[:, 1:])
-        of_positive = weights[:, positive]
-        won = np.einsum("rp,rp->r", of_positive, passed[:, below] + passed[:, up_to]) / 2
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return won / (of_positive.sum(axis=1) * passed[:, -1])
-
-    return areas
 
 
 def roc_auc(score: Any, label: Any, weight: Any = None) -> np.ndarray:
@@ -93,9 +40,9 @@ def roc_auc(score: Any, label: Any, weight: Any = None) -> np.ndarray:
         >>> roc_auc([[0.1], [0.4], [0.35], [0.8]], [[0], [0], [1], [1]])
         array([0.75])
     """
-    scores, labels = _one_versus_rest(score, label)
-    weights = np.ones((1, len(scores))) if weight is None else np.asarray(weight, dtype=np.float64)[None]
-    return np.array([_ranker(scores[:, c], labels[:, c])(weights)[0] for c in range(scores.shape[1])])
+    scores, labels = one_versus_rest(score, label)
+    weights = np.ones((len(scores), 1)) if weight is None else np.asarray(weight, dtype=np.float64)[:, None]
+    return np.array([class_ranker(scores[:, c], labels[:, c])(weights)[0, 0] for c in range(scores.shape[1])])
 
 
 def macro_auc(score: Any, label: Any, class_names: Sequence[str] | None = None) -> tuple[float, list[str]]:
@@ -110,7 +57,7 @@ def macro_auc(score: Any, label: Any, class_names: Sequence[str] | None = None) 
         The mean, NaN when every class is left out, and the classes left out, which are logged too.
     """
     areas = roc_auc(score, label)
-    names = _names(class_names, len(areas))
+    names = names_of_classes(class_names, len(areas))
     left_out = [name for name, area in zip(names, areas, strict=True) if np.isnan(area)]
     if left_out:
         logger.warning("Left out of the macro AUC, for want of positives or of negatives: %s.", ", ".join(left_out))
@@ -174,13 +121,6 @@ def compare_auc(
     return _intervals([score, other_score], label, patient, class_names, resamples, confidence, seed)
 
 
-def _names(class_names: Sequence[str] | None, count: int) -> list[str]:
-    names = [str(number) for number in range(count)] if class_names is None else [str(name) for name in class_names]
-    if len(names) != count:
-        raise DatalistError(f"There are {len(names)} class names for scores of {count} classes.")
-    return names
-
-
 def _intervals(
     models: Sequence[Any],
     label: Any,
@@ -190,32 +130,28 @@ def _intervals(
     confidence: float,
     seed: int,
 ) -> dict[str, Interval]:
-    pairs = [_one_versus_rest(score, label) for score in models]
+    pairs = [one_versus_rest(score, label) for score in models]
     films, count = pairs[0][0].shape
     if any(scores.shape != (films, count) for scores, _ in pairs) or len(np.asarray(patient)) != films:
         raise DatalistError(
             f"Scores {[scores.shape for scores, _ in pairs]} and {len(np.asarray(patient))} patient ids do not belong "
             "together; expected (N, classes) for the same N films."
         )
-    names = _names(class_names, count)
+    names = names_of_classes(class_names, count)
     bootstrap = PatientBootstrap(patient, resamples, confidence, seed)
-    rankers = [[_ranker(scores[:, c], labels[:, c]) for c in range(count)] for scores, labels in pairs]
+    rankers = [[class_ranker(scores[:, c], labels[:, c]) for c in range(count)] for scores, labels in pairs]
 
     def figures(weights: np.ndarray) -> np.ndarray:
-        areas = [np.stack([ranker(weights) for ranker in model], axis=1) for model in rankers]  # (R, C) per model
+        columns = np.ascontiguousarray(weights.T)
+        areas = [np.stack([ranker(columns)[0] for ranker in model], axis=1) for model in rankers]  # (R, C) per model
         return areas[0] if len(areas) == 1 else areas[0] - areas[1]
-
-    def macro(areas: np.ndarray) -> np.ndarray:
-        known = np.isfinite(areas)
-        total = np.where(known, areas, 0.0).sum(axis=1)
-        return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
 
     values = figures(np.ones((1, films)))
     left_out = [name for name, area in zip(names, values[0], strict=True) if np.isnan(area)]
     if left_out:
         logger.warning("Left out of the macro AUC, for want of positives or of negatives: %s.", ", ".join(left_out))
     resampled = np.concatenate([figures(weights) for weights in bootstrap.weights()])
-    result = {"macro_auc": bootstrap.interval(float(macro(values)[0]), macro(resampled), "macro_auc")}
+    result = {"macro_auc": bootstrap.interval(float(macro_mean(values)[0]), macro_mean(resampled), "macro_auc")}
     for column, name in enumerate(names):
         key = f"auc_{name}"
         result[key] = bootstrap.interval(float(values[0, column]), resampled[:, column], key)

@@ -1,55 +1,20 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Average precision and area under the ROC curve per class and on average, in one pass over the resamples.
-
-scikit-learn's functions take one set of weights at a time; a thousand resamples of 14 classes would take them minutes.
-"""
+"""Average precision and area under the ROC curve per class and on average, in one pass over the resamples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from monai_cxrssl.metrics.assessable import class_columns, macro_mean, why_not_assessable
-from monai_cxrssl.metrics.classification import _one_versus_rest
+from monai_cxrssl.metrics.class_ranker import class_ranker
+from monai_cxrssl.metrics.one_versus_rest import one_versus_rest
 from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_figures
 
 __all__ = ["average_precision", "ranking_figures"]
-
-
-def _ranker(score: np.ndarray, label: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Sort one class once; return a function from weights ``(N, R)`` to (AUC, average precision) ``(2, R)``.
-
-    Both figures change at the scores of positives only, so negatives are summed into the gaps between these: two rows
-    per distinct positive score, one for the negatives below it and one for those level with it.
-    """
-    from scipy.sparse import csr_matrix
-
-    positive, negative = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
-    steps, step = np.unique(score[positive], return_inverse=True)
-    gap = np.searchsorted(steps, score[negative], side="left")
-    level = np.append(steps, np.inf)[gap] == score[negative]
-    films = len(score)
-    won_by = csr_matrix((np.ones(len(positive)), (step, positive)), shape=(len(steps), films))
-    gaps = csr_matrix((np.ones(len(negative)), (2 * gap + level, negative)), shape=(2 * len(steps) + 1, films))
-
-    def figures(weights: np.ndarray) -> np.ndarray:
-        if not positive.size or not negative.size:
-            return np.full((2, weights.shape[1]), np.nan)
-        hits, misses = won_by @ weights, gaps @ weights
-        passed = np.cumsum(misses, axis=0)
-        below, false = passed[0:-1:2], passed[-1] - passed[0:-1:2]  # false: negatives at or above each step
-        true = np.cumsum(hits[::-1], axis=0)[::-1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            area = (hits * (below + misses[1::2] / 2)).sum(axis=0) / (true[0] * passed[-1])
-            precision = np.where(true > 0, true / (true + false), 0.0)
-            average = (hits * precision).sum(axis=0) / true[0]
-        # A resample without negatives ranks nothing; its precision of 1 would be no finding.
-        return np.stack([area, np.where(passed[-1] > 0, average, np.nan)])
-
-    return figures
 
 
 def average_precision(score: Any, label: Any, weight: Any = None) -> np.ndarray:
@@ -71,9 +36,9 @@ def average_precision(score: Any, label: Any, weight: Any = None) -> np.ndarray:
         >>> average_precision([[0.1], [0.4], [0.35], [0.8]], [[0], [0], [1], [1]]).round(3)
         array([0.833])
     """
-    scores, labels = _one_versus_rest(score, label)
+    scores, labels = one_versus_rest(score, label)
     weights = np.ones((len(scores), 1)) if weight is None else np.asarray(weight, dtype=np.float64)[:, None]
-    return np.array([_ranker(scores[:, c], labels[:, c])(weights)[1, 0] for c in range(scores.shape[1])])
+    return np.array([class_ranker(scores[:, c], labels[:, c])(weights)[1, 0] for c in range(scores.shape[1])])
 
 
 def ranking_figures(
@@ -109,7 +74,7 @@ def ranking_figures(
     """
     scores, labels, ids, names = class_columns(score, label, patient, class_names)
     reasons = [why_not_assessable(scores[:, c], labels[:, c], ids) for c in range(len(names))]
-    rankers = [None if why else _ranker(scores[:, c], labels[:, c]) for c, why in enumerate(reasons)]
+    rankers = [None if why else class_ranker(scores[:, c], labels[:, c]) for c, why in enumerate(reasons)]
 
     def figures(weights: np.ndarray) -> np.ndarray:
         columns = np.ascontiguousarray(weights.T)

@@ -15,7 +15,9 @@ from monai_cxrssl.data.predictions import Predictions
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 # The ranking of metrics.roc_auc, which takes one set of weights; a bootstrap sorts once and weighs a thousand times.
-from monai_cxrssl.metrics.classification import _one_versus_rest, _ranker
+from monai_cxrssl.metrics.assessable import macro_mean
+from monai_cxrssl.metrics.class_ranker import class_ranker
+from monai_cxrssl.metrics.one_versus_rest import one_versus_rest
 from monai_cxrssl.metrics.patient_bootstrap import PatientBootstrap
 
 __all__ = ["label_efficiency"]
@@ -137,9 +139,9 @@ class _Grid:
         if self.classes and cell.classes != self.classes:
             raise DatalistError(f"its classes are {', '.join(cell.classes)}; those of the first cell are others.")
         self.classes = cell.classes
-        scores, labels = _one_versus_rest(cell.scores[order], cell.labels[order])
-        areas = [_ranker(scores[:, number], labels[:, number]) for number in range(len(cell.classes))]
-        return np.concatenate([np.stack([area(part) for area in areas], axis=1) for part in weights])
+        scores, labels = one_versus_rest(cell.scores[order], cell.labels[order])
+        areas = [class_ranker(scores[:, number], labels[:, number]) for number in range(len(cell.classes))]
+        return np.concatenate([np.stack([area(part.T)[0] for area in areas], axis=1) for part in weights])
 
     def cells(self, init: str, fraction: float, draws: int) -> dict[int, np.ndarray]:
         """The values of the draws that there are."""
@@ -156,7 +158,7 @@ class _Grid:
         generator = np.random.default_rng([self.seed, 1])
         share = generator.multinomial(count, np.full(count, 1 / count), size=values.shape[1] - 1).T / count
         share = np.concatenate([np.full((count, 1), 1 / count), share], axis=1)  # (draws, 1 + resamples)
-        macro = _mean_of_known(values)
+        macro = macro_mean(values)
         over = "test patients and draws" if count > 1 else "test patients"
         by_draw = {str(draw): _plain(value) for draw, value in zip(cells, macro[:, 0], strict=True)}
         # A class that a resample lacks it lacks in every draw, for the labels are the same: no NaN is lost by a share
@@ -186,13 +188,6 @@ class _Grid:
             "value": float(values[0]), "ci_low": float(low), "ci_high": float(high), "resamples": int(finite.size),
             "interval_over": over, "reason": None,
         }  # fmt: skip
-
-
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is not NaN; NaN where nothing is."""
-    known = np.isfinite(values)
-    total = np.where(known, values, 0.0).sum(axis=-1)
-    return np.where(known.any(axis=-1), total / np.maximum(known.sum(axis=-1), 1), np.nan)
 
 
 def _nothing(reason: str) -> dict[str, Any]:

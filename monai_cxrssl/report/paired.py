@@ -13,7 +13,7 @@ import numpy as np
 
 from monai_cxrssl.metrics import Interval, bootstrap_figures, why_not_assessable
 from monai_cxrssl.metrics.assessable import macro_mean
-from monai_cxrssl.metrics.ranking import _ranker
+from monai_cxrssl.metrics.class_ranker import class_ranker
 
 __all__ = ["PairedFigures", "apart_difference", "match_films", "p_of_interval", "paired_figures"]
 
@@ -83,7 +83,7 @@ def paired_figures(
         for c in range(len(classes))
     ]
     rankers = [
-        tuple(_ranker(side[:, c], columns[:, c]) for side in (score, other))
+        tuple(class_ranker(side[:, c], columns[:, c]) for side in (score, other))
         for c, reason in enumerate(why)
         if not reason
     ]

@@ -184,6 +184,29 @@ def test_a_student_learns_from_a_teacher_on_unlabelled_films(trained, run_bundle
     assert not any("teacher" in key for key in torch.load(tmp_path / "model.pt", weights_only=True))
 
 
+def test_a_teacher_must_not_know_the_test_patients(trained, run_bundle, phantom_dir, tmp_path):
+    name, folder, _ = trained
+    if name != "classification":
+        pytest.skip("a classification is the teacher here")
+    content = json.loads((phantom_dir / "datalist.json").read_text())
+    items = {
+        split: [
+            {"image": str(phantom_dir / item["image"]), **{key: item[key] for key in ("patient_id", "label", "source")}}
+            for item in content[split]
+        ]
+        for split in ("training", "validation", "test")
+    }
+    swapped = {**content, "training": items["test"], "validation": items["validation"], "test": items["training"]}
+    (tmp_path / "swapped.json").write_text(json.dumps(swapped))
+    result = run_bundle(
+        "bundles/classification/train.json", *options(tmp_path), "--datalist", tmp_path / "swapped.json", "--teacher",
+        folder / "model.pt",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "of this fine-tuning were trained on" in result.stderr
+
+
 def test_another_data_set_is_the_test(run_bundle, phantom_dir, tmp_path):
     """Trained on the phantom, tested on a folder whose classes are two of the phantom's in another order."""
     other = tmp_path / "other"

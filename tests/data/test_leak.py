@@ -92,6 +92,22 @@ def test_patients_of_the_weights_it_started_from_count(tmp_path):
     assert json.loads(path.read_text())["count"] == 1
 
 
+def test_patients_of_several_weights_count(tmp_path):
+    """Of an encoder and of a teacher, whose lists have salts of their own."""
+    write_training_patients(films([1]), tmp_path / "encoder.pt")
+    write_training_patients(films([2]), tmp_path / "teacher.pt")
+    sources = [tmp_path / "encoder.pt", tmp_path / "teacher.pt"]
+    write_training_patients(films([3]), tmp_path / "student.pt", pretrained=sources)
+    write_training_patients(films([4]), tmp_path / "grandchild.pt", pretrained=[tmp_path / "student.pt", *sources])
+    for item in films([1, 2, 3, 4]):
+        with pytest.raises(DatalistError, match=r"1 of the 1 patients .* lists 4\)"):
+            refuse_leak([item], tmp_path / "grandchild.pt")
+    assert refuse_leak(films([5]), tmp_path / "grandchild.pt") == []
+    content = json.loads(training_patients_path(tmp_path / "student.pt").read_text())
+    assert content["count"] == len(content["patients"]) == 2
+    assert [len(part["patients"]) for part in content["further"]] == [1]
+
+
 def test_a_mixed_data_set_is_the_same_patients(tmp_path):
     one = Datalist("a", splits={"training": [{"image": "/1.png", "patient_id": "5"}]})
     other = Datalist("b", splits={"training": [{"image": "/2.png", "patient_id": "5"}]})
@@ -104,7 +120,14 @@ def test_a_mixed_data_set_is_the_same_patients(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", "{}", '{"format": 1, "salt": "a", "count": 2, "patients": ["b"]}', '{"format": 1, "patients": []}'],
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"format": 1, "salt": "a", "count": 2, "patients": ["b"]}',
+        '{"format": 1, "patients": []}',
+        '{"format": 1, "salt": "a", "count": 0, "patients": [], "further": [{"salt": "b"}]}',
+    ],
 )
 def test_a_damaged_list_is_no_free_pass(tmp_path, content):
     training_patients_path(tmp_path / "model.pt").write_text(content)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from monai_cxrssl.data import load_predictions, refuse_leak
+from monai_cxrssl.data import load_predictions, refuse_leak, write_training_patients
 from monai_cxrssl.engines import FineTuningMethod, MultiTaskEvaluator, MultiTaskTrainer
 from monai_cxrssl.errors import ConfigurationError, DatalistError, TrainingError
 from monai_cxrssl.handlers import Assessment, BestCheckpoint, CurvesPlot, FineTuningSummary, RunHistory, Validation
@@ -63,6 +63,16 @@ def test_the_files_of_an_evaluation(tmp_path):
     assert {**figures, **assessment.figures} == figures
     again, _ = run(tmp_path, batches(3, seed=4))
     assert again.figures == assessment.figures
+
+
+def test_a_leak_is_found_from_the_table_alone(tmp_path):
+    """Items that name no source are of the data set's name, for the list of patients and for the table alike."""
+    run(tmp_path, batches(2), name="clinic")
+    found = load_predictions(tmp_path / "predictions.csv")
+    assert {item["source"] for item in found.items} == {"clinic"}
+    write_training_patients(items_of(), tmp_path / "model.pt", "clinic")
+    with pytest.raises(DatalistError, match="were trained on"):
+        refuse_leak(found.items, tmp_path / "model.pt")
 
 
 def without_class(number):

@@ -83,6 +83,7 @@ class ReportChecks:
             in ``predictions.csv``.
         seed: of that draw and of the source's folds.
         progress: show progress bars.
+        name: of the data set, the source of items that name none.
 
     Raises:
         ConfigurationError: when it runs: ``max_images`` is less than 1, or the evaluator saw other images.
@@ -102,6 +103,7 @@ class ReportChecks:
         max_images: int | None = 500,
         seed: int = 0,
         progress: bool = True,
+        name: str | None = None,
     ) -> None:
         self.network = network
         self.dataset = dataset
@@ -115,6 +117,7 @@ class ReportChecks:
         self.max_images = max_images
         self.seed = seed
         self.progress = progress
+        self.name = name
         self.summary: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -129,7 +132,9 @@ class ReportChecks:
         # Predictions on other data sets come after these checks; those of an earlier model are not to stand beside.
         shutil.rmtree(self.output_dir / "external", ignore_errors=True)
         unreadable = self.dataset.images.unreadable
-        test = evaluator_predictions(engine, self.dataset.images.items, self.classes, self.task, "test", unreadable)
+        test = evaluator_predictions(
+            engine, self.dataset.images.items, self.classes, self.task, "test", unreadable, self.name
+        )
         with in_evaluation(self.network):
             # Before the checks: an evaluator keeps the mode that it finds.
             validation = self._validation()
@@ -215,7 +220,9 @@ class ReportChecks:
             evaluator.run()
         images = dataset.images
         return [
-            evaluator_predictions(evaluator, images.items, self.classes, self.task, "validation", images.unreadable)
+            evaluator_predictions(
+                evaluator, images.items, self.classes, self.task, "validation", images.unreadable, self.name
+            )
         ]
 
     def _segmentation(self, drawn: np.ndarray | None, checked: CheckedImages) -> dict[str, np.ndarray]:
