@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+# Several workers that each start a thread per core slow each other manifold; said before anything imports torch, and
+# inherited by the bundles that tests start.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 REPO = Path(__file__).resolve().parents[1]
 
 
