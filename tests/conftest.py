@@ -34,6 +34,12 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient_salt(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Pseudonyms of patients neither depend on nor write into the settings of who runs the tests."""
+    os.environ["MONAI_CXRSSL_SALT_FILE"] = str(tmp_path_factory.mktemp("salt") / "patient_salt")
+
+
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of this machine that nothing listens on."""

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from importlib import metadata as distributions
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 
 import torch
 
+from monai_cxrssl.apps.archive import extract_archive
 from monai_cxrssl.apps.bundle_evidence import find_machine_paths
 from monai_cxrssl.apps.bundle_package import SUMS, file_sums
 from monai_cxrssl.apps.bundle_schema import META_SCHEMA
@@ -42,13 +42,14 @@ _CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from monai_cxrssl.apps.bu
 
 
 def check_bundle(path: str | os.PathLike) -> dict[str, list[str]]:
-    """Check a packed bundle, a folder or a zip, in a fresh process.
+    """Check a packed bundle, a folder, zip or tar, in a fresh process.
 
     Returns:
         Sentences: ``passed``, ``problems`` (none when all is well) and ``notes``.
 
     Raises:
-        ConfigurationError: there is no such folder or zip.
+        ConfigurationError: there is no such folder or archive, or the archive is refused
+            (:func:`monai_cxrssl.apps.archive.extract_archive`).
     """
     path = Path(path).expanduser().resolve()
     with tempfile.TemporaryDirectory(prefix="check_") as temporary:
@@ -56,7 +57,7 @@ def check_bundle(path: str | os.PathLike) -> dict[str, list[str]]:
         if path.is_file():
             folder = _unpacked(path, Path(temporary) / "unpacked")
         elif not path.is_dir():
-            raise ConfigurationError(f"There is no folder or zip {path}; give what the command wrote.")
+            raise ConfigurationError(f"There is no folder or archive {path}; give what the command wrote.")
         place = Path(temporary) / "empty"
         place.mkdir()
         told = Path(temporary) / "told.json"
@@ -73,11 +74,7 @@ def check_bundle(path: str | os.PathLike) -> dict[str, list[str]]:
 
 
 def _unpacked(archive: Path, target: Path) -> Path:
-    try:
-        with zipfile.ZipFile(archive) as file:
-            file.extractall(target)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ConfigurationError(f"{archive} cannot be unpacked ({error}); give a zip that pack wrote.") from None
+    extract_archive(archive, target)
     inside = list(target.iterdir())
     if len(inside) != 1 or not inside[0].is_dir():
         raise ConfigurationError(f"{archive} does not hold exactly one folder, as a packed bundle does.")

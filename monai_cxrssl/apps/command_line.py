@@ -3,7 +3,8 @@
 """The command line, ``python -m monai_cxrssl <command>``: one file in ``apps/commands`` per command.
 
 Such a file has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit
-status. It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak
+status. One with ``TAKES_OVERRIDES = True`` gets the options that it does not declare as a list, ``args.overrides``.
+It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak
 or a run that failed, 2 wrong use or wrong input.
 """
 
@@ -19,7 +20,7 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("index", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack")
+COMMANDS = ("index", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack", "run")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,10 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in COMMANDS:
         module = importlib.import_module(f"monai_cxrssl.apps.commands.{name}")
         about = str(module.__doc__).strip()
-        own = commands.add_parser(name, help=about.splitlines()[0], description=about.splitlines()[0])
+        open_ended = getattr(module, "TAKES_OVERRIDES", False)
+        # Where other options follow, an abbreviation could stand for one of them.
+        own = commands.add_parser(
+            name, help=about.splitlines()[0], description=about.splitlines()[0], allow_abbrev=not open_ended
+        )
         module.add_arguments(own)
+        own.set_defaults(open_ended=open_ended)
         runs[name] = module.run
-    args = parser.parse_args(arguments)
+    args, overrides = parser.parse_known_args(arguments)
+    if overrides and not args.open_ended:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    args.overrides = overrides
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         return runs[args.command](args)

@@ -9,7 +9,7 @@ from typing import Any
 
 from monai_cxrssl.data.small_film import LONGEST_ASPECT
 
-__all__ = ["decoded_side", "describe_export", "describe_preprocessing"]
+__all__ = ["decoded_side", "describe_export", "describe_postprocessing", "describe_preprocessing"]
 
 # What OpenCV does.
 _REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"
@@ -60,6 +60,34 @@ def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:
             "fill": 0.0,
         },
     ]
+
+
+def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the steps from what a network of this package returns to what a person reads, as plain JSON values.
+
+    Args:
+        output: ``"label"`` or ``"mask"``, which are logits, or another name: nothing follows an embedding.
+        settings: ``model.json``.
+    """
+    if output == "label":
+        multi_class = settings.get("task") == "multi_class"
+        return [
+            {"step": "divide", "by": float(settings.get("temperature", 1.0)), "why": "temperature of the calibration"},
+            {"step": "softmax", "over": "classes"} if multi_class else {"step": "sigmoid"},
+        ]
+    if output == "mask":
+        return [
+            {"step": "sigmoid"},
+            {"step": "crop", "rule": "cut off what the preprocessing padded"},
+            {
+                "step": "resize",
+                "size": "rows and columns of the film",
+                "shrink": "area average",
+                "enlarge": "bilinear, half-pixel centres",
+            },
+            {"step": "threshold", "above": 0.5, "values": [0, 1], "dtype": "uint8"},
+        ]
+    return []
 
 
 def describe_export(

@@ -12,6 +12,7 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
+from monai_cxrssl.apps.export_description import describe_postprocessing, describe_preprocessing
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["packed_metadata", "read_facts"]
@@ -56,7 +57,7 @@ def packed_metadata(
     about["required_packages_version"] = {each: _installed(each) for each in required}
     side = settings["image_size"]
     formats = about["network_data_format"]
-    formats["inputs"]["image"]["spatial_shape"] = [side, side]
+    formats["inputs"]["image"] |= {"spatial_shape": [side, side], "preprocessing": describe_preprocessing(side)}
     kinds: dict[str, dict[str, Any]] = {}
     for name, shape in outputs.items():
         if name == "label":
@@ -77,6 +78,7 @@ def packed_metadata(
             "value_range": [],
             "is_patch_data": False,
             "channel_def": {str(number): each for number, each in enumerate(channels)},
+            "postprocessing": describe_postprocessing(name, settings),
         }
     # One output is called pred, as everywhere in MONAI; of two, each has a name.
     formats["outputs"] = kinds if len(kinds) > 1 else {"pred": next(iter(kinds.values()))}

@@ -34,6 +34,7 @@ from monai_cxrssl.data.pretext_masks import PretextLungMasks
 from monai_cxrssl.data.reader import CXRReader, read_cxr, read_cxr_uint
 from monai_cxrssl.data.source import open_source
 from monai_cxrssl.data.spacing import film_spacing, grid_spacing, plausible_spacing
+from monai_cxrssl.data.training_range import TrainingRange, measure_training_range
 from monai_cxrssl.data.transfer import on_classes_of, open_test_source
 from monai_cxrssl.data.vocabulary import PATHOLOGIES, canonical_pathology
 
@@ -54,6 +55,7 @@ __all__ = [
     "PairSampler",
     "Predictions",
     "PretextLungMasks",
+    "TrainingRange",
     "apply_label_policy",
     "canonical_pathology",
     "build_cache",
@@ -64,6 +66,7 @@ __all__ = [
     "join_cache",
     "load_datalist",
     "load_predictions",
+    "measure_training_range",
     "on_classes_of",
     "open_dataset",
     "open_images",

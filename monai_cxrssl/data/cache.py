@@ -38,7 +38,8 @@ class CachedImages:
         side: what the cache must have been made with, if given.
         bits: what the cache must have been made with, if given.
         window: what the cache must have been made with; None: any.
-        max_unreadable: largest fraction of unreadable items that a run should live with.
+        max_unreadable: largest fraction of unreadable items that a run should live with; up to three always, unless it
+            is 0.
 
     Attributes:
         items: the items whose images are readable, in their order.
@@ -60,7 +61,7 @@ class CachedImages:
         side: int | None = None,
         bits: int | None = None,
         window: int | str | Sequence[float] | None = None,
-        max_unreadable: float = 0.5,
+        max_unreadable: float = 0.05,
     ) -> None:
         self.folder = Path(cache_dir).expanduser().absolute()
         manifest = read_manifest(self.folder)

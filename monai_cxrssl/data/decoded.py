@@ -20,6 +20,7 @@ from tqdm import tqdm
 from monai_cxrssl.data.cores import usable_cores
 from monai_cxrssl.data.memory import available_memory
 from monai_cxrssl.data.small_film import LONGEST_ASPECT, Reader, read_small, refuse_unreadable, shrink
+from monai_cxrssl.data.timed_read import read_in_time
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["DecodedImages", "shrink"]
@@ -59,7 +60,9 @@ class DecodedImages:
         minimum_side: shortest side, in pixels as read, that can be trained on.
         memory_limit_gb: most memory for the pixels, in GiB; by default half of what is available.
         check: when nothing is kept, read every file once all the same, to find the unreadable ones before training.
-        max_unreadable: largest fraction of unreadable files that a run should live with.
+        max_unreadable: largest fraction of unreadable files that a run should live with; up to three always, unless it
+            is 0.
+        read_seconds: a file that is not read after so long counts as unreadable.
         num_threads: threads that decode; by default one per usable CPU core.
         progress: show the progress bar.
 
@@ -84,7 +87,8 @@ class DecodedImages:
         minimum_side: int = 32,
         memory_limit_gb: float | None = None,
         check: bool = True,
-        max_unreadable: float = 0.5,
+        max_unreadable: float = 0.05,
+        read_seconds: float = 120.0,
         num_threads: int | None = None,
         progress: bool = True,
     ) -> None:
@@ -102,6 +106,7 @@ class DecodedImages:
         self.unreadable: list[dict[str, str]] = []
         self.warnings: list[dict[str, str]] = []
         self._reader = reader or _default_reader(bits, window, LONGEST_ASPECT * self.side)
+        self._read_seconds = read_seconds
         self._threads = num_threads or usable_cores()
         self._progress = progress
         self._store: torch.Tensor | None = None
@@ -159,6 +164,9 @@ class DecodedImages:
 
     def _load(self, path: str) -> tuple[np.ndarray, list[str]]:
         """Pixels of a file as they are kept, and the reader's warnings."""
+        return read_in_time(self._read, path, self._read_seconds)
+
+    def _read(self, path: str) -> tuple[np.ndarray, list[str]]:
         return read_small(path, self._reader, self.side, self.dtype, self.minimum_side)
 
     def _decode_all(self, estimate: int, max_unreadable: float) -> None:

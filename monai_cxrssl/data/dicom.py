@@ -7,7 +7,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -164,17 +163,17 @@ def _parse(file: Any, path: str, stop_when: Any = None) -> Dataset:
 
 def _check_inflation(file: Any, path: str) -> None:
     """Refuse a deflated data set that inflates without end, before pydicom inflates it in one go."""
-    head = file.read(1024)
+    from pydicom.filereader import read_dataset
+
+    # Read as pydicom reads it, since the group may be of any length and its stated length is not used there.
+    file.seek(128)
+    file.seek(132 if file.read(4) == b"DICM" else 0)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+    deflated = str(meta.get("TransferSyntaxUID", "")) == _DEFLATED
+    block = file.read() if deflated else b""
     file.seek(0)
-    if _DEFLATED.encode() not in head:
-        return
-    content = file.read()
-    file.seek(0)
-    # The first element, (0002,0000) UL, counts the bytes of the file meta group after itself.
-    if content[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
-        raise CXRReadError(path, "is deflated DICOM without the length of its meta group", _REFETCH)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    total, block = 0, content[144 + struct.unpack("<I", content[140:144])[0] :]
+    total = 0
     while block and not inflater.eof:
         total += len(inflater.decompress(block, 1 << 24))
         block = inflater.unconsumed_tail

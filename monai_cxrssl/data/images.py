@@ -31,7 +31,7 @@ def open_images(
     side: int,
     cache_dir: str | os.PathLike | None = None,
     memory_limit_gb: float | None = None,
-    max_unreadable: float = 0.5,
+    max_unreadable: float = 0.05,
     progress: bool = True,
 ) -> ImageStore:
     """Give the images of a run as small grey arrays of 8 bits.
@@ -53,7 +53,8 @@ def open_images(
         side: shorter side, in pixels; smaller images are not enlarged.
         cache_dir: folder of the cache.
         memory_limit_gb: most memory for the pixels, in GiB; see ``DecodedImages``. Of no effect on a cache.
-        max_unreadable: largest fraction of unreadable files that a run should live with.
+        max_unreadable: largest fraction of unreadable files that a run should live with; up to three always, unless it
+            is 0.
         progress: show a progress bar, in one process of a job only.
 
     Raises:

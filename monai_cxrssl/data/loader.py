@@ -13,6 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from monai_cxrssl.data.cores import usable_cores
+from monai_cxrssl.data.pretext import PairDataset
+from monai_cxrssl.data.replacing_loader import ReplacingLoader
+from monai_cxrssl.data.resumable_sampler import ResumableSampler
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["pretext_loader", "worker_count"]
@@ -52,6 +55,7 @@ def pretext_loader(
     device: torch.device | str = "cpu",
     num_workers: int | str = "auto",
     minimum_batch_size: int = 2,
+    max_unreadable: float = 0.05,
 ) -> DataLoader:
     """Load batches in the order of a sampler, all of one size.
 
@@ -67,10 +71,18 @@ def pretext_loader(
         num_workers: see :func:`worker_count`.
         minimum_batch_size: fewest samples that the method can learn from: 2 where samples are contrasted with each
             other (SimCLR, MICLe, MoCo), 1 where each has its own task (inpainting, rotation, jigsaw).
+        max_unreadable: largest share of samples whose files may fail during the run, each of which is replaced by
+            another, see :class:`~monai_cxrssl.data.replacing_loader.ReplacingLoader`.
 
     Raises:
-        ConfigurationError: when a batch would hold fewer samples than that.
+        ConfigurationError: when a batch would hold fewer samples than that, or samples to contrast are all of one
+            patient.
     """
+    if minimum_batch_size > 1 and isinstance(dataset, PairDataset) and len(dataset) > 1 and not dataset.patients.any():
+        raise ConfigurationError(
+            f"All {len(dataset)} images are of one patient, so there is nothing to contrast them with. Bring other "
+            "patients, or look whether patient_id was found; inpainting, rotation and jigsaw can do with one patient."
+        )
     available = len(sampler)  # type: ignore[arg-type]
     size = min(int(batch_size), available)
     if size < minimum_batch_size or size < 1:
@@ -90,10 +102,11 @@ def pretext_loader(
         # they share the machine's cores, where more threads would only wait for one another.
         cv2.setNumThreads(1)
     more: dict[str, Any] = {"persistent_workers": True} if workers else {}
-    return DataLoader(
+    return ReplacingLoader(
         dataset,
+        max_unreadable,
         batch_size=size,
-        sampler=sampler,
+        sampler=ResumableSampler(sampler),
         drop_last=True,
         num_workers=workers,
         pin_memory=torch.device(device).type == "cuda",

@@ -15,6 +15,7 @@ from monai_cxrssl.data.bags import Draw, patient_numbers
 from monai_cxrssl.data.datalist import is_known, is_unknown
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.pretext_masks import PretextLungMasks
+from monai_cxrssl.data.raw_films import RawFilms, augments_on_device
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["LabelledImages", "PairDataset"]
@@ -26,6 +27,9 @@ class PairDataset(Dataset):
     With a transform that makes one view (``num_views`` of 1) a sample is one image; with lung masks it also holds
     where the lungs are in every view.
 
+    Where the device makes the views (``augment_on``), a sample holds the films themselves and what was drawn, from the
+    same keys; :class:`monai_cxrssl.engines.DeviceViews` makes of a batch of them what the views would have been.
+
     Args:
         images: decoded images.
         transform: ``transform(image, key=(epoch, position))`` gives all V views of a ``(1, H, W)`` array as a
@@ -34,9 +38,15 @@ class PairDataset(Dataset):
             ``apply_mask`` too.
         data: items to show as :attr:`data`, as MONAI's data sets do; by default those of ``images``.
         lung_masks: the masks of ``images``, in the same order.
+        augment_on: ``"workers"``, ``"device"`` or ``"auto"``: who makes the views, see
+            :func:`~monai_cxrssl.data.raw_films.augments_on_device`.
+        device: where training computes, for ``"auto"``.
+
+    Attributes:
+        raw: whether samples hold films rather than views.
 
     Raises:
-        ConfigurationError: another number of masks than of images.
+        ConfigurationError: another number of masks than of images, or a device that cannot make these views.
     """
 
     def __init__(
@@ -45,11 +55,14 @@ class PairDataset(Dataset):
         transform: Callable[..., torch.Tensor],
         data: Sequence[dict[str, Any]] | None = None,
         lung_masks: PretextLungMasks | None = None,
+        augment_on: str = "workers",
+        device: torch.device | str = "cpu",
     ) -> None:
         self.images = images
         self.transform = transform
         self.lung_masks = lung_masks
         self.num_views = int(getattr(transform, "num_views", 2))
+        self.raw = augments_on_device(augment_on, device, transform, lung_masks is not None)
         if lung_masks is not None and len(lung_masks) != len(images):
             raise ConfigurationError(
                 f"There are {len(lung_masks)} lung masks for {len(images)} images; make PretextLungMasks of the very "
@@ -71,7 +84,9 @@ class PairDataset(Dataset):
         Returns:
             ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch,
             "first": item of view 0, "second": item of view 1}``, and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1,
-            warped as the views are, where there are lung masks.
+            warped as the views are, where there are lung masks. Where the device makes the views, ``"image"`` is a
+            :class:`~monai_cxrssl.data.raw_films.RawFilms`, ``"film_size"`` the ``(V, 2)`` height and width of the film
+            of each view, and ``"view"`` the ``(V, 10)`` float32 parameters.
 
         Raises:
             ConfigurationError: a pair of two images for a transform that does not make two views.
@@ -81,21 +96,37 @@ class PairDataset(Dataset):
             draw = Draw(0, index, index, index, -1)
         epoch, position, first, second, _ = draw
         key = (epoch, position)
-        if first == second:
-            views, masks = self._views(first, key, None)
-        elif self.num_views != 2:
+        if first != second and self.num_views != 2:
             raise ConfigurationError(
                 f"The sampler drew a pair of two images, but the transform makes {self.num_views} views per sample. "
                 "Give it two views, or the sampler no MICLe epochs."
             )
+        # By patient even when bags are studies: images of another study of the patient are no negatives either.
+        patient = int(self.patients[first])
+        sample: dict[str, Any] = {"patient": patient, "index": position, "first": first, "second": second}
+        if self.raw:
+            return {**sample, **self._films(first, second, key)}
+        if first == second:
+            views, masks = self._views(first, key, None)
         else:
             # The random numbers belong to (epoch, position, view), whichever image a view is taken from.
             pairs = [self._views(index, key, (number,)) for number, index in enumerate((first, second))]
             views, masks = (_joined(parts) for parts in zip(*pairs, strict=True))
-        # By patient even when bags are studies: images of another study of the patient are no negatives either.
-        patient = int(self.patients[first])
-        sample = {"image": views, "patient": patient, "index": position, "first": first, "second": second}
+        sample = {"image": views, **sample}
         return sample if masks is None else {**sample, "lung_mask": masks}
+
+    def _films(self, first: int, second: int, key: tuple[int, int]) -> dict[str, Any]:
+        """The films of a pair as they are, and the views that are drawn of them."""
+        numbers = range(self.num_views)
+        films = tuple(self.images.image(index) for index in ((first,) if first == second else (first, second)))
+        shown = films if len(films) == self.num_views else films * self.num_views
+        transform: Any = self.transform
+        drawn = [transform.sample(shown[n].shape, key=key, views=(n,))[0].values() for n in numbers]
+        return {
+            "image": RawFilms(films, self.num_views),
+            "film_size": torch.tensor([film.shape for film in shown]),
+            "view": torch.tensor(drawn, dtype=torch.float32),
+        }
 
     def _views(
         self, index: int, key: tuple[int, int], numbers: tuple[int, ...] | None

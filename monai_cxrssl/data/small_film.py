@@ -18,6 +18,8 @@ Reader = Callable[[str], np.ndarray | tuple[np.ndarray, Mapping[str, Any]]]
 
 # Longest side in shorter sides: radiographs stay below 1.5, and a strip must not fill the memory.
 LONGEST_ASPECT = 2
+# Unreadable files, however few there are in all.
+_ALWAYS_TOLERATED = 3
 
 
 def read_small(
@@ -81,13 +83,16 @@ def refuse_unreadable(unreadable: Sequence[Mapping[str, str]], total: int, max_u
     Args:
         unreadable: ``{"image": path, "cause": words}`` of each item that could not be read.
         total: number of items.
-        max_unreadable: largest fraction of unreadable ones that a run should live with.
+        max_unreadable: largest fraction of unreadable ones that a run should live with; up to three always, unless it
+            is 0.
 
     Raises:
         DatalistError: all are unreadable, or more than that fraction.
     """
     bad = len(unreadable)
-    if bad and (bad == total or bad > max_unreadable * total):
+    # Of a few dozen films, one or two damaged ones are no sign of a wrong folder.
+    tolerated = max(_ALWAYS_TOLERATED, max_unreadable * total) if max_unreadable else 0
+    if bad and (bad == total or bad > tolerated):
         causes = "; ".join(f"{entry['image']}: {entry['cause']}" for entry in unreadable[:3])
         share = "All" if bad == total else f"{bad} of"
         limit = "" if bad == total else f", more than the {max_unreadable:.0%} that a run may leave out"

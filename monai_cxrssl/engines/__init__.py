@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from monai_cxrssl.engines.curriculum import Curriculum, divide_epochs
+from monai_cxrssl.engines.device_views import DeviceViews
 from monai_cxrssl.engines.distillation_method import DistillationMethod, load_teacher
 from monai_cxrssl.engines.distributed import data_parallel, join_processes, leave_processes
 from monai_cxrssl.engines.embed import embed
+from monai_cxrssl.engines.federated import FederatedTrainer
 from monai_cxrssl.engines.fine_tuning_method import FineTuningMethod
 from monai_cxrssl.engines.layer_decay import layer_decay_groups
 from monai_cxrssl.engines.multi_task import MultiTaskTrainer
 from monai_cxrssl.engines.multi_task_evaluator import MultiTaskEvaluator
+from monai_cxrssl.engines.optimizer import create_optimizer
 from monai_cxrssl.engines.precision import autocast_dtype
 from monai_cxrssl.engines.probe import one_hot_labels, probe
 from monai_cxrssl.engines.saliency import attention_method, saliency_maps, saliency_method
@@ -24,7 +27,9 @@ from monai_cxrssl.engines.weight_decay import CosineWeightDecay
 __all__ = [
     "CosineWeightDecay",
     "Curriculum",
+    "DeviceViews",
     "DistillationMethod",
+    "FederatedTrainer",
     "FineTuningMethod",
     "MultiTaskEvaluator",
     "MultiTaskTrainer",
@@ -35,6 +40,7 @@ __all__ = [
     "StagedWarmupCosine",
     "attention_method",
     "autocast_dtype",
+    "create_optimizer",
     "data_parallel",
     "divide_epochs",
     "embed",

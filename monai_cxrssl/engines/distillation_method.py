@@ -128,6 +128,9 @@ class DistillationMethod(FineTuningMethod):
         weighs = getattr(self.loss_function, "weights", {}).get(name, 1.0) > 0
         if name not in output or given is None or not weighs:
             return None
+        if f"{name}_rows" in batch:
+            # Known from the host; asking the tensors themselves would wait for the device.
+            return self.loss_function({name: output[name]}, batch) if len(batch[f"{name}_rows"]) else None
         if name == "mask":
             known = batch.get("has_mask")
         else:

@@ -90,6 +90,21 @@ class FineTuningMethod(nn.Module):
             self.encoder.eval()
         return self
 
+    def check_batch(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Look at the labels and masks of a batch on the host, so that the loss need not wait for the device.
+
+        Args:
+            batch: as of :meth:`forward`, before it goes to the device.
+
+        Returns:
+            The batch, with what the loss's ``check`` adds where it has one: :class:`monai_cxrssl.losses.MultiTaskLoss`.
+        """
+        check = getattr(self.loss_function, "check", None)
+        classes = getattr(self.network, "num_classes", None)
+        if check is None or classes is None:
+            return batch
+        return {**batch, **check(batch, classes, masks=getattr(self.network, "decoder", None) is not None)}
+
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss of a batch, its parts, and what the network said.
 

@@ -17,6 +17,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from monai_cxrssl.engines.compile_network import FirstStepTime, compile_network
 from monai_cxrssl.engines.gradient_cache import GradientCache, check_chunk
 from monai_cxrssl.engines.precision import autocast_dtype
 from monai_cxrssl.errors import ConfigurationError
@@ -36,7 +37,15 @@ def prepare_views(
         device: where to.
         non_blocking: copy asynchronously from pinned memory.
         kwargs: further arguments of ``Tensor.to``.
+
+    Raises:
+        ConfigurationError: a batch of films whose views are still to be made.
     """
+    if "view" in batchdata:
+        raise ConfigurationError(
+            "The batch holds films whose views the device should make (augment_on), but the trainer is not told how; "
+            "give it prepare_batch=DeviceViews(transform)."
+        )
     batch = {
         name: value.to(device=device, non_blocking=non_blocking, **kwargs) if isinstance(value, Tensor) else value
         for name, value in batchdata.items()
@@ -61,7 +70,8 @@ class SSLTrainer(Trainer):
         method: a :class:`monai_cxrssl.methods.PretextMethod`, bare or wrapped for data-parallel training.
         optimizer: over the method's parameters.
         inferer: calls the method, by default MONAI's ``SimpleInferer``.
-        prepare_batch: see :func:`prepare_views`.
+        prepare_batch: see :func:`prepare_views`, and :class:`monai_cxrssl.engines.DeviceViews` for views that are made
+            on the device. Before it, a method that has ``check_batch`` looks at the batch on the host.
         accumulation_steps: batches whose gradients are averaged before a step. Contrastive methods still see the
             negatives of one batch at a time; for a larger set see ``gradient_cache_chunk``.
         amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
@@ -72,6 +82,8 @@ class SSLTrainer(Trainer):
         gradient_cache_chunk: hold the activations of this many samples at a time while the loss compares the whole
             batch, see :class:`monai_cxrssl.engines.gradient_cache.GradientCache`; ``None`` for all at once. For
             contrastive methods.
+        compile: compile the network, see :func:`monai_cxrssl.engines.compile_network.compile_network`; the time of the
+            first step is then logged.
 
     Raises:
         ConfigurationError: when the loader is empty, an option is out of range, or the method cannot be cut in chunks.
@@ -93,6 +105,7 @@ class SSLTrainer(Trainer):
         epoch_length: int | None = None,
         train_handlers: Sequence | None = None,
         gradient_cache_chunk: int | None = None,
+        compile: bool | str = False,
     ) -> None:
         if int(max_epochs) < 1:
             raise ConfigurationError(f"max_epochs must be at least 1, got {max_epochs}.")
@@ -127,6 +140,10 @@ class SSLTrainer(Trainer):
         self.clip_grad_norm = clip_grad_norm
         # Only float16 needs its gradients scaled; made here, not in run(), so that a checkpoint can fill it.
         self.grad_scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.amp)
+
+        if compile and str(compile).lower() != "false":
+            compile_network(self.unwrapped_method, device, compile)
+            FirstStepTime().attach(self)
 
         sampler = getattr(train_data_loader, "sampler", None)
         for candidate in (sampler, getattr(train_data_loader, "batch_sampler", None)):
@@ -171,6 +188,10 @@ class SSLTrainer(Trainer):
         return wrapper.no_sync()
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+        check = getattr(self.unwrapped_method, "check_batch", None)
+        if check is not None:
+            # Here, where a look at a value makes nobody wait; on the device it would empty its queue.
+            batchdata = check(batchdata)
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         # The last group of an epoch may be shorter; dividing by its own length keeps its step as large as the others.
         position = (engine.state.iteration - 1) % engine.state.epoch_length

@@ -14,6 +14,8 @@ import torch
 from monai.handlers import LrScheduleHandler
 
 from monai_cxrssl.data import ImageStore, PairDataset, PairSampler, PretextLungMasks, patient_bags, pretext_loader
+from monai_cxrssl.data.raw_films import augments_on_device
+from monai_cxrssl.engines.device_views import DeviceViews
 from monai_cxrssl.engines.distributed import data_parallel
 from monai_cxrssl.engines.schedule import StagedWarmupCosine
 from monai_cxrssl.engines.ssl import SSLTrainer
@@ -52,12 +54,15 @@ class PretextStage:
         lung_masks: give the method the lungs of every view (inpainting).
         clip_grad_norm: see :class:`SSLTrainer`.
         accumulation_steps: see :class:`SSLTrainer`.
+        augment_on: ``"workers"``, ``"device"`` or ``"auto"``: who makes the views, see
+            :class:`monai_cxrssl.data.PairDataset`.
 
     Attributes:
         tier: stages of a lower tier come first, whatever order is found within a tier; see :func:`stages_over_data`.
 
     Raises:
-        ConfigurationError: a name that is no folder name, or a share that is not positive.
+        ConfigurationError: a name that is no folder name, a share that is not positive, or views that the device
+            cannot make.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class PretextStage:
         lung_masks: bool = False,
         clip_grad_norm: float | None = None,
         accumulation_steps: int = 1,
+        augment_on: str = "auto",
     ) -> None:
         if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
             raise ConfigurationError(f"A stage is called by letters, digits, - and _, not {name!r}.")
@@ -91,6 +97,9 @@ class PretextStage:
         self.lung_masks = lung_masks
         self.clip_grad_norm = clip_grad_norm
         self.accumulation_steps = accumulation_steps
+        # Refused here rather than when the stage's turn comes, hours later.
+        augments_on_device(augment_on, "cpu", transform, lung_masks)
+        self.augment_on = augment_on
         self.tier = 0
 
     def build(
@@ -127,7 +136,7 @@ class PretextStage:
                 f"The stage {self.name!r} takes {method.num_views} view(s) of an image, its transform draws {views}."
             )
         masks = PretextLungMasks(self.images, progress=idist.get_rank() == 0) if self.lung_masks else None
-        dataset = PairDataset(self.images, self.transform, lung_masks=masks)
+        dataset = PairDataset(self.images, self.transform, lung_masks=masks, augment_on=self.augment_on, device=device)
         sampler = PairSampler(
             patient_bags(self.images.items),
             simclr_epochs=0 if self.multi_instance else None,
@@ -149,6 +158,7 @@ class PretextStage:
             loader,
             parallel,
             optimizer,
+            prepare_batch=DeviceViews(self.transform),  # type: ignore[arg-type]
             accumulation_steps=self.accumulation_steps,
             amp=amp,
             clip_grad_norm=self.clip_grad_norm,

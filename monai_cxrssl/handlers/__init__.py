@@ -14,7 +14,9 @@ from monai_cxrssl.handlers.existing import existing_handler
 from monai_cxrssl.handlers.fine_tuning_summary import FineTuningSummary
 from monai_cxrssl.handlers.history import RunHistory
 from monai_cxrssl.handlers.inference_writer import InferenceWriter
+from monai_cxrssl.handlers.intensity_contract import IntensityContract
 from monai_cxrssl.handlers.load_weights import LoadWeights
+from monai_cxrssl.handlers.loader_verdict import LoaderVerdict
 from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.handlers.nan_stop import StopOnInvalidLoss
 from monai_cxrssl.handlers.online_probe import OnlineProbe
@@ -32,7 +34,9 @@ __all__ = [
     "EmbeddingWriter",
     "FineTuningSummary",
     "InferenceWriter",
+    "IntensityContract",
     "LoadWeights",
+    "LoaderVerdict",
     "OnlineProbe",
     "PredictionHandler",
     "PretrainingSummary",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.data.audit import looks_inverted
+from monai_cxrssl.data.training_range import TrainingRange
 
 __all__ = ["film_warnings", "view_warning"]
 
@@ -35,19 +36,27 @@ def view_warning(view_position: str) -> str:
     return ""
 
 
-def film_warnings(item: Mapping[str, Any], pixels: np.ndarray, view_position: str = "") -> list[str]:
+def film_warnings(
+    item: Mapping[str, Any], pixels: np.ndarray, view_position: str = "", training_range: TrainingRange | None = None
+) -> list[str]:
     """Return what is odd about a film: ``"lateral view"``, ``"inverted contrast suspected"`` and their like.
 
     A view other than frontal is told where the item or the file's header says so. Inversion is looked for in the other
-    films, by :func:`monai_cxrssl.data.audit.looks_inverted`.
+    films, by :func:`monai_cxrssl.data.audit.looks_inverted`. ``"outside training range: darker than 99 % of the
+    training films (...), patient age 4 below the training films' 21 to 87"`` tells what no film trained on is like
+    (:class:`monai_cxrssl.data.TrainingRange`).
 
     Args:
-        item: of the datalist; it may hold ``view_position``.
-        pixels: ``(h, w)``, bright = dense, of any size and range.
+        item: of the datalist; it may hold ``view_position`` and ``age`` (years).
+        pixels: ``(h, w)``, bright = dense, of any size and range; with a training range unsigned, or in [0, 1].
         view_position: what the film's own header says.
+        training_range: of the network; without one, nothing is compared.
     """
-    for view in (item.get("view_position"), view_position):
-        found = view_warning(str(view or ""))
-        if found:
-            return [found]
-    return ["inverted contrast suspected"] if looks_inverted(pixels) else []
+    views = [str(item.get("view_position") or ""), view_position]
+    told = next((found for found in map(view_warning, views) if found), "")
+    if not told and looks_inverted(pixels):
+        told = "inverted contrast suspected"
+    beyond = []
+    if training_range is not None:
+        beyond = training_range.outside(pixels, item.get("age"), next((view for view in views if view), ""))
+    return [*([told] if told else []), *([f"outside training range: {', '.join(beyond)}"] if beyond else [])]

@@ -16,12 +16,14 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.audit import patient_of
+from monai_cxrssl.data.image_store import ImageStore
+from monai_cxrssl.data.training_range import measure_training_range
 from monai_cxrssl.errors import ConfigurationError, TrainingError
 from monai_cxrssl.handlers.assessment import Assessment
 from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
 from monai_cxrssl.handlers.history import RunHistory
 from monai_cxrssl.handlers.model_files import write_json, write_model
-from monai_cxrssl.handlers.run_figures import figure_table, history_figures
+from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 
 __all__ = ["FineTuningSummary"]
 
@@ -57,6 +59,9 @@ class FineTuningSummary:
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
         pretrained: file of the weights that training started from, or several (a teacher's too), whose patients count
             as trained on too.
+        images: that the training split took its films from; what they look like is kept beside the weights as
+            ``training_range`` (:func:`monai_cxrssl.data.measure_training_range`), by which inference tells films that
+            are unlike them. Without images, or of fewer than 30, there is none.
 
     Raises:
         ConfigurationError: an evaluator without an assessment, or of another network.
@@ -78,6 +83,7 @@ class FineTuningSummary:
         unreadable: Sequence[dict[str, str]] = (),
         warnings: Sequence[dict[str, str]] = (),
         pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+        images: ImageStore | None = None,
     ) -> None:
         if evaluator is not None and assessment is None:
             raise ConfigurationError("There is an evaluator of the test split, but no assessment; give it one.")
@@ -98,6 +104,7 @@ class FineTuningSummary:
         self.unreadable = list(unreadable)
         self.warnings = list(warnings)
         self.pretrained = pretrained
+        self.images = images
 
     def attach(self, engine: Engine) -> None:
         """Write when the trainer completes, on the first process."""
@@ -113,12 +120,14 @@ class FineTuningSummary:
         self._load_best()
         items = [item for part in self.items.values() for item in part]
         name = str(self.settings.get("source") or "dataset")
-        write_model(self.best.network, self.model_path, self.settings_of_model, items, name, self.pretrained)
+        settings = {**self.settings_of_model, **self._training_range()}
+        write_model(self.best.network, self.model_path, settings, items, name, self.pretrained)
         if self.evaluator is None:
             logger.info("There are no test images, so the weights are not measured on images that chose nothing.")
         else:
             self.evaluator.run()
         figures = self.metrics()
+        figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.metrics_path)
         logger.info("The run is complete.\n%s", figure_table(figures))
         logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)
@@ -136,6 +145,15 @@ class FineTuningSummary:
         chosen = next((row for row in self.best.validation.rows if row["epoch"] == epoch), {})
         validated = {name: value for name, value in chosen.items() if name != "epoch"}
         return {**figures, "best_epoch": epoch, **validated, self.best.metric: self.best.best, **tested}
+
+    def _training_range(self) -> dict[str, Any]:
+        if self.images is None:
+            return {}
+        # Films without label and mask are in the store, too, but were not trained on.
+        trained = {item["image"] for item in self.items["training"]}
+        numbers = [number for number, item in enumerate(self.images.items) if item["image"] in trained]
+        found = measure_training_range(self.images, numbers, self.settings_of_model.get("image_size"))
+        return {} if found is None else {"training_range": found.to_dict()}
 
     def _load_best(self) -> None:
         path, metric = self.best.path, self.best.metric

@@ -41,6 +41,7 @@ class RunHistory:
         self._accuracy: torch.Tensor | None = None
         self._samples = 0
         self._started = 0.0
+        self._resumed: dict[str, Any] | None = None
 
     def attach(self, engine: Engine) -> None:
         """Follow an engine whose output holds ``loss`` and whose batches hold ``image``."""
@@ -57,15 +58,30 @@ class RunHistory:
         return list(self.stage_epochs)[-1] if self.stage_epochs else "training"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows, as plain containers."""
-        return {"rows": self.rows}
+        """Return the rows and, within an epoch, the sums of what it has been so far, as plain containers."""
+        state: dict[str, Any] = {"rows": self.rows}
+        if self._loss is not None:
+            seconds = time.perf_counter() - self._started
+            state["within"] = {"samples": self._samples, "seconds": seconds, "loss": self._loss.cpu()}
+            if self._accuracy is not None:
+                state["within"]["accuracy"] = self._accuracy.cpu()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the rows of a checkpoint."""
         self.rows = [dict(row) for row in state["rows"]]
+        self._resumed = state.get("within")
 
     def _start(self, engine: Any) -> None:
         self._loss, self._accuracy, self._samples, self._started = None, None, 0, time.perf_counter()
+        if self._resumed is not None:
+            device = engine.state.device if hasattr(engine.state, "device") else None
+            self._loss = self._resumed["loss"].to(device)
+            self._samples = self._resumed["samples"]
+            self._started -= self._resumed["seconds"]
+            if "accuracy" in self._resumed:
+                self._accuracy = self._resumed["accuracy"].to(device)
+            self._resumed = None
 
     def _add(self, engine: Any) -> None:
         # Summed on the device: reading the number here would make the processor wait for the GPU in every step.
@@ -95,6 +111,7 @@ class RunHistory:
         others = {name: float(value) for name, value in engine.state.metrics.items() if isinstance(value, (int, float))}
         row = {**others, **row}
         self.rows.append(row)
+        self._loss = self._accuracy = None  # a checkpoint after the epoch holds no part of it
         if idist.get_rank() == 0:
             logger.info(
                 "epoch %d/%d (%s): loss %.4f,%s learning rate %.3g, %.1f images/s",

@@ -19,6 +19,7 @@ from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.predictions import Predictions, save_predictions
+from monai_cxrssl.data.training_range import TrainingRange
 from monai_cxrssl.engines.saliency import attention_method, saliency_maps
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.handlers.film_warnings import film_warnings
@@ -61,10 +62,14 @@ class InferenceWriter:
         overlays: write overlays; the engine must have the ``network``, as evaluators of MONAI do.
         thresholds: the chosen operating point by class, of the probabilities written here: a film that reaches it gets
             1 under ``decision:<class>``. Classes that are left out, or have None or NaN, get no decision.
+        training_range: of the films that the network was trained on, as ``model.json`` holds it
+            (:func:`monai_cxrssl.networks.read_training_range`), for the warning "outside training range"; without it
+            there are none, which the log says once.
 
     Raises:
         ConfigurationError: thresholds of other classes or outside [0, 1], another mask format, overlays without
-            classes; from the run: the network's outputs are not those of ``classes`` and one mask channel.
+            classes, a training range that is none; from the run: the network's outputs are not those of ``classes`` and
+            one mask channel.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class InferenceWriter:
         dicom_seg: bool = True,
         overlays: bool = False,
         thresholds: Mapping[str, float | None] | None = None,
+        training_range: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.images = images
@@ -95,6 +101,7 @@ class InferenceWriter:
             )
         self.overlays = bool(overlays)
         self.thresholds = _checked_thresholds(thresholds, self.classes)
+        self.training_range = None if training_range is None else TrainingRange.from_dict(training_range)
         self.masks = MaskFiles(self.output_dir, mask_format, dicom_seg)
         self._start(None)
 
@@ -104,6 +111,11 @@ class InferenceWriter:
         Its batches hold ``index``, the numbers of the images, and for overlays ``image``.
         """
         if idist.get_rank() == 0:
+            if self.training_range is None:
+                logger.info(
+                    "The weights come without the range of their training films (training_range in model.json), so no "
+                    "film is looked at for being outside of it."
+                )
             engine.add_event_handler(Events.STARTED, self._start)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
             engine.add_event_handler(Events.COMPLETED, self._finish)
@@ -144,8 +156,9 @@ class InferenceWriter:
             self._draw(engine, indices, output["label"])
 
     def _warnings(self, index: int, film: SourceFilm) -> str:
+        known = {"age": film.header.get("age"), **self.images.items[index]}
         view = str(film.header.get("view_position") or "")
-        found = film_warnings(self.images.items[index], self.images.image(index), view)
+        found = film_warnings(known, self.images.image(index), view, self.training_range)
         return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
 
     def _write_mask(self, index: int, film: SourceFilm, plane: np.ndarray) -> None:

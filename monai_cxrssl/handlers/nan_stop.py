@@ -41,10 +41,44 @@ class StopOnInvalidLoss:
             return
         if torch.isfinite(loss).all():
             return
-        samples = engine.state.batch.get("index")
-        named = "" if samples is None else f" The batch held the samples {samples.tolist()}."
         raise TrainingError(
             f"The loss is {loss.item()} in epoch {engine.state.epoch}, iteration {engine.state.iteration}, on process "
-            f"{idist.get_rank()}; the weights were not changed by it.{named} Lower the learning rate, lengthen the "
-            "warm-up, or use --amp false; then continue from the last checkpoint with --resume auto."
+            f"{idist.get_rank()}; the weights were not changed by it.{_named(engine)} Lower the learning rate, "
+            "lengthen the warm-up, or use --amp false; then continue from the last checkpoint with --resume auto."
         )
+
+
+def _named(engine: Any) -> str:
+    """Name the samples of the batch, or those of them that are no numbers themselves."""
+    batch = engine.state.batch
+    names = _names(batch, getattr(engine.state.dataloader, "dataset", None))
+    if not names:
+        return ""
+    image = batch.get("image")
+    if isinstance(image, torch.Tensor) and image.is_floating_point() and len(image) == len(names):
+        finite = torch.isfinite(image.flatten(1)).all(1).tolist()
+        spoilt = [name for name, good in zip(names, finite, strict=True) if not good]
+        if spoilt:
+            return f" Not finite are the pixels of the samples {_listed(spoilt)}."
+    return f" The batch held the samples {_listed(names)}."
+
+
+def _names(batch: Any, dataset: Any) -> list[Any]:
+    """The files of each sample where the data set tells them, else its number in the epoch."""
+    dataset = getattr(dataset, "dataset", dataset)  # behind what replaces unreadable samples
+    items = getattr(getattr(dataset, "images", None), "items", None)
+    numbers = [batch[key].tolist() for key in ("first", "second") if key in batch]
+    if items is not None and numbers:
+        return [
+            " and ".join(dict.fromkeys(str(items[n]["image"]) for n in pair)) for pair in zip(*numbers, strict=True)
+        ]
+    index = batch.get("index")
+    if index is None:
+        return []
+    # Without a position of its own, "index" is that of the image.
+    return [str(items[n]["image"]) for n in index.tolist()] if items is not None else index.tolist()
+
+
+def _listed(names: list[Any], most: int = 8) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"[{', '.join(map(str, names[:most]))}]{rest}"

@@ -7,7 +7,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["figure_table", "history_figures"]
+__all__ = ["failed_during_the_run", "figure_table", "history_figures"]
+
+
+def failed_during_the_run(engine: Any) -> list[dict[str, str]]:
+    """Return ``{"image", "cause"}`` of each file that could be read at the start of a run and no longer later.
+
+    Args:
+        engine: whose loader tells (:func:`monai_cxrssl.data.pretext_loader`); None, or an engine with another loader,
+            gives none.
+    """
+    loader = None if engine is None else engine.state.dataloader
+    return list(getattr(loader, "unreadable", ()))
 
 
 def history_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

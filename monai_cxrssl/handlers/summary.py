@@ -17,7 +17,7 @@ from torch import nn
 from monai_cxrssl.handlers.history import RunHistory
 from monai_cxrssl.handlers.model_files import write_json, write_model
 from monai_cxrssl.handlers.online_probe import OnlineProbe
-from monai_cxrssl.handlers.run_figures import figure_table, history_figures
+from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 
 __all__ = ["PretrainingSummary"]
 
@@ -103,6 +103,7 @@ class PretrainingSummary:
         name = str(self.settings.get("source") or "dataset")
         write_model(self.network, self.model_path, kept, self.items, name, self.pretrained)
         figures = self.metrics()
+        figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.metrics_path)
         logger.info("The run is complete.\n%s", figure_table(figures))
         logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from monai.losses import AUCMLoss, DiceLoss, FocalLoss
+from monai.losses import DiceLoss, FocalLoss
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
@@ -19,6 +19,8 @@ __all__ = ["MultiTaskLoss"]
 TASKS = ("multi_class", "multi_label")
 WEIGHTINGS = ("fixed", "uncertainty")
 LABEL_LOSSES = ("cross_entropy", "focal", "auc_margin")
+# Of MONAI's AUCMLoss.
+MARGIN = 1.0
 
 
 def _items(batch: Mapping[str, Any], rows: Tensor | None = None) -> str:
@@ -52,7 +54,7 @@ class MultiTaskLoss(nn.Module):
         class_weights: one weight per class for the samples that have the class. Multi-class: as in
             ``torch.nn.CrossEntropyLoss``. Multi-label: as ``pos_weight`` of ``torch.nn.BCEWithLogitsLoss``.
         label_loss: ``"cross_entropy"`` (softmax, or sigmoid for multi-label), ``"focal"`` (MONAI's ``FocalLoss`` with
-            gamma 2) or ``"auc_margin"`` (MONAI's ``AUCMLoss`` version 2; Yuan et al. 2021, arXiv 2012.03173). The
+            gamma 2) or ``"auc_margin"`` (as MONAI's ``AUCMLoss`` version 2; Yuan et al. 2021, arXiv 2012.03173). The
             latter is taken per class, one against the rest, on probabilities. Its inner problem (the mean scores
             a and b of positives and negatives, and alpha) is solved exactly on the batch instead of by a second
             optimiser (our choice), and a class of which the batch has one kind only has nothing to add; use
@@ -115,8 +117,6 @@ class MultiTaskLoss(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(2)) if weighting == "uncertainty" else None
         self.focal = FocalLoss(gamma=2.0, use_softmax=task == "multi_class", reduction="none")
         self.dice = DiceLoss(sigmoid=True, reduction="none")
-        # A tuple hides its parameters from the optimiser: they are solved for, not learned.
-        self._auc_margin = (AUCMLoss(version="v2"),)
 
     def forward(self, output: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the losses of a batch, each a float32 scalar (float64 for float64 logits).
@@ -125,7 +125,8 @@ class MultiTaskLoss(nn.Module):
             output: logits, ``label (B, C)`` and ``mask (B, M, H, W)``; either may be absent.
             batch: ``label``, int64 ``(B,)`` with -1 for unknown, or float ``(B, C)`` in [0, 1] with NaN for unknown;
                 ``mask (B, M, H, W)`` of {0, 1} and ``has_mask (B,)`` bool (all True when absent); ``index (B,)``, item
-                numbers for messages. Label or mask may be absent.
+                numbers for messages. Label or mask may be absent. With ``label_rows`` and ``mask_rows`` from
+                :meth:`check`, nothing here waits for the device.
 
         Returns:
             ``{"loss", "label_loss", "mask_loss"}``; the loss of a part that the batch lacks is 0, with a graph.
@@ -161,6 +162,31 @@ class MultiTaskLoss(nn.Module):
                 f"{name}_loss": parts[name][0] if name in parts else nothing for name in ("label", "mask")
             }
 
+    def check(self, batch: Mapping[str, Any], num_classes: int, masks: bool = True) -> dict[str, Tensor]:
+        """Look at the labels and masks of a batch that is still on the host, so that :meth:`forward` need not.
+
+        Args:
+            batch: as of :meth:`forward`.
+            num_classes: C, 0 for a network that has no label branch.
+            masks: whether the network has a mask branch.
+
+        Returns:
+            To be put into the batch: ``label_rows`` and ``mask_rows``, int64 ``(n,)``, the rows that have a label or a
+            mask; without the entry of a branch that is absent, or whose shape ``forward`` will refuse.
+
+        Raises:
+            DatalistError: a label outside the classes, or a mask that holds other values than 0 and 1.
+        """
+        found: dict[str, Tensor] = {}
+        label, mask = batch.get("label"), batch.get("mask")
+        whole = self.task == "multi_class"
+        if num_classes and label is not None and label.ndim == 2 - whole and label.is_floating_point() != whole:
+            found["label_rows"] = self._label_rows(label, num_classes, batch)
+        if masks and mask is not None:
+            found["mask_rows"] = self._mask_rows(mask, batch.get("has_mask"), batch)
+        pinned = any(value is not None and value.is_pinned() for value in (label, mask))
+        return {name: rows.pin_memory() if pinned else rows for name, rows in found.items()}
+
     def _label_part(self, logits: Tensor, batch: Mapping[str, Any]) -> tuple[Tensor, bool]:
         label = batch.get("label")
         if label is None:
@@ -175,13 +201,29 @@ class MultiTaskLoss(nn.Module):
                 f"The labels of {_items(batch)} are {str(label.dtype).removeprefix('torch.')} {tuple(label.shape)}; a "
                 f"{self.task} task of {count} classes expects {kind} for {len(logits)} films."
             )
+        rows = batch.get("label_rows")
+        rows = self._label_rows(label, count, batch) if rows is None else rows
+        if not len(rows):
+            return logits[:0].sum(), False
         if self.task == "multi_class":
-            label = label.long()
+            logits, label = _only(rows, logits, label.long())
+            if self.label_loss == "auc_margin":
+                mine = _one_hot(label, count)
+                return self._auc_margin_part(logits.softmax(dim=1), mine, ~mine), True
+            return self._multi_class_part(logits, label), True
+        known = ~torch.isnan(label)
+        if self.label_loss == "auc_margin":
+            return self._auc_margin_part(torch.where(known, logits, 0.0).sigmoid(), label == 1, label == 0), True
+        return self._multi_label_part(logits, label.to(logits.dtype), known), True
+
+    def _label_rows(self, label: Tensor, count: int, batch: Mapping[str, Any]) -> Tensor:
+        """Numbers of the films that have a label, after a look at the values; waits for the device they are on."""
+        if self.task == "multi_class":
             outside, known = (label < -1) | (label >= count), label >= 0
         else:
-            known = ~torch.isnan(label)
+            entries = ~torch.isnan(label)
             soft = (label != 0) & (label != 1) if self.label_loss == "auc_margin" else (label < 0) | (label > 1)
-            outside = (soft & known).any(dim=1)
+            outside, known = (soft & entries).any(dim=1), entries.any(dim=1)
         if bool(outside.any()):
             what = (
                 f"from 0 to {count - 1}, or -1 for unknown"
@@ -192,19 +234,13 @@ class MultiTaskLoss(nn.Module):
                 f"The label of {_items(batch, outside)} is {label[outside][0].tolist()}; a {self.task} task of {count} "
                 f"classes expects numbers {what}. Correct the datalist or its classes."
             )
-        if not bool(known.any()):
-            return logits[:0].sum(), False
-        if self.label_loss == "auc_margin":
-            return self._auc_margin_part(logits, label, known), True
-        if self.task == "multi_class":
-            return self._multi_class_part(logits[known], label[known]), True
-        return self._multi_label_part(logits, label.to(logits.dtype), known), True
+        return torch.nonzero(known).flatten()
 
     def _multi_class_part(self, logits: Tensor, label: Tensor) -> Tensor:
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         share = torch.ones_like(label, dtype=logits.dtype) if weights is None else weights[label]
         if self.label_loss == "focal":
-            errors = self.focal(logits, F.one_hot(label, logits.shape[1])).sum(dim=1) * share
+            errors = self.focal(logits, _one_hot(label, logits.shape[1])).sum(dim=1) * share
         else:
             errors = F.cross_entropy(logits, label, weights, reduction="none", label_smoothing=self.label_smoothing)
         return errors.sum() / share.sum().clamp(min=torch.finfo(share.dtype).tiny)
@@ -221,24 +257,19 @@ class MultiTaskLoss(nn.Module):
             errors = F.binary_cross_entropy_with_logits(logits, label, pos_weight=weights, reduction="none")
         return torch.where(known, errors, 0.0).sum() / known.sum()
 
-    def _auc_margin_part(self, logits: Tensor, label: Tensor, known: Tensor) -> Tensor:
-        if self.task == "multi_class":
-            logits = logits[known]
-            scores, label = logits.softmax(dim=1), F.one_hot(label[known], logits.shape[1])
-            known = torch.ones_like(label, dtype=torch.bool)
-        else:
-            scores = torch.where(known, logits, 0.0).sigmoid()
-        loss = self._auc_margin[0]
-        terms = []
-        for column in range(scores.shape[1]):
-            score, target = scores[known[:, column], column], label[known[:, column], column].to(scores.dtype)
-            if not bool((target == 0).any()) or not bool((target == 1).any()):
-                continue
-            with torch.no_grad():
-                a, b = score[target == 1].mean(), score[target == 0].mean()
-                solved = {"a": a, "b": b, "alpha": (loss.margin + b - a).clamp(min=0)}
-            terms.append(torch.func.functional_call(loss, solved, (score[:, None], target[:, None])))
-        return torch.stack(terms).mean() if terms else scores[:0].sum()
+    def _auc_margin_part(self, scores: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        # MONAI's AUCMLoss of version 2 at its saddle point, for all classes at once: MONAI's own asks the device for
+        # numbers several times per class.
+        positive, negative = positive.to(scores.dtype), negative.to(scores.dtype)
+        moments = []
+        for kind in (positive, negative):
+            count = kind.sum(0).clamp(min=1)
+            mean = (scores * kind).sum(0) / count
+            moments.append((mean, ((scores - mean) ** 2 * kind).sum(0) / count))
+        (a, spread_a), (b, spread_b) = moments
+        terms = spread_a + spread_b + (MARGIN + b - a).clamp(min=0) ** 2
+        both = (positive.any(dim=0) & negative.any(dim=0)).to(scores.dtype)
+        return (terms * both).sum() / both.sum().clamp(min=1)
 
     def _mask_part(self, logits: Tensor, batch: Mapping[str, Any]) -> tuple[Tensor, bool]:
         mask, has_mask = batch.get("mask"), batch.get("has_mask")
@@ -250,20 +281,44 @@ class MultiTaskLoss(nn.Module):
                 f"{tuple(logits.shape)} (batch, channels, height, width); make the masks on the grid of the images, "
                 "one channel each."
             )
-        rows = torch.ones(len(mask), dtype=torch.bool) if has_mask is None else has_mask.bool()
-        rows = rows.to(logits.device)
-        if not bool(rows.any()):
+        rows = batch.get("mask_rows")
+        rows = self._mask_rows(mask, has_mask, batch) if rows is None else rows
+        if not len(rows):
             return logits[:0].sum(), False
-        target, logits = mask[rows].to(logits.dtype), logits[rows]
-        odd = ((target != 0) & (target != 1)).flatten(1).any(dim=1)
-        if bool(odd.any()):
-            found = target[odd].max().item()
-            raise DatalistError(
-                f"The mask of {_items(batch, torch.nonzero(rows).flatten()[odd])} holds values up to {found:g}; "
-                "expected 0 and 1 only."
-            )
+        logits, mask = _only(rows, logits, mask)
+        target = mask.to(logits.device, logits.dtype)
         dice = self.dice(logits, target).mean()
         return dice + F.binary_cross_entropy_with_logits(logits, target), True
+
+    @staticmethod
+    def _mask_rows(mask: Tensor, has_mask: Tensor | None, batch: Mapping[str, Any]) -> Tensor:
+        """Numbers of the films that have a mask, after a look at the values; waits for the device they are on."""
+        rows = torch.arange(len(mask)) if has_mask is None else torch.nonzero(has_mask).flatten()
+        target = _only(rows, mask)[0]
+        # Almost always true, and of whole numbers the shortest look at every pixel.
+        if not len(rows) or (target.dtype is torch.uint8 and int(target.max()) <= 1):
+            return rows
+        odd = ((target != 0) & (target != 1)).flatten(1).any(dim=1)
+        if bool(odd.any()):
+            found = float(target[odd].max())
+            raise DatalistError(
+                f"The mask of {_items(batch, rows.to(odd.device)[odd])} holds values up to {found:g}; "
+                "expected 0 and 1 only."
+            )
+        return rows
+
+
+def _only(rows: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The given rows of tensors of one length; the tensors themselves where that is all."""
+    if len(rows) == len(tensors[0]):
+        return tensors
+    # By number: to find the rows of a mask of yes and no, the host waits for the device.
+    return tuple(tensor.index_select(0, rows.to(tensor.device, non_blocking=True)) for tensor in tensors)
+
+
+def _one_hot(label: Tensor, count: int) -> Tensor:
+    """Which class is the label's: bool ``(B, count)``. ``F.one_hot`` looks at the values first."""
+    return label[:, None] == torch.arange(count, device=label.device)
 
 
 def _full(logits: Tensor) -> Tensor:

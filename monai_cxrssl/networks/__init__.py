@@ -12,7 +12,7 @@ from monai_cxrssl.networks.momentum import MomentumTwin, momentum_at
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.pretrained import load_encoder_weights, load_state_dict_file
 from monai_cxrssl.networks.reconstruction import ReconstructionDecoder
-from monai_cxrssl.networks.settings import read_model_setting, read_temperature, read_thresholds
+from monai_cxrssl.networks.settings import read_model_setting, read_temperature, read_thresholds, read_training_range
 from monai_cxrssl.networks.token_blocks import TokenBlocks, last_half_blocks
 from monai_cxrssl.networks.trained import load_trained_network
 
@@ -34,4 +34,5 @@ __all__ = [
     "read_model_setting",
     "read_temperature",
     "read_thresholds",
+    "read_training_range",
 ]

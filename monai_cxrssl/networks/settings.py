@@ -76,6 +76,25 @@ def read_thresholds(model_path: str | os.PathLike) -> dict[str, float] | None:
     return {str(name): float(value) for name, value in stored.items()}
 
 
+def read_training_range(model_path: str | os.PathLike) -> dict[str, Any] | None:
+    """Return the statistics of the training films stored beside a file of weights, ``None`` where there are none.
+
+    Args:
+        model_path: the file of weights; its ``.json`` file has ``training_range`` (see
+            :class:`monai_cxrssl.data.TrainingRange`) where fine-tuning had enough films to measure it.
+
+    Raises:
+        ConfigurationError: they are no JSON object.
+    """
+    stored = _stored(model_path).get("training_range")
+    if stored is not None and not isinstance(stored, dict):
+        raise ConfigurationError(
+            f"{Path(model_path).with_suffix('.json')} has the training_range {stored!r}; expected an object. Train the "
+            "bundle again."
+        )
+    return stored
+
+
 def _stored(model_path: str | os.PathLike) -> dict[str, Any]:
     path = Path(model_path).with_suffix(".json")
     if not path.is_file():

@@ -174,8 +174,9 @@ class GroupMaskd(MapTransform, Randomizable):
         seed = int(self.R.randint(2**31, dtype="int64"))
         donors = None if self.alien_key is None else torch.as_tensor(data[self.alien_key])[None]
         for key in self.key_iterator(data):
-            generator = torch.Generator().manual_seed(seed)
-            corrupted, mask = self.group_mask(torch.as_tensor(data[key])[None], generator, donors)
+            image = torch.as_tensor(data[key])
+            generator = torch.Generator(image.device).manual_seed(seed)
+            corrupted, mask = self.group_mask(image[None], generator, donors)
             result[key], result[f"{key}{self.mask_postfix}"] = corrupted[0], mask[0]
         return result
 

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 from torch import Tensor
 
@@ -86,6 +88,8 @@ class InpaintHoles(Randomizable, Transform):
 
     def draw(self, lung_mask: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw holes without blanking anything: bool ``(B, 1, H, W)`` for lung masks ``(B, 1, H, W)``."""
+        # Without the metadata of the lung mask, which its holes would hand on to the images.
+        lung_mask = lung_mask.as_tensor() if isinstance(lung_mask, MetaTensor) else lung_mask
         device, (size, _, rows, columns) = lung_mask.device, lung_mask.shape
         if generator is None:
             generator = torch.Generator(device).manual_seed(int(self.R.randint(2**31)))
@@ -106,7 +110,7 @@ class InpaintHolesd(MapTransform, Randomizable):
     """Dictionary form of :class:`InpaintHoles`: one draw, shared by all its keys.
 
     Args:
-        keys: images ``(B, C, H, W)`` or ``(C, H, W)`` to blank holes in.
+        keys: images ``(B, C, H, W)`` or ``(C, H, W)`` to blank holes in; a ``MetaTensor`` keeps its metadata.
         lung_mask_key: item with their lung masks.
         hole_mask_key: item that the bool mask of the holes is written to.
         allow_missing_keys: pass over ``keys`` that a dictionary lacks.
@@ -136,7 +140,7 @@ class InpaintHolesd(MapTransform, Randomizable):
         self.inpaint_holes.set_random_state(seed=seed, state=state)
         return self
 
-    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Blank the same holes in every key.
 
         Raises:
@@ -149,9 +153,9 @@ class InpaintHolesd(MapTransform, Randomizable):
                 f"The item has no {self.lung_mask_key!r} to place holes by; it has {', '.join(map(str, data))}."
             )
         seed = int(self.inpaint_holes.R.randint(2**31))
+        lung_mask = torch.as_tensor(data[self.lung_mask_key])
         for key in self.key_iterator(result):
-            generator = torch.Generator(result[key].device).manual_seed(seed)
-            result[key], result[self.hole_mask_key] = self.inpaint_holes(
-                result[key], result[self.lung_mask_key], generator
-            )
+            image = torch.as_tensor(data[key])
+            generator = torch.Generator(image.device).manual_seed(seed)
+            result[key], result[self.hole_mask_key] = self.inpaint_holes(image, lung_mask, generator)
         return result

@@ -18,6 +18,7 @@ from monai_cxrssl.data.dicom_lookup import Window
 from monai_cxrssl.data.film import MAX_PIXELS
 from monai_cxrssl.data.lung_mask import read_lung_mask
 from monai_cxrssl.data.reader import CXRReader, monai_metadata
+from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["LoadCXR", "LoadCXRd", "LoadLungMask", "LoadLungMaskd"]
 
@@ -128,6 +129,7 @@ class LoadLungMaskd(MapTransform):
 
         Raises:
             TypeError: ``image_key`` names a path; load the film first.
+            ConfigurationError: the film has been cropped, padded or turned, so the mask's file is not on its grid.
         """
         item = dict(data)
         image = item.get(self.image_key) if self.image_key else None
@@ -135,6 +137,22 @@ class LoadLungMaskd(MapTransform):
             raise TypeError(
                 f"Item {self.image_key!r} is still a path; put LoadCXRd before LoadLungMaskd, or set image_key to null."
             )
+        if isinstance(image, MetaTensor) and not _shows_whole_film(image):
+            raise ConfigurationError(
+                f"Item {self.image_key!r} no longer shows its whole film upright, on whose grid the masks are; put "
+                "LoadLungMaskd before the step that crops, pads or turns it, and let that step move the masks too."
+            )
         for key in self.key_iterator(item):
             item[key] = self.load(item[key], image)
         return item
+
+
+def _shows_whole_film(image: MetaTensor) -> bool:
+    """Whether the grid of a film, by its affine, still ends where the film ends; it may be finer or coarser."""
+    loaded, now = image.meta.get("original_affine"), image.affine.cpu().numpy()
+    if loaded is None or "spatial_shape" not in image.meta or np.array_equal(loaded, now):
+        return True
+    corners = np.array([[-0.5, side - 0.5] for side in image.shape[-2:]] + [[0, 0], [1, 1]])
+    ends = [[-0.5, float(side) - 0.5] for side in image.meta["spatial_shape"][:2]]
+    found = np.linalg.inv(np.asarray(loaded)) @ now @ corners
+    return bool(np.abs(found[:2] - ends).max() < 0.5)

@@ -11,13 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Randomizable, Transform
+from monai.data import MetaTensor, list_data_collate
+from monai.transforms import InvertibleTransform, MapTransform, Randomizable, Transform
 from monai.utils import ensure_tuple
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.transforms.moved_grid import on_new_grid, on_old_grid, pop_trace
 from monai_cxrssl.transforms.view_batch import render_batch, warp_batch
-from monai_cxrssl.transforms.view_cpu import image_plane, mask_plane, render_view, warp_view
-from monai_cxrssl.transforms.view_parameters import ViewParameters, ViewSampler, keyed_generator, stack_views, view_size
+from monai_cxrssl.transforms.view_cpu import image_plane, mask_plane, render_view, unwarp_view, view_matrix, warp_view
+from monai_cxrssl.transforms.view_parameters import (
+    VIEW_FIELDS,
+    ViewParameters,
+    ViewSampler,
+    keyed_generator,
+    stack_views,
+    view_size,
+)
 
 __all__ = ["MultiView", "MultiViewd"]
 
@@ -197,7 +206,12 @@ class MultiView(Randomizable, Transform):
         warped = [warp_view(plane, view, self.size, nearest=True) for view in _as_sequence(views)]
         return torch.from_numpy(np.stack(warped)[:, None])
 
-    def apply_batch(self, images: torch.Tensor, views: Any) -> torch.Tensor:
+    @property
+    def renders_batches(self) -> bool:
+        """Whether :meth:`apply_batch` gives the views of a call; a subclass that changes these says so itself."""
+        return type(self) is MultiView
+
+    def apply_batch(self, images: torch.Tensor, views: Any, shapes: torch.Tensor | None = None) -> torch.Tensor:
         """Render given views of a batch on its device.
 
         Args:
@@ -205,26 +219,37 @@ class MultiView(Randomizable, Transform):
                 checked.
             views: ``(B, V, 10)`` or ``(B, 10)`` tensor from :meth:`sample_batch` or :func:`stack_views`, or nested
                 sequences of :class:`ViewParameters`.
+            shapes: whole numbers ``(B, 2)``, height and width of films that are smaller than ``(H, W)``, as
+                :func:`monai_cxrssl.data.raw_films.stack_films` puts them on one grid.
 
         Returns:
             Tensor ``(B, V, 1, h, w)``: float32 in [0, 1], or uint8 with ``return_uint8``.
         """
-        return render_batch(images, views, self.size, self.fill, self.sampler.largest_blur_sigma, self.return_uint8)
+        blur = self.sampler.largest_blur_sigma
+        return render_batch(images, views, self.size, self.fill, blur, self.return_uint8, shapes)
 
     def apply_mask_batch(self, masks: torch.Tensor, views: Any) -> torch.Tensor:
         """Warp masks ``(B, 1, H, W)`` of labels 0 to 255 as :meth:`apply_mask` does: uint8 ``(B, V, 1, h, w)``."""
         return warp_batch(masks, views, self.size, nearest=True).to(torch.uint8)
 
 
-class MultiViewd(MapTransform, Randomizable):
+class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
     """Dictionary form of :class:`MultiView`: one draw, shared by all its keys.
+
+    The views of a ``MetaTensor`` keep its metadata, and each has the affine of what it shows, turn and flip included:
+    the result is a batch of V, as MONAI collates one, and ``views[k]`` is view k with its own affine.
+
+    With ``view_axis=False`` the one view is an image like any other, whose geometry ``Invertd`` undoes: what was drawn
+    on it returns to the film, with 0 where the view did not look. Intensities stay as they are, since clipping cannot
+    be undone. A batch of views has no inverse: each shows another part of the film, and their overlap has no rule.
 
     Args:
         keys: items with an image ``(1, H, W)``; each becomes ``(V, 1, h, w)``.
         mask_keys: items with a mask ``(1, H, W)`` on the same grid; each becomes uint8 ``(V, 1, h, w)``.
         key_from: names of the items that hold the epoch and the index. Where a dictionary holds both, they key the
-            draw; where it holds neither, ``self.R`` draws. ``None`` ignores them.
+            draw; where it holds neither, ``self.R`` draws, which ``set_random_state`` seeds. ``None`` ignores them.
         allow_missing_keys: pass over ``keys`` and ``mask_keys`` that a dictionary lacks.
+        view_axis: keep the axis V; False gives ``(1, h, w)`` and needs ``num_views=1``.
         **options: those of :class:`MultiView`.
 
     Raises:
@@ -237,6 +262,7 @@ class MultiViewd(MapTransform, Randomizable):
         mask_keys: KeysCollection = (),
         key_from: Sequence[str] | None = ("epoch", "index"),
         allow_missing_keys: bool = False,
+        view_axis: bool = True,
         **options: Any,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
@@ -247,6 +273,11 @@ class MultiViewd(MapTransform, Randomizable):
                 f"key_from is {key_from!r}; give the names of two items, the epoch and the index, or null."
             )
         self.multi_view = MultiView(**options)
+        self.view_axis = bool(view_axis)
+        if not self.view_axis and self.multi_view.num_views != 1:
+            raise ConfigurationError(
+                f"view_axis is off with {self.multi_view.num_views} views; without it there is room for num_views=1."
+            )
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> MultiViewd:
         """Seed the draws made without a key, as in :class:`monai.transforms.Randomizable`."""
@@ -286,10 +317,51 @@ class MultiViewd(MapTransform, Randomizable):
             raise ValueError(f"Images and masks that share their views must have one height and width; found {found}.")
         views = self.multi_view.sample(shape, key=self._key(data))
         for key in images:
-            result[key] = self.multi_view.apply(data[key], views)
+            result[key] = self._with_metadata(self.multi_view.apply(data[key], views), data[key], views, "bilinear")
         for key in masks:
-            result[key] = self.multi_view.apply_mask(data[key], views)
+            result[key] = self._with_metadata(self.multi_view.apply_mask(data[key], views), data[key], views, "nearest")
         return result
+
+    def _with_metadata(
+        self, rendered: torch.Tensor, source: Any, views: Sequence[ViewParameters], mode: str
+    ) -> torch.Tensor:
+        if not isinstance(source, MetaTensor):
+            return rendered if self.view_axis else rendered[0]
+        shape = (int(source.shape[1]), int(source.shape[2]))
+        size = self.multi_view.size
+        images = [
+            # "mode" is the name under which Invertd looks for it, to set nearest pixels for a mask drawn on an image.
+            on_new_grid(image, source, view_matrix(view, shape, size), self, mode=mode, view=list(view.values()))
+            for image, view in zip(rendered, views, strict=True)
+        ]
+        return list_data_collate(images) if self.view_axis else images[0]
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring the view of every key, or what was drawn on it, back onto the film.
+
+        Raises:
+            KeyError: an item is missing.
+            ConfigurationError: the views have an axis of their own.
+            TypeError, ValueError, RuntimeError: there is no record of this transform, or the size is another one.
+        """
+        if self.view_axis:
+            raise ConfigurationError("A batch of views has no inverse; set view_axis=False, with num_views=1.")
+        result = dict(data)
+        for key in (*self.keys, *self.mask_keys):
+            if key in data:
+                result[key] = self._unwarp(data[key])
+            elif not self.allow_missing_keys:
+                raise KeyError(f"The item has no {key!r} to invert; it has {', '.join(map(repr, data))}.")
+        return result
+
+    def _unwarp(self, drawn: Any) -> torch.Tensor:
+        moved, shape, extra = pop_trace(drawn, self)
+        size = self.multi_view.size
+        if tuple(moved.shape[1:]) != size:
+            raise ValueError(f"What is to be brought back has shape {tuple(moved.shape)}; the view had {size}.")
+        view = ViewParameters(**dict(zip(VIEW_FIELDS, extra["view"], strict=True)))
+        back = unwarp_view(moved.as_tensor(), view, shape, nearest=extra["mode"] == "nearest")
+        return on_old_grid(back, moved, view_matrix(view, shape, size), extra)
 
 
 def _as_sequence(views: ViewParameters | Sequence[ViewParameters]) -> Sequence[ViewParameters]:

@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Transform
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import ensure_tuple
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.transforms.moved_grid import on_new_grid, on_old_grid, pop_trace, window_matrix
 from monai_cxrssl.transforms.view_cpu import image_plane, mask_plane
 from monai_cxrssl.transforms.view_parameters import view_size
 
@@ -23,8 +25,10 @@ __all__ = ["ResizeCXR", "ResizeCXRd"]
 _MODES = ("pad", "stretch", "crop")
 
 
-class ResizeCXR(Transform):
+class ResizeCXR(InvertibleTransform):
     """Resize an image to a fixed size; where it shrinks, each pixel is the average of the area that it covers.
+
+    A ``MetaTensor`` keeps its metadata, with the affine and spacing of the new grid, and a record for :meth:`inverse`.
 
     Args:
         size: side of the result in pixels, or ``[height, width]``.
@@ -53,7 +57,7 @@ class ResizeCXR(Transform):
             image: array or tensor ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1].
 
         Returns:
-            Plain float32 tensor ``(1, h, w)`` in [0, 1].
+            float32 tensor ``(1, h, w)`` in [0, 1]: a ``MetaTensor`` where the image is one, else plain.
 
         Raises:
             TypeError, ValueError: the image is not as described; the sentence says how.
@@ -61,11 +65,57 @@ class ResizeCXR(Transform):
         plane = image_plane(image)
         if plane.dtype != np.float32:
             plane = plane.astype(np.float32) / np.float32(np.iinfo(plane.dtype).max)
-        return torch.from_numpy(self._resize(plane, self.fill, nearest=False).clip(0, 1)[None])
+        resized = torch.from_numpy(self._resize(plane, self.fill, nearest=False).clip(0, 1)[None])
+        return self._with_metadata(resized, image, "bilinear") if isinstance(image, MetaTensor) else resized
 
     def apply_mask(self, mask: Any) -> torch.Tensor:
         """Resize a mask ``(1, H, W)`` of labels 0 to 255 with its image, nearest pixel, padded by 0: uint8."""
-        return torch.from_numpy(self._resize(mask_plane(mask), 0, nearest=True)[None])
+        resized = torch.from_numpy(self._resize(mask_plane(mask), 0, nearest=True)[None])
+        return self._with_metadata(resized, mask, "nearest") if isinstance(mask, MetaTensor) else resized
+
+    def _with_metadata(self, resized: torch.Tensor, source: MetaTensor, mode: str) -> torch.Tensor:
+        windows = self._windows(int(source.shape[-2]), int(source.shape[-1]))
+        # "mode" is the name under which Invertd looks for it, to set nearest pixels for a mask drawn on an image.
+        return on_new_grid(resized, source, window_matrix(*windows), self, mode=mode)
+
+    def inverse(self, data: Any) -> torch.Tensor:
+        """Bring a resized image or mask, or what a network drew on it, back onto the grid of the image.
+
+        Args:
+            data: ``MetaTensor`` ``(C, h, w)`` of the size of this transform, with its record. An image comes back by
+                :meth:`invert`; a mask, and what ``Invertd`` takes for one, by the nearest pixel, whatever its type.
+
+        Returns:
+            ``MetaTensor`` ``(C, H, W)``, 0 where ``"crop"`` had cut off; of the same type, but float32 where integers
+            are interpolated.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: there is no record of this transform, or the size is another one.
+        """
+        moved, shape, extra = pop_trace(data, self)
+        planes = moved.as_tensor()
+        if extra["mode"] == "nearest":
+            back = self._pick(planes, shape)
+        else:
+            dtype = planes.dtype if planes.is_floating_point() else torch.float32
+            back = torch.cat([self.invert(plane[None].float(), shape) for plane in planes]).to(planes.device, dtype)
+        return on_old_grid(back, moved, window_matrix(*self._windows(*shape)), extra)
+
+    def _pick(self, planes: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """The nearest pixel of ``(C, h, w)`` for each of ``(C, H, W)``; OpenCV resizes neither bool nor int64."""
+        if tuple(planes.shape[1:]) != self.size:
+            raise ValueError(
+                f"The planes to bring back have the shape {tuple(planes.shape)}; expected (C, {self.size})."
+            )
+        seen, drawn = self._windows(*shape)
+        rows, columns = (
+            drawn[axis] + (2 * torch.arange(seen[axis + 2]) + 1) * drawn[axis + 2] // (2 * seen[axis + 2])
+            for axis in (0, 1)
+        )
+        whole = torch.zeros((planes.shape[0], *shape), dtype=planes.dtype, device=planes.device)
+        top, left, height, width = seen
+        whole[:, top : top + height, left : left + width] = planes[:, rows][:, :, columns]
+        return whole
 
     def invert(self, plane: Any, shape: Sequence[int], decoded_shape: Sequence[int] | None = None) -> torch.Tensor:
         """Bring what a network drew on a resized image back onto the grid of the image: a map of probabilities.
@@ -106,6 +156,11 @@ class ResizeCXR(Transform):
         inside = np.ascontiguousarray(found[0, top : top + height, left : left + width])
         return torch.from_numpy(_resample(inside, (rows, columns), nearest=False)[None])
 
+    def _windows(self, rows: int, columns: int) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+        """What is seen of an image, and where on the result it is drawn: top, left, height and width of each."""
+        seen = self._kept(rows, columns) if self.mode == "crop" else (0, 0, rows, columns)
+        return seen, self._inside(rows, columns) if self.mode == "pad" else (0, 0, *self.size)
+
     def _kept(self, rows: int, columns: int) -> tuple[int, int, int, int]:
         """Top, left, height and width of what ``"crop"`` keeps of an image."""
         height, width = self.size
@@ -132,8 +187,8 @@ class ResizeCXR(Transform):
         return padded
 
 
-class ResizeCXRd(MapTransform):
-    """Dictionary form of :class:`ResizeCXR`.
+class ResizeCXRd(MapTransform, InvertibleTransform):
+    """Dictionary form of :class:`ResizeCXR`; ``Invertd`` brings images, masks and predictions back.
 
     Args:
         keys: items with an image ``(1, H, W)``.
@@ -169,6 +224,21 @@ class ResizeCXRd(MapTransform):
                     result[key] = resize(data[key])
                 elif not self.allow_missing_keys:
                     raise KeyError(f"The item has no {key!r} to resize; it has {', '.join(map(repr, data))}.")
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring every image and mask of the item back onto its grid; see :meth:`ResizeCXR.inverse`.
+
+        Raises:
+            KeyError: an item is missing.
+            TypeError, ValueError, RuntimeError: see :meth:`ResizeCXR.inverse`.
+        """
+        result = dict(data)
+        for key in (*self.keys, *self.mask_keys):
+            if key in data:
+                result[key] = self.resize.inverse(data[key])
+            elif not self.allow_missing_keys:
+                raise KeyError(f"The item has no {key!r} to bring back; it has {', '.join(map(repr, data))}.")
         return result
 
 

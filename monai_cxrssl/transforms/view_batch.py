@@ -10,6 +10,7 @@ Nothing here waits for the device. The geometry and the intensity formula stand 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def _view_array(images: torch.Tensor, views: Any, what: str) -> torch.Tensor:
 
 
 def _sampling_points(
-    views: torch.Tensor, source: tuple[int, int], size: tuple[int, int]
+    views: torch.Tensor, source: Sequence[int | torch.Tensor], size: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Continuous source coordinates x and y, each ``(B, V, h, w)``, of every output pixel."""
     center_y, center_x, height, width, angle, flip = (column[..., None, None] for column in views[..., :6].unbind(-1))
@@ -62,7 +63,33 @@ def _grid_sample(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor, pixel: 
     return sampled.view(batch, count, rows, columns)
 
 
-def warp_batch(images: torch.Tensor, views: Any, size: tuple[int, int], nearest: bool = False) -> torch.Tensor:
+def _film_sizes(images: torch.Tensor, shapes: torch.Tensor | None) -> torch.Tensor | None:
+    if shapes is None:
+        return None
+    if shapes.shape != (len(images), 2) or shapes.is_floating_point():
+        raise ValueError(
+            f"The films' sizes are {shapes.dtype} {tuple(shapes.shape)}; expected whole numbers ({len(images)}, 2)."
+        )
+    return shapes.to(images.device, non_blocking=True)
+
+
+def _cut(images: torch.Tensor, shapes: torch.Tensor | None, cell: int = 1) -> torch.Tensor:
+    """Set to 0 what lies beyond each film, in an image whose pixels are ``cell`` wide."""
+    if shapes is None:
+        return images
+    ends = (shapes + (cell - 1)) // cell
+    rows = torch.arange(images.shape[2], device=images.device) < ends[:, :1]
+    columns = torch.arange(images.shape[3], device=images.device) < ends[:, 1:]
+    return images * (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def warp_batch(
+    images: torch.Tensor,
+    views: Any,
+    size: tuple[int, int],
+    nearest: bool = False,
+    shapes: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Crop, turn, flip and scale V views of every image; zero outside the image.
 
     Args:
@@ -71,25 +98,33 @@ def warp_batch(images: torch.Tensor, views: Any, size: tuple[int, int], nearest:
             B sequences of V, or in one sequence of B.
         size: height and width of the views.
         nearest: take the nearest pixel (labels) instead of interpolating (intensities).
+        shapes: whole numbers ``(B, 2)``, height and width of each film where they differ; a film lies in the left upper
+            corner of its image, and beyond it its last row and column go on
+            (:func:`monai_cxrssl.data.raw_films.stack_films`), which no view shows. By default H and W.
 
     Returns:
         float32 tensor ``(B, V, 1, h, w)`` in units of ``images``.
 
     Raises:
-        ValueError: ``images`` or ``views`` have a wrong shape.
+        ValueError: ``images``, ``views`` or ``shapes`` have a wrong shape.
     """
     array = _view_array(images, views, "masks" if nearest else "images")
-    source = (images.shape[2], images.shape[3])
+    shapes = _film_sizes(images, shapes)
+    grid = (images.shape[2], images.shape[3])
+    source: Sequence[int | torch.Tensor] = grid
+    if shapes is not None:
+        source = [side[:, None, None, None].float() for side in shapes.unbind(1)]
     with torch.autocast(images.device.type, enabled=False):
         pixels = images.to(torch.float32)
         x, y = _sampling_points(array, source, size)
-        warped = _grid_sample(pixels, x, y, 1, "nearest" if nearest else "bilinear")
+        warped = _grid_sample(_cut(pixels, shapes), x, y, 1, "nearest" if nearest else "bilinear")
         if not nearest:
-            step = torch.sqrt(array[..., 2] * array[..., 3] * (source[0] * source[1] / (size[0] * size[1])))
-            for level, threshold in enumerate(reduction_thresholds(source, size), start=1):
+            area = grid[0] * grid[1] if shapes is None else shapes.prod(1, keepdim=True).float()
+            step = torch.sqrt(array[..., 2] * array[..., 3] * (area / (size[0] * size[1])))
+            for level, threshold in enumerate(reduction_thresholds(grid, size), start=1):
                 cell = 2**level
-                padded = F.pad(pixels, (0, -source[1] % cell, 0, -source[0] % cell), mode="replicate")
-                coarse = _grid_sample(F.avg_pool2d(padded, cell), x, y, cell, "bilinear")
+                padded = F.pad(pixels, (0, -grid[1] % cell, 0, -grid[0] % cell), mode="replicate")
+                coarse = _grid_sample(_cut(F.avg_pool2d(padded, cell), shapes, cell), x, y, cell, "bilinear")
                 # Chosen for each view without asking the device which views need it.
                 warped = torch.where((step >= threshold)[..., None, None], coarse, warped)
     return warped.unsqueeze(2)
@@ -114,6 +149,7 @@ def render_batch(
     fill: float = 0.0,
     largest_blur_sigma: float = 0.0,
     return_uint8: bool = False,
+    shapes: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Render V views of every image of a batch.
 
@@ -125,20 +161,23 @@ def render_batch(
         fill: intensity in [0, 1] outside the image, before brightness, contrast and gamma.
         largest_blur_sigma: upper bound of the views' blur in output pixels; 0 skips the blur.
         return_uint8: round to 0 to 255.
+        shapes: sizes of the films where they differ, as for :func:`warp_batch`.
 
     Returns:
         Tensor ``(B, V, 1, h, w)`` on the device of ``images``: float32 in [0, 1], or uint8.
 
     Raises:
         TypeError: ``images`` are of another type of number.
-        ValueError: ``images`` or ``views`` have a wrong shape.
+        ValueError: ``images``, ``views`` or ``shapes`` have a wrong shape.
     """
     array = _view_array(images, views, "images")
     if images.dtype not in _FULL_RANGE and not images.is_floating_point():
         raise TypeError(f"The images are of type {images.dtype}; expected uint8, uint16, or floating point in [0, 1].")
     with torch.autocast(images.device.type, enabled=False):
         pixels = images.to(torch.float32) / _FULL_RANGE.get(images.dtype, 1.0)
-        warped = warp_batch(pixels - fill, array, size) + fill
+        # Two copies of the whole batch less where nothing is filled in.
+        warped = warp_batch(pixels - fill if fill else pixels, array, size, shapes=shapes)
+        warped = warped + fill if fill else warped
         brightness, contrast, gamma = (column[..., None, None, None] for column in array[..., 6:9].unbind(-1))
         rendered = contrast * (brightness * warped.clamp(min=0) ** gamma - 0.5) + 0.5
         rendered = rendered.clamp(0, 1)

@@ -17,7 +17,7 @@ import torch
 
 from monai_cxrssl.transforms.view_parameters import ViewParameters, reduction_thresholds
 
-__all__ = ["image_plane", "mask_plane", "intensity_table", "warp_view", "render_view"]
+__all__ = ["image_plane", "mask_plane", "intensity_table", "warp_view", "unwarp_view", "view_matrix", "render_view"]
 
 
 def _plane(array: Any, what: str) -> np.ndarray:
@@ -132,6 +132,43 @@ def _inverse_matrix(view: ViewParameters, source: tuple[int, int], size: tuple[i
     shift_x = view.center_x * source[1] - 0.5 - xx * middle_u - xy * middle_v
     shift_y = view.center_y * source[0] - 0.5 - yx * middle_u - yy * middle_v
     return np.array([[xx, xy, shift_x], [yx, yy, shift_y]])
+
+
+def view_matrix(view: ViewParameters, source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """``(3, 3)`` matrix from (row, column, 1) of a pixel of the view to the source; whole numbers are pixel centres."""
+    matrix = np.eye(3)
+    # OpenCV's order is column, row.
+    matrix[:2] = _inverse_matrix(view, source, size)[::-1, [1, 0, 2]]
+    return matrix
+
+
+def unwarp_view(planes: torch.Tensor, view: ViewParameters, source: tuple[int, int], nearest: bool) -> torch.Tensor:
+    """Bring what was drawn on a view back onto its source: 0 where the view did not look.
+
+    Args:
+        planes: ``(C, h, w)`` on the view.
+        view: its geometry is used; its changes of intensity stay.
+        source: height and width of the source.
+        nearest: take the nearest pixel, whatever the type (labels), instead of interpolating linearly (intensities).
+
+    Returns:
+        Tensor ``(C, H, W)`` on the device of ``planes``: of the same type, but float32 where integers are interpolated.
+    """
+    size = (int(planes.shape[1]), int(planes.shape[2]))
+    if not nearest:
+        dtype = planes.dtype if planes.is_floating_point() else torch.float32
+        matrix = _inverse_matrix(view, source, size)
+        whole = [cv2.warpAffine(plane, matrix, source[::-1]) for plane in planes.detach().cpu().float().numpy()]
+        return torch.from_numpy(np.stack(whole)).to(planes.device, dtype)
+    # OpenCV warps neither bool nor int64, so the pixels are picked here.
+    inverse = np.linalg.inv(view_matrix(view, source, size))
+    row, column = np.arange(source[0])[:, None], np.arange(source[1])[None]
+    y, x = (
+        np.floor(inverse[k, 0] * row + inverse[k, 1] * column + inverse[k, 2] + 0.5).astype(np.int64) for k in (0, 1)
+    )
+    inside = torch.from_numpy((y >= 0) & (y < size[0]) & (x >= 0) & (x < size[1])).to(planes.device)
+    pixel = torch.from_numpy(np.clip(y, 0, size[0] - 1) * size[1] + np.clip(x, 0, size[1] - 1)).to(planes.device)
+    return torch.where(inside, planes.flatten(1)[:, pixel], torch.zeros((), dtype=planes.dtype, device=planes.device))
 
 
 def _reduce(plane: np.ndarray, matrix: np.ndarray, size: tuple[int, int], factor: int) -> tuple[np.ndarray, np.ndarray]:

@@ -87,3 +87,32 @@ def test_absent_files_of_a_datalist_file_and_of_a_mixture(tmp_path, capsys, capl
     assert (summary["images"], summary["patients"]) == (2, 2)
     assert "2 listed images are absent and left out" in caplog.text
     assert run(capsys, *arguments, "--no-check")["images"] == 4
+
+
+def test_patient_ids_of_dicom_headers(tmp_path, capsys):
+    import pydicom
+    from pydicom.data import get_testdata_file
+
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    ds.Modality, ds.PatientID, ds.PatientName = "CR", "SECRET-4711", "Secret^Name"
+    (tmp_path / "films").mkdir()
+    ds.save_as(tmp_path / "films" / "a.dcm")
+
+    def indexed(*words):
+        assert main(["index", str(tmp_path / "films"), "--out", str(tmp_path / "d.json"), *words]) == 0
+        text = (tmp_path / "d.json").read_text()
+        assert "Secret" not in text
+        return text
+
+    hidden = indexed()
+    assert "SECRET" not in hidden
+    assert str(ds.StudyInstanceUID) not in hidden
+    assert indexed("--patient_ids", "pseudonym") == hidden
+    assert indexed("--salt_file", str(tmp_path / "salt")) != hidden
+    assert '"SECRET-4711"' in indexed("--patient_ids", "original")
+    assert "SECRET" not in "".join(capsys.readouterr())
+    # A layout with ids of its own says that it has nothing to hide.
+    assert main(["phantom", str(tmp_path / "p"), "--patients", "6", "--size", "64"]) == 0
+    words = ["index", str(tmp_path / "p"), "--out", str(tmp_path / "p.json"), "--patient_ids", "original"]
+    assert main([*words, "--layout", "csv_table"]) == 2
+    assert "not from DICOM headers" in capsys.readouterr().err

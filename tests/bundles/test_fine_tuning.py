@@ -64,6 +64,7 @@ def test_run_leaves_what_the_contract_names(trained):
     assert "encoder tensors loaded (100.0% of the values)" in result.stdout
     assert (folder / "curves.png").stat().st_size > 5000
     assert list(folder.rglob("events*"))
+    assert json.loads((folder / "model.json").read_text())["training_range"]["films"] > 30
     assert "it/s" in result.stderr or "s/it" in result.stderr, "no progress bar"
 
 

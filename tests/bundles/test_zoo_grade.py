@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from monai_cxrssl.apps.bundle_evidence import find_machine_paths
+from monai_cxrssl.apps.export_description import describe_postprocessing, describe_preprocessing
 from monai_cxrssl.networks import Encoder, MultiTaskNet
 
 BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles").glob("*/train.json"))
@@ -65,6 +66,16 @@ def test_versions_are_exact_and_those_tested(bundle):
         assert re.fullmatch(r"\d+(\.\d+)+", version), f"{name} {version} is no exact version"
         # The minor releases of an environment may be others than those written down.
         assert distributions.version(name).split(".")[0] == version.split(".")[0], name
+
+
+def test_another_runtime_is_told_what_comes_before_and_after(bundle):
+    formats = about(bundle)["network_data_format"]
+    (side,) = set(formats["inputs"]["image"]["spatial_shape"])
+    assert formats["inputs"]["image"]["preprocessing"] == describe_preprocessing(side)
+    for output in formats["outputs"].values():
+        kind = {"probabilities": "label", "image": "mask"}.get(output["type"], "embedding")
+        expected = describe_postprocessing(kind, {"task": "multi_class"})
+        assert output["postprocessing"] == expected
 
 
 def test_licences(bundle):

@@ -110,7 +110,9 @@ def test_unreadable_files_are_named_and_dropped(memory_limit_gb, caplog):
     for position, name in zip((0, 2, 3, 7), BAD, strict=True):
         items.insert(position, {"image": name, "patient_id": "bad"})
     with caplog.at_level(logging.INFO):
-        images = DecodedImages(items, side=48, reader=read_some, memory_limit_gb=memory_limit_gb, num_threads=3)
+        images = DecodedImages(
+            items, side=48, reader=read_some, memory_limit_gb=memory_limit_gb, max_unreadable=0.5, num_threads=3
+        )
     assert images.unreadable == [{"image": name, "cause": cause} for name, cause in BAD.items()]
     assert [item["image"] for item in images.items] == ["0", "1", "2", "3", "4", "5"]
     assert [items[index]["image"] for index in images.kept] == ["0", "1", "2", "3", "4", "5"]
@@ -135,10 +137,13 @@ def test_too_many_unreadable(memory_limit_gb):
     options = {"side": 48, "reader": read_some, "memory_limit_gb": memory_limit_gb}
     with pytest.raises(DatalistError, match=r"All 4 images are unreadable; the first: truncated: is truncated; odd"):
         DecodedImages(bad, **options)
-    with pytest.raises(DatalistError, match=r"4 of 7 images are unreadable, more than the 50% that a run may leave"):
+    with pytest.raises(DatalistError, match=r"4 of 7 images are unreadable, more than the 5% that a run may leave"):
         DecodedImages(bad + good_items(3), **options)
     assert len(DecodedImages(bad + good_items(3), max_unreadable=1.0, **options)) == 3
-    assert len(DecodedImages(bad + good_items(4), **options)) == 4
+    assert len(DecodedImages(bad + good_items(4), max_unreadable=0.5, **options)) == 4
+    assert len(DecodedImages(bad[:3] + good_items(3), **options)) == 3
+    with pytest.raises(DatalistError, match=r"1 of 4 images are unreadable, more than the 0% that a run may leave"):
+        DecodedImages(bad[:1] + good_items(3), max_unreadable=0.0, **options)
 
 
 @pytest.mark.parametrize(

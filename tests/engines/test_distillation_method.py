@@ -290,3 +290,25 @@ def test_a_student_learns_from_unlabelled_films(tmp_path):
     )
     assert error(student) < 0.5 < before  # nats; 0.69 is a coin
     assert_equal(teacher.state_dict(), weights)
+
+
+@pytest.mark.parametrize("lacking", ["nothing", "labels", "masks", "both"])
+def test_a_checked_batch_has_the_same_losses(lacking, monkeypatch):
+    """What the host saw before the copy spares every question to the device."""
+    batch = batches(1)[0]
+    if lacking in ("labels", "both"):
+        batch = unlabelled(batch, lacking == "labels")
+    if lacking == "masks":
+        batch["has_mask"] = torch.zeros_like(batch["has_mask"])
+    trained = method().eval()
+    expected = trained(batch)
+    trained.network.num_classes = 3
+    checked = trained.check_batch(batch)
+    assert {"label_rows", "mask_rows"} <= set(checked)
+    with monkeypatch.context() as patched:
+        for asked in ("__bool__", "item", "__float__", "__int__", "any", "all"):
+            patched.setattr(torch.Tensor, asked, lambda *args, **options: pytest.fail("the device was asked"))
+        found = trained(checked)
+    assert set(found) == set(expected)
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)

@@ -6,11 +6,26 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from monai.losses import AUCMLoss
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.losses import MultiTaskLoss
 
 NAN = float("nan")
+WAITING = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "equal", "_unique2")
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuse what makes the host wait for a device: a value of a tensor, or rows chosen by yes and no."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in WAITING, f"{func} waits for the device"
+        if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
+            chosen = any(rows is not None and rows.dtype in (torch.bool, torch.uint8) for rows in args[1])
+            assert not chosen, f"{func} waits for the device"
+        return func(*args, **(kwargs or {}))
 
 
 def sample(task: str = "multi_class", dtype: torch.dtype = torch.float64):
@@ -287,3 +302,85 @@ def test_another_number_of_class_weights():
     output, batch = sample()
     with pytest.raises(ConfigurationError, match="2 class_weights for 3 classes"):
         MultiTaskLoss("multi_class", class_weights=[1, 1])(output, batch)
+
+
+@pytest.mark.parametrize("task", ["multi_class", "multi_label"])
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal", "auc_margin"])
+@pytest.mark.parametrize("lacking", ["some", "label", "mask", "nothing"])
+def test_a_checked_batch_never_waits_for_the_device(task, kind, lacking):
+    """The same losses to the last bit, with nothing asked of a tensor in the forward pass or the backward pass."""
+    output, batch = sample(task, torch.float32)
+    if lacking == "label":
+        batch["label"] = torch.full_like(batch["label"], -1 if task == "multi_class" else NAN)
+    if lacking == "mask":
+        batch["has_mask"] = torch.zeros(6, dtype=torch.bool)
+    if lacking == "nothing":
+        batch["label"] = torch.tensor([0, 1, 2, 0, 1, 2]) if task == "multi_class" else torch.ones(6, 3)
+        batch["has_mask"] = torch.ones(6, dtype=torch.bool)
+    weights = None if kind == "auc_margin" else [0.5, 2.0, 3.0]
+    loss = MultiTaskLoss(task, label_loss=kind, weighting="uncertainty", class_weights=weights)
+    expected = loss(output, batch)
+    expected["loss"].backward()
+    gradients = [output[name].grad.clone() for name in output]
+    for value in output.values():
+        value.grad = None
+    checked = {**batch, **loss.check(batch, 3)}
+    with NoWaiting():
+        result = loss(output, checked)
+        result["loss"].backward()
+    assert {name: value.item() for name, value in result.items()} == {k: v.item() for k, v in expected.items()}
+    for name, gradient in zip(output, gradients, strict=True):
+        assert torch.equal(output[name].grad, gradient)
+
+
+def test_what_waits_is_noticed():
+    output, batch = sample()
+    with NoWaiting(), pytest.raises(AssertionError, match="waits for the device"):
+        MultiTaskLoss("multi_class")(output, batch)
+
+
+def test_check_says_who_has_what():
+    _, batch = sample()
+    loss = MultiTaskLoss("multi_class")
+    found = loss.check(batch, 3)
+    assert {name: rows.tolist() for name, rows in found.items()} == {
+        "label_rows": [0, 1, 3, 5],
+        "mask_rows": [0, 2, 3],
+    }
+    assert set(loss.check(batch, 0)) == {"mask_rows"}
+    assert set(loss.check(batch, 3, masks=False)) == {"label_rows"}
+    assert MultiTaskLoss("multi_label").check({"label": batch["label"]}, 3) == {}  # for forward to refuse
+    del batch["has_mask"]
+    assert loss.check(batch, 3)["mask_rows"].tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("change", ["label", "mask", "nothing"])
+def test_a_checked_batch_has_the_same_errors(change):
+    output, batch = sample()
+    loss = MultiTaskLoss("multi_class")
+    if change == "nothing":
+        batch |= {"label": torch.full((6,), -1), "has_mask": torch.zeros(6, dtype=torch.bool)}
+        with pytest.raises(DatalistError, match="none of items 10, 11, 12, 13, 14, 15 has a label or a mask"):
+            loss(output, {**batch, **loss.check(batch, 3)})
+        return
+    batch |= {"label": torch.tensor([0, 1, 3, 0, 0, 0])} if change == "label" else {"mask": batch["mask"] * 255}
+    found = "label of item 12 is 3" if change == "label" else "mask of items 10, 12, 13 holds values up to 255"
+    with pytest.raises(DatalistError, match=found):
+        loss.check(batch, 3)
+
+
+def test_auc_margin_equals_monais():
+    """MONAI's loss with a, b and alpha at their saddle point, class by class."""
+    output, batch = sample("multi_label")
+    expected = []
+    for c in range(3):
+        known = ~batch["label"][:, c].isnan()
+        score, target = output["label"][known, c].sigmoid(), batch["label"][known, c]
+        reference = AUCMLoss(version="v2").double()
+        with torch.no_grad():
+            a, b = score[target == 1].mean(), score[target == 0].mean()
+            for name, value in (("a", a), ("b", b), ("alpha", (1 + b - a).clamp(min=0))):
+                getattr(reference, name).copy_(value)
+        expected.append(reference(score[:, None], target[:, None].double()))
+    result = MultiTaskLoss("multi_label", label_loss="auc_margin")(output, batch)["label_loss"]
+    torch.testing.assert_close(result, torch.stack(expected).mean())

@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from monai.losses import ContrastiveLoss
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.losses import NTXentLoss
+from monai_cxrssl.losses import NTXentLoss, nt_xent
 
 
 def reference(z1: np.ndarray, z2: np.ndarray, temperature: float, group: np.ndarray | None = None) -> float:
@@ -56,6 +56,37 @@ def test_gradient_equals_finite_differences():
     assert torch.autograd.gradcheck(
         lambda a, b: NTXentLoss(0.5)(a, b, group).double(), (z1, z2), eps=1e-2, atol=2e-3, rtol=2e-2
     )
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("held", [1, 40, 117, 10**6])
+def test_blocks_of_rows_change_nothing(monkeypatch, held, grouped):
+    monkeypatch.setitem(nt_xent._HELD_AT_ONCE, "cpu", held)
+    z1, z2 = (z.requires_grad_() for z in pair(9, 8))
+    group = torch.tensor([0, 1, 1, 2, 3, 4, 4, 4, 5]) if grouped else None
+    loss = NTXentLoss(0.2)(z1, z2, group)
+    (3 * loss).backward()
+    assert loss.item() == pytest.approx(
+        reference(z1.detach().numpy(), z2.detach().numpy(), 0.2, None if group is None else group.numpy()), rel=1e-5
+    )
+    # The gradient of the same formula in float64, by torch's own graph over the whole matrix.
+    a, b = (z.detach().double().requires_grad_() for z in (z1, z2))
+    unit = torch.nn.functional.normalize(torch.cat([a, b]), dim=1)
+    ids = torch.arange(9).repeat(2) if group is None else group.repeat(2)
+    excluded = ids[:, None] == ids[None, :]
+    positive = torch.arange(18).roll(9)
+    excluded[torch.arange(18), positive] = False
+    logits = (unit @ unit.T / 0.2).masked_fill(excluded, -torch.inf)
+    (3 * torch.nn.functional.cross_entropy(logits, positive)).backward()
+    torch.testing.assert_close(z1.grad, a.grad.float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(z2.grad, b.grad.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_gradient_the_loss_is_the_same():
+    z1, z2 = pair(6, 8)
+    loss = NTXentLoss()(z1, z2)
+    assert not loss.requires_grad
+    assert loss.item() == NTXentLoss()(z1.requires_grad_(), z2).item()
 
 
 def test_same_group_is_never_negative():

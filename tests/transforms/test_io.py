@@ -11,11 +11,12 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor, set_track_meta
+from monai.transforms import Flipd, Resized, ScaleIntensityd
 from PIL import Image
 
 from monai_cxrssl.data import read_cxr
-from monai_cxrssl.errors import CXRReadError
-from monai_cxrssl.transforms import LoadCXR, LoadCXRd, LoadLungMask, LoadLungMaskd
+from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.transforms import CropToLungsd, LoadCXR, LoadCXRd, LoadLungMask, LoadLungMaskd, ResizeCXRd
 
 FILM = np.random.default_rng(0).integers(0, 256, (30, 46), dtype=np.uint8)
 MASK = np.zeros((15, 23), np.uint8)
@@ -65,6 +66,29 @@ def test_pair_of_masks(item, tmp_path):
 def test_mask_before_its_film_is_an_error(item):
     with pytest.raises(TypeError, match="still a path"):
         LoadLungMaskd()(item)
+
+
+@pytest.mark.parametrize(
+    ("step", "refused"),
+    [
+        (ResizeCXRd("image", size=[15, 23], mode="stretch"), False),
+        (Resized("image", (60, 50)), False),
+        (ScaleIntensityd("image"), False),
+        (ResizeCXRd("image", size=32, mode="pad"), True),
+        (ResizeCXRd("image", size=32, mode="crop"), True),
+        (CropToLungsd("image", without_lungs="expected", lung_mask_key="none"), True),
+        (Flipd("image", 1), True),
+    ],
+)
+def test_a_mask_is_not_laid_on_a_part_of_its_film(item, step, refused):
+    moved = step(LoadCXRd("image")(item))
+    if refused:
+        with pytest.raises(ConfigurationError, match="no longer shows its whole film"):
+            LoadLungMaskd()(moved)
+    else:
+        loaded = LoadLungMaskd()(moved)
+        assert loaded["lung_mask"].shape == loaded["image"].shape
+        torch.testing.assert_close(loaded["lung_mask"].affine, loaded["image"].affine)
 
 
 def test_missing_keys(item):

@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="option of the layout, such as policy=ones of chexpert, or of csv_table patient_column=pid (DIR may then "
         "be the csv file); VALUE is JSON or plain text",
     )
+    parser.add_argument(
+        "--patient_ids",
+        choices=("pseudonym", "original"),
+        help="what stands for the patients and studies of DICOM headers in a plain folder: a keyed hash (default) or "
+        "the ids themselves",
+    )
+    parser.add_argument("--salt_file", metavar="FILE", help="private key of the pseudonyms, drawn when absent; default "
+                        "$MONAI_CXRSSL_SALT_FILE, else one in your settings folder")  # fmt: skip
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--no-check", action="store_true", help="do not look whether every listed file exists")
     files.add_argument("--allow_absent", action="store_true", help="leave absent files out and tell how many")
@@ -62,9 +70,11 @@ def _read(path: Path, args: argparse.Namespace) -> Datalist:
     from monai_cxrssl.errors import ConfigurationError
 
     options = _options(args.option)
+    names = ("patient_ids", "salt_file")
+    ids = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.layout is not None and args.layout not in LAYOUTS:
         raise ConfigurationError(f"--layout is {args.layout!r}; expected one of {', '.join(LAYOUTS)}.")
-    if args.layout is None and not options and (path / DATALIST_FILE).is_file():
+    if args.layout is None and not options and not ids and (path / DATALIST_FILE).is_file():
         return load_datalist(path / DATALIST_FILE, path, check_files=not args.no_check)
     name = args.layout or (find_layout(path) if path.is_dir() else None)
     if name is None or not path.exists():
@@ -72,6 +82,12 @@ def _read(path: Path, args: argparse.Namespace) -> Datalist:
         return open_dataset(path)
     read: Any = LAYOUTS[name].read
     known = inspect.signature(read).parameters
+    if ids and "patient_ids" not in known:
+        raise ConfigurationError(
+            f"--{next(iter(ids))}: layout {name} takes its patients from its own tables or names, not from DICOM "
+            "headers; leave the option out."
+        )
+    options |= ids
     strange = [option for option in options if option not in known]
     if strange:
         listed = ", ".join(list(known)[1:]) or "none"

@@ -9,10 +9,11 @@ that is not projection radiography (CT, MR, SR, PR, KO ...) are left out and cou
 OT`` and a missing modality are kept, or what the option ``modalities`` names. Of DICOM files the header alone is read:
 one with damaged pixels is listed, too.
 
-Who the patient is: the DICOM header's PatientID; without one, the first sub-folder below the images' common parent
-folder; for a file that lies in no such sub-folder, the file itself (its name without extension). Folders with names
-such as ``train``, ``images`` or ``normal`` (:data:`NOT_PATIENTS`) never stand for a patient. The study is the header's,
-else the second sub-folder. There are no labels and no split: all items are ``training``.
+Who the patient is: a pseudonym of the DICOM header's PatientID (:mod:`monai_cxrssl.data.pseudonym`); without one, the
+first sub-folder below the images' common parent folder; for a file that lies in no such sub-folder, the file itself
+(its name without extension). Folders with names such as ``train``, ``images`` or ``normal`` (:data:`NOT_PATIENTS`)
+never stand for a patient. The study is a pseudonym of the header's, else the second sub-folder. There are no labels and
+no split: all items are ``training``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tqdm import tqdm
 
 from monai_cxrssl.data.datalist import Datalist
 from monai_cxrssl.data.file_kind import file_kind
+from monai_cxrssl.data.pseudonym import pseudonym, read_salt
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "read"]
@@ -47,6 +49,7 @@ IGNORED_EXTENSIONS = frozenset({
     ".raw", ".db", ".ini",
 })
 # fmt: on
+PATIENT_IDS = ("pseudonym", "original")
 KEPT_MODALITIES = frozenset({"CR", "DX", "DR", "RG", "RF", "OT", ""})
 # fmt: off
 NOT_PATIENTS = frozenset({
@@ -68,6 +71,8 @@ def read(
     folder: Path,
     header_reader: Callable[[str], dict[str, Any]] | None = None,
     modalities: Collection[str] = KEPT_MODALITIES,
+    patient_ids: str = "pseudonym",
+    salt_file: str | os.PathLike | None = None,
 ) -> Datalist:
     """List the images below ``folder``.
 
@@ -77,14 +82,19 @@ def read(
             pixels; by default :func:`monai_cxrssl.data.dicom.read_dicom_header`.
         modalities: the DICOM modalities that are kept, such as ``("CR", "DX")``; ``""`` stands for a missing one. Files
             that are not DICOM have none, and are kept.
+        patient_ids: what stands for the patient and study of a DICOM header: ``"pseudonym"`` or the ``"original"``.
+            Names of folders and files stay as they are.
+        salt_file: the key of the pseudonyms; by default the user's own.
 
     Returns:
         all images in ``training``, sorted by path.
 
     Raises:
         DatalistError: nothing is left to train on.
-        ConfigurationError: modalities is one text, or empty.
+        ConfigurationError: modalities is one text, or empty; patient_ids is neither of the two; no salt.
     """
+    if patient_ids not in PATIENT_IDS:
+        raise ConfigurationError(f"patient_ids is {patient_ids!r}; expected one of {', '.join(PATIENT_IDS)}.")
     if isinstance(modalities, str) or not modalities:
         raise ConfigurationError(f'modalities is {modalities!r}; expected a list such as ["CR", "DX"].')
     kept = {name.strip().upper() for name in modalities}
@@ -107,6 +117,8 @@ def read(
             f"{folder} holds {what} ({left_out.total()} files of another modality); expected chest X-rays as DICOM, "
             "PNG, JPEG, TIFF or NIfTI."
         )
+    if patient_ids == "pseudonym":
+        _hide_ids([header for _, header in found], salt_file)
     items = _items(found)
     own = sum(item.pop("own_patient") for item in items)
     if own:
@@ -127,6 +139,18 @@ def read(
     name = folder.resolve().name or "folder"
     content = {"name": name, "training": [item | {"source": name} for item in items]}
     return Datalist.from_dict(content, folder, origin=f"of the folder {folder}")
+
+
+def _hide_ids(headers: list[dict[str, Any]], salt_file: str | os.PathLike | None) -> None:
+    """Replace the ids of the headers; without any, no salt is needed."""
+    kinds = (("patient_id", "patient"), ("study_id", "study"))
+    named = [header for header in headers if any(header.get(key) for key, _ in kinds)]
+    salt = read_salt(salt_file) if named else b""
+    for header in named:
+        for key, kind in kinds:
+            text = str(header.get(key) or "").strip()
+            if text:
+                header[key] = pseudonym(text, salt, kind)
 
 
 def _items(found: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:

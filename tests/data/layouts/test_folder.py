@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 
 import numpy as np
 import pytest
@@ -45,8 +47,8 @@ def tree(root, names):
     return root
 
 
-def patients(root):
-    items = open_dataset(root).items()
+def patients(root, **options):
+    items = (folder.read(root, **options) if options else open_dataset(root)).items()
     return {os.path.relpath(item["image"], root): item["patient_id"] for item in items}
 
 
@@ -113,7 +115,7 @@ def test_patient_from_the_header(tmp_path, caplog):
     (tmp_path / "y" / "7.dcm").write_bytes((tmp_path / "x" / "1").read_bytes()[132:])  # no preamble
     (tmp_path / "y" / "8").write_bytes((tmp_path / "x" / "1").read_bytes()[132:])
     (tmp_path / "y" / "9.dcm").write_bytes((tmp_path / "x" / "1").read_bytes()[:200])
-    assert patients(tmp_path) == {
+    assert patients(tmp_path, patient_ids="original") == {
         "x/1": "A",
         "y/2.png": "A",
         "y/3.dcm": "y",
@@ -122,8 +124,34 @@ def test_patient_from_the_header(tmp_path, caplog):
         "y/9.dcm": "y",
     }
     assert "3 DICOM files that are no chest X-ray left out (CT 2, SR 1)" in caplog.text
-    first = open_dataset(tmp_path).items()[0]
+    first = folder.read(tmp_path, patient_ids="original").items()[0]
     assert (first["study_id"], first["view_position"], first["sex"]) == ("1.5", "PA", "F")
+
+
+def test_pseudonyms_stand_for_the_header_s_ids(tmp_path):
+    root = tmp_path / "data"
+    dicom(root / "x" / "1", "A", study="1.5")
+    dicom(root / "y" / "2", "A", study="1.6")
+    dicom(root / "y" / "3", "1.5", None)
+    tree(root, ["A/4.png"])
+    content = (root / "x" / "1").read_bytes()
+    found = patients(root)
+    assert found["x/1"] == found["y/2"] != found["y/3"]
+    # The names of folders and files are what they are.
+    assert found["A/4.png"] == "A"
+    assert re.fullmatch(r"patient-[0-9a-f]{16}", found["x/1"])
+    items = folder.read(root).items()
+    assert re.fullmatch(r"study-[0-9a-f]{16}", items[1]["study_id"])
+    assert items[1]["study_id"] != items[2]["study_id"]
+    assert '"1.5"' not in json.dumps(items)
+    # The same over runs and folders; another with another salt, which is drawn once.
+    assert patients(root) == found
+    other = patients(root, salt_file=tmp_path / "salt")
+    assert other["x/1"] == other["y/2"] != found["x/1"]
+    assert patients(root, salt_file=tmp_path / "salt") == other
+    assert (root / "x" / "1").read_bytes() == content
+    with pytest.raises(ConfigurationError, match="pseudonym, original"):
+        folder.read(root, patient_ids="none")
 
 
 @pytest.mark.parametrize("fault", ["no pixels", "part of them", "garbage"])
@@ -134,7 +162,7 @@ def test_pixels_are_not_read(tmp_path, fault):
     start = content.index(b"\xe0\x7f\x10\x00OW") + 12
     end = {"no pixels": b"", "part of them": content[start : start + 3], "garbage": b"\xff" * 999}[fault]
     path.write_bytes(content[:start] + end)
-    (item,) = open_dataset(tmp_path).items()
+    (item,) = folder.read(tmp_path, patient_ids="original").items()
     assert (item["patient_id"], item["study_id"], item["view_position"], item["sex"]) == ("A", "1.5", "PA", "F")
 
 
@@ -143,7 +171,7 @@ def test_modalities(tmp_path, caplog):
         dicom(tmp_path / f"{number}.dcm", str(number), modality)
     tree(tmp_path, ["p.png"])
     assert len(open_dataset(tmp_path).items()) == 5
-    items = folder.read(tmp_path, modalities=["cr", "DX"]).items()
+    items = folder.read(tmp_path, modalities=["cr", "DX"], patient_ids="original").items()
     assert [item["patient_id"] for item in items] == ["0", "1", "p"]
     assert "2 DICOM files that are no chest X-ray left out (RF 1, no modality 1)" in caplog.text
     for wrong in ("CR", []):

@@ -1,0 +1,20 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""An app for MONAI Label's server that offers fine-tuned bundles of chest X-rays; see ``docs/monai_label.md``.
+
+``main.py`` is what the server opens (``monailabel start_server --app <this folder>``). It alone imports MONAI Label,
+which lives in an environment of its own, made by ``python -m monai_cxrssl.apps.monai_label.install``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .bundle_folders import BundleFolder, bundle_folders
+from .labelled import labelled_datalist
+from .train_run import train_on_labels
+
+__all__ = ["APP_FOLDER", "BundleFolder", "bundle_folders", "labelled_datalist", "train_on_labels"]
+
+#: What ``--app`` takes. The server writes its log and three empty folders into it; give a copy where that is unwanted.
+APP_FOLDER = Path(__file__).parent

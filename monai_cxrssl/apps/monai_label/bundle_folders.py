@@ -1,0 +1,95 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which bundles a server offers, and what each can do: from ``--conf bundle`` and ``--conf models``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks import read_model_setting
+
+__all__ = ["BundleFolder", "bundle_folders"]
+
+
+@dataclass(frozen=True)
+class BundleFolder:
+    """A fine-tuned bundle: ``configs/inference.json``, ``models/model.pt`` and ``models/model.json``.
+
+    Args:
+        path: the folder.
+        name: of the model, as clients ask for it.
+    """
+
+    path: Path
+    name: str
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights that infers."""
+        return self.path / "models" / "model.pt"
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """An option of the weights, see :func:`monai_cxrssl.networks.read_model_setting`."""
+        return read_model_setting(self.weights, name, default)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; none of a bundle that only segments."""
+        return list(self.setting("classes", []))
+
+    @property
+    def draws_masks(self) -> bool:
+        """Whether a reply has a mask."""
+        return self.setting("decoder") is not None
+
+    @property
+    def trains(self) -> bool:
+        """Whether labels of MONAI Label, which are masks, teach all that the bundle does."""
+        return self.draws_masks and not self.classes and self.setting("mask") == "lung"
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Names and values in the mask, or names and numbers of the classes where there is no mask."""
+        if self.draws_masks:
+            return {str(self.setting("mask", "lung")): 1}
+        return {name: number for number, name in enumerate(self.classes)}
+
+
+def bundle_folders(conf: Mapping[str, str], model_dir: Path) -> list[BundleFolder]:
+    """Read the server's options.
+
+    Args:
+        conf: ``{"bundle": "/path[,/other]"}`` or ``{"models": "name[,other]"}``, folders below ``model_dir``, or both.
+        model_dir: the app's folder of models.
+
+    Returns:
+        The bundles, named as their folders.
+
+    Raises:
+        ConfigurationError: none is given, two have one name, or one is no fine-tuned bundle.
+    """
+    paths = [Path(text).expanduser().resolve() for text in _texts(conf.get("bundle"))]
+    paths += [(model_dir / text).resolve() for text in _texts(conf.get("models"))]
+    if not paths:
+        raise ConfigurationError(
+            "No bundle is given; start the server with --conf bundle /path/to/bundle, or with --conf models NAME for a "
+            f"folder below {model_dir}."
+        )
+    found: dict[str, BundleFolder] = {}
+    for path in paths:
+        folder = BundleFolder(path, path.name)
+        for file in (path / "configs" / "inference.json", folder.weights, folder.weights.with_suffix(".json")):
+            if not file.is_file():
+                raise ConfigurationError(f"{path} is no fine-tuned bundle: it has no {file.relative_to(path)}.")
+        if folder.name in found:
+            raise ConfigurationError(f"{path} and {found[folder.name].path} have one name; rename a folder.")
+        found[folder.name] = folder
+    return list(found.values())
+
+
+def _texts(value: str | None) -> list[str]:
+    return [text.strip() for text in (value or "").split(",") if text.strip()]

@@ -1,0 +1,146 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The app that MONAI Label's server opens; the only module here that imports MONAI Label.
+
+``monailabel start_server --app <this folder> --studies DIR --conf bundle /path/to/bundle --host 127.0.0.1``. Options
+(``--conf``): ``bundle``, paths of fine-tuned bundles with commas between; ``models``, names of folders below
+``<app>/model``; ``training``, folder of what trainings write, by default ``<app>/training``; ``skip_trainers true``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import monailabel
+from monailabel.config import settings
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.tasks.infer_v2 import InferType
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.utils.others.generic import device_list, strtobool
+
+from monai_cxrssl.apps.monai_label import BundleFolder, bundle_folders, train_on_labels
+
+__all__ = ["CXRLabelApp", "FilmInferTask", "LungTrainTask"]
+
+logger = logging.getLogger(__name__)
+
+#: What MONAI Label leaves out of its list of films' extensions.
+FILM_EXTENSIONS = ("*.dcm", "*.dicom", "*.jpeg", "*.tiff", "*.bmp", "*.mha")
+
+
+class FilmInferTask(BundleInferTask):
+    """A bundle's ``inference.json`` on one film: scores, mask or both.
+
+    Unlike the stock task it names classes and mask as the weights' own ``model.json`` does, loads weights strictly, and
+    takes settings anew when a training has replaced them.
+    """
+
+    def __init__(self, folder: BundleFolder, conf: dict[str, str]) -> None:
+        self.folder = folder
+        self.conf = conf
+        self.lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        self.opened = self._changed_at()
+        kind = InferType.SEGMENTATION if self.folder.draws_masks else InferType.CLASSIFICATION
+        super().__init__(str(self.folder.path), self.conf, type=kind, load_strict=True, add_post_restore=False)
+        self.labels = self.folder.labels
+
+    def _changed_at(self) -> tuple[float, float]:
+        weights = self.folder.weights
+        return weights.stat().st_mtime, weights.with_suffix(".json").stat().st_mtime
+
+    def info(self) -> dict[str, Any]:
+        """What clients are told; with the names of the classes, which are not those of the mask."""
+        return {**super().info(), "classes": self.folder.classes}
+
+    def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[str | None, dict[str, Any]]:
+        """Infer one film."""
+        with self.lock:
+            if self.opened != self._changed_at():
+                logger.info("%s has new weights", self.folder.name)
+                self._open()
+        return super().__call__(request, callbacks)
+
+    def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = None) -> tuple[Any, Any]:
+        """Reply with the table of scores where there is no mask to write."""
+        if not self.folder.draws_masks:
+            return None, data["result"]
+        return super().writer(data, extension, dtype)
+
+
+class LungTrainTask(TrainTask):
+    """Fine-tune a segmenting bundle on the masks that were submitted as final."""
+
+    def __init__(self, folder: BundleFolder, work: Path) -> None:
+        super().__init__(f"Fine-tunes {folder.name} on the labelled films and lets it infer by the new weights")
+        self.folder = folder
+        self.work = work
+
+    def config(self) -> dict[str, Any]:
+        """Options that clients show and send."""
+        return {"device": device_list(), "max_epochs": 40, "pretrained": True, "seed": 0}
+
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
+        """Train; MONAI Label calls this in a process of its own."""
+        chosen = request.get("device")
+        return train_on_labels(
+            self.folder,
+            datastore.datalist(),
+            self.work,
+            max_epochs=int(request.get("max_epochs", 40)),
+            seed=int(request.get("seed", 0)),
+            device=chosen if isinstance(chosen, str) else None,
+            pretrained=bool(strtobool(str(request.get("pretrained", True)))),
+        )
+
+
+class CXRLabelApp(MONAILabelApp):
+    """Fine-tuned bundles of chest X-rays: every one infers, those that only segment lungs also train."""
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.folders = bundle_folders(conf, Path(app_dir) / "model")
+        self.training = Path(conf.get("training") or Path(app_dir) / "training")
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name=f"Chest X-rays ({monailabel.__version__})",
+            description="Fine-tuned bundles of chest X-rays",
+            version=monailabel.__version__,
+        )
+
+    def init_datastore(self) -> Any:
+        """Films of a folder in every format that the reader knows; DICOMweb as MONAI Label has it."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return LocalDatastore(
+            self.studies,
+            extensions=[*dict.fromkeys([*settings.MONAI_LABEL_DATASTORE_FILE_EXT, *FILM_EXTENSIONS])],
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
+
+    def init_infers(self) -> dict[str, Any]:
+        """One task per bundle."""
+        return {folder.name: FilmInferTask(folder, self.conf) for folder in self.folders}
+
+    def init_trainers(self) -> dict[str, Any]:
+        """One task per bundle that only segments lungs."""
+        if strtobool(self.conf.get("skip_trainers", "false")):
+            return {}
+        return {
+            folder.name: LungTrainTask(folder, self.training / folder.name) for folder in self.folders if folder.trains
+        }
+
+    def init_strategies(self) -> dict[str, Any]:
+        """Which film is labelled next."""
+        return {"random": Random(), "first": First()}

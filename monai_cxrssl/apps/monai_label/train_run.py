@@ -1,0 +1,140 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tune a bundle on films labelled in MONAI Label, in a process of its own, and let it infer by the new weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.apps.monai_label.bundle_folders import BundleFolder
+from monai_cxrssl.apps.monai_label.labelled import labelled_datalist
+from monai_cxrssl.errors import ConfigurationError, TrainingError
+
+__all__ = ["train_on_labels"]
+
+logger = logging.getLogger(__name__)
+
+#: Beside the weights; the weights last, because a server takes all three anew when they have changed.
+MODEL_FILES = ("model.json", "model.patients.json", "model.pt")
+LARGEST_BATCH = 16
+
+
+def train_on_labels(
+    bundle: BundleFolder,
+    pairs: Sequence[Mapping[str, str]],
+    work: Path,
+    max_epochs: int = 40,
+    seed: int = 0,
+    device: str | None = None,
+    pretrained: bool = True,
+) -> dict[str, Any]:
+    """Run the bundle's own training from its present weights, and put the new weights in their place.
+
+    Everything the run writes stays in ``work/<time>``: ``datalist.json``, ``metrics.json`` (measured on the test
+    films), curves, predictions, and in ``before/`` the weights that were replaced. Lines of its log go to this log.
+
+    Args:
+        bundle: a bundle that segments lungs.
+        pairs: ``{"image": path, "label": path of the mask}`` of the labelled films.
+        work: folder of this bundle's trainings.
+        max_epochs: rounds over the training films.
+        seed: of everything random.
+        device: such as ``"cpu"`` or ``"cuda:0"``; by default the bundle's choice.
+        pretrained: start from the present weights, else from random ones.
+
+    Returns:
+        ``metrics.json`` and ``folder``, where it all is.
+
+    Raises:
+        ConfigurationError: the bundle also classifies, which masks alone do not teach.
+        DatalistError: too few labelled patients.
+        TrainingError: the run failed; the weights are as they were.
+    """
+    if not bundle.trains:
+        raise ConfigurationError(
+            f"{bundle.name} learns more than lung masks, and labels of MONAI Label are masks; fine-tune it with its "
+            "train.json, or train a bundle that only segments."
+        )
+    run = _new_folder(work)
+    datalist = labelled_datalist(pairs, run / "datalist.json", work / "splits.json", bundle.weights)
+    films = len(json.loads(datalist.read_text(encoding="utf-8"))["training"])
+    options: dict[str, Any] = {
+        "datalist": datalist,
+        "output_dir": run,
+        "model_path": run / "model.pt",
+        "encoder_name": bundle.setting("encoder_name"),
+        "image_size": bundle.setting("image_size"),
+        "decoder": bundle.setting("decoder"),
+        "max_epochs": max_epochs,
+        "batch_size": max(1, min(LARGEST_BATCH, films)),
+        # Labelled films are few, and so are the steps: an average over hundreds of steps would be the old weights.
+        "average_momentum": 0.9,
+        "num_workers": 0,
+        "seed": seed,
+    }
+    if pretrained:
+        options["pretrained"] = bundle.weights
+    if device:
+        options["device"] = device
+    _run(bundle.path, options)
+    _replace(bundle.weights.parent, run)
+    figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    logger.info("%s infers by new weights; dice %.3f on the test films: %s", bundle.name, figures["dice"], run)
+    return {**figures, "folder": str(run)}
+
+
+def _new_folder(work: Path) -> Path:
+    name = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 100):
+        folder = work / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise TrainingError(f"{work} has 99 trainings of this second; start one at a time.")
+
+
+def _run(bundle: Path, options: Mapping[str, Any]) -> None:
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/train.json"]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    # A bar is one line in a log each time it is drawn.
+    environment = {**os.environ, "TQDM_MININTERVAL": "10", "PYTHONUNBUFFERED": "1"}
+    last: deque[str] = deque(maxlen=5)
+    with subprocess.Popen(
+        command, cwd=bundle, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip():
+                last.append(line.strip())
+                logger.info("%s", line.rstrip())
+    if process.returncode:
+        raise TrainingError(
+            f"The training in {options['output_dir']} ended with status {process.returncode}; the bundle keeps its "
+            f"weights. Its last lines: {' / '.join(last)}"
+        )
+
+
+def _replace(models: Path, run: Path) -> None:
+    before = run / "before"
+    before.mkdir()
+    for name in MODEL_FILES:
+        if (models / name).is_file():
+            shutil.copy2(models / name, before / name)
+    for name in MODEL_FILES:
+        # The name does not end in .pt, which the server would offer as a model.
+        waiting = models / f"{name}.new"
+        shutil.copyfile(run / name, waiting)
+        waiting.replace(models / name)

@@ -1,0 +1,71 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Make the views of a batch on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_cxrssl.engines.ssl import prepare_views
+from monai_cxrssl.transforms import MultiView
+
+__all__ = ["DeviceViews"]
+
+
+class DeviceViews:
+    """Prepare a batch for the trainer: move it to the device, and make views there of films that come without.
+
+    The draws were made where the films were loaded, from the same keys as those of the loader's own views; here they
+    are only rendered, all at once (:meth:`monai_cxrssl.transforms.MultiView.apply_batch`), and nothing waits for the
+    device. The result equals the loader's views within the tolerance of interpolation and of rounding to 8 bits.
+    Batches whose views are made already go through :func:`~monai_cxrssl.engines.ssl.prepare_views`.
+
+    Args:
+        transform: the one that the data set draws by.
+    """
+
+    def __init__(self, transform: MultiView) -> None:
+        self.transform = transform
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Any],
+        device: torch.device | str | None = None,
+        non_blocking: bool = False,
+        **kwargs,
+    ) -> dict[str, Any]:
+        """Prepare a batch.
+
+        Args:
+            batchdata: tensors by name: ``image`` films ``(B, F, 1, H, W)`` uint8 or uint16, F being 1 or V,
+                ``film_size`` ``(B, V, 2)`` and ``view`` ``(B, V, 10)`` as :class:`monai_cxrssl.data.PairDataset` gives
+                them; or without the last two, as for ``prepare_views``.
+            device: where to.
+            non_blocking: copy asynchronously from pinned memory.
+            kwargs: further arguments of ``Tensor.to``.
+
+        Returns:
+            The batch on the device; ``image`` ``(B, V, 1, S, S)`` is float32 in [0, 1], ``film_size`` and ``view`` are
+            gone.
+        """
+        if "view" not in batchdata:
+            return prepare_views(batchdata, device, non_blocking, **kwargs)
+        batch = {
+            name: value.to(device=device, non_blocking=non_blocking, **kwargs) if isinstance(value, Tensor) else value
+            for name, value in batchdata.items()
+        }
+        films, sizes, views = (batch.pop(name) for name in ("image", "film_size", "view"))
+        samples, each = films.shape[:2]
+        count = views.shape[1]
+        with torch.no_grad():
+            rendered = self.transform.apply_batch(
+                films.flatten(0, 1),
+                views.reshape(samples * each, count // each, -1),
+                sizes[:, :each].reshape(samples * each, 2),
+            )
+        batch["image"] = rendered.reshape(samples, count, *rendered.shape[2:])
+        return prepare_views(batch)

@@ -1,0 +1,74 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an import of the package, its rooms and its command line may bring along; no timing, see benchmarks/imports.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "captum",
+    "highdicom",
+    "imagecodecs",
+    "ignite",
+    "itk",
+    "lightly",
+    "matplotlib",
+    "monai",
+    "nibabel",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "pydicom",
+    "scipy",
+    "segmentation_models_pytorch",
+    "skimage",
+    "sklearn",
+    "tensorboard",
+    "timm",
+    "torch",
+    "torchvision",
+)
+ROOMS = ("data", "transforms", "networks", "losses", "methods", "metrics", "engines", "handlers", "report", "apps")
+
+
+def loaded(*statements: str) -> list[set[str]]:
+    """Top-level modules in memory after each statement, in one new process."""
+    told = "import json, sys; print('loaded', json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    code = "\n".join(line for statement in statements for line in (statement, told))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return [set(json.loads(line[7:])) for line in done.stdout.splitlines() if line.startswith("loaded ")]
+
+
+HELP = """
+from monai_cxrssl.apps.command_line import main
+try:
+    main({words!r})
+except SystemExit as left:
+    assert left.code == 0
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("import monai_cxrssl", id="package"),
+        pytest.param(HELP.format(words=["--help"]), id="help"),
+        pytest.param(HELP.format(words=["split", "--help"]), id="help of a command"),
+    ],
+)
+def test_the_package_and_its_help_load_nothing_heavy(statement: str) -> None:
+    (modules,) = loaded(statement)
+    assert "monai_cxrssl" in modules
+    assert not modules & set(HEAVY)
+
+
+def test_the_rooms_load_nothing_heavy_that_monai_does_not() -> None:
+    before, after = loaded("import monai", "import " + ", ".join(f"monai_cxrssl.{room}" for room in ROOMS))
+    assert "monai_cxrssl" in after - before
+    assert not (after - before) & set(HEAVY)
