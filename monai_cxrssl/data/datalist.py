@@ -205,6 +205,8 @@ def load_datalist(
         raise DatalistError(
             f"Datalist {path} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
         ) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists within lists without end
+        raise DatalistError(f"Datalist {path} cannot be read as JSON: {str(error).split(';')[0]}.") from None
     root = path.absolute().parent if dataset_dir is None else Path(dataset_dir).expanduser()
     if not root.is_dir():
         raise DatalistError(f"The folder {root}, which the paths of datalist {path} start from, does not exist.")
@@ -251,6 +253,9 @@ def write_datalist(content: Mapping[str, Any], path: str | os.PathLike) -> Path:
 
     Returns:
         The file's path.
+
+    Raises:
+        DatalistError: it holds an infinite number.
     """
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -263,8 +268,13 @@ def write_datalist(content: Mapping[str, Any], path: str | os.PathLike) -> Path:
         # mkstemp makes the file private to its owner; a datalist is an ordinary file.
         os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)  # noqa: PTH101
         os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+            raise DatalistError(
+                f"Datalist {path} cannot be written: it holds an infinite number, which JSON does not know; correct "
+                "the item, or use null for what is unknown."
+            ) from None
         raise
     return path
 

@@ -128,7 +128,9 @@ def _label_problems(label: Any, classes: Sequence[str], task: str | None) -> Ite
     if is_unknown(label) or not classes or task not in TASKS:
         return
     if task == "multi_class":
-        whole = isinstance(label, int | float) and not isinstance(label, bool) and float(label).is_integer()
+        # A whole number may have more digits than a float can hold.
+        whole = isinstance(label, int) or (isinstance(label, float) and label.is_integer())
+        whole = whole and not isinstance(label, bool)
         if not whole:
             yield f'has the "label" {label!r}; expected a class number or null'
         elif not 0 <= label < len(classes):

@@ -53,6 +53,9 @@ def read_pixel_module(ds: Dataset, path: str, max_pixels: int, notes: list[str])
             raise CXRReadError(path, f"{what} {keyword} in its header", "Export the image again.")
         return int(found[0])
 
+    if ds.get("PixelRepresentation") is None:
+        # Without it pydicom leaves the padding value and LUT descriptors of implicit VR as bytes that nothing can use.
+        ds.PixelRepresentation = 0
     frames = whole("NumberOfFrames", 1)
     if frames > 1:
         raise CXRReadError(
@@ -148,7 +151,10 @@ def read_stored_pixels(
             pixel_representation=int(module.signed),
             pixel_keyword="PixelData",
         )
-    except Exception as error:  # each decoder has its own exceptions
+    except BaseException as error:  # each decoder has its own exceptions
+        # A panic of pylibjpeg-rle, which is written in Rust, is no Exception, and would end the run.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         words = " ".join(str(error).split())
         raise CXRReadError(
             path, f"has a damaged {header.coding} stream ({words})", "Fetch the file again from its source."

@@ -18,6 +18,8 @@ __all__ = ["read_raster", "unit_float", "check_finite"]
 _FORMATS = {"png": ("PNG",), "jpeg": ("JPEG",), "tiff": ("TIFF",), "bmp": ("BMP",)}
 _REFETCH = "Copy or download the file again."
 _WHITE_IS_ZERO = 0
+_SIGNED = 2
+_MACHINE_ORDER = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 
 def read_raster(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
@@ -52,11 +54,19 @@ def read_raster(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
             white_is_zero = kind == "tiff" and _tag(image, 262) == _WHITE_IS_ZERO and image.mode.startswith(("I", "F"))
             # Read now: loading a TIFF turns it and drops the tag.
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            signed_bytes = kind == "tiff" and image.mode == "L" and _tag(image, 339) == (_SIGNED,)
+            _check_coverage(path, image, kind, len(data))
+            if kind == "tiff":
+                _take_libtiff_order(image)
             image.load()
             if kind == "jpeg":
                 check_jpeg_scan(path, data, np.asarray(image))
             upright = ImageOps.exif_transpose(image)
-            pixels, table, bits = _grey(path, upright, fields["photometric_interpretation"])
+            if signed_bytes:
+                # Pillow takes them for 0 to 255, which puts the negative ones above the others.
+                pixels, table, bits = unit_float(path, np.asarray(upright).view(np.int8)), None, 8
+            else:
+                pixels, table, bits = _grey(path, upright, fields["photometric_interpretation"])
     except CXRReadError:
         raise
     except Image.DecompressionBombError as error:
@@ -73,7 +83,7 @@ def read_raster(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
         else:
             table = 1.0 - table
     fields |= {"bits_stored": bits, "inverted": bool(white_is_zero)}
-    fields["window"] = "0 to 255" if bits <= 8 else "min-max"
+    fields["window"] = "0 to 255" if bits <= 8 and not signed_bytes else "min-max"
     return Film(path, pixels, table, shape, fields=fields, warnings=notes)
 
 
@@ -84,10 +94,16 @@ def unit_float(path: str, values: np.ndarray) -> np.ndarray:
         CXRReadError: NaN or infinite values; the cause counts them.
     """
     check_finite(path, values)
-    low, high = float(values.min()), float(values.max())
+    low, high = values.min(), values.max()
     if high <= low:
         return np.zeros(values.shape, np.float32)
-    return np.clip((values.astype(np.float64) - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    if values.dtype.kind in "iu":
+        # Unsigned differences wrap round to the true ones, which 64-bit numbers lose when they become float64 first.
+        above = values.astype(np.uint64) - np.asarray(low).astype(np.uint64)
+        return np.clip(above / float(int(high) - int(low)), 0.0, 1.0).astype(np.float32)
+    # Halved, so that the range of the largest numbers is still finite.
+    low, high = float(low) / 2, float(high) / 2
+    return np.clip((values.astype(np.float64) / 2 - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
 def check_finite(path: str, values: np.ndarray) -> None:
@@ -120,6 +136,38 @@ def _grey(path: str, image: Any, mode: str) -> tuple[np.ndarray, np.ndarray | No
         image = image.convert("RGB")
     pixels = np.asarray(image.convert("L"))
     return np.ascontiguousarray(pixels), np.arange(256) / 255.0, 1 if mode == "1" else 8
+
+
+def _check_coverage(path: str, image: Any, kind: str, size: int) -> None:
+    """Refuse a TIFF whose strips leave rows black, and a BMP that holds more rows than its header says."""
+    columns, rows = image.size
+    if kind == "tiff":  # the size is already that of the turned image
+        columns, rows = int(_tag(image, 256)), int(_tag(image, 257))
+    boxes = [tile.extents for tile in image.tile if tile.extents]
+    if kind == "tiff" and boxes:
+        covered = sum((min(x1, columns) - x0) * (min(y1, rows) - y0) for x0, y0, x1, y1 in boxes)
+        if covered < columns * rows:
+            raise CXRReadError(
+                path, f"has data for {covered} of its {columns * rows} pixels", "Its header is damaged; fetch it again."
+            )
+    if kind == "bmp" and image.tile and image.tile[0].codec_name == "raw":
+        stride = int(image.tile[0].args[1])
+        surplus = size - image.tile[0].offset - stride * rows
+        if surplus > stride:
+            raise CXRReadError(
+                path, f"holds {surplus} bytes more than its {rows} rows take", "Its header is damaged; fetch it again."
+            )
+
+
+def _take_libtiff_order(image: Any) -> None:
+    """Let Pillow read compressed signed and floating-point values in the order in which libtiff hands them over, which
+    is the machine's own; it swaps the bytes of a big-endian file a second time (up to 13.0, without a word)."""
+    image.tile = [
+        tile._replace(args=(_MACHINE_ORDER.get(tile.args[0], tile.args[0]), *tile.args[1:]))
+        if tile.codec_name == "libtiff" and isinstance(tile.args, tuple)
+        else tile
+        for tile in image.tile
+    ]
 
 
 def _check_pages(path: str, image: Any, kind: str, notes: list[str]) -> None:

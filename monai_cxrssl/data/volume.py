@@ -22,11 +22,13 @@ import numpy as np
 
 from monai_cxrssl.data.film import Film, check_size, min_max_table
 from monai_cxrssl.data.raster import check_finite, unit_float
+from monai_cxrssl.data.volume_integrity import check_attached_voxels, check_surplus, inflate_counted
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["read_volume", "upright_axes", "upright_matrix"]
 
 _REFETCH = "Copy or download the file again."
+_MAX_OFFSET = 16 * 2**20
 
 
 def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
@@ -156,7 +158,7 @@ def _to_unit(path: str, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | No
 def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
     import nibabel
 
-    head = _inflate(data, 560)
+    head = _head(data, 560)
     newer = 348 not in (struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0])
     image_class: Any = nibabel.Nifti2Image if newer else nibabel.Nifti1Image
     header = image_class.header_class(head[: 540 if newer else 348], check=False)
@@ -172,10 +174,16 @@ def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tu
     sides = [side for side in shape if side != 1] or [1]
     check_size(path, min(sides), int(np.prod(sides, dtype=object)) // max(min(sides), 1), max_pixels)
     offset = int(header["vox_offset"]) or (544 if newer else 352)
+    # The same holds for what lies before the voxels: header extensions, which are text.
+    if not 0 <= offset <= _MAX_OFFSET:
+        raise CXRReadError(
+            path, f"says that its voxels begin at byte {offset}", "Its header is damaged; fetch it again."
+        )
     needed = offset + int(np.prod(shape)) * dtype.itemsize
-    content = _inflate(data, needed)
+    content, surplus = inflate_counted(data, needed)
     if len(content) < needed:
         raise CXRReadError(path, f"is truncated: {len(content)} of {needed} bytes are there", _REFETCH)
+    check_surplus(path, surplus, shape[0] * dtype.itemsize)
     values = np.frombuffer(content, dtype, int(np.prod(shape)), offset).reshape(shape, order="F")
     values = values.astype(dtype.newbyteorder("="), copy=False)
     slope, intercept = header.get_slope_inter()
@@ -190,12 +198,9 @@ def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tu
     return values, affine
 
 
-def _inflate(data: bytes, length: int) -> bytes:
+def _head(data: bytes, length: int) -> bytes:
     """Return the first ``length`` bytes of a file that may be gzip-compressed."""
-    if not data.startswith(b"\x1f\x8b"):
-        return data[:length]
-    inflater = zlib.decompressobj(31)
-    return inflater.decompress(data, length)
+    return zlib.decompressobj(31).decompress(data, length) if data.startswith(b"\x1f\x8b") else data[:length]
 
 
 def _read_itk(path: str, kind: str, data: bytes, max_pixels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -219,6 +224,8 @@ def _read_itk(path: str, kind: str, data: bytes, max_pixels: int) -> tuple[np.nd
             raise CXRReadError(path, f"has {channels} channels per pixel", "Give one grey-scale image.")
         longest = max(shape)
         check_size(path, int(np.prod(shape, dtype=object)) // max(longest, 1), longest, max_pixels)
+        voxel = int(reader.GetComponentSize())
+        check_attached_voxels(path, kind, data, int(np.prod(shape)) * voxel, shape[0] * voxel)
         image = itk.imread(name)
         values = np.array(itk.array_view_from_image(image)).T  # ITK's arrays have the first axis last
     axes = len(shape)
