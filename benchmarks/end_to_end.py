@@ -9,8 +9,8 @@
 Films, of a phantom or of a folder that this package can index, are written once as 8-bit PNGs of ``--film_side``
 pixels; both sides start from these files. Ours: decoded once into memory, not timed, as it is done once per run; then
 ``PairDataset`` -> uint8 views (on a GPU raw films, which it augments) -> ``pretext_loader`` -> ``SSLTrainer``.
-lightly: ``LightlyDataset`` -> its ``SimCLRTransform`` -> ``DataLoader`` -> a plain loop with its projection head and ``NTXentLoss``. Encoder, batch,
-image size, optimizer and threads are the same.
+lightly: ``LightlyDataset`` -> its ``SimCLRTransform`` -> ``DataLoader`` -> a plain loop with its projection head and
+``NTXentLoss``. Encoder, batch, image size, optimizer and threads are the same.
 
 "defaults" are ours as the bundle runs it (bfloat16 where the device gains from it, channels-last memory) and lightly's
 as its tutorial does (colour views, so a network of three channels; float32). At the same precision, lightly is set to
