@@ -1,0 +1,123 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every command on the pages of the site that lead a reader is run as written, or stands here with the reason why not.
+
+Those of the README's tour are run by tests/test_readme_commands.py, those of the extending pages and the tutorials by
+their own tests here; the way through a hospital's archive is walked here from end to end.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from monai_cxrssl.data.phantom import make_phantom_dataset
+from tests import test_readme_commands as readme
+from tests.test_readme_commands import OURS, RUN, SMALL_SET, Small, commands_of
+
+ARCHIVE = {"ARCHIVE": "my-archive", "NEW": "new-films"}
+HOSPITAL = {
+    f"{OURS} index ARCHIVE --out d.json --salt_file private/patient_salt": Small(makes=("d.json",)),
+    f"{OURS} show d.json --out sheet.png": Small(makes=("sheet.png",)),
+    f"{OURS} audit d.json --phi --json audit.json": Small(makes=("audit.json",)),
+    f"{OURS} split d.json --out s.json --seed 0": Small(makes=("s.json",)),
+    f"{OURS} audit s.json": Small(),
+    f"{OURS} split d.json --out s2.json --previous s.json": Small(makes=("s2.json",)),
+    f"{OURS} cache s.json --out CACHE --side 384": Small("--side 109", makes=("CACHE",)),
+    f"{RUN}/micle/train.json --datalist s.json --cache_dir CACHE": Small(
+        "--recipe short --image_size 64 --max_epochs 1 --num_workers 0", makes=("bundles/micle/models/model.pt",)
+    ),
+    f"{RUN}/classification/train.json --datalist s.json --cache_dir CACHE "
+    "--pretrained bundles/micle/models/model.pt": Small(
+        f"{SMALL_SET} --max_epochs 1", makes=("bundles/classification/models/model.pt",)
+    ),
+    f"{RUN}/classification/configs/evaluate.json --datalist s.json --store_calibration True": Small(
+        "--resamples 20 --max_checked 4", makes=("bundles/classification/eval/report/index.html",)
+    ),
+    f"{RUN}/classification/configs/inference.json --dataset_dir NEW --output_dir OUT": Small(
+        makes=("OUT/predictions.csv",)
+    ),
+}  # fmt: skip
+
+#: Run by other tests, or not at all.
+NOT_HERE = {
+    "docs/label_policies.md": "needs a public data set; tests/data/layouts runs the option on a small tree",
+    "docs/tutorials/index.md": "tests/docs/test_tutorials.py",
+    "docs/extending/method.md": "tests/docs/test_extending.py",
+    "docs/extending/bundle.md": "tests/docs/test_extending.py, and compose.py by tests/bundles/test_zoo.py",
+    "docs/multi_gpu.md": "torchrun and SLURM; tests/engines/test_distributed.py runs two processes",
+    "docs/monai_label.md": "needs MONAI Label in an environment of its own",
+    "docs/security.md": "tests/apps runs the strict mode",
+}
+
+
+def test_every_page_is_accounted_for(repo):
+    known = {"docs/getting_started.md", "docs/hospital_archive.md", *NOT_HERE, *readme.PAGES}
+    with_commands = {
+        path.relative_to(repo).as_posix()
+        for path in (repo / "docs").rglob("*.md")
+        if "_build" not in path.parts and commands_of(path.read_text(encoding="utf-8"))
+    }
+    assert with_commands <= known
+
+
+def test_tour_is_that_of_the_readme(repo):
+    """What a newcomer types here is run, word for word, by the tests of the README."""
+    here = commands_of((repo / "docs/getting_started.md").read_text(encoding="utf-8"))
+    assert [command for command in here if command not in readme.COMMANDS | readme.NOT_RUN] == []
+
+
+def test_hospital_commands_are_known(repo):
+    page = commands_of((repo / "docs/hospital_archive.md").read_text(encoding="utf-8"))
+    assert page == list(HOSPITAL)
+
+
+def plain_folder(folder, patients, seed):
+    """DICOM films without a datalist or masks, and the finding of each film."""
+    path = make_phantom_dataset(folder, patients, seed=seed, size=96, images_per_patient=(1, 2), progress=False)
+    content = json.loads(path.read_text())
+    path.unlink()
+    for entry in folder.iterdir():
+        if entry.is_dir() and "mask" in entry.name:
+            shutil.rmtree(entry)
+    items = content["training"] + content["validation"] + content["test"]
+    return {Path(item["image"]).name: content["classes"][item["label"]] for item in items}
+
+
+@pytest.mark.slow
+def test_hospital_archive(repo, tmp_path, monkeypatch):
+    """From an archive of DICOM files and a table of findings to predictions on new films."""
+    shutil.copytree(repo / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("eval", "*.pt"))
+    findings = plain_folder(tmp_path / "my-archive", patients=72, seed=0)
+    rows = [f"{film},{finding}" for film, finding in findings.items()]
+    (tmp_path / "labels.csv").write_text("\n".join(["film,finding", *rows, "absent.dcm,"]))
+    plain_folder(tmp_path / "new-films", patients=4, seed=1)
+    page = (repo / "docs/hospital_archive.md").read_text(encoding="utf-8")
+    labels = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    assert len(labels) == 1
+    # The division follows the pseudonyms: with a salt of chance, a class would be absent from a split now and then.
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "patient_salt").write_text("0123456789abcdef" * 4 + "\n")
+    monkeypatch.chdir(tmp_path)
+    for command, how in HOSPITAL.items():
+        words = [*(ARCHIVE.get(word, word) for word in shlex.split(command)), *shlex.split(how.add)]
+        status, told = readme.run(words)
+        assert status == 0, f"{shlex.join(words)}\n{told}"
+        for name in how.makes:
+            assert (tmp_path / name).exists(), name
+        if command == next(iter(HOSPITAL)):
+            exec(compile(labels[0], "docs/hospital_archive.md", "exec"), {})
+    datalist = json.loads((tmp_path / "s.json").read_text())
+    assert all(item["label"] is not None for item in datalist["training"])
+    # The phantom's ids are PHANTOM and a number: none stands in what came out.
+    assert not any(item["patient_id"].startswith("PHANTOM") for item in datalist["training"])
+    with open("OUT/predictions.csv", newline="") as file:
+        patients = [row["patient_id"] for row in csv.DictReader(file)]
+    assert patients
+    assert not any(patient.startswith("PHANTOM") for patient in patients)
