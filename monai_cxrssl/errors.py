@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 __all__ = ["CXRSSLError", "CXRReadError", "DatalistError", "ConfigurationError", "TrainingError"]
 
@@ -24,7 +25,8 @@ class CXRReadError(CXRSSLError, OSError):
 
     def __init__(self, path: str | os.PathLike, cause: str = "", remedy: str = "") -> None:
         self.path = os.fspath(path)
-        self.cause = cause
+        # A library names the buffer it was given, whose address tells nobody anything and differs in every run.
+        self.cause = cause = re.sub(r" <[^<>]* object at 0x[0-9a-fA-F]+>", "", cause)
         self.remedy = remedy
         # A file name may hold newlines or undecodable bytes, which would break a log line.
         shown = self.path.encode("utf-8", "backslashreplace").decode("utf-8").replace("\n", "\\n")

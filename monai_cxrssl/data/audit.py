@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from monai_cxrssl.data.burned_in_text import text_lines
 from monai_cxrssl.data.datalist import SPLITS, Datalist, is_unknown
 from monai_cxrssl.data.datalist_schema import is_path_field
 from monai_cxrssl.data.duplicates import fingerprint, near_duplicates, pixel_digest
@@ -130,7 +131,8 @@ def audit_datalists(
     Args:
         datalists: what to look at, together; the folds of one division are told by the recipe of
             :func:`monai_cxrssl.data.split.save_split`.
-        phi: list identifying DICOM tags that hold something.
+        phi: list identifying DICOM tags that hold something, and films that seem to have text in their pixels
+            (:func:`monai_cxrssl.data.burned_in_text.text_lines`).
         pixels: read the files; False looks at the datalists only.
         workers: threads that read.
         progress: show a progress bar.
@@ -264,6 +266,7 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
     _look_at_mask(item, pixels.shape, look)
     if phi:
         _look_at_tags(path, look)
+        _look_for_text(path, pixels, look)
     return look
 
 
@@ -321,6 +324,16 @@ def _look_at_tags(path: str, look: _Look) -> None:
         present.append("BurnedInAnnotation")
     if present:
         look.problems.append(("phi", "warning", f"{path}: holds {', '.join(present)}."))
+
+
+def _look_for_text(path: str, pixels: np.ndarray, look: _Look) -> None:
+    lines = text_lines(pixels)
+    if lines:
+        top, left, rows, columns = lines[0].box
+        where = f"{lines[0].glyphs} shapes at rows {top} to {top + rows}, columns {left} to {left + columns}"
+        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+        text = f"{path}: may have text burned into its pixels ({where}{more}); look at it."
+        look.problems.append(("burned_in_text", "warning", text))
 
 
 def _duplicates(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]:

@@ -9,16 +9,17 @@ copy at all.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.cache_blocks import block_path, map_pixels, pixel_type, read_index, starts_of
+from monai_cxrssl.data.cache_blocks import block_path, is_cut, map_pixels, pixel_type, read_index, starts_of
 from monai_cxrssl.data.cache_manifest import read_manifest, read_plan
 from monai_cxrssl.data.small_film import refuse_unreadable
-from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["CachedImages"]
 
@@ -28,8 +29,11 @@ class CachedImages:
 
     Block files are opened when their first image is asked for, in each process by itself: an object may be pickled
     (without its maps) and used after a fork. A build that adds images to the cache meanwhile is followed; one that
-    changed the pixels of an image in use is an error. The sources are not needed. Whether pixels match their checksums
-    is for :func:`monai_cxrssl.data.verify_cache` to say; here only the indices are checked.
+    changed the pixels of an image in use is an error. The sources are not needed.
+
+    Opening checks the sizes and indices of the block files. The pixels of an image are compared with their checksum
+    when a process reads it for the first time; :func:`monai_cxrssl.data.verify_cache` compares them all at once. An
+    image that is cut off from a mapped file is noticed whenever it is read.
 
     Args:
         cache_dir: folder of the cache.
@@ -91,13 +95,15 @@ class CachedImages:
         self.warnings: list[dict[str, str]] = []
         # Block, first byte in it, rows and columns of each kept item.
         self._places, self._checksums = self._locate(given)
+        # Which of them this process has compared with their checksum.
+        self._compared = np.zeros(len(self.items), dtype=bool)
         refuse_unreadable(self.unreadable, len(given), max_unreadable)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}
+        return {**self.__dict__, "_maps": {}, "_compared": np.zeros(len(self.items), dtype=bool)}
 
     @property
     def in_memory(self) -> bool:
@@ -114,6 +120,7 @@ class CachedImages:
 
         Raises:
             IndexError: there is no such item.
+            CXRReadError: the pixels of this image are not those that were cached, or were cut off.
             ConfigurationError: the block file is gone, or another one than when the cache was opened.
         """
         if not 0 <= index < len(self.items):
@@ -127,16 +134,43 @@ class CachedImages:
                 self._follow(error)
                 block, start, rows, columns = self._places[index].tolist()
                 pixels = self._open(block)
-        return pixels[start : start + rows * columns * self.dtype.itemsize].view(self.dtype).reshape(rows, columns)
+        stop = start + rows * columns * self.dtype.itemsize
+        if is_cut(pixels, stop):
+            raise self._damaged(index, "was cut off")
+        stored = pixels[start:stop]
+        if not self._compared[index]:
+            if zlib.crc32(stored.data) != self._checksums[index]:
+                raise self._damaged(index, "has changed, its checksum does not match")
+            self._compared[index] = True
+        return stored.view(self.dtype).reshape(rows, columns)
+
+    def _damaged(self, index: int, what: str) -> CXRReadError:
+        path = block_path(self.folder, int(self._places[index, 0]))
+        return CXRReadError(
+            self.items[index]["image"],
+            f"its copy in the cache file {path} {what}",
+            "Delete that file and run the same cache command again: it builds this block anew.",
+        )
 
     def _open(self, block: int) -> np.ndarray:
         path = block_path(self.folder, block)
         self._index(block)  # a build may have exchanged the file since
         try:
-            self._maps[block] = map_pixels(path)
-        except OSError as error:
-            raise ConfigurationError(f"Cache file {path} cannot be opened: {error.strerror or error}.") from error
-        return self._maps[block]
+            pixels = map_pixels(path)
+        except (OSError, ValueError) as error:  # ValueError: it is empty by now
+            raise ConfigurationError(
+                f"Cache file {path} cannot be opened: {getattr(error, 'strerror', None) or error}."
+            ) from error
+        self._check_size(path, block, pixels.size)
+        self._maps[block] = pixels
+        return pixels
+
+    def _check_size(self, path: Path, block: int, size: int) -> None:
+        if size != self._sizes[block]:
+            raise ConfigurationError(
+                f"Cache file {path} has {size} bytes, not the {self._sizes[block]} that were published: it is cut, or "
+                "a build has changed it. Run the cache command again, then start this run anew."
+            )
 
     def _follow(self, error: ConfigurationError) -> None:
         """Take over what a build has published since, if it only added images: places change then, pixels do not."""
@@ -149,17 +183,13 @@ class CachedImages:
         if not np.array_equal(fresh._checksums, self._checksums):
             raise error
         self._places, self._sizes, self._digests, self._maps = fresh._places, fresh._sizes, fresh._digests, {}
+        self._compared[:] = False
 
     def _index(self, block: int) -> list:
         """Entries of a block, which must be the one that was published."""
         path = block_path(self.folder, block)
         try:
-            size = path.stat().st_size
-            if size != self._sizes[block]:
-                raise ConfigurationError(
-                    f"Cache file {path} has {size} bytes, not the {self._sizes[block]} that were published: it is cut, "
-                    "or a build has changed it. Run the cache command again, then start this run anew."
-                )
+            self._check_size(path, block, path.stat().st_size)
             entries, digest = read_index(path, self.dtype.itemsize)
         except OSError as error:
             raise ConfigurationError(

@@ -27,7 +27,7 @@ import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["BlockWriter", "Entry", "block_path", "map_pixels", "pixel_type", "read_index", "starts_of"]
+__all__ = ["BlockWriter", "Entry", "block_path", "is_cut", "map_pixels", "pixel_type", "read_index", "starts_of"]
 
 FOOTER = struct.Struct("<Q16s8s")
 MARK = b"CXRBLK01"
@@ -115,6 +115,14 @@ def map_pixels(path: Path) -> np.ndarray:
     """Map a block file into memory: ``(bytes,)`` uint8, read-only; pages are read when they are touched."""
     with path.open("rb") as stream:
         return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+
+
+def is_cut(pixels: np.ndarray, stop: int) -> bool:
+    """Whether the file of a map ends before byte ``stop`` now; touching what is missing ends the process (SIGBUS)."""
+    # NumPy has a view of the map as the base, or the map itself. It keeps its file open, so this asks for that very
+    # file, also after another took its name.
+    mapped = pixels.base.obj if isinstance(pixels.base, memoryview) else pixels.base
+    return isinstance(mapped, mmap.mmap) and mapped.size() < stop
 
 
 class BlockWriter:

@@ -11,7 +11,9 @@ import pickle
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,9 +22,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from monai_cxrssl.data import CachedImages, DecodedImages, PairDataset, build_cache, join_cache, verify_cache
+from monai_cxrssl.data.cache_blocks import map_pixels
 from monai_cxrssl.data.reader import read_cxr_uint
 from monai_cxrssl.data.small_film import shrink
-from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 BLOCK = 4
 SIDE = 24
@@ -253,6 +256,96 @@ def test_a_cut_block_is_built_anew(items, tmp_path):
         CachedImages(folder)
     build(items, folder)
     assert contents(folder) == whole
+
+
+def read_all(images):
+    """Pixels of all images, None where reading is refused, and what was said."""
+    pixels, told = [], []
+    for index in range(len(images)):
+        try:
+            pixels.append(images.image(index).copy())
+        except CXRReadError as error:
+            pixels.append(None)
+            told.append(error)
+    return pixels, told
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_changed_byte_costs_its_image_only(items, tmp_path, bits):
+    build(items, tmp_path / "cache", bits=bits)
+    block = tmp_path / "cache" / "block-00001.cxr"
+    expected, _ = read_all(CachedImages(tmp_path / "cache"))
+    images = CachedImages(tmp_path / "cache")
+    images.image(0)
+    change_byte(block, 100)
+    for opened in (images, pickle.loads(pickle.dumps(images))):
+        for _ in range(2):  # it is refused again, not only the first time
+            found, told = read_all(opened)
+            assert {error.path for error in told} == {items[4]["image"]}
+            assert all("block-00001.cxr has changed, its checksum does not match" in str(error) for error in told)
+            for index, item in enumerate(images.items):
+                if item["image"] == items[4]["image"]:
+                    assert found[index] is None
+                else:
+                    np.testing.assert_array_equal(found[index], expected[index])
+    change_byte(block, 100)
+    assert not read_all(images)[1]
+
+
+def test_pixels_are_compared_once_in_a_process(items, tmp_path, monkeypatch):
+    build(items, tmp_path / "cache")
+    images = CachedImages(tmp_path / "cache")
+    compared = []
+    monkeypatch.setattr(
+        "monai_cxrssl.data.cache.zlib", SimpleNamespace(crc32=lambda data: compared.append(1) or zlib.crc32(data))
+    )
+    for _ in range(3):
+        read_all(images)
+    assert len(compared) == len(images)
+    read_all(pickle.loads(pickle.dumps(images)))  # as a spawned worker gets it
+    assert len(compared) == 2 * len(images)
+
+
+def test_a_block_cut_while_it_is_mapped(items, tmp_path):
+    """Touching the missing pages would end the process, so it is one of its own that reads."""
+    big = []
+    for number in range(3):
+        path = tmp_path / f"big{number}.png"
+        cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 256, (300, 300), dtype=np.uint8))
+        big.append({"image": str(path), "patient_id": str(number)})
+    build(big, tmp_path / "cache", side=300)
+    code = """
+import os, sys
+from monai_cxrssl.data import CachedImages
+from monai_cxrssl.errors import CXRReadError
+images = CachedImages(sys.argv[1])
+assert all(images.image(index).any() for index in range(3))
+os.truncate(sys.argv[1] + "/block-00000.cxr", 91000)
+for index in range(3):
+    try:
+        images.image(index)
+    except CXRReadError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "cache")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [item["image"] for item in big[1:]]
+    assert result.stdout.count("block-00000.cxr was cut off.") == 2
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_block_cut_between_the_check_and_the_map_is_refused(items, tmp_path, monkeypatch, size):
+    build(items, tmp_path / "cache")
+    images = CachedImages(tmp_path / "cache")
+
+    def cut_then_map(path):
+        os.truncate(path, size)
+        return map_pixels(path)
+
+    monkeypatch.setattr("monai_cxrssl.data.cache.map_pixels", cut_then_map)
+    with pytest.raises(ConfigurationError, match=r"block-00000.cxr (has 1000 bytes, not|cannot be opened)"):
+        images.image(0)
 
 
 def test_a_block_exchanged_under_an_open_cache_is_told(items, tmp_path):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import builtins
 import errno
-import logging
 import os
 import signal
 import subprocess
@@ -18,43 +17,23 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import cv2
 import numpy as np
 import torch
 from ignite.engine import Events
 
-from monai_cxrssl.data import DecodedImages, PairDataset, PairSampler, open_images, patient_bags, pretext_loader
-from monai_cxrssl.errors import CXRSSLError
+from monai_cxrssl.data import (
+    DecodedImages,
+    PairDataset,
+    PairSampler,
+    patient_bags,
+    pretext_loader,
+)
 from monai_cxrssl.handlers import IntensityContract, StopOnInvalidLoss, write_json
-from monai_cxrssl.handlers.folder_lock import hold_folder
+from tests.reliability.cache_fault_cases import CACHE_FAULTS
+from tests.reliability.fault_frame import ends, films
 from tests.reliability.tiny_run import BATCHES, TinyFilms, tiny_run, two_views
 
 __all__ = ["FAULTS"]
-
-
-class Warned(logging.Handler):
-    """Collect what is warned of."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-def ends(run: Callable[[], Any]) -> str:
-    """The sentence that a run ends with, or what it warned of if it does not end."""
-    warned = Warned()
-    logger = logging.getLogger("monai_cxrssl")
-    logger.addHandler(warned)
-    try:
-        run()
-    except CXRSSLError as error:
-        return f"stops: {error}"
-    finally:
-        logger.removeHandler(warned)
-    return f"goes on: {' '.join(warned.lines) or 'nothing is said'}"
 
 
 class At:
@@ -123,16 +102,6 @@ def metrics_refused(folder: Path) -> str:
     return ends(tiny_run(folder, more=[At(8, action)]).run)
 
 
-def films(folder: Path, count: int = 40) -> list[dict[str, str]]:
-    random = np.random.default_rng(0)
-    items = []
-    for number in range(count):
-        path = folder / f"{number}.png"
-        cv2.imwrite(str(path), random.integers(0, 256, (48, 48), dtype=np.uint8))
-        items.append({"image": str(path), "patient_id": f"p{number // 2}"})
-    return items
-
-
 def run_over(folder: Path, spoil: Callable[[list[dict[str, str]]], None], workers: int = 0, **options: Any) -> str:
     """An epoch over films that are decoded at each access, some spoilt after they were looked at."""
     items = films(folder)
@@ -171,16 +140,6 @@ def too_slow(folder: Path) -> str:
         return read_cxr_uint(path)
 
     return ends(lambda: DecodedImages(items, side=32, reader=read, read_seconds=0.5, progress=False))
-
-
-def damaged_cache(folder: Path) -> str:
-    items = films(folder, 8)
-    open_images(items, 32, cache_dir=folder / "cache", progress=False)
-    block = next(path for path in (folder / "cache").iterdir() if path.stat().st_size > 5000)
-    block.write_bytes(block.read_bytes()[:-100])
-    from monai_cxrssl.data import CachedImages
-
-    return ends(lambda: CachedImages(folder / "cache", items))
 
 
 def dead_worker(folder: Path) -> str:
@@ -229,10 +188,21 @@ def shards(folder: Path) -> str:
 
 
 def two_runs(folder: Path) -> str:
-    hold_folder(folder)
-    code = "import sys, pathlib; from monai_cxrssl.handlers.folder_lock import hold_folder; hold_folder(pathlib.Path(sys.argv[1]))"
-    result = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)
-    return f"stops: {result.stderr.strip().splitlines()[-1].split('Error: ')[-1]}" if result.returncode else "goes on"
+    """A second run in the output folder of a run at work in another process, which must end as if alone."""
+    shared = folder / "shared"
+    command = [sys.executable, "-m", "tests.reliability.tiny_run", str(shared), "auto", "2", "0.2"]
+    first = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    with first.stdout:
+        assert first.stdout.readline() == "started\n"
+        seen = ends(lambda: tiny_run(shared, epochs=2, resume="auto"))
+        assert first.poll() is None, "the first run ended too early to be disturbed"
+        assert first.wait(timeout=120) == 0
+    alone = tiny_run(folder / "alone", epochs=2)
+    alone.run()
+    final = torch.load(shared / "final.pt", weights_only=True)
+    equal = all(torch.equal(final[name], value) for name, value in alone.method.state_dict().items())
+    return f"{seen} The first ends with the weights of a run alone: {equal}."
 
 
 def views_of(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> str:
@@ -300,7 +270,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
         r"stops: \d+ of 40 samples can no longer be read", lambda folder: run_over(folder, vanish_many)
     ),
     "file that takes too long": (r"goes on: unreadable: .*3\.png: was not read within 0\.5 s", too_slow),
-    "cache block cut": (r"stops: .*has \d+ bytes, not the \d+ that were published", damaged_cache),
+    **CACHE_FAULTS,
     "loader process killed": (r"stops: A process that loads data has died.*Go on from", dead_worker),
     "processor memory used up": (r"stops: The memory of the .* is used up\. Lower --batch_size", out_of_memory),
     "GPU memory used up": (
@@ -323,7 +293,9 @@ FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "one image only": (r"stops: A batch must hold at least two", lambda _: loader_over(1, 4)),
     "odd last batch": (r"goes on: .*batches of 4, 4\)", lambda _: loader_over(11, 4)),
     "uneven shards of three processes": (r"^(batches of 2[,2 ]*\)(; )?){3}$", shards),
-    "two runs in one output folder": (r"stops: Another run is writing to", two_runs),
+    "two runs in one output folder": (
+        r"stops: Another run is writing to .*weights of a run alone: True", two_runs
+    ),
     "views beyond [0, 1]": (
         r"stops: The views of the first batch go from 0 to 255; expected uint8",
         lambda folder: views_of(folder, lambda views: views.float().clamp_(max=0).index_fill_(0, torch.tensor([1]), 255)),

@@ -64,6 +64,8 @@ def _table(cases: Cases) -> str:
             seen = cause(Path(folder))
             assert re.search(expected, seen), f"{name}: {seen}"
             seen = seen.replace(folder, "…")
+        # The number of a process is another in every run.
+        seen = re.sub(r"\(pid\(s\) \d+\) ", "", seen)
         seen = seen if len(seen) < 400 else f"{seen[:400]} …"
         cells = (name, f"`{expected}`", seen)
         lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")

@@ -100,7 +100,8 @@ def main() -> None:
         f"-artifact_prefix={findings}/",
         f"-max_len={2 * LARGEST_SEED}",
         "-timeout=5",
-        "-rss_limit_mb=2048",  # the libraries alone take half of it
+        "-rss_limit_mb=4096",  # the instrumented libraries alone were seen to take 1.2 to 2.3 GB
+        "-malloc_limit_mb=1024",  # what one input may ask for at once
         "-print_final_stats=1",
     ]
     atheris.Setup(arguments, lambda content: read_one(folder / "film", content))

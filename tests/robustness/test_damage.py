@@ -15,8 +15,8 @@ from tests.robustness.small_files import CHECKSUMMED, SHAPE, small_files
 
 PLACES = 200
 # One bit of these headers makes another sound film, which nothing in the file contradicts: a width with the same
-# padding, the axes' directions.
-ANOTHER_SHAPE = {"bmp": 3, "nifti": 3}
+# padding, the axes' directions, the rows or columns of a JPEG.
+ANOTHER_SHAPE = {"bmp": 3, "nifti": 3, "jpeg": 3, "jpeg_progressive": 3}
 
 
 def swept(repo: Path, seed: int) -> dict[str, dict]:

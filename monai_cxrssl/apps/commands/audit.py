@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "validation of another may share patients",
     )
     parser.add_argument("--json", metavar="FILE", help="write the findings as JSON")
-    parser.add_argument("--phi", action="store_true", help="list identifying DICOM tags")
+    parser.add_argument(
+        "--phi",
+        action="store_true",
+        help="list identifying DICOM tags, and films that seem to have text in their pixels",
+    )
     parser.add_argument("--no-pixels", action="store_true", help="look at the datalists only, read no image")
 
 
