@@ -150,6 +150,7 @@ def test_evaluation_probes_the_weights(trained, run_bundle, phantom_dir, tmp_pat
     assert scores["images"] > 10
 
 
+@pytest.mark.slow
 def test_two_processes(run_bundle, phantom_dir, tmp_path, free_port):
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port}")
     result = run_bundle(

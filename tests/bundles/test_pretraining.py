@@ -113,6 +113,7 @@ def test_spcxr_refuses_a_convolutional_network(run_bundle, phantom_dir, tmp_path
     assert "works on the patches of a vision transformer" in result.stderr
 
 
+@pytest.mark.slow
 def test_cache_is_made_once_and_changes_nothing(run_bundle, phantom_dir, tmp_path):
     results = []
     for folder in (tmp_path / "first", tmp_path / "second"):
@@ -154,6 +155,7 @@ def test_killed_in_its_second_stage_and_resumed(trained, run_bundle, phantom_dir
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_curriculum_over_data_and_in_greedy_order(run_bundle, phantom_dir, tmp_path):
     content = json.loads((phantom_dir / "datalist.json").read_text())
     patients = sorted({item["patient_id"] for item in content["training"]})
