@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from monai_cxrssl.data.audit import looks_inverted
 from monai_cxrssl.errors import TrainingError
 
-__all__ = ["IntensityContract", "looks_inverted"]
+__all__ = ["IntensityContract"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,29 +80,10 @@ class IntensityContract:
         inverted = [number for number in numbers if looks_inverted(images.image(number))]
         if len(inverted) > self.share * len(numbers):
             logger.warning(
-                "%d of %d films that were looked at seem inverted (lungs brighter than the mediastinum), the first %s; "
+                "%d of %d films that were looked at seem inverted, the first %s; "
                 "expected bright = dense. Look at some with `python -m monai_cxrssl show`; files without a photometric "
                 "interpretation (PNG, JPEG) cannot tell it.",
                 len(inverted),
                 len(numbers),
                 images.items[inverted[0]].get("image"),
             )
-
-
-def looks_inverted(film: np.ndarray) -> bool:
-    """Whether a frontal film is brighter where the lungs are than between them.
-
-    A cheap test (our choice): the mean of the middle tenth of the columns against the mean of two strips beside it,
-    in the middle third of the rows.
-
-    Args:
-        film: ``(H, W)`` of any number type.
-    """
-    rows, columns = film.shape
-    band = film[int(rows * 0.3) : max(int(rows * 0.6), 1)]
-
-    def mean(first: float, last: float) -> float:
-        strip = band[:, int(columns * first) : max(int(columns * last), int(columns * first) + 1)]
-        return float(strip.mean()) if strip.size else 0.0
-
-    return mean(0.45, 0.55) < (mean(0.2, 0.35) + mean(0.65, 0.8)) / 2

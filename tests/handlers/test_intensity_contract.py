@@ -10,10 +10,10 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader, Dataset
 
+from monai_cxrssl.data.audit import looks_inverted
 from monai_cxrssl.data.phantom import make_phantom_dataset
 from monai_cxrssl.errors import TrainingError
 from monai_cxrssl.handlers import IntensityContract
-from monai_cxrssl.handlers.intensity_contract import looks_inverted
 
 
 class Films:
