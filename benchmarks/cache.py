@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading an image from the cache against decoding it, against other ways to store it, and the cost of building.
 
-    python benchmarks/cache.py [--images 2000] [--side 256] [--films 12] [--film_side 2000] [--folder DIR] [--output J]
+    python benchmarks/cache.py [--images 2000] [--side 256] [--films 12] [--film_side 2000] [--folder DIR] [--out J]
 
 Makes synthetic films as 2000 x 2000 PNGs and DICOM files, builds caches of them, and fills a larger cache with copies
 of a few small films, so that random access has something to choose from. Each way of reading visits the images in the
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--film_side", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="disk to measure; by default that of temporary files")
-    parser.add_argument("--output", type=Path, help="also write the figures to this JSON file")
+    parser.add_argument("--out", "--output", dest="output", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -178,7 +178,7 @@ def main() -> None:
         square = options.side**2 + (stored / options.images - shape[0] * shape[1])
     cached = access["CachedImages"]
     results = {
-        "machine": {"processor": processor(), "cores": os.cpu_count()},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "torch": torch.__version__},
         "shape": shape,
         "random_access_us": access,
         "decode_ms": single,

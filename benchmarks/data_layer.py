@@ -2,27 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and memory of the data layer at the size of the largest public data sets, one row per task.
 
-    python benchmarks/data_layer.py [--images 400000] [--output data_layer.json]
+    python benchmarks/data_layer.py [--images 400000] [--films 10000] [--out data_layer.json]
 
 Each task runs in a process of its own, so that the peak is that task's; it includes Python and the imports (about
 0.9 GB). Rows that start with ``python -m`` are whole commands, imports and printing included; the others are their
-parts. The data is synthetic, in the documented schema; the image files do not exist and are not looked for.
+parts. The table of ``--images`` rows is synthetic, in the documented schema; its image files do not exist and are not
+looked for. The rows that read pixels (those of "films") do so of ``--films`` distinct PNG files of 96 x 96 pixels, too
+small for decoding to count: they show what a file costs besides. For decoding see ``cache.py`` and ``reading.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +50,18 @@ def write_chexpert(folder: Path, images: int, seed: int = 0) -> None:
                 written += 1
 
 
+def write_films(folder: Path, films: int, side: int = 96, seed: int = 0) -> None:
+    """Write PNG files that all differ, three per patient, as a plain folder of films."""
+    import cv2
+
+    draw = np.random.default_rng(seed)
+    for number in range(films):
+        patient = folder / "films" / f"patient{number // 3:06d}"
+        patient.mkdir(parents=True, exist_ok=True)
+        coarse = draw.integers(0, 256, (9, 9), dtype=np.uint8)
+        cv2.imwrite(str(patient / f"{number}.png"), cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC))
+
+
 def index_chexpert(folder: Path) -> dict[str, Any]:
     """Read the csv into a datalist."""
     from monai_cxrssl.data.layouts import chexpert
@@ -62,17 +72,33 @@ def index_chexpert(folder: Path) -> dict[str, Any]:
     return {"images": len(datalist.splits["training"]), "seconds": seconds}
 
 
-def command(*words: str) -> Callable[[Path], dict[str, Any]]:
-    """A task that runs ``python -m monai_cxrssl`` with these words in the folder of the data set."""
+def command(*words: str, films: bool = False) -> Callable[[Path], dict[str, Any]]:
+    """A task that runs ``python -m monai_cxrssl`` with these words in the folder of the data sets.
+
+    Args:
+        words: of the command line.
+        films: it works on the films, not on the table.
+    """
 
     def run(folder: Path) -> dict[str, Any]:
         start = time.perf_counter()
         subprocess.run(
             [sys.executable, "-m", "monai_cxrssl", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL
         )
-        return {"images": _count(folder), "seconds": time.perf_counter() - start}
+        seconds = time.perf_counter() - start
+        return {"images": _films(folder) if films else _count(folder), "seconds": seconds}
 
     return run
+
+
+def open_only(folder: Path) -> dict[str, Any]:
+    """Open a cache and read its first image."""
+    from monai_cxrssl.data import CachedImages
+
+    start = time.perf_counter()
+    cached = CachedImages(folder / "cache")
+    cached.image(0)
+    return {"images": len(cached), "seconds": time.perf_counter() - start}
 
 
 def split_only(folder: Path) -> dict[str, Any]:
@@ -97,6 +123,10 @@ def save_only(folder: Path) -> dict[str, Any]:
     return {"images": _count(folder), "seconds": time.perf_counter() - start}
 
 
+def _films(folder: Path) -> int:
+    return sum(1 for _ in (folder / "films").rglob("*.png"))
+
+
 def _count(folder: Path) -> int:
     with (folder / "train.csv").open("rb") as stream:
         return sum(1 for _ in stream) - 1
@@ -111,6 +141,10 @@ TASKS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "divide": split_only,
     "hash and save": save_only,
     "python -m monai_cxrssl audit --no-pixels": command("audit", "s.json", "--no-pixels"),
+    "python -m monai_cxrssl index, films": command("index", "films", "--out", "f.json", films=True),
+    "python -m monai_cxrssl cache, films": command("cache", "f.json", "--out", "cache", "--side", "64", films=True),
+    "open that cache": open_only,
+    "python -m monai_cxrssl audit, films": command("audit", "f.json", films=True),
 }
 
 
@@ -140,18 +174,21 @@ def main() -> None:
     """Run every task and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=400_000, help="rows of the synthetic csv")
-    parser.add_argument("--output", type=Path, default=None, help="also write the figures to this JSON file")
+    parser.add_argument("--films", type=int, default=10_000, help="small PNG files to index, cache and audit")
+    parser.add_argument("--out", "--output", dest="output", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         write_chexpert(Path(folder), options.images)
+        write_films(Path(folder), options.films)
         results = {task: measure(task, Path(folder)) for task in TASKS}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    packages = {name: version(name) for name in ("numpy", "pandas", "monai")}
-    print(machine + "".join(f", {name} {number}" for name, number in packages.items()))
+    # Only now: a new process starts with the peak of its parent, which torch would raise.
+    from measure import machine, write_json
+
+    where = machine(("numpy", "pandas", "monai"))
+    print(", ".join(f"{key} {value}" for key, value in where.items()) + "\n")
     print(table(results))
-    if options.output:
-        told = {"machine": machine, "packages": packages, "results": results}
-        options.output.write_text(json.dumps(told, indent=1) + "\n")
+    settings = {"images": options.images, "films": options.films}
+    write_json({"machine": where, "settings": settings, "results": results}, options.output)
 
 
 def _run(task: str, folder: Path) -> dict[str, Any]:

@@ -71,24 +71,24 @@ def main() -> None:
         shares["import every room"].append(added(EVERY_ROOM))
 
     # Only now: measure imports torch, and a process that is forked from a large one starts later.
-    from measure import machine, table, write_json
+    from measure import judged, machine, print_targets, table, write_json
 
     rows: list[dict[str, Any]] = [
         {"program": name, "cpu_s": statistics.median(cpu), "wall_s": statistics.median(wall)}
         for name, (cpu, wall) in ((name, zip(*pairs, strict=True)) for name, pairs in times.items())
     ]
     of = {row["program"]: row["cpu_s"] for row in rows}
-    ratios: list[dict[str, Any]] = [
-        {"figure": f"{name}, added to import monai, %", "value": 100 * statistics.median(share), "target": "< 10"}
+    targets = [
+        judged(f"{name}, added to import monai, %", 100 * statistics.median(share), "< 10")
         for name, share in shares.items()
     ]
     answer = of["python -m monai_cxrssl --help"] / of["import monai"]
-    ratios.append({"figure": "--help against import monai, times", "value": answer, "target": "< 2"})
+    targets.append(judged("--help against import monai, times", answer, "< 2"))
     where = machine(("monai",))
     print(", ".join(f"{key} {value}" for key, value in where.items()) + f"; medians of {options.repeats}\n")
-    print(table(rows, ["program", "cpu_s", "wall_s"]) + "\n")
-    print(table(ratios, ["figure", "value", "target"]))
-    write_json({"repeats": options.repeats, "machine": where, "programs": rows, "ratios": ratios}, options.out)
+    print(table(rows, ["program", "cpu_s", "wall_s"]))
+    print_targets(targets)
+    write_json({"repeats": options.repeats, "machine": where, "programs": rows, "targets": targets}, options.out)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measure import in_turns, machine, peak_mib, ratio, table, take_processor_time, write_json
+from measure import in_turns, judged, machine, peak_mib, print_targets, ratio, table, take_processor_time, write_json
 from torch import Tensor
 
 from monai_cxrssl.engines import autocast_dtype
@@ -172,6 +172,24 @@ def corruption(repeats: int, device: torch.device, batch: int = 64, part: int = 
     return [_row(name, seconds, name, base) for name in calls]
 
 
+def targets_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures that a target is set for."""
+    found = []
+    for row in rows:
+        what = row["what"]
+        if what.startswith("NT-Xent") and what.endswith(": ours") and "ms" in row:
+            found.append(judged(f"{what}, time over matmul + cross-entropy", row["x time"], "<= 1.2"))
+            found.append(judged(f"{what}, peak memory over matmul + cross-entropy", row["x memory"], "<= 1.5"))
+        elif what.startswith("NT-Xent") and what.endswith(": ours"):
+            # "A few hundred MB", taken as no more than 500.
+            found.append(judged(f"{what}, peak memory in MiB", row["MiB"], "<= 500"))
+        elif what == "moving average, ResNet-50: ours":
+            found.append(judged(f"{what}, time over _foreach_lerp_", row["x time"], "<= 1.15"))
+        elif what.startswith("GMML"):
+            found.append(judged(f"{what}, % of a ViT-S step", 100 * row["x time"], "< 5"))
+    return found
+
+
 def main() -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -197,10 +215,12 @@ def main() -> None:
     if options.vit_repeats:
         rows += corruption(options.vit_repeats, options.device)
     print(table(rows, _COLUMNS))
+    targets = targets_of(rows)
+    print_targets(targets)
     where = machine(("monai", "lightly", "timm"))
     print("\n" + ", ".join(f"{name} {value}" for name, value in where.items()))
     settings = {name: str(value) for name, value in vars(options).items() if name != "out"}
-    write_json({"machine": where, "settings": settings, "rows": rows}, options.out)
+    write_json({"machine": where, "settings": settings, "rows": rows, "targets": targets}, options.out)
 
 
 if __name__ == "__main__":

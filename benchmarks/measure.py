@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import platform
 import statistics
@@ -16,16 +17,36 @@ from typing import Any
 
 import torch
 
-__all__ = ["in_turns", "machine", "peak_mib", "ratio", "table", "take_processor_time", "wait_for", "write_json"]
+__all__ = [
+    "holds",
+    "in_turns",
+    "judged",
+    "machine",
+    "now",
+    "peak_mib",
+    "print_targets",
+    "ratio",
+    "table",
+    "take_processor_time",
+    "wait_for",
+    "write_json",
+]
+
+_COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 
 _clock: Callable[[], float] = time.perf_counter
 
 
 def take_processor_time() -> None:
-    """Let :func:`in_turns` count the time that this process had a processor, which others disturb less."""
+    """Let :func:`in_turns` and :func:`now` count the time that this process had a processor: others disturb it less."""
     global _clock
     _clock = time.process_time
+
+
+def now() -> float:
+    """Seconds of the clock that :func:`in_turns` takes."""
+    return _clock()
 
 
 def wait_for(device: torch.device | str) -> None:
@@ -134,6 +155,30 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
         ).rstrip()
         for line in cells
     )
+
+
+def holds(value: float, target: str) -> bool:
+    """Say whether a figure meets a target such as ``"<= 1.2"``."""
+    comparison, limit = target.split()
+    return bool(_COMPARISONS[comparison](value, float(limit)))
+
+
+def judged(figure: str, value: float, target: str) -> dict[str, Any]:
+    """Return a figure beside its target, as the ``targets`` of a report hold it.
+
+    Args:
+        figure: what was measured, with its unit unless it is a ratio.
+        value: what came out.
+        target: a comparison and a number, ``"<= 1.2"``.
+    """
+    return {"figure": figure, "target": target, "value": value, "holds": holds(value, target)}
+
+
+def print_targets(targets: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line for each target: what, the target, the figure, yes or no."""
+    print()
+    for row in targets:
+        print(f"{row['figure']}: target {row['target']}: {row['value']:.4g} {'yes' if row['holds'] else 'no'}")
 
 
 def write_json(report: Mapping[str, Any], path: Path | None) -> None:

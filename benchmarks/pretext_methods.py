@@ -25,45 +25,31 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from draw_intervals import auc_of_draw, intervals
+from few_labels import BATCH, balanced_cross_entropy, forward, linear_scores, predict_in_autocast, train_briefly
+from page_marks import into_page
+from pretraining_runs import CNN, ROOT, RUNS, VIT, file_name, pretrain, write_corpus
 from reading import processor
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from monai_cxrssl.data import Datalist, open_dataset, open_images, save_datalist
+from monai_cxrssl.data import Datalist, open_dataset, open_images
 from monai_cxrssl.data.split import label_fraction, split_datalist
-from monai_cxrssl.engines import autocast_dtype
 from monai_cxrssl.handlers import write_json
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.transforms import MultiView, ResizeCXR
 
 __all__ = ["main"]
 
-ROOT = Path(__file__).parents[1]
-CNN, VIT = "resnet18", "tu-vit_tiny_patch16_224"
-#: name, bundle, encoder, further options. All have one set of views, chosen before anything was scored on test films.
-RUNS: list[tuple[str, str, str, dict[str, Any]]] = [
-    ("SimCLR", "simclr", CNN, {}),
-    ("MICLe", "micle", CNN, {}),
-    ("MoCo v2", "moco", CNN, {"queue_length": 512, "momentum": 0.95}),
-    ("rotation → jigsaw → MoCo v2", "curricular", CNN,
-     {"tasks": "['rotation','jigsaw','moco']", "shares": "{'rotation':1,'jigsaw':1,'moco':3}",
-      "queue_length": 512, "momentum": 0.95, "jigsaw_permutations": 100}),
-    ("inpainting-CXR", "inpainting", CNN, {}),
-    ("SPCXR (GMML)", "spcxr", VIT, {}),
-    ("rotation", "curricular", CNN, {"tasks": "['rotation']"}),
-    ("jigsaw", "curricular", CNN, {"tasks": "['jigsaw']", "jigsaw_permutations": 100}),
-]  # fmt: skip
 FRACTIONS = (0.01, 0.1, 1.0)
 PROTOCOLS = ("linear", "fine-tuned")
-VIEWS = {"crop_scale": "[0.3,1.0]", "rotation": 15.0, "jitter": 0.5}
 
 
 def prepare(data: Path, work: Path, seed: int) -> Datalist:
@@ -72,60 +58,14 @@ def prepare(data: Path, work: Path, seed: int) -> Datalist:
     corpus = [dict(item) for item in target.items("training")]
     for folder in ("nih-chestxray14-subset", "covid-chestxray-dataset"):
         corpus += [dict(item) for item in open_dataset(data / folder).all_items()]
-    for item in corpus:
-        item["patient_id"] = f"{item.get('source')}/{item['patient_id']}"
-        item.pop("label", None)
-    empty = Datalist("real X-rays, unlabeled", [], "multi_class", {"training": corpus, "validation": [], "test": []})
-    save_datalist(empty, work / "corpus.json")
+    write_corpus(corpus, work / "corpus.json")
     return target
-
-
-def pretrain(name: str, bundle: str, encoder: str, options: dict[str, Any], args: argparse.Namespace) -> Path:
-    """Run a bundle on the corpus; returns the encoder's weights."""
-    folder = args.work / "".join(letter if letter.isalnum() else "_" for letter in name)
-    weights = folder / "model.pt"
-    if weights.is_file() and (folder / "metrics.json").is_file():
-        return weights
-    settings = {
-        "datalist": args.work / "corpus.json", "output_dir": folder, "model_path": weights, "recipe": "short",
-        "encoder_name": encoder, "image_size": args.image_size, "batch_size": args.batch_size,
-        "max_epochs": args.epochs, "cache_dir": args.work / "cache", "seed": 0, "resume": "auto", **VIEWS, **options,
-    }  # fmt: skip
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", f"bundles/{bundle}/train.json"]
-    for key, value in settings.items():
-        command += [f"--{key}", str(value)]
-    subprocess.run(command, cwd=ROOT, check=True)
-    return weights
 
 
 def encoder_of(encoder: str, weights: Path | None, draw: int) -> Encoder:
     """Build an encoder: random, of another seed in each draw, or pretrained."""
     torch.manual_seed(1000 + draw)
     return Encoder(encoder, pretrained=weights)
-
-
-@torch.inference_mode()
-def forward(network: nn.Module, films: torch.Tensor) -> np.ndarray:
-    """Outputs of a network in evaluation mode for films ``(N, 1, S, S)``, in float32."""
-    network.eval()
-    dtype = autocast_dtype("cpu", "auto")
-    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
-        parts = [network(part.contiguous(memory_format=torch.channels_last)).float() for part in films.split(64)]
-    return torch.cat(parts).numpy()
-
-
-def linear_scores(features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:
-    """Class probabilities of a logistic regression on frozen features; 0 for a class without a label."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    scores = np.zeros((len(test), classes))
-    if len(np.unique(labels)) > 1:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=5000, class_weight="balanced"))
-        model.fit(features, labels)
-        scores[:, model.classes_] = model.predict_proba(test)
-    return scores
 
 
 def fine_tuned_scores(
@@ -142,37 +82,22 @@ def fine_tuned_scores(
     model = nn.Sequential(network, nn.Linear(network.out_channels, classes))
     nn.init.zeros_(model[1].weight)
     model.to(memory_format=torch.channels_last)
-    batch = min(16, len(images))
-    steps = int(np.clip(10 * len(images) / batch, 60, 200))
-    groups = [{"params": model[0].parameters(), "lr": 3e-4}, {"params": model[1].parameters(), "lr": 3e-3}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [3e-4, 3e-3], total_steps=steps, pct_start=0.2)
-    counts = np.bincount(labels, minlength=classes)
-    weight = torch.tensor(np.where(counts > 0, len(labels) / np.maximum(counts, 1), 0), dtype=torch.float32)
-    loss_function = nn.CrossEntropyLoss(weight / weight.sum())
+    loss = balanced_cross_entropy(labels, classes)
     views = MultiView(size=size, num_views=1, scale=(0.6, 1.0), rotation=10, seed=draw)
-    generator = np.random.default_rng(draw)
-    dtype = autocast_dtype("cpu", "auto")
-    order: list[int] = []
-    for step in range(steps):
-        while len(order) < batch:
-            order += generator.permutation(len(images)).tolist()
-        chosen, order = order[:batch], order[batch:]
+
+    def loss_of(step: int, chosen: Sequence[int]) -> Tensor:
         films = torch.cat([views(images[index][None], key=(step, index)) for index in chosen])
-        model.train()
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
-            output = model(films.contiguous(memory_format=torch.channels_last))
-        loss = loss_function(output.float(), torch.from_numpy(labels[chosen]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        value: Tensor = loss(predict_in_autocast(model, films), torch.from_numpy(labels[list(chosen)]))
+        return value
+
+    steps = int(np.clip(10 * len(images) / min(BATCH, len(images)), 60, 200))
+    train_briefly(model, model[0].parameters(), model[1].parameters(), len(images), loss_of, steps, draw)
     return forward(model, test)
 
 
 def score(name: str, encoder: str, weights: Path | None, target: Datalist, args: argparse.Namespace) -> dict[str, Any]:
     """Test scores ``(draws, films, classes)`` of every protocol and fraction, from a file where they are known."""
-    folder = args.work / ("scores_" + "".join(letter if letter.isalnum() else "_" for letter in name))
+    folder = args.work / f"scores_{file_name(name)}"
     folder.mkdir(parents=True, exist_ok=True)
     store = {
         split: open_images(
@@ -215,40 +140,11 @@ def score(name: str, encoder: str, weights: Path | None, target: Datalist, args:
     return {key: np.stack(value) for key, value in result.items()}
 
 
-def macro_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean over classes of the area under the ROC curve, one class against the rest."""
-    from scipy.stats import rankdata
-
-    areas = []
-    for number in range(scores.shape[1]):
-        positive = labels == number
-        ranks = rankdata(scores[:, number])
-        count = int(positive.sum())
-        areas.append((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(labels) - count)))
-    return float(np.mean(areas))
-
-
-def intervals(
-    labels: np.ndarray, patients: np.ndarray, scores: np.ndarray, other: np.ndarray, resamples: int = 1000
-) -> dict[str, list[float]]:
-    """Mean over draws of the macro AUC, and of its difference from ``other``, each with a 95 % interval."""
-    generator = np.random.default_rng(0)
-    groups = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
-    draws = len(scores)
-
-    def means(rows: np.ndarray, chosen: np.ndarray) -> tuple[float, float]:
-        values = [(macro_auc(labels[rows], scores[d][rows]), macro_auc(labels[rows], other[d][rows])) for d in chosen]
-        first, second = np.mean(values, axis=0)
-        return float(first), float(first - second)
-
-    value, difference = means(np.arange(len(labels)), np.arange(draws))
-    found = []
-    while len(found) < resamples:
-        rows = np.concatenate([groups[index] for index in generator.integers(0, len(groups), len(groups))])
-        if len(np.unique(labels[rows])) == len(np.unique(labels)):
-            found.append(means(rows, generator.integers(0, draws, draws)))
-    low, high = np.percentile(np.array(found), [2.5, 97.5], axis=0)
-    return {"auc": [value, low[0], high[0]], "difference": [difference, low[1], high[1]]}
+def compared(labels: np.ndarray, patients: np.ndarray, scores: np.ndarray, other: np.ndarray) -> dict[str, list[float]]:
+    """Macro AUC, mean over draws, and its difference from that of ``other``, each with its interval."""
+    figures, others = ([auc_of_draw(draw, labels) for draw in model] for model in (scores, other))
+    found = intervals(figures, others, patients, labels)
+    return {"auc": found["value"], "difference": found["difference"]}
 
 
 def table(report: dict[str, Any]) -> str:
@@ -286,13 +182,6 @@ def setting(report: dict[str, Any]) -> str:
     for name, row in report["pretraining"].items():
         lines.append(f"| {name} | `{row['encoder_name']}` | {row['images']} | {row['seconds'] / 60:.1f} |")
     return "\n".join(lines)
-
-
-def into_page(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page."""
-    before, rest = page.read_text(encoding="utf-8").split("<!-- measured -->\n", 1)
-    after = rest.split("<!-- end of measured -->", 1)[1]
-    page.write_text(f"{before}<!-- measured -->\n{text.strip()}\n\n<!-- end of measured -->{after}", encoding="utf-8")
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
@@ -345,8 +234,13 @@ def main() -> None:
     test = target.items("test")
     labels = np.array([item["label"] for item in test])
     patients = np.array([item["patient_id"] for item in test])
-    runs = [run for run in RUNS if not args.only or run[0] in args.only]
-    trained = {name: pretrain(name, bundle, encoder, options, args) for name, bundle, encoder, options in runs}
+    runs = [run for run in RUNS if not args.only or run.name in args.only]
+    trained = {
+        run.name: pretrain(
+            run, args.work / file_name(run.name), args.work, args.image_size, args.batch_size, args.epochs
+        )
+        for run in runs
+    }
     if args.pretrain_only:
         return
     random = {encoder: score(f"random {encoder}", encoder, None, target, args) for encoder in (CNN, VIT)}
@@ -358,13 +252,13 @@ def main() -> None:
         "test": {"films": len(test), "patients": len(np.unique(patients))}, "pretraining": {}, "rows": {},
     }  # fmt: skip
     for encoder, scores in random.items():
-        report["rows"][f"random {encoder}"] = {k: intervals(labels, patients, v, v) for k, v in scores.items()}
+        report["rows"][f"random {encoder}"] = {k: compared(labels, patients, v, v) for k, v in scores.items()}
     for name, _, encoder, _ in runs:
         weights = trained[name]
         figures = json.loads((weights.parent / "metrics.json").read_text(encoding="utf-8"))
         report["pretraining"][name] = {key: figures[key] for key in ("encoder_name", "images", "seconds", "epochs")}
         scores = score(name, encoder, weights, target, args)
-        rows = {key: intervals(labels, patients, value, random[encoder][key]) for key, value in scores.items()}
+        rows = {key: compared(labels, patients, value, random[encoder][key]) for key, value in scores.items()}
         report["rows"][name] = rows
         write_json(report, args.out / "pretext_methods.json")
         print(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images per second of a SimCLR step in 1, 2, … processes, by how many times faster than one process alone.
 
-    python benchmarks/scaling.py [--processes 2] [--steps 4] [--repeats 5] [--out scaling.json]
+    python benchmarks/scaling.py [--processes 2] [--steps 3] [--repeats 5] [--processor_time] [--out scaling.json]
     python benchmarks/scaling.py --device cuda --processes 2 4 8 --encoder resnet50 --image_size 224 --batch_size 256
 
 For each number of processes, torch's elastic launcher starts them from this script (gloo on CPUs, NCCL on GPUs). On
@@ -10,7 +10,9 @@ CPUs each is pinned to a core of its own and computes with one thread. In each t
 the others sleep at a barrier, then all train together as the bundles do it: ``data_parallel``, negatives gathered from
 all processes, ``--batch_size`` images per process out of ``MultiView`` and ``pretext_loader``. So both figures of a
 turn come from the same processes, minutes and core clocks; printed are medians over the turns, and the median of the
-ratios within a turn. "alone" is one process without a wrapper.
+ratios within a turn. "alone" is one process without a wrapper. With ``--processor_time`` the times are those that
+process 0 had its core, which others disturb less; what it waited for the other processes is then left out, so that the
+figure is the best that the machine could give.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import machine, table, wait_for, write_json
+from measure import judged, machine, print_targets, table, wait_for, write_json
 
 __all__ = ["main"]
 
-TARGETS = {2: 1.7}
+TARGETS = {2: ">= 1.7"}
 
 
 class Films:
@@ -86,17 +88,18 @@ def work(settings: dict[str, Any]) -> dict[str, list[float]]:
     join_processes(device)
     alone = epoch(settings, device, together=False) if rank == 0 else None
     together = epoch(settings, device, together=True)
+    clock = time.process_time if settings["processor_time"] else time.perf_counter
     seconds: dict[str, list[float]] = {"alone": [], "together": []}
     for turn in range(settings["repeats"] + 1):  # the first one warms up
         for name, call in (("alone", alone), ("together", together)):
             dist.barrier()
-            started = time.perf_counter()
+            started = clock()
             if call is not None:
                 call()
             wait_for(device)
             dist.barrier()
             if turn:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     leave_processes()
     return seconds
 
@@ -129,6 +132,7 @@ def main() -> None:
     parser.add_argument("--num_workers", default="auto", help="of the loader of each process")
     parser.add_argument("--steps", type=int, default=3, help="batches per process and turn")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns")
+    parser.add_argument("--processor_time", action="store_true", help="not the wall's time: for a busy machine")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -148,14 +152,18 @@ def main() -> None:
             "images/s together": processes * images / statistics.median(seconds["together"]),
             "speed-up": statistics.median(processes * alone / together for alone, together in pairs),
         }
-        if options.device == "cpu" and processes in TARGETS:
-            row["target"] = TARGETS[processes]
         rows.append(row)
     where = machine(("torchvision", "monai", "pytorch-ignite", "segmentation-models-pytorch"))
     print(", ".join(f"{key} {value}" for key, value in where.items()))
     print(f"{options.encoder}, {options.image_size} px, batch {options.batch_size} per process, {options.device}\n")
-    print(table(rows, ["processes", "images/s alone", "images/s together", "speed-up", "target"]))
-    write_json({"settings": settings, "machine": where, "results": rows}, options.out)
+    print(table(rows, ["processes", "images/s alone", "images/s together", "speed-up"]))
+    targets = [
+        judged(f"{row['processes']} processes, images/s over one process on one core", row["speed-up"], TARGETS[number])
+        for row in rows
+        if options.device == "cpu" and (number := row["processes"]) in TARGETS
+    ]
+    print_targets(targets)
+    write_json({"settings": settings, "machine": where, "results": rows, "targets": targets}, options.out)
 
 
 if __name__ == "__main__":

@@ -3,48 +3,34 @@
 """Every command on the pages that a newcomer follows is run as written, or stands here with the reason why not.
 
 They run in the order of the pages in one copy of the repository, so that the later ones take what the earlier ones
-wrote. Options appended keep them small, and words that stand for something of the reader's (DIR, OUT) are filled in.
+wrote. The README's tour runs without a change, but for the folder of MONAI Label's environment, which is kept between
+runs. Elsewhere options appended keep commands small, and words that stand for something of the reader's (DIR, OUT) are
+filled in.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
-import os
-import re
 import shlex
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+import urllib.error
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from monai_cxrssl.apps.command_line import main
+from monai_cxrssl.apps.monai_label.install import cache_folder, environment_python
 from monai_cxrssl.data.phantom import make_phantom_dataset
 from monai_cxrssl.data.predictions import load_predictions, save_predictions
+from tests.apps.label_server import LabelServer
+from tests.page_commands import OURS, RUN, SMALL_SET, TINY, Small, as_run, commands_of, run
 
 PAGES = ("README.md", "docs/deploy.md", "docs/fine_tuning.md", "docs/report.md", "docs/data.md", "docs/federated.md")
-TINY = "--recipe short --max_epochs 1 --num_workers 0"
 PHANTOM = "--phantom_patients 24 --phantom_size 96"
-SMALL_SET = "--recipe short --image_size 64 --batch_size 8 --num_workers 0"
-RUN = "python -m monai.bundle run --config_file bundles"
-OURS = "python -m monai_cxrssl"
-
-
-@dataclass(frozen=True)
-class Small:
-    """How a command is run: words put in place of others, options appended, what it must have written."""
-
-    add: str = ""
-    put: dict[str, str] = field(default_factory=dict)
-    makes: tuple[str, ...] = ()
-    before: Callable[[Path], object] | None = None
 
 
 def another_model(folder: Path) -> None:
@@ -63,21 +49,42 @@ def facts(folder: Path) -> None:
 
 
 ARCHIVE = {"DIR": "my-archive"}
-COMMANDS = {
-    f"{RUN}/micle/train.json": Small(f"{TINY} {PHANTOM}", makes=("bundles/micle/models/model.pt",)),
-    f"{RUN}/micle/train.json --dataset_dir DIR": Small(TINY, ARCHIVE, ("bundles/micle/eval/metrics.json",)),
-    f"{OURS} index DIR --out d.json": Small(put=ARCHIVE, makes=("d.json",)),
+LABEL = cache_folder() / "monai_label-tests"
+SERVE = "label_env/bin/python -m monai_cxrssl.apps.monai_label.serve"
+TOUR = {
+    f"{OURS} phantom FILMS --patients 64 --size 256": Small(makes=("FILMS/datalist.json",)),
+    f"{OURS} index FILMS --out d.json": Small(makes=("d.json",)),
     f"{OURS} split d.json --out s.json": Small(makes=("s.json",)),
-    f"{RUN}/micle/train.json --datalist s.json": Small(TINY, makes=("bundles/micle/models/model.patients.json",)),
-    f"{RUN}/multitask/train.json --datalist s.json --pretrained bundles/micle/models/model.pt": Small(
-        f"{SMALL_SET} --max_epochs 1", makes=("bundles/multitask/models/model.pt", "bundles/multitask/eval/predictions.csv")
+    f"{RUN}/micle/train.json --datalist s.json --recipe short": Small(
+        makes=("bundles/micle/models/model.patients.json", "bundles/micle/eval/curves.png")
     ),
-    f"{OURS} fractions --config_file bundles/classification/train.json --dataset_dir DIR --fractions 0.01 0.1 1 "
-    "--init random bundles/micle/models/model.pt --draws 5 --output_dir OUT": Small(
-        f"--fractions 1 --draws 1 -- {SMALL_SET} --max_epochs 1", {**ARCHIVE, "OUT": "grid"}, ("grid",)
+    f"{RUN}/multitask/train.json --datalist s.json --recipe short --pretrained bundles/micle/models/model.pt": Small(
+        makes=("bundles/multitask/models/model.pt", "bundles/multitask/eval/predictions.csv")
     ),
     f"{RUN}/multitask/configs/evaluate.json --datalist s.json": Small(
-        "--resamples 20 --max_checked 4", makes=("bundles/multitask/eval/report/index.html",)
+        makes=("bundles/multitask/eval/report/index.html",)
+    ),
+    f"{OURS} pack bundles/multitask --name chest_xray_multitask_segmentation --out dist": Small(
+        makes=("dist/chest_xray_multitask_segmentation/SHA256SUMS",)
+    ),
+    "python -m monai_cxrssl.apps.monai_label.install label_env": Small(put={"label_env": str(LABEL)}),
+    "cp -r monai_cxrssl/apps/monai_label label_app": Small(makes=("label_app/main.py",)),
+    f"{SERVE} --app label_app --studies FILMS/images --conf bundle dist/chest_xray_multitask_segmentation": Small(
+        put={"label_env/bin/python": str(environment_python(LABEL))}
+    ),
+}
+COMMANDS = TOUR | {
+    f"{RUN}/micle/train.json": Small(f"{TINY} {PHANTOM}", makes=("bundles/micle/models/model.pt",)),
+    # Beside the tour's encoder, which others take below.
+    f"{RUN}/micle/train.json --dataset_dir DIR": Small(
+        f"{TINY} --output_dir beside --model_path beside/model.pt", ARCHIVE, ("beside/metrics.json",)
+    ),
+    f"{OURS} index DIR --out d.json": Small(put=ARCHIVE, makes=("d.json",)),
+    f"{RUN}/micle/train.json --datalist s.json": Small(TINY, makes=("bundles/micle/models/model.patients.json",)),
+    f"{OURS} fractions --config_file bundles/classification/train.json --dataset_dir DIR --fractions 0.01 0.1 1 "
+    "--init random bundles/micle/models/model.pt --draws 5 --output_dir OUT": Small(
+        # All phantoms have the same names: the archive's test patients are among those of the tour.
+        f"--fractions 1 --draws 1 -- {SMALL_SET} --max_epochs 1 --allow_leak True", {**ARCHIVE, "OUT": "grid"}, ("grid",)
     ),
     f"{RUN}/multitask/configs/inference.json --dataset_dir DIR --output_dir OUT": Small(
         put={**ARCHIVE, "OUT": "inferred"}, makes=("inferred/predictions.csv", "inferred/masks.csv")
@@ -88,9 +95,6 @@ COMMANDS = {
     ),
     f"{OURS} export bundles/multitask/models/model.pt --int8": Small(
         makes=("bundles/multitask/models/model.onnx", "bundles/multitask/models/model.int8.onnx")
-    ),
-    f"{OURS} pack bundles/multitask --name chest_xray_multitask_segmentation --out dist": Small(
-        makes=("dist/chest_xray_multitask_segmentation/SHA256SUMS",)
     ),
     f"{OURS} show d.json --out sheet.png": Small(makes=("sheet.png",)),
     f"{OURS} audit s.json": Small(),
@@ -125,19 +129,6 @@ NOT_RUN = {
 }
 
 
-def commands_of(text: str) -> list[str]:
-    """Return the commands of a page's bash blocks, without comments, each in one line."""
-    found = []
-    for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            while words:
-                end = words.index("&&") if "&&" in words else len(words)
-                found.append(shlex.join(words[:end]))
-                words = words[end + 1 :]
-    return found
-
-
 def written() -> list[tuple[str, str]]:
     """Return page and command in the order of the pages; what an earlier page has already is left out."""
     repo = Path(__file__).parents[1]
@@ -149,30 +140,16 @@ def written() -> list[tuple[str, str]]:
     return rows
 
 
-def as_run(command: str) -> list[str]:
-    """Return the words of a command as it is run here."""
-    how = COMMANDS[command]
-    return [*(how.put.get(word, word) for word in shlex.split(command)), *shlex.split(how.add)]
-
-
-def run(words: list[str]) -> tuple[int, str]:
-    """Return exit status and output of a command, run in the current folder."""
-    if words[:3] == ["python", "-m", "monai_cxrssl"]:
-        # In this process, which has loaded torch already: seconds instead of ten for each of them.
-        told = io.StringIO()
-        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
-            return main(words[3:]), told.getvalue()
-    assert words[0] == "python"
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1", "MPLBACKEND": "Agg"}
-    result = subprocess.run(
-        [sys.executable, *words[1:]], env=environment, capture_output=True, text=True, check=False, timeout=600
-    )  # fmt: skip
-    return result.returncode, result.stdout[-1500:] + result.stderr[-3000:]
-
-
-def test_commands_are_read_as_a_shell_would():
-    page = "```bash\na b && c 'd e'  # why\n# nothing\nf \\\n    --g\n```\n```python\nh\n```\n"
-    assert commands_of(page) == ["a b", "c 'd e'", "f --g"]
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("a b && c 'd e'  # why\n# nothing\nf \\\n    --g", ["a b", "c 'd e'", "f --g"]),
+        ("a --train#method#layers 3 'x # y' # why # not", ["a '--train#method#layers' 3 'x # y'"]),
+        ('#!/bin/bash\n#SBATCH --nodes=2\na "b \\" # c"d # e', ["a 'b \" # cd'"]),
+    ],
+)
+def test_commands_are_read_as_a_shell_would(block, expected):
+    assert commands_of(f"```bash\n{block}\n```\n```python\nh\n```\n") == expected
 
 
 def test_every_command_is_run_or_excused():
@@ -204,16 +181,40 @@ def working_copy(repo, tmp_path_factory) -> Path:
     return folder
 
 
+def serve_and_ask(words: list[str], folder: Path, port: int) -> None:
+    """Start the tour's server on a free port, ask it for a film of the studies folder, and end it."""
+    with open(folder / "server.log", "w") as log:
+        process = subprocess.Popen([*words, "--port", str(port)], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        server = LabelServer(port, folder / "server.log")
+        for _ in range(240):
+            assert process.poll() is None, server.log.read_text()[-3000:]
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                server.json("/info/")
+                break
+            time.sleep(0.5)
+        assert list(server.json("/info/")["models"]) == ["chest_xray_multitask_segmentation"]
+        film = next((folder / "FILMS/images").rglob("*.dcm"))
+        table, mask = server.infer("chest_xray_multitask_segmentation", film)
+        assert [row["label"] for row in table["prediction"]] == json.loads(Path("s.json").read_text())["classes"]
+        assert mask
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "command"), [(page, command) for page, command in written() if command not in NOT_RUN]
 )
-def test_command(working_copy, monkeypatch, page, command):
+def test_command(working_copy, monkeypatch, free_port, page, command):
     monkeypatch.chdir(working_copy)
     how = COMMANDS[command]
+    if command.startswith(SERVE):
+        return serve_and_ask(as_run(command, how), working_copy, free_port)
     if how.before is not None:
         how.before(working_copy)
-    status, told = run(as_run(command))
-    assert status == 0, f"{page}: {shlex.join(as_run(command))}\n{told}"
+    status, told = run(as_run(command, how))
+    assert status == 0, f"{page}: {shlex.join(as_run(command, how))}\n{told}"
     for name in how.makes:
         assert (working_copy / name).exists(), name

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ignite.distributed as idist
 import torch
@@ -42,7 +44,25 @@ def join_processes(device: torch.device | str, timeout_minutes: float = 30) -> N
         )
     # Through ignite, which otherwise looks for the group when one process first asks for its rank, and then waits there
     # for all the others.
-    idist.initialize("nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(minutes=timeout_minutes))
+    with _slurm_hidden():
+        idist.initialize(
+            "nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(minutes=timeout_minutes)
+        )
+
+
+@contextmanager
+def _slurm_hidden() -> Iterator[None]:
+    """Take SLURM's job out of the environment for a while.
+
+    Ignite believes SLURM before torchrun: in a job with one task per machine, each of which starts a process per GPU,
+    it compares the number of tasks with the number of processes and refuses.
+    """
+    job = os.environ.pop("SLURM_JOB_ID", None)
+    try:
+        yield
+    finally:
+        if job is not None:
+            os.environ["SLURM_JOB_ID"] = job
 
 
 def leave_processes() -> None:
@@ -65,4 +85,7 @@ def data_parallel(method: nn.Module, device: torch.device | str, sync_batch_norm
     if sync_batch_norm and device.type == "cuda":
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return DistributedDataParallel(method, device_ids=[device.index] if device.type == "cuda" else None)
+    # Gradients live in the buffers that are exchanged, which spares a copy and its memory.
+    return DistributedDataParallel(
+        method, device_ids=[device.index] if device.type == "cuda" else None, gradient_as_bucket_view=True
+    )

@@ -171,12 +171,17 @@ class MoCo(ContrastiveMethod):
         """Write keys ``(N, D)`` over the oldest ones; of more keys than the queue holds the last remain."""
         length, count = self.queue.shape[1], keys.shape[0]
         written = min(count, length)
-        # The position is a number of this process, not of the device, so that no step waits for it.
-        start = self._enqueued + count - written
-        places = (torch.arange(written, device=self.queue.device) + start % length) % length
-        self.queue.index_copy_(1, places, keys[-written:].T.to(self.queue.dtype))
-        if patients is not None:
-            self.queue_patient.index_copy_(0, places, patients[-written:].to(self.queue_patient.dtype))
+        # The position is a number of this process, not of the device, so that no step waits for it; and one or two runs
+        # of places are written, not places one by one.
+        start = (self._enqueued + count - written) % length
+        before_end = min(written, length - start)
+        for place, first, last in ((start, 0, before_end), (0, before_end, written)):
+            if first == last:
+                continue
+            taken = slice(count - written + first, count - written + last)
+            self.queue[:, place : place + last - first] = keys[taken].T
+            if patients is not None:
+                self.queue_patient[place : place + last - first] = patients[taken]
         self._enqueued += count
 
     def get_extra_state(self) -> Tensor:

@@ -19,7 +19,8 @@ import pytest
 
 from monai_cxrssl.data.phantom import make_phantom_dataset
 from tests import test_readme_commands as readme
-from tests.test_readme_commands import OURS, RUN, SMALL_SET, Small, commands_of
+from tests.docs.test_expert_commands import NOT_ALONE, RUN_HERE
+from tests.page_commands import OURS, RUN, SMALL_SET, Small, as_run, commands_of, run
 
 ARCHIVE = {"ARCHIVE": "my-archive", "NEW": "new-films"}
 HOSPITAL = {
@@ -45,15 +46,13 @@ HOSPITAL = {
     ),
 }  # fmt: skip
 
-#: Run by other tests, or not at all.
+#: Run by other tests.
 NOT_HERE = {
-    "docs/label_policies.md": "needs a public data set; tests/data/layouts runs the option on a small tree",
+    "docs/real_cxr.md": "takes hours, on real films; tests/benchmarks/test_real_cxr.py runs a tiny one",
     "docs/tutorials/index.md": "tests/docs/test_tutorials.py",
     "docs/extending/method.md": "tests/docs/test_extending.py",
     "docs/extending/bundle.md": "tests/docs/test_extending.py, and compose.py by tests/bundles/test_zoo.py",
-    "docs/multi_gpu.md": "torchrun and SLURM; tests/engines/test_distributed.py runs two processes",
-    "docs/monai_label.md": "needs MONAI Label in an environment of its own",
-    "docs/security.md": "tests/apps runs the strict mode",
+    **dict.fromkeys([*RUN_HERE, *NOT_ALONE], "tests/docs/test_expert_commands.py"),
 }
 
 
@@ -106,8 +105,8 @@ def test_hospital_archive(repo, tmp_path, monkeypatch):
     (tmp_path / "private" / "patient_salt").write_text("0123456789abcdef" * 4 + "\n")
     monkeypatch.chdir(tmp_path)
     for command, how in HOSPITAL.items():
-        words = [*(ARCHIVE.get(word, word) for word in shlex.split(command)), *shlex.split(how.add)]
-        status, told = readme.run(words)
+        words = as_run(command, Small(how.add, ARCHIVE))
+        status, told = run(words)
         assert status == 0, f"{shlex.join(words)}\n{told}"
         for name in how.makes:
             assert (tmp_path / name).exists(), name

@@ -50,8 +50,14 @@ def anchors(path: Path) -> set[str]:
 
 
 def links(path: Path) -> list[str]:
-    """Return the targets of a page's links and pictures."""
-    return re.findall(r"\]\(([^()\s]+)\)", without_code(path.read_text(encoding="utf-8")))
+    """Return the targets of a page's links and pictures, in place or by name at the page's end."""
+    text = without_code(path.read_text(encoding="utf-8"))
+    return re.findall(r"\]\(([^()\s]+)\)", text) + [target for _, target in named(text)]
+
+
+def named(text: str) -> list[tuple[str, str]]:
+    """Return names and targets of the links that a page defines by name."""
+    return re.findall(r"^\[([^\]]+)\]: (\S+)$", text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +81,26 @@ def test_links_of_page(page):
     assert not broken
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(REPO).as_posix())
+def test_links_to_elsewhere(page):
+    """Well formed, without asking the network; what is defined by name is used, and the other way round."""
+    wrong = []
+    for link in links(page):
+        parts = urlsplit(link)
+        host = (parts.hostname or "").split(".")
+        if parts.scheme and (parts.scheme != "https" or len(host) < 2 or not all(host) or link[-1] in ".,;:"):
+            wrong.append(link)
+    assert not wrong
+    text = without_code(page.read_text(encoding="utf-8"))
+    defined = [name for name, _ in named(text)]
+    assert len(defined) == len(set(defined))
+    assert set(re.findall(r"\]\[([^\]]+)\]", text)) == set(defined)
+
+
 def test_links_are_found():
     """The check is not blind: README has links to pages and pictures."""
-    assert {"docs/multi_gpu.md", "docs/images/multi_view.png"} <= set(links(REPO / "README.md"))
+    assert {"docs/multi_gpu.md", "docs/images/flow.png"} <= set(links(REPO / "README.md"))
+    assert any("github.com/lightly-ai" in link for link in links(REPO / "docs" / "comparison.md"))
     assert len(PAGES) > 40
 
 

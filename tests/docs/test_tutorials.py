@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_readme_commands import commands_of
+from tests.page_commands import commands_of
 
 TUTORIALS = sorted((Path(__file__).parents[2] / "docs" / "tutorials").glob("*.py"))
 LAST_LINES = {"pretrain_and_finetune": "none of the encoder", "reuse_transforms": "pixels corrupted"}
