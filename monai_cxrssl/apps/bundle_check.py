@@ -3,7 +3,8 @@
 """Verify a packed bundle as its receiver would use it: in a process of its own, offline, with MONAI and this package.
 
 Beware: to build a bundle's network, MONAI evaluates the expressions in its configs. The sums are compared first, and
-when they differ nothing is evaluated; but sums that come with a bundle do not say who made it.
+when they differ nothing is evaluated; but sums that come with a bundle do not say who made it. Under the strict option
+the allow-list of :mod:`monai_cxrssl.apps.strict_config` stands before each evaluation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,19 @@ __all__ = ["BundleCheck", "check_bundle"]
 _WORKFLOWS = (("train", "train"), ("infer", "inference"), ("infer", "evaluate"))
 _NEEDED = ("LICENSE", "configs/metadata.json", "configs/train.json", "configs/inference.json", "docs/README.md",
            "docs/data_license.txt", "models/model.json", "models/model.pt")  # fmt: skip
+# What Python finds as a module in a folder of its search path, on which MONAI puts that of a bundle.
+_CODE = {".py", ".pyc", ".pyd", ".pyw", ".pth", ".so", ".dll", ".dylib"}
 # -I: neither the caller's folder nor PYTHON* variables; the package's own place is given by name.
 _CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from monai_cxrssl.apps.bundle_check import _child; _child()"
 
 
-def check_bundle(path: str | os.PathLike) -> dict[str, list[str]]:
+def check_bundle(path: str | os.PathLike, strict: bool = False) -> dict[str, list[str]]:
     """Check a packed bundle, a folder, zip or tar, in a fresh process.
+
+    Args:
+        path: the folder or archive.
+        strict: evaluate its configs only as far as the allow-list goes, and refuse files of code; for packs from
+            elsewhere. Without it a config runs as its maker wrote it.
 
     Returns:
         Sentences: ``passed``, ``problems`` (none when all is well) and ``notes``.
@@ -64,7 +72,7 @@ def check_bundle(path: str | os.PathLike) -> dict[str, list[str]]:
         root = Path(__file__).parents[2]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         result = subprocess.run(
-            [sys.executable, "-I", "-c", _CHILD, str(root), str(folder), str(told)],
+            [sys.executable, "-I", "-c", _CHILD, str(root), str(folder), str(told), "strict" if strict else "free"],
             cwd=place, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if not told.is_file():
@@ -87,10 +95,11 @@ class BundleCheck:
     Args:
         folder: of the packed bundle.
         scratch: an empty folder, for a phantom data set and what workflows write.
+        strict: see :func:`check_bundle`.
     """
 
-    def __init__(self, folder: str | os.PathLike, scratch: str | os.PathLike) -> None:
-        self.folder, self.scratch = Path(folder), Path(scratch)
+    def __init__(self, folder: str | os.PathLike, scratch: str | os.PathLike, strict: bool = False) -> None:
+        self.folder, self.scratch, self.strict = Path(folder), Path(scratch), strict
         self.passed: list[str] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
@@ -100,13 +109,17 @@ class BundleCheck:
 
     def run(self) -> None:
         """Check all; nothing of the bundle is evaluated unless its files are what its sums say."""
-        for check in (self.check_files, self.check_metadata):
+        before = (self.check_files, self.check_metadata, *((self.check_code,) if self.strict else ()))
+        for check in before:
             self._try(check)
         if self.problems:
             self.notes.append("The network was not built, since the files are not in order.")
             return
-        for check in (self.check_load, self.check_forward, self.check_shapes, self.check_properties):
-            self._try(check)
+        if not self.strict:
+            self.notes.append("The configs were run as code, as MONAI does; --strict keeps them to an allow-list.")
+        with _strict_parsers() if self.strict else contextlib.nullcontext():
+            for check in (self.check_load, self.check_forward, self.check_shapes, self.check_properties):
+                self._try(check)
 
     def _try(self, check: Callable[[], str]) -> None:
         before = len(self.problems)
@@ -144,6 +157,25 @@ class BundleCheck:
                 self.problems.append(f"{name} does not belong into a pack.")
         self.problems += find_machine_paths(self.folder)
         return f"{len(found)} files are what {SUMS} lists, and nothing else is there."
+
+    def check_code(self) -> str:
+        """No file that Python would import, and no item of a config beyond the allow-list; nothing is evaluated."""
+        from monai_cxrssl.apps.strict_config import StrictConfigParser
+
+        for path in sorted(self.folder.rglob("*")):
+            if path.suffix.lower() in _CODE:
+                self.problems.append(f"{path.relative_to(self.folder).as_posix()} is code, which is refused here.")
+        configs = [path for path in sorted((self.folder / "configs").glob("*.json")) if path.name != "metadata.json"]
+        changes = {"configs/multi_gpu_train.json": ["configs/train.json"]}  # which it changes, and is nothing without
+        for path in configs:
+            name = path.relative_to(self.folder).as_posix()
+            parser = StrictConfigParser()
+            parser.read_config([*(str(self.folder / other) for other in changes.get(name, ())), str(path)])
+            try:
+                parser.parse()
+            except ConfigurationError as error:
+                self.problems.append(f"{name}: {error}")
+        return f"No code beyond the allow-list in {len(configs)} configs, and no file that could be imported."
 
     def check_metadata(self) -> str:
         """Schema, changelog, versions; evidence of these weights."""
@@ -286,11 +318,30 @@ class BundleCheck:
         return path.parent
 
 
+@contextlib.contextmanager
+def _strict_parsers() -> Iterator[None]:
+    """Let MONAI's own functions read configs with the strict parser; a switch of theirs for that there is none."""
+    import monai.bundle.scripts
+    import monai.bundle.workflows
+
+    from monai_cxrssl.apps.strict_config import StrictConfigParser
+
+    places: tuple[Any, ...] = (monai.bundle.scripts, monai.bundle.workflows)
+    before = [place.ConfigParser for place in places]
+    for place in places:
+        place.ConfigParser = StrictConfigParser
+    try:
+        yield
+    finally:
+        for place, parser in zip(places, before, strict=True):
+            place.ConfigParser = parser
+
+
 def _child() -> None:
-    folder, told = Path(sys.argv[2]), Path(sys.argv[3])
+    folder, told, strict = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "strict"
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="check_") as scratch:
-        check = BundleCheck(folder, scratch)
+        check = BundleCheck(folder, scratch, strict)
         check.run()
     content = {"passed": check.passed, "problems": check.problems, "notes": check.notes}
     told.write_text(json.dumps(content), encoding="utf-8")

@@ -14,7 +14,7 @@ from monai_cxrssl.data.decoded_masks import DecodedMasks
 from monai_cxrssl.data.dicom_seg import write_lung_seg
 from monai_cxrssl.data.expected_lungs import expected_lung_mask
 from monai_cxrssl.data.fine_tuning import FineTuningImages
-from monai_cxrssl.data.fine_tuning_source import divided_source, require_classes
+from monai_cxrssl.data.fine_tuning_source import classes_to_learn, divided_source, require_classes
 from monai_cxrssl.data.image_sampler import ImageSampler
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.images import open_images
@@ -59,6 +59,7 @@ __all__ = [
     "apply_label_policy",
     "canonical_pathology",
     "build_cache",
+    "classes_to_learn",
     "divided_source",
     "expected_lung_mask",
     "film_spacing",

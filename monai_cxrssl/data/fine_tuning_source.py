@@ -12,7 +12,7 @@ from monai_cxrssl.data.datalist import SPLITS, Datalist, is_unknown
 from monai_cxrssl.data.split import split_datalist
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["divided_source", "require_classes"]
+__all__ = ["classes_to_learn", "divided_source", "require_classes"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,25 @@ def divided_source(source: Datalist, seed: int = 0, fractions: Sequence[float] =
         ", ".join(f"{name} has {_counts(divided.splits[name])}" for name in SPLITS),
     )
     return divided
+
+
+def classes_to_learn(source: Datalist, masks: bool = False) -> tuple[str, ...]:
+    """Return the classes of a data set, of which there must be some where nothing else is learned.
+
+    Args:
+        source: a data set.
+        masks: whether the network also learns masks, and so can do without classes.
+
+    Raises:
+        DatalistError: there are no classes.
+    """
+    if not source.classes and not masks:
+        raise DatalistError(
+            f"{source.name} has no classes to learn, and the network has no decoder for masks. Bring a datalist with "
+            "'classes' and labels, or a data set whose layout knows them (python -m monai_cxrssl index shows what is "
+            "found); for masks alone take the bundle lung_segmentation."
+        )
+    return tuple(source.classes)
 
 
 def require_classes(source: Datalist, ignore_absent: bool = False) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from monai_cxrssl.engines.curriculum import Curriculum, divide_epochs
+from monai_cxrssl.engines.device import require_device
 from monai_cxrssl.engines.device_views import DeviceViews
 from monai_cxrssl.engines.distillation_method import DistillationMethod, load_teacher
 from monai_cxrssl.engines.distributed import data_parallel, join_processes, leave_processes
@@ -52,6 +53,7 @@ __all__ = [
     "predict_source",
     "prepare_views",
     "probe",
+    "require_device",
     "saliency_maps",
     "saliency_method",
     "scaled_learning_rate",

@@ -16,6 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_cxrssl.errors import ConfigurationError, CXRSSLError, TrainingError
+from monai_cxrssl.handlers.agreed_saves import SaveMeetings, gather_states, said_by_first, state_of_this_process
 from monai_cxrssl.handlers.checkpoint_file import save_atomically
 from monai_cxrssl.handlers.checkpoint_folder import CheckpointFolder
 from monai_cxrssl.handlers.folder_lock import hold_folder
@@ -38,6 +39,10 @@ class RunCheckpoint:
     ``pretext_loader``), else at the epoch's end.
 
     A new file takes its place only after its checksums were read back, and older ones go only then.
+
+    Several processes save together, after the same iteration: the first one writes its own state and, for each of the
+    others, what differs among them: the random generators, and the state of parts with a true ``per_process``. As many
+    processes go on exactly; with another number of them the run goes on too, and a warning says that it is not exact.
 
     On SIGTERM or SIGINT the run saves after the iteration that it is in and ends with exit status 75; a second signal
     ends it at once. With several processes signals are the launcher's: the state of the last minutes is what is left.
@@ -78,6 +83,7 @@ class RunCheckpoint:
         self._saved_at = time.monotonic()
         self._folder = CheckpointFolder(folder, keep)
         self._signal = StopSignal()
+        self._meetings = SaveMeetings()
         self._start_in_epoch: tuple[int, dict[str, Any]] | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -94,6 +100,7 @@ class RunCheckpoint:
 
     def _listen(self, engine: Any) -> None:
         self._saved_at = time.monotonic()
+        self._meetings.start(engine.state.iteration)
         # Processes that stop at different iterations would wait for each other for ever.
         if idist.get_world_size() == 1:
             self._signal.start()
@@ -120,11 +127,14 @@ class RunCheckpoint:
             or not _can_start_within(engine.state.dataloader)
         ):
             return
-        late = self.every_minutes > 0 and time.monotonic() - self._saved_at >= self.every_minutes * 60
-        if (late or self._signal.heard) and idist.get_rank() == 0:
+        late = self.every_minutes > 0 and self._meetings.due(engine.state.iteration, self._seconds_left())
+        if late or self._signal.heard:
             path = self.save(engine)
-            if self._signal.heard:
+            if self._signal.heard and path is not None:
                 self._stop(engine, path)
+
+    def _seconds_left(self) -> float:
+        return self._saved_at + self.every_minutes * 60 - time.monotonic()
 
     def _save_if_due(self, engine: Any) -> None:
         epoch = engine.state.epoch
@@ -133,11 +143,13 @@ class RunCheckpoint:
             last
             or self._signal.heard
             or (self.every_epochs > 0 and epoch % self.every_epochs == 0)
-            or time.monotonic() - self._saved_at >= self.every_minutes * 60
+            or self._seconds_left() <= 0
         )
-        if due and idist.get_rank() == 0:
+        if said_by_first(int(due)):
             path = self.save(engine)
-            if self._signal.heard and not last:  # what is left of a last epoch is to write its results
+            if (
+                self._signal.heard and not last and path is not None
+            ):  # what is left of a last epoch is to write its results
                 self._stop(engine, path)
 
     def _stop(self, engine: Any, path: Path) -> None:
@@ -151,8 +163,11 @@ class RunCheckpoint:
         engine.logger.setLevel(logging.CRITICAL)  # ignite would call this an error
         raise RunStopped
 
-    def save(self, engine: Any) -> Path:
-        """Write the state now and remove files that are no longer kept.
+    def save(self, engine: Any) -> Path | None:
+        """Write the state now and remove files that are no longer kept; of several processes, all must call this.
+
+        Returns:
+            The file; in processes other than the first, which write none, None.
 
         Raises:
             TrainingError: the disk refuses, or the last loss was not finite, so that the weights cannot be trusted.
@@ -165,13 +180,18 @@ class RunCheckpoint:
                 f"saved. {self._folder.advice()} Lower the learning rate first, lengthen the warm-up, or use "
                 "--amp false."
             )
+        own = {"random": random_state(), "parts": {name: self.parts[name].state_dict() for name in self._per_process()}}
+        processes = gather_states(own)
+        if idist.get_rank() != 0:
+            return None
         epochs, iteration = divmod(state.iteration, state.epoch_length)
         content = {
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "epoch": epochs,
             "iteration": iteration,
             "epoch_length": state.epoch_length,
-            "random": random_state(),
+            "random": own["random"],
+            "other_processes": processes[1:],
         }
         scaler = getattr(engine, "grad_scaler", None)
         if scaler is not None:
@@ -179,6 +199,9 @@ class RunCheckpoint:
         path = self._folder.save(content)
         self._saved_at = time.monotonic()
         return path
+
+    def _per_process(self) -> list[str]:
+        return [name for name, part in self.parts.items() if getattr(part, "per_process", False)]
 
     def _explain(self, engine: Any, error: BaseException | None = None) -> None:
         """Put what the machine did to the run in words; any other error goes on as it is."""
@@ -207,6 +230,12 @@ class RunCheckpoint:
             return
         automatic = self.resume is True or str(self.resume).lower() in ("auto", "true")
         found = self._folder.newest() if automatic else self._folder.named(Path(str(self.resume)))
+        names = gather_states(found[0].name if found is not None else "none")
+        if len(set(names)) > 1:
+            raise ConfigurationError(
+                f"The processes of this run find different checkpoints in {self.folder}: {', '.join(names)}. Give an "
+                "--output_dir that all machines see, or --resume with the path of one file."
+            )
         if found is None:
             logger.info("No checkpoint in %s: the run starts from the beginning.", self.folder)
         else:
@@ -224,9 +253,10 @@ class RunCheckpoint:
         absent = set(self.parts) - set(state["parts"])
         if absent:
             raise ConfigurationError(f"{path} holds no state of: {', '.join(sorted(absent))}.")
+        own = state_of_this_process(state, path)
         for name, part in self.parts.items():
             try:
-                part.load_state_dict(state["parts"][name])
+                part.load_state_dict(own["parts"].get(name, state["parts"][name]))
             except (RuntimeError, ValueError, KeyError) as error:
                 raise ConfigurationError(
                     f"{path} does not fit this run: its {name} differs ({str(error).splitlines()[0]}). Resume with the "
@@ -237,9 +267,9 @@ class RunCheckpoint:
             scaler.load_state_dict(state["grad_scaler"])
         engine.state.epoch = state["epoch"]
         engine.state.iteration = state["epoch"] * state["epoch_length"] + state["iteration"]
-        set_random_state(state["random"])
+        set_random_state(own["random"])
         if state["iteration"]:
-            self._start_in_epoch = state["iteration"], state["random"]
+            self._start_in_epoch = state["iteration"], own["random"]
         within = f" and iteration {state['iteration']} of the next" if state["iteration"] else ""
         logger.info("Resumed from %s, after epoch %d%s.", path, state["epoch"], within)
 

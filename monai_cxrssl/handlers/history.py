@@ -33,6 +33,9 @@ class RunHistory:
             scalar metrics; ``pretext_accuracy``, from 0 to 1, where the method answers a question that has an answer.
     """
 
+    # Within an epoch each process has sums of its own.
+    per_process = True
+
     def __init__(self, optimizer: torch.optim.Optimizer, stage_epochs: dict[str, int] | None = None) -> None:
         self.optimizer = optimizer
         self.stage_epochs = dict(stage_epochs or {})

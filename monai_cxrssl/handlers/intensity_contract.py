@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.audit import looks_inverted
-from monai_cxrssl.errors import TrainingError
+from monai_cxrssl.errors import CXRReadError, TrainingError
 
 __all__ = ["IntensityContract"]
 
@@ -77,7 +78,12 @@ class IntensityContract:
         if not self.films or images is None or not getattr(images, "in_memory", False) or not len(images):
             return
         numbers = np.unique(np.linspace(0, len(images) - 1, self.films).astype(int)).tolist()
-        inverted = [number for number in numbers if looks_inverted(images.image(number))]
+        inverted = []
+        for number in numbers:
+            # One that cannot be read any more is the loader's to replace and to tell of.
+            with contextlib.suppress(CXRReadError):
+                if looks_inverted(images.image(number)):
+                    inverted.append(number)
         if len(inverted) > self.share * len(numbers):
             logger.warning(
                 "%d of %d films that were looked at seem inverted, the first %s; "

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Subset
 
 from monai_cxrssl.engines.embed import embed
 from monai_cxrssl.engines.probe import one_hot_labels, probe
-from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.errors import CXRReadError, DatalistError
 
 __all__ = ["OnlineProbe"]
 
@@ -28,7 +28,8 @@ class OnlineProbe:
     """Score frozen embeddings with a linear and a nearest-neighbour probe; no label reaches the training.
 
     The probes are cross-validated with no patient in two folds, see :func:`monai_cxrssl.engines.probe`. Where there
-    are no labels to probe, the results stay ``None`` and the log says so once.
+    are no labels to probe, the results stay ``None`` and the log says so once. An image that cannot be read any more is
+    left out from then on, with a warning.
 
     Args:
         network: the encoder; the very object that is being trained.
@@ -133,8 +134,31 @@ class OnlineProbe:
         """
         if len(self.dataset) == 0:
             raise DatalistError("No image has a label, so nothing can be probed.")
-        embeddings = embed(self.network, self.dataset, self.device, self.batch_size, amp=self.amp, progress=progress)
+        try:
+            embeddings = self._embeddings(progress)
+        except CXRReadError:
+            self._leave_out_unreadable()
+            embeddings = self._embeddings(progress)
         return {
             kind: probe(embeddings, self.labels, self.patients, self.classes, kind, seed=self.seed)
             for kind in ("linear", "knn")
         }
+
+    def _embeddings(self, progress: str | bool) -> np.ndarray:
+        return embed(self.network, self.dataset, self.device, self.batch_size, amp=self.amp, progress=progress)
+
+    def _leave_out_unreadable(self) -> None:
+        """Keep the images that can be read now; an embedding pass that met another had to be given up."""
+        kept = []
+        for position in range(len(self.dataset)):
+            try:
+                self.dataset[position]
+            except CXRReadError as error:
+                logger.warning("The probe leaves out an image from now on: %s %s", error.path, error.cause or error)
+            else:
+                kept.append(position)
+        if not kept:
+            raise DatalistError("None of the labelled images can be read any more, so nothing can be probed.")
+        self.dataset = Subset(self.dataset.dataset, [self.dataset.indices[position] for position in kept])
+        self.labels = self.labels[kept]
+        self.patients = [self.patients[position] for position in kept]

@@ -18,6 +18,18 @@ from pathlib import Path
 from typing import Any
 
 
+def listening(port: int) -> set[str]:
+    """The IPv4 and IPv6 addresses that a port of this machine is listened to on, as Linux writes them."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, _, number = local.partition(":")
+            if state == "0A" and int(number, 16) == port:
+                found.add(address)
+    return found
+
+
 class LabelServer:
     def __init__(self, port: int, log: Path) -> None:
         self.address = f"http://127.0.0.1:{port}"
@@ -67,8 +79,8 @@ def label_server(
 ) -> Iterator[LabelServer]:
     """Start a server, wait until it answers, and end it by its process id."""
     command = [
-        str(python), "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", str(studies), "--host",
-        "127.0.0.1", "--port", str(port),
+        str(python), "-m", "monai_cxrssl.apps.monai_label.serve", "--app", str(app), "--studies", str(studies),
+        "--port", str(port),
     ]  # fmt: skip
     for name, value in conf.items():
         command += ["--conf", name, value]

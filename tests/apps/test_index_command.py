@@ -116,3 +116,18 @@ def test_patient_ids_of_dicom_headers(tmp_path, capsys):
     words = ["index", str(tmp_path / "p"), "--out", str(tmp_path / "p.json"), "--patient_ids", "original"]
     assert main([*words, "--layout", "csv_table"]) == 2
     assert "not from DICOM headers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--salt_file", "salt"], ["--patient_ids", "pseudonym"], ["--option", "name=x"]])
+def test_options_do_not_pass_over_the_datalist_of_a_folder(tmp_path, capsys, words):
+    """Its patients would go into the new file as they are, though pseudonyms were asked for."""
+    (tmp_path / "a.png").touch()
+    item = {"image": "a.png", "patient_id": "Jane Roe"}
+    (tmp_path / "datalist.json").write_text(json.dumps({"name": "clinic", "training": [item]}))
+    out = tmp_path / "out.json"
+    assert main(["index", str(tmp_path), "--out", str(out), *words]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path} has a datalist.json, whose patients, labels and splits stand as they are; {words[0]}" in told
+    assert "--layout" in told
+    assert not out.exists()
+    assert main(["index", str(tmp_path), "--out", str(out)]) == 0

@@ -26,7 +26,7 @@ from monai_cxrssl.data import load_datalist, load_predictions, read_cxr_uint
 from monai_cxrssl.data.lung_mask import read_lung_mask
 from monai_cxrssl.data.phantom import make_phantom_dataset
 
-from .label_server import label_server
+from .label_server import label_server, listening
 
 pytestmark = pytest.mark.slow
 
@@ -176,6 +176,7 @@ def test_app_of_this_package(setting, python, free_port, tmp_path):
     shutil.copytree(setting.studies, studies)
     conf = {"bundle": ",".join(str(setting.bundles / name) for name in NAMES)}
     with label_server(python, app, studies, free_port, tmp_path / "server.log", conf, {}) as server:
+        assert listening(free_port) == {"0100007F"}, "127.0.0.1 and no other address"
         info = server.json("/info/")
         assert set(info["models"]) == set(NAMES)
         assert info["models"]["multitask"]["labels"] == {"lung": 1}

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_cxrssl.apps.bundle_check import BundleCheck, check_bundle
+from monai_cxrssl.apps.bundle_check import BundleCheck, _strict_parsers, check_bundle
 from monai_cxrssl.apps.bundle_evidence import find_machine_paths, without_paths
-from monai_cxrssl.apps.bundle_package import pack_bundle
+from monai_cxrssl.apps.bundle_package import SUMS, file_sums, pack_bundle
 from monai_cxrssl.apps.bundle_schema import META_SCHEMA
 from monai_cxrssl.apps.command_line import main
 from monai_cxrssl.errors import ConfigurationError
@@ -144,6 +144,7 @@ def test_check_in_a_fresh_process(packed, capsys):
     assert "monai.bundle.load fills all" in told
     assert "verify_net_in_out" in told
     assert "check_properties" in told
+    assert "note: The configs were run as code" in told
     assert told.endswith("all checks passed.\n")
 
 
@@ -277,6 +278,59 @@ def test_check_says_what_is_wrong_and_builds_nothing(packed, tmp_path, path, tex
     check.run()
     assert any(expected in problem for problem in check.problems), check.problems
     assert check.network is None
+
+
+def with_sums(folder: Path) -> None:
+    """Bring the sums up to date, as whoever tampers with a pack would."""
+    lines = (f"{digest}  {name}" for name, digest in file_sums(folder).items())
+    (folder / SUMS).write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+def test_strict_check_passes_our_own_pack(packed, capsys):
+    assert main(["pack", "--check", str(packed), "--strict"]) == 0, capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.count("ok: ") == 7
+    assert "No code beyond the allow-list in " in told
+    assert "run as code" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("configs/inference.json", "$__import__('os').system('touch {mark}')", "configs/inference.json: "),
+        ("configs/multi_gpu_train.json", "$os.system('touch {mark}')", "configs/multi_gpu_train.json: "),
+        ("segmentation_models_pytorch.py", "open('{mark}', 'w')", "segmentation_models_pytorch.py is code"),
+    ],
+)
+def test_strict_check_refuses_code_and_runs_nothing(packed, tmp_path, name, text, expected):
+    folder, mark = tmp_path / NAME, tmp_path / "ran"
+    shutil.copytree(packed, folder)
+    text = text.replace("{mark}", str(mark))
+    if name.endswith(".json"):
+        content = json.loads((folder / name).read_text())
+        text = json.dumps(content | {"initialize": [text]})
+    (folder / name).write_text(text)
+    with_sums(folder)
+    (tmp_path / "scratch").mkdir()
+    check = BundleCheck(folder, tmp_path / "scratch", strict=True)
+    check.run()
+    assert [problem for problem in check.problems if problem.startswith(expected)], check.problems
+    assert check.network is None
+    assert not mark.exists()
+
+
+def test_strict_parsers_are_put_back():
+    from monai.bundle import ConfigParser, scripts, workflows
+
+    with _strict_parsers():
+        assert workflows.ConfigParser is scripts.ConfigParser is not ConfigParser
+    assert workflows.ConfigParser is scripts.ConfigParser is ConfigParser
+
+
+def test_strict_goes_with_check_only(capsys):
+    assert main(["pack", "bundles/multitask", "--name", NAME, "--out", "x", "--strict"]) == 2
+    assert "--strict goes with --check" in capsys.readouterr().err
 
 
 def test_check_finds_weights_that_are_not_loaded(packed, tmp_path):

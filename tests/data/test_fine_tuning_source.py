@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 
-from monai_cxrssl.data import Datalist, divided_source, require_classes
+from monai_cxrssl.data import Datalist, classes_to_learn, divided_source, require_classes
 from monai_cxrssl.data.datalist import SPLITS
 from monai_cxrssl.data.leak import refuse_shared_patients
 from monai_cxrssl.data.split import split_datalist
@@ -110,3 +111,14 @@ def test_a_class_that_a_split_lacks(task, training, validation, message, caplog)
 
 def test_nothing_labelled_has_nothing_to_check():
     require_classes(made(classes=(), training=[None], validation=[None]))
+
+
+def test_classes_are_needed_where_nothing_else_is_learned(repo):
+    nameless = made(classes=(), training=[None], validation=[None])
+    assert classes_to_learn(nameless, masks=True) == ()
+    with pytest.raises(DatalistError, match=r"^Set has no classes to learn, and the network has no decoder for masks"):
+        classes_to_learn(nameless)
+    assert classes_to_learn(made(training=[None])) == classes_to_learn(made(training=[None]), masks=True) != ()
+    for bundle in ("classification", "multitask"):
+        config = json.loads((repo / "bundles" / bundle / "configs" / "train.json").read_text())
+        assert config["classes"] == "$monai_cxrssl.data.classes_to_learn(@source, @decoder is not None)"

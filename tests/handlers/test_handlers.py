@@ -14,7 +14,7 @@ from ignite.engine import Engine
 from PIL import Image
 
 from monai_cxrssl.data import refuse_leak
-from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 from monai_cxrssl.handlers import (
     CollapseMonitor,
     CurvesPlot,
@@ -111,6 +111,40 @@ def test_online_probe_before_and_after():
     assert probe.result("before") == probe.results[0]["linear"]["macro_auc"]
     assert probe.result("after", "knn") == probe.results[4]["knn"]["macro_auc"]
     assert probe.result("before") > 0.9
+
+
+def test_online_probe_leaves_out_what_cannot_be_read_any_more(caplog):
+    images, labels, patients = labelled()
+
+    class Failing(torch.utils.data.Dataset):
+        gone: frozenset = frozenset()
+
+        def __len__(self):
+            return len(images)
+
+        def __getitem__(self, index):
+            if index in self.gone:
+                raise CXRReadError(f"{index}.png", "has changed", "Build the cache again.")
+            return images[index]
+
+    failing = Failing()
+    probe = OnlineProbe(Encoder("resnet18"), failing, labels, patients, ["dark", "bright"], "cpu", amp=False)
+    probe.record(0)
+    failing.gone = frozenset({3, 8})
+    probe.record(1)
+    probe.record(2)
+    assert caplog.text.count("The probe leaves out an image from now on: ") == 2
+    assert "8.png has changed" in caplog.text
+    assert probe.patients == [patient for patient in patients if patient not in ("p3", "p8")]
+    assert probe.labels.argmax(1).tolist() == [label for number, label in enumerate(labels) if number not in (3, 8)]
+    kept = [images[number] for number in range(len(images)) if number not in (3, 8)]
+    fewer = OnlineProbe(
+        probe.network, kept, probe.labels.tolist(), probe.patients, ["dark", "bright"], "cpu", amp=False
+    )
+    assert probe.results[1] == probe.results[2] == fewer.score()
+    failing.gone = frozenset(range(len(images)))
+    probe.record(3)
+    assert 3 not in probe.results
 
 
 def test_online_probe_without_labels_says_so(caplog):

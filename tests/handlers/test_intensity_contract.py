@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from monai_cxrssl.data.audit import looks_inverted
 from monai_cxrssl.data.phantom import make_phantom_dataset
-from monai_cxrssl.errors import TrainingError
+from monai_cxrssl.errors import CXRReadError, TrainingError
 from monai_cxrssl.handlers import IntensityContract
 
 
@@ -64,6 +64,21 @@ def test_good_views_pass_in_silence(view, caplog):
 def test_views_out_of_range_end_the_run(view, words):
     with pytest.raises(TrainingError, match=words):
         check(view)
+
+
+@pytest.mark.parametrize("inverted", [0, 8])
+def test_a_film_that_cannot_be_read_any_more_does_not_end_the_run(monkeypatch, caplog, inverted):
+    """As one whose copy in the cache has changed; the loader puts another in its place and tells of it."""
+    plain = Films.image
+
+    def image(self, index):
+        if index == 0:
+            raise CXRReadError("0.png", "has changed", "Build the cache again.")
+        return plain(self, index)
+
+    monkeypatch.setattr(Films, "image", image)
+    check(GOOD, inverted)
+    assert ("6 of 8 films that were looked at seem inverted" in caplog.text) is (inverted > 0)
 
 
 def test_constant_views_and_inverted_films_are_told_once(caplog):

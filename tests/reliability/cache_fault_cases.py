@@ -15,10 +15,13 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from ignite.engine import Engine
+from torch import nn
 
 from monai_cxrssl.data import (
     CachedImages,
     DecodedImages,
+    LabelledImages,
     PairDataset,
     PairSampler,
     build_cache,
@@ -28,6 +31,8 @@ from monai_cxrssl.data import (
     verify_cache,
 )
 from monai_cxrssl.data.cache_blocks import BlockWriter
+from monai_cxrssl.handlers import IntensityContract, OnlineProbe
+from monai_cxrssl.transforms import ResizeCXR
 from tests.reliability.fault_frame import ends, films
 from tests.reliability.tiny_run import two_views
 
@@ -52,6 +57,21 @@ def over_cache(folder: Path, spoil: Callable[[Path], None], opened: bool = True)
     data = PairDataset(images, lambda image, key, views=None: two_views(image[:, :8, :8], key, views))
     loader = pretext_loader(data, PairSampler(patient_bags(images.items), seed=0), 4)
     return ends(lambda: [batch["image"].shape for batch in loader])
+
+
+def probed_cache(folder: Path) -> str:
+    """The same with what a bundle's run also reads films for: the probe, and the look at their contrast."""
+    items = films(folder)
+    images = open_images(items, 32, cache_dir=folder / "cache", progress=False)
+    rot(folder / "cache" / "block-00000.cxr")
+    data = PairDataset(images, lambda image, key, views=None: two_views(image[:, :8, :8], key, views))
+    loader = pretext_loader(data, PairSampler(patient_bags(images.items), seed=0), 4)
+    labels, patients = [number // 2 % 2 for number in range(len(items))], [item["patient_id"] for item in items]
+    labelled = LabelledImages(images, ResizeCXR(size=16))
+    engine = Engine(lambda engine, batch: None)
+    IntensityContract().attach(engine)
+    OnlineProbe(nn.Flatten(), labelled, labels, patients, ["a", "b"], "cpu", amp=False).attach(engine)
+    return ends(lambda: engine.run(loader, max_epochs=1))
 
 
 def rot(block: Path) -> None:
@@ -136,6 +156,10 @@ CACHE_FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "bit flipped in the cache while training": (
         r"goes on: unreadable now, replaced .*3\.png .*block-00000\.cxr has changed, its checksum does not match",
         lambda folder: over_cache(folder, rot),
+    ),
+    "bit flipped in the cache, met by the probe too": (
+        r"goes on: The probe leaves out .*3\.png .*its checksum does not match .*unreadable now, replaced .*3\.png",
+        probed_cache,
     ),
     "cache block cut before it is mapped": (
         r"stops: .*has \d+ bytes, not the \d+ that were published", lambda folder: over_cache(folder, cut_in_place, opened=False)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -37,6 +38,30 @@ an uninterrupted one: `tests/reliability/test_kill.py` kills at random moments, 
 
 SIGTERM and SIGINT save after the current iteration and end the process with status 75; a second signal ends it at
 once. With several processes the launcher's way of stopping holds, and the last checkpoint is what is left.
+
+Several processes save together, after the same iteration, in the middle of an epoch too; when that is, the clock of the
+first one says. Its file holds the random generators and the sums of the epoch of each of the others as well, so that as
+many processes go on exactly: `tests/reliability/test_two_processes.py` kills two processes on processors (gloo) within
+epochs with SIGKILL, and they end bit-equal to two that were never stopped. Several GPUs were not tried. Another number
+of processes goes on too, with a warning that it is not exact. Processes that find different checkpoints, as machines
+with an output folder each, are refused.
+"""
+
+_SOAK = """
+## A long run
+
+![Memory, descriptors and disk over time]({picture})
+
+`python benchmarks/soak.py --minutes {minutes:g}` trains the SimCLR bundle on a small network and phantoms out of a cache,
+with {workers} loader processes, a checkpoint every six seconds and the online probe every tenth epoch, while two films were
+cut before they were cached and two have a flipped bit in the cache. The process and its descendants were looked at every
+{every:g} seconds, the run was stopped with SIGTERM in the end, and had saved its state (status {exit_status}). A slope is
+that of Theil and Sen with its 95 % interval, over the medians of the minutes after the first {warm_up:g}. {epochs:,} epochs,
+{iterations:,} iterations; {cores} cores, torch {torch}, Python {python}.
+
+| | first minute | last minute | highest | slope per hour |
+| --- | --- | --- | --- | --- |
+{rows}
 """
 
 
@@ -47,12 +72,30 @@ def page() -> str:
         AssertionError: a case was seen to be other than expected.
     """
     inputs, faults = _table(INPUTS), _table(FAULTS)
-    return f"{_BEFORE}\n## Bad files: {len(INPUTS)}\n\n{inputs}\n\n## Faults of a run: {len(FAULTS)}\n\n{faults}\n"
+    return f"{_BEFORE}{long_run()}\n## Bad files: {len(INPUTS)}\n\n{inputs}\n\n## Faults of a run: {len(FAULTS)}\n\n{faults}\n"
+
+
+def long_run() -> str:
+    """The section on the long run, of the figures that ``benchmarks/soak.py`` left beside its picture, if there."""
+    figures_file = PAGE.parent / "images" / "soak.json"
+    if not figures_file.is_file():
+        return ""
+    told = json.loads(figures_file.read_text(encoding="utf-8"))
+    rows = []
+    for name, figures in told["slopes"].items():
+        first, last, highest = (f"{figures[key]:,.4g}" for key in ("first", "last", "highest"))
+        slope = "{per_hour:+.3g} ({low:+.3g} to {high:+.3g})".format(**figures)
+        rows.append(f"| {told['quantities'][name]} | {first} | {last} | {highest} | {slope} |")
+    return _SOAK.format(
+        picture="images/soak.png", rows="\n".join(rows), exit_status=told["exit_status"], **told["machine"],
+        **told["options"], **told["done"],
+    )  # fmt: skip
 
 
 def committed_cases() -> list[str]:
     """The cases of the committed page."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    text = PAGE.read_text(encoding="utf-8")
+    lines = text[text.index("## Bad files") :].splitlines()
     cells = [line.split(" | ")[0][2:] for line in lines if line.startswith("| ")]
     return [cell for cell in cells if cell not in ("case", "---")]
 

@@ -76,16 +76,18 @@ class Slow:
 
 
 def tiny_run(
-    folder: Path, epochs: int = 3, resume=False, minutes: float = 1e-9, workers: int = 0, more=(), **options
-) -> SSLTrainer:
+    folder: Path, epochs: int = 3, resume=False, minutes: float = 1e-9, workers: int = 0, more=(), rank: int = 0,
+    world_size: int = 1, wrap=lambda method: method, **options,
+) -> SSLTrainer:  # fmt: skip
     """A run of ``BATCHES`` iterations per epoch with everything that a checkpoint must hold."""
-    torch.manual_seed(1)
-    np.random.seed(1)  # noqa: NPY002
-    random.seed(1)
-    films = TinyFilms()
+    torch.manual_seed(1 + rank)
+    np.random.seed(1 + rank)  # noqa: NPY002
+    random.seed(1 + rank)
+    films = TinyFilms(24 * world_size)
     method = TinyMethod()
+    trained = wrap(method)
     optimizer = torch.optim.AdamW(method.parameters(), lr=0.01)
-    sampler = PairSampler(patient_bags(films.items), seed=3)
+    sampler = PairSampler(patient_bags(films.items), seed=3, rank=rank, world_size=world_size)
     loader = pretext_loader(PairDataset(films, two_views), sampler, 4, num_workers=workers)
     assert len(loader) == BATCHES
     schedule = StagedWarmupCosine(optimizer, [epochs], len(loader), 1)
@@ -94,7 +96,9 @@ def tiny_run(
     checkpoint = RunCheckpoint(folder, parts, every_minutes=minutes, resume=resume)
     follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)
     handlers = [follow, CollapseMonitor(), history, *more, checkpoint]
-    return SSLTrainer("cpu", epochs, loader, method, optimizer, amp=False, train_handlers=handlers, **options)
+    run = SSLTrainer("cpu", epochs, loader, trained, optimizer, amp=False, train_handlers=handlers, **options)
+    run.history = history
+    return run
 
 
 def main(arguments: list[str]) -> None:

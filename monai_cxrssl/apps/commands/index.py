@@ -74,7 +74,14 @@ def _read(path: Path, args: argparse.Namespace) -> Datalist:
     ids = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.layout is not None and args.layout not in LAYOUTS:
         raise ConfigurationError(f"--layout is {args.layout!r}; expected one of {', '.join(LAYOUTS)}.")
-    if args.layout is None and not options and not ids and (path / DATALIST_FILE).is_file():
+    if args.layout is None and (path / DATALIST_FILE).is_file():
+        if options or ids:
+            given = f"--{next(iter(ids))}" if ids else f"--option {next(iter(options))}"
+            raise ConfigurationError(
+                f"{path} has a {DATALIST_FILE}, whose patients, labels and splits stand as they are; {given} would "
+                "need the folder to be read anew, without them. Leave the option out, or name the --layout to read it "
+                "by."
+            )
         return load_datalist(path / DATALIST_FILE, path, check_files=not args.no_check)
     name = args.layout or (find_layout(path) if path.is_dir() else None)
     if name is None or not path.exists():

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="take the report's predictions.csv along, which holds patient ids")  # fmt: skip
     parser.add_argument("--films", action="store_true", help="keep the report's pictures of films")
     parser.add_argument("--check", metavar="PACK", help="verify a packed folder or zip in a fresh process instead; "
-                        "this evaluates its configs, so only of makers you trust")  # fmt: skip
+                        "this runs its configs as code, so only of makers you trust, or with --strict")  # fmt: skip
+    parser.add_argument("--strict", action="store_true", help="with --check: refuse files of code, and any component, "
+                        "import or expression of the configs outside the allow-list of `run --strict`")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     if args.check is not None:
         if args.bundle is not None or args.name is not None or args.out is not None:
             raise ConfigurationError("--check verifies what was packed before; give it alone.")
-        return _check(args.check)
+        return _check(args.check, args.strict)
+    if args.strict:
+        raise ConfigurationError("--strict goes with --check; a pack of your own is written as it is.")
     absent = [name for name in ("bundle", "name", "out") if getattr(args, name) is None]
     if absent:
         raise ConfigurationError(
@@ -67,10 +71,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(path: str) -> int:
+def _check(path: str, strict: bool) -> int:
     from monai_cxrssl.apps.bundle_check import check_bundle
 
-    told = check_bundle(path)
+    told = check_bundle(path, strict)
     for kind, mark in (("passed", "ok"), ("notes", "note"), ("problems", "WRONG")):
         for sentence in told[kind]:
             print(f"{mark}: {sentence}")

@@ -70,7 +70,7 @@ def install_environment(folder: str | os.PathLike | None = None) -> Path:
         folder: of the environment; by default one below :func:`cache_folder` for each calling environment.
 
     Returns:
-        Its interpreter: ``<python> -m monailabel.main start_server ...`` starts a server.
+        Its interpreter: ``<python> -m monai_cxrssl.apps.monai_label.serve ...`` starts a server.
 
     Raises:
         ConfigurationError: the folder holds something else, or a package cannot be installed.
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{python} -m monailabel.main start_server --help")
+    print(f"{python} -m monai_cxrssl.apps.monai_label.serve --help")
     return 0
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The app that MONAI Label's server opens; the only module here that imports MONAI Label.
+"""The app that MONAI Label's server opens.
 
-``monailabel start_server --app <this folder> --studies DIR --conf bundle /path/to/bundle --host 127.0.0.1``. Options
-(``--conf``): ``bundle``, paths of fine-tuned bundles with commas between; ``models``, names of folders below
+``python -m monai_cxrssl.apps.monai_label.serve --app <this folder> --studies DIR --conf bundle /path/to/bundle``.
+Options (``--conf``): ``bundle``, paths of fine-tuned bundles with commas between; ``models``, names of folders below
 ``<app>/model``; ``training``, folder of what trainings write, by default ``<app>/training``; ``skip_trainers true``.
 """
 
