@@ -20,6 +20,7 @@ from monai_cxrssl.handlers.agreed_saves import SaveMeetings, gather_states, said
 from monai_cxrssl.handlers.checkpoint_file import save_atomically
 from monai_cxrssl.handlers.checkpoint_folder import CheckpointFolder
 from monai_cxrssl.handlers.folder_lock import hold_folder
+from monai_cxrssl.handlers.freed_memory import return_freed_memory
 from monai_cxrssl.handlers.random_state import random_state, set_random_state
 from monai_cxrssl.handlers.run_faults import describe_fault
 from monai_cxrssl.handlers.stop_signal import RunStopped, StopSignal
@@ -198,6 +199,8 @@ class RunCheckpoint:
             content["grad_scaler"] = scaler.state_dict()
         path = self._folder.save(content)
         self._saved_at = time.monotonic()
+        del content, processes
+        return_freed_memory()
         return path
 
     def _per_process(self) -> list[str]:
