@@ -235,8 +235,7 @@ def test_two_processes(run_bundle, phantom_dir, tmp_path, free_port, name):
 @pytest.mark.parametrize(
     ("name", "folder", "images"),
     [
-        *((name, "nih-chestxray14-subset", 517) for name in NAMES),
-        ("simclr", "kermany-pediatric", 666),
+        *((name, "nih-chestxray14-subset", 517) for name in NAMES if name != "curricular"),
         ("curricular", "kermany-pediatric", 666),
     ],
 )
@@ -275,7 +274,7 @@ def test_first_epochs_of_the_default_run(run_bundle, tmp_path, name):
     MoCo's rises at first, while its queue fills with keys of a better encoder.
     """
     result = run_bundle(
-        f"bundles/{name}/train.json", "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt", "--max_epochs", 4
+        f"bundles/{name}/train.json", "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt", "--max_epochs", 3
     )
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())
