@@ -59,12 +59,13 @@ NOT_ALONE = {
     "docs/multi_gpu.md": {
         "'head_node=$(scontrol": "the SLURM script; test_slurm_script runs the whole block with stand-ins for SLURM",
         "head_node=": "the same",
-        "srun env": "the same",
+        "srun torchrun": "the same",
     },
     "docs/monai_label.md": dict.fromkeys(
         (
             "python -m monai_cxrssl.apps.monai_label", f"{OURS} pack bundles/multitask", "LABEL=", "'LABEL=",
-            "SERVE=", "'SERVE=", "$SERVE", "'$SERVE", "$LABEL", "'$LABEL", "SERVE=", "'SERVE=", "$SERVE", "'$SERVE", "NAME=", "'NAME=", "export ", "cp -r", "mkdir -p", "curl ",
+            "SERVE=", "'SERVE=", "$SERVE", "'$SERVE", "$LABEL", "'$LABEL", "NAME=", "'NAME=", "export ", "cp -r", "mkdir -p",
+            "curl ",
         ),
         "needs MONAI Label in an environment of its own: tests/apps/test_monai_label.py makes one and does with a real "
         "server on 127.0.0.1 what the page says; pack is run by tests/test_readme_commands.py",
