@@ -13,8 +13,8 @@ def return_freed_memory() -> bool:
     """Ask the C library for the pages that it keeps after they were freed.
 
     A checkpoint and a probe take and free large buffers between the small ones of training, and glibc keeps what lies
-    in between: without this, a run of half an hour with a checkpoint every six seconds grew by some 60 MiB per hour
-    (``benchmarks/soak.py``), though nothing of it was in use.
+    in between: without this, runs of half an hour with a checkpoint every six seconds grew by some 60 MiB per hour,
+    and with it one did not (``benchmarks/soak.py``).
 
     Returns:
         Whether the C library can do so; others than glibc return pages by themselves or not at all.
