@@ -23,6 +23,7 @@ __all__ = [
     "judged",
     "machine",
     "now",
+    "order_of",
     "peak_mib",
     "print_targets",
     "ratio",
@@ -55,6 +56,21 @@ def wait_for(device: torch.device | str) -> None:
         torch.cuda.synchronize(device)
 
 
+def order_of(names: Sequence[str], turn: int) -> list[str]:
+    """Return the order of a turn: over enough turns each name comes as often in each place and after each other name.
+
+    What comes after a large call finds colder caches and other free memory. In a Williams design (E. J. Williams 1949,
+    Aust. J. Sci. Res. 2:149) that is nobody's advantage after as many turns as there are names, or twice as many where
+    their number is odd.
+    """
+    count = len(names)
+    # 0, 1, n - 1, 2, n - 2 …: the steps between neighbours are all different.
+    zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(count)]
+    if count % 2 and turn // count % 2:
+        zigzag.reverse()
+    return [names[(place + turn) % count] for place in zigzag]
+
+
 def in_turns(
     calls: Mapping[str, Callable[[], Any]],
     repeats: int,
@@ -76,10 +92,8 @@ def in_turns(
         for _ in range(warm_up):
             call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    names = list(calls)
     for turn in range(repeats):
-        # Another one goes first in each turn: what comes after a large call finds a colder cache.
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in order_of(list(calls), turn):
             wait_for(device)
             started = _clock()
             calls[name]()

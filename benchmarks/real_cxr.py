@@ -160,10 +160,10 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=3, help="draws of labels")
     parser.add_argument("--full_draws", type=int, default=2, help="runs of fine-tuning on all labels or 50 masks")
     parser.add_argument(
-        "--steps", type=int, default=40, help="of fine-tuning on 1 and 10 % of the labels".replace("%", "%%")
+        "--steps", type=int, default=30, help="of fine-tuning on 1 and 10 % of the labels".replace("%", "%%")
     )
-    parser.add_argument("--full_steps", type=int, default=80, help="of fine-tuning on all labels")
-    parser.add_argument("--mask_steps", type=int, default=50, help="of fine-tuning on masks")
+    parser.add_argument("--full_steps", type=int, default=60, help="of fine-tuning on all labels")
+    parser.add_argument("--mask_steps", type=int, default=30, help="of fine-tuning on masks")
     parser.add_argument("--split_seed", type=int, default=1, help="of the division by patient")
     options = parser.parse_args(words)
     names = [run.name for run in (*RANDOM, *RUNS)]
