@@ -45,7 +45,7 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
     }
     _points(attention, rows, found, ["attention"])
     attention.set_title("attention on the lungs\nCOVID-19 or other, all labels", fontsize=9)
-    attention.set_xlabel("share of saliency over chance", fontsize=8)
+    attention.set_xlabel("share of saliency above chance", fontsize=8)
     cells = {name: report["figures"][name]["lungs"] for name in names}
     _points(lungs, rows, cells, [f"fine-tuned {count} masks" for count in (5, 10, 50)])
     lungs.set_title(f"{report['tasks']['lungs']['name']}\nfine-tuned", fontsize=9)
@@ -79,6 +79,7 @@ def _points(axis: Any, rows: Sequence[str], cells: Mapping[str, Mapping[str, Any
         axis.errorbar(value, height, xerr=error, fmt="o", ms=3.5, capsize=2, lw=1.1, color=colour, label=amount)
     axis.axvline(0, color="0.5", lw=1)
     axis.grid(axis="x", alpha=0.25)
+    axis.locator_params(axis="x", nbins=6)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)
 
