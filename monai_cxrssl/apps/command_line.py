@@ -20,7 +20,9 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("index", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack", "run")
+COMMANDS = (
+    "index", "label", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack", "run",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

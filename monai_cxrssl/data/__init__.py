@@ -19,6 +19,7 @@ from monai_cxrssl.data.image_sampler import ImageSampler
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.images import open_images
 from monai_cxrssl.data.label_policy import apply_label_policy
+from monai_cxrssl.data.label_table import LabelJoin, label_datalist
 from monai_cxrssl.data.layouts import open_dataset
 from monai_cxrssl.data.leak import (
     patient_keys,
@@ -50,6 +51,7 @@ __all__ = [
     "FineTuningImages",
     "ImageSampler",
     "ImageStore",
+    "LabelJoin",
     "LabelledImages",
     "PairDataset",
     "PairSampler",
@@ -65,6 +67,7 @@ __all__ = [
     "film_spacing",
     "grid_spacing",
     "join_cache",
+    "label_datalist",
     "load_datalist",
     "load_predictions",
     "measure_training_range",

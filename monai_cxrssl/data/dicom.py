@@ -29,7 +29,7 @@ from monai_cxrssl.errors import CXRReadError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["read_dicom", "read_dicom_header"]
+__all__ = ["read_dicom", "read_dicom_element", "read_dicom_header"]
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -53,22 +53,7 @@ def read_dicom_header(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         CXRReadError: not a DICOM file, or its header cannot be parsed.
     """
-    name = os.fsdecode(path)
-    with open_regular_file(name) as file:
-        head = file.read(4096)
-        if file_kind(name, head) != "dicom":
-            raise CXRReadError(name, "is not a DICOM file", "Only DICOM has a header of patient and study.")
-        file.seek(0)
-        # The tag is kept in mind before its value is skipped, so that a film can be told from a report.
-        last: list[int] = []
-
-        def before_pixels(tag: Any, vr: str | None, length: int) -> bool:
-            stop = tag in (0x7FE00008, 0x7FE00009, 0x7FE00010)
-            if stop:
-                last.append(int(tag))
-            return stop
-
-        ds = _parse(file, name, stop_when=before_pixels)
+    ds, has_pixels = _read_header(os.fsdecode(path))
     age = re.fullmatch(r"0*(\d{1,3})([DWMY])", str(ds.get("PatientAge") or "").strip().upper())
     rows, columns = numbers(ds, "Rows"), numbers(ds, "Columns")
     return {
@@ -78,8 +63,29 @@ def read_dicom_header(path: str | os.PathLike) -> dict[str, Any]:
         "rows": int(rows[0]) if rows else None,
         "columns": int(columns[0]) if columns else None,
         "sop_class": _sop_class(ds),
-        "has_pixels": bool(last),
+        "has_pixels": has_pixels,
     }
+
+
+def read_dicom_element(path: str | os.PathLike, keyword: str) -> str:
+    """Read one element of a DICOM header as text, without the pixels.
+
+    Args:
+        path: the file.
+        keyword: the element's DICOM keyword, such as ``"AccessionNumber"``.
+
+    Returns:
+        The value without blanks around it; empty when the header lacks it.
+
+    Raises:
+        CXRReadError: not a DICOM file, or its header cannot be parsed.
+    """
+    name = os.fsdecode(path)
+    ds, _ = _read_header(name)
+    try:
+        return str(ds.get(keyword) or "").strip()
+    except Exception as error:  # a damaged element may fail in any of pydicom's converters
+        raise CXRReadError(name, f"has a damaged DICOM header ({_words(error)})", _REFETCH) from error
 
 
 def read_dicom(path: str, data: bytes | None, window: Window, max_pixels: int, max_side: int | None) -> Film:
@@ -147,6 +153,25 @@ def _compose(
     if padding is not None:
         table[padding] = 0.0
     return table, inverted, used
+
+
+def _read_header(name: str) -> tuple[Dataset, bool]:
+    """Return what stands before the pixels, and whether there are pixels."""
+    with open_regular_file(name) as file:
+        head = file.read(4096)
+        if file_kind(name, head) != "dicom":
+            raise CXRReadError(name, "is not a DICOM file", "Only DICOM has a header of patient and study.")
+        file.seek(0)
+        # The tag is kept in mind before its value is skipped, so that a film can be told from a report.
+        last: list[int] = []
+
+        def before_pixels(tag: Any, vr: str | None, length: int) -> bool:
+            stop = tag in (0x7FE00008, 0x7FE00009, 0x7FE00010)
+            if stop:
+                last.append(int(tag))
+            return stop
+
+        return _parse(file, name, stop_when=before_pixels), bool(last)
 
 
 def _parse(file: Any, path: str, stop_when: Any = None) -> Dataset:

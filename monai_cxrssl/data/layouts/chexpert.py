@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalist import Datalist
 from monai_cxrssl.data.label_policy import apply_label_policy, labels_to_lists
+from monai_cxrssl.data.layouts.label_columns import report_labels
 from monai_cxrssl.data.layouts.table import (
     build_items,
     check_filled,
@@ -43,10 +44,9 @@ from monai_cxrssl.data.layouts.table import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-__all__ = ["CLASSES", "NAME", "detect", "read", "report_labels"]
+__all__ = ["CLASSES", "NAME", "detect", "read"]
 
 NAME = "CheXpert"
 # fmt: off
@@ -118,28 +118,6 @@ def read(
         )
     # The checks above are those of Datalist.from_dict, done on columns: item by item they take minutes' worth here.
     return Datalist(name=NAME, classes=CLASSES, task="multi_label", splits=splits, root=folder)
-
-
-def report_labels(path: Path, table: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
-    """Labels of a table of the CheXpert or NegBio labeller as ``(N, C)`` of 1, 0, -1 and NaN.
-
-    Raises:
-        DatalistError: another value, named with its row.
-    """
-    import numpy as np
-    import pandas as pd
-
-    labels = np.empty((len(table), len(classes)))
-    for index, name in enumerate(classes):
-        codes, texts = pd.factorize(table[name])
-        numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(dtype=float)
-        wrong = ~np.isin(numbers, (-1, 0, 1)) & (np.asarray(texts) != "")
-        rows = table.index[wrong[codes]]
-        if len(rows):
-            value = table.loc[rows[0], name]
-            refuse_rows(path, rows, f"{name} is {value!r}", "expected 1, 0, -1 (uncertain) or blank")
-        labels[:, index] = numbers[codes]
-    return labels
 
 
 def _read_rows(path: Path) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalist import Datalist
 from monai_cxrssl.data.label_policy import apply_label_policy, labels_to_lists
-from monai_cxrssl.data.layouts.chexpert import report_labels
+from monai_cxrssl.data.layouts.label_columns import class_numbers, report_labels
 from monai_cxrssl.data.layouts.table import (
     build_items,
     check_filled,
@@ -166,14 +166,7 @@ def _labels(
         return labels_to_lists(values), names
     if not label_column:
         return [None] * len(table), ()
-    texts = table[label_column]
-    names = tuple(classes or sorted(set(texts) - {""}))
-    for text in texts.unique():
-        if text and text not in names:
-            rows = table.index[texts == text]
-            refuse_rows(path, rows, f"{label_column} is {text!r}", f"expected one of {', '.join(names)}, or blank")
-    index = {text: number for number, text in enumerate(names)}
-    return [index.get(text) for text in texts], names
+    return class_numbers(path, table, label_column, classes)
 
 
 def _ages(path: Path, table: pd.DataFrame, age_column: str | None) -> list[Any]:

@@ -33,7 +33,7 @@ from monai_cxrssl.data.file_kind import file_kind
 from monai_cxrssl.data.pseudonym import pseudonym, read_salt
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "read"]
+__all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "image_stem", "read"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,12 @@ def read(
     return Datalist.from_dict(content, folder, origin=f"of the folder {folder}")
 
 
+def image_stem(name: str) -> str:
+    """Name of a file without its extension, when that is one of an image: a UID has dots of its own."""
+    extension = _extension(name)
+    return name[: -len(extension)] if extension in IMAGE_EXTENSIONS else name
+
+
 def _hide_ids(headers: list[dict[str, Any]], salt_file: str | os.PathLike | None) -> None:
     """Replace the ids of the headers; without any, no salt is needed."""
     kinds = (("patient_id", "patient"), ("study_id", "study"))
@@ -168,7 +174,7 @@ def _items(found: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
         if not study and len(people) > 1:
             study = "/".join(people[:2])
         if own:
-            patient = "/".join([*parents, _stem(name)])
+            patient = "/".join([*parents, image_stem(name)])
         item: dict[str, Any] = {"image": path, "patient_id": patient or people[0], "own_patient": own}
         known = {"study_id": study} | {key: header.get(key) for key in ("view_position", "sex", "age")}
         items.append(item | {key: value for key, value in known.items() if value not in (None, "")})
@@ -229,11 +235,6 @@ def _content(path: str) -> str:
 def _extension(name: str) -> str:
     lower = name.lower()
     return ".nii.gz" if lower.endswith(".nii.gz") else os.path.splitext(lower)[1]  # noqa: PTH122
-
-
-def _stem(name: str) -> str:
-    extension = _extension(name)
-    return name[: -len(extension)] if extension in IMAGE_EXTENSIONS else name
 
 
 def _common_parents(paths: list[str]) -> list[str]:

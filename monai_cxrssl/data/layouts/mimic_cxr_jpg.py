@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalist import Datalist
 from monai_cxrssl.data.label_policy import apply_label_policy, labels_to_lists
-from monai_cxrssl.data.layouts.chexpert import CLASSES, report_labels
+from monai_cxrssl.data.layouts.chexpert import CLASSES
 from monai_cxrssl.data.layouts.dicom_headers import read_headers
+from monai_cxrssl.data.layouts.label_columns import report_labels
 from monai_cxrssl.data.layouts.table import (
     build_items,
     check_filled,

@@ -36,6 +36,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SHOWN_ROWS = 5
+SEPARATORS = (",", ";", "\t")
 
 
 def read_header(path: Path) -> list[str]:
@@ -51,7 +52,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     """Read columns of a csv (or csv.gz) file as text, stripped, empty where blank.
 
     Args:
-        path: the file; UTF-8.
+        path: the file; UTF-8, with commas, or with the semicolons or tabs that spreadsheets write in some countries.
         required: columns that must be there.
         optional: columns that are read when they are there; others are not kept.
 
@@ -65,8 +66,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
 
     wanted = {*required, *optional}
     try:
-        with _open_text(path) as stream:
-            columns = [name.strip() for name in next(csv.reader(stream), [])]
+        separator, columns = _header_of(path, required)
         missing = [name for name in required if name not in columns]
         if missing:
             raise DatalistError(
@@ -78,6 +78,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 path,
+                sep=separator,
                 dtype=str,
                 keep_default_na=False,
                 index_col=False,
@@ -111,7 +112,7 @@ def refuse_rows(path: Path, rows: Iterable[int], problem: str, remedy: str) -> N
         problem: what these rows have, as half a sentence ("no patient id").
         remedy: what to do, as half a sentence.
     """
-    listed = [int(row) for row in rows]
+    listed = list(dict.fromkeys(int(row) for row in rows))
     if not listed:
         return
     raise DatalistError(f"{path}, {shown_rows(listed)} (the header is row 1): {problem}; {remedy}.")
@@ -213,6 +214,17 @@ def build_items(images: Sequence[str], patients: Sequence[str], source: str, **f
             if value is not None and value != "":
                 item[name] = value
     return items
+
+
+def _header_of(path: Path, required: Sequence[str]) -> tuple[str, list[str]]:
+    """What separates a table's cells, and its column names: commas, unless another gives the required columns."""
+    found = {}
+    for mark in SEPARATORS:
+        with _open_text(path) as stream:
+            found[mark] = [name.strip() for name in next(csv.reader(stream, delimiter=mark), [])]
+        if set(required) <= set(found[mark]):
+            return mark, found[mark]
+    return SEPARATORS[0], found[SEPARATORS[0]]
 
 
 def _open_text(path: Path) -> Any:
