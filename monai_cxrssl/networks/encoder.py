@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.pretrained import load_encoder_weights
 
-__all__ = ["Encoder", "build_encoder"]
+__all__ = ["Encoder", "build_encoder", "refuse_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,24 @@ def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str 
         ) from error
 
 
+def refuse_size(part: str, multiple: int, height: int, width: int) -> None:
+    """Refuse images of a size that a part of a network cannot take.
+
+    Args:
+        part: what cannot, for the message.
+        multiple: pixels of which height and width must be multiples.
+        height: of the images, in pixels.
+        width: in pixels.
+
+    Raises:
+        ConfigurationError: height or width is no such multiple.
+    """
+    if height % multiple or width % multiple:
+        raise ConfigurationError(
+            f"The images are {width} x {height} px; {part} needs multiples of {multiple}. Choose another --image_size."
+        )
+
+
 class Encoder(nn.Module):
     """An encoder and global average pooling: image in, one vector out.
 
@@ -133,8 +151,19 @@ class Encoder(nn.Module):
         if pretrained is not None:
             load_encoder_weights(self.encoder, pretrained)
 
+    def check_size(self, height: int, width: int) -> None:
+        """Raise ConfigurationError for images that a vision transformer cannot cut into whole patches."""
+        if _is_vision_transformer(self.encoder_name):
+            refuse_size(self.encoder_name, int(self.encoder.output_stride), height, width)  # type: ignore[arg-type]
+
     def feature_map(self, image: Tensor) -> Tensor:
-        """Return the last feature map, ``(B, C, h, w)``, of images ``(B, in_channels, H, W)`` in [0, 1]."""
+        """Return the last feature map, ``(B, C, h, w)``, of images ``(B, in_channels, H, W)`` in [0, 1].
+
+        Raises:
+            ConfigurationError: when a vision transformer cannot cut the images into whole patches.
+        """
+        if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+            self.check_size(int(image.shape[-2]), int(image.shape[-1]))
         features = self.encoder(image)
         if isinstance(features, tuple):  # a vision transformer also returns its prefix tokens
             features = features[0]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.encoder import build_encoder
+from monai_cxrssl.networks.encoder import build_encoder, refuse_size
 from monai_cxrssl.networks.pretrained import load_encoder_weights, load_state_dict_file
 
 __all__ = ["MultiTaskNet"]
@@ -198,7 +199,7 @@ class MultiTaskNet(nn.Module):
         was_training = self.training
         self.eval()
         known = getattr(getattr(self.encoder, "model", None), "pretrained_cfg", None) or {}
-        side = max(2 * self.size_multiple, 64)
+        side = self.size_multiple * max(2, math.ceil(64 / self.size_multiple))
         if known.get("fixed_input_size") and not self._is_transformer:
             side = known["input_size"][-1]  # windowed transformers of timm take one size only
         with torch.enable_grad():
@@ -239,13 +240,8 @@ class MultiTaskNet(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ConfigurationError for an image of a size that the network cannot take."""
-        multiple = self.size_multiple
-        if height % multiple or width % multiple:
-            part = f"a {self.decoder_name} decoder on {self.encoder_name}" if self.decoder_name else self.encoder_name
-            raise ConfigurationError(
-                f"The images are {width} x {height} px; {part} needs multiples of {multiple}. Choose another "
-                "--image_size."
-            )
+        part = f"a {self.decoder_name} decoder on {self.encoder_name}" if self.decoder_name else self.encoder_name
+        refuse_size(part, self.size_multiple, height, width)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the encoder's weights that take part in training, whether frozen at the moment or not."""

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.encoder import Encoder, refuse_size
 
 __all__ = ["ReconstructionDecoder"]
 
@@ -83,11 +83,7 @@ class ReconstructionDecoder(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ConfigurationError for an image whose size the decoder cannot restore."""
-        if height % self.stride or width % self.stride:
-            raise ConfigurationError(
-                f"The images are {width} x {height} px; a {self.name} decoder on this encoder needs multiples of "
-                f"{self.stride}. Choose another --image_size."
-            )
+        refuse_size(f"a {self.name} decoder on this encoder", self.stride, height, width)
 
     def forward(self, features: Any) -> Tensor:
         """Return images ``(B, out_channels, H, W)`` of what ``network.encoder`` gave for ``(B, C, H, W)`` images."""

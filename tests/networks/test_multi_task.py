@@ -70,6 +70,16 @@ def test_options_that_cannot_work(options, message):
         MultiTaskNet(**{"encoder_name": "resnet18"} | options)
 
 
+def test_patches_of_14_without_a_decoder():
+    """DINOv2's patches, which no power of two is a multiple of: such an encoder classifies, and its layers are known."""
+    network = MultiTaskNet("tu-vit_small_patch14_dinov2", num_classes=3, decoder=None).eval()
+    assert network(torch.rand(2, 1, 42, 28))["label"].shape == (2, 3)
+    names = [name for name, _ in network.layer_groups()]
+    assert names == ["patch_embed", *(f"block_{number}" for number in range(1, 13)), "heads"]
+    with pytest.raises(ConfigurationError, match="needs multiples of 14"):
+        network(torch.rand(2, 1, 64, 64))
+
+
 @pytest.mark.parametrize(("encoder", "decoder", "size"), [("resnet18", "Unet", 48), (VIT, "DPT", 80), (VIT, None, 40)])
 def test_size_that_does_not_fit_is_one_sentence(encoder, decoder, size):
     with pytest.raises(ConfigurationError, match=f"64 x {size} px.*--image_size"):
