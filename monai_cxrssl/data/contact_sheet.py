@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A contact sheet of a datalist: a few films of every class, with their lung masks and boxes outlined.
 
-Above each film stand its class, its view and a pseudonym of its patient (a hash, so that a sheet may be shown; films of
-one patient share it). Boxes are taken to count pixels of the film in its file. A film that cannot be read is a cell
-with the cause.
+Above each film stand its number on the sheet, its class, its view and a number that its patient has on this sheet. No
+id and no hash of one: who has a list of ids could try out whose hash it is. Boxes are taken to count pixels of the film
+in its file. A film that cannot be read is a cell with the cause.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import textwrap
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_items", "plot_datalist", "pseudonym"]
+__all__ = ["draw_items", "plot_datalist"]
 
 FORMATS = (".png", ".jpg", ".pdf", ".svg")
 NO_LABEL = "no label"
@@ -72,11 +71,13 @@ def plot_datalist(
     cells = figure.subplots(rows, columns, squeeze=False).ravel()
     for cell in cells:
         cell.set_axis_off()
-    for cell, (name, item) in zip(cells, drawn, strict=False):
+    patients: dict[str, int] = {}
+    for number, (cell, (name, item)) in enumerate(zip(cells, drawn, strict=False), start=1):
+        patient = patients.setdefault(item["patient_id"], len(patients) + 1)
         positive = [other for other in _classes(item.get("label"), datalist.classes) if other != name]
         words = [
-            ", ".join([name, *positive]),
-            f"{item.get('view_position') or 'view unknown'}, patient {pseudonym(item['patient_id'])}",
+            f"{number}: {', '.join([name, *positive])}",
+            f"{item.get('view_position') or 'view unknown'}, patient {patient}",
         ]
         cell.set_title("\n".join(textwrap.shorten(line, 34, placeholder=" …") for line in words), fontsize=7)
         _draw(cell, item, mask)
@@ -122,11 +123,6 @@ def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple
     return [(name, items[index]) for index, name in sorted(chosen.items(), key=lambda pair: order[pair[1]])]
 
 
-def pseudonym(patient_id: str) -> str:
-    """Six hexadecimal digits that stand for a patient on a picture; equal ids share them."""
-    return hashlib.blake2b(patient_id.encode("utf-8", "surrogatepass"), digest_size=3).hexdigest()
-
-
 def _classes(label: Any, classes: Sequence[str]) -> list[str]:
     if isinstance(label, list | tuple):
         if all(is_unknown(value) for value in label):
@@ -143,7 +139,7 @@ def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:
     try:
         film = read_film(item["image"], max_side=SIDE)
     except CXRReadError as error:
-        message = "\n".join(textwrap.wrap(f"{Path(error.path).name}: {error.cause}", 30)[:9])
+        message = "\n".join(textwrap.wrap(f"This file {error.cause}", 30)[:9])
         cell.text(0.5, 0.5, message, ha="center", va="center", fontsize=6.5, color=_FAULT, transform=cell.transAxes)
         return
     pixels = film.intensities(SIDE)

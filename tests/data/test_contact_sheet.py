@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from monai_cxrssl.apps.command_line import main
-from monai_cxrssl.data.contact_sheet import SIDE, draw_items, plot_datalist, pseudonym
+from monai_cxrssl.data.contact_sheet import SIDE, draw_items, plot_datalist
 from monai_cxrssl.data.datalist import Datalist, save_datalist
 from monai_cxrssl.errors import ConfigurationError
 
@@ -60,7 +60,7 @@ def test_what_is_in_a_cell(films):
     cells = plot_datalist(films).axes
     assert len(cells) == 4
     title = cells[0].get_title()
-    assert title == f"a\nPA, patient {pseudonym('Doe-0')}"
+    assert title == "1: a\nPA, patient 1"
     assert not any("Doe" in text.get_text() for cell in cells for text in (cell.title, *cell.texts))
     x, y = cells[0].lines[0].get_data()
     np.testing.assert_allclose([x.min(), x.max(), y.min(), y.max()], [40, 119, 20, 79])
@@ -70,6 +70,13 @@ def test_what_is_in_a_cell(films):
     assert "is a text file" in " ".join(cells[2].texts[0].get_text().split())
     assert "does not exist" in " ".join(cells[3].texts[0].get_text().split())
     assert not cells[2].images
+
+
+def test_films_of_one_patient_share_a_number(films):
+    splits = {name: [item | {"patient_id": "Doe-1"} for item in films.splits[name]] for name in films.splits}
+    splits["training"][0]["patient_id"] = "Doe-2"
+    cells = plot_datalist(Datalist(films.name, films.classes, films.task, splits, films.root)).axes
+    assert [cell.get_title().split()[-1] for cell in cells] == ["1", "2", "2", "2"]
 
 
 def test_large_films_are_reduced_with_their_boxes(tmp_path):
@@ -90,6 +97,8 @@ def test_command(films, tmp_path, capsys):
     listed = save_datalist(films, tmp_path / "d.json")
     out = tmp_path / "sheets" / "sheet.png"
     assert main(["show", str(listed), "--out", str(out), "--count", "2"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told == [*(f"{n:>4}  {item['image']}" for n, (_, item) in enumerate(draw_items(films, 2), 1)), str(out)]
     picture = np.asarray(Image.open(out).convert("RGB"))
     assert (np.abs(picture.astype(int) - (40, 200, 255)).sum(axis=2) < 30).any()
     assert main(["show", str(listed), "--out", str(out), "--count", "0"]) == 2

@@ -19,10 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the picture."""
-    from monai_cxrssl.data.contact_sheet import plot_datalist
+    """Write the picture, and print which films are on it."""
+    from monai_cxrssl.data.contact_sheet import draw_items, plot_datalist
     from monai_cxrssl.data.datalist import load_datalist
 
-    plot_datalist(load_datalist(args.datalist), args.out, args.count, args.seed, not args.no_mask)
+    datalist = load_datalist(args.datalist)
+    plot_datalist(datalist, args.out, args.count, args.seed, not args.no_mask)
+    # Which file a film is stands here and not on the sheet, which may be shown to others.
+    for number, (_, item) in enumerate(draw_items(datalist, args.count, args.seed), start=1):
+        print(f"{number:>4}  {item['image']}")
     print(args.out)
     return 0
