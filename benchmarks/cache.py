@@ -31,7 +31,7 @@ from reading import make_files, processor, synthetic_film
 
 from monai_cxrssl.data import CachedImages, build_cache
 from monai_cxrssl.data.decoded import shrink
-from monai_cxrssl.data.reader import read_cxr_uint
+from monai_cxrssl.data.read import read_cxr_uint
 
 __all__ = ["main"]
 

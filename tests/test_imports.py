@@ -69,6 +69,28 @@ def test_the_package_and_its_help_load_nothing_heavy(statement: str) -> None:
 
 
 def test_the_rooms_load_nothing_heavy_that_monai_does_not() -> None:
-    before, after = loaded("import monai", "import " + ", ".join(f"monai_cxrssl.{room}" for room in ROOMS))
+    # What the data room offers is imported when it is asked for.
+    rooms = "import " + ", ".join(f"monai_cxrssl.{room}" for room in ROOMS) + "\nfrom monai_cxrssl.data import *"
+    before, after = loaded("import monai", rooms)
     assert "monai_cxrssl" in after - before
     assert not (after - before) & set(HEAVY)
+
+
+def test_commands_on_lists_and_films_need_neither_torch_nor_monai(tmp_path, monkeypatch) -> None:
+    """They would take ten seconds to import where the work takes one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("film,finding\nPHANTOM00000_1_PA,ill\nPHANTOM00000_1_AP,ill\n")
+    commands = (
+        "phantom films --patients 4 --size 64",
+        "index films --out d.json",
+        "label d.json t.csv --out l.json --match film=file --label_column finding --replace",
+        "split d.json --out s.json",
+        "audit s.json",
+        "show d.json --out sheet.png",
+        "cache d.json --out cache --side 64",
+    )
+    run = "assert main({words!r}) == 0, {words!r}"
+    statements = [run.format(words=command.split()) for command in commands]
+    modules = loaded("from monai_cxrssl.apps.command_line import main", *statements)
+    for command, found in zip(("import", *commands), modules, strict=True):
+        assert not found & {"monai", "torch", "ignite"}, command

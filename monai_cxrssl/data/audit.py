@@ -28,7 +28,7 @@ from monai_cxrssl.data.datalist import SPLITS, Datalist, is_unknown
 from monai_cxrssl.data.datalist_schema import is_path_field
 from monai_cxrssl.data.duplicates import fingerprint, near_duplicates, pixel_digest
 from monai_cxrssl.data.file_kind import file_kind
-from monai_cxrssl.data.reader import read_cxr_uint, read_film
+from monai_cxrssl.data.read import read_cxr_uint, read_film
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["AuditResult", "Finding", "audit_datalists", "looks_inverted", "patient_of"]

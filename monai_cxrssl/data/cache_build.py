@@ -62,7 +62,7 @@ def build_cache(
         out_dir: folder of the cache; it is made when missing.
         side: shorter side kept, in pixels; smaller images are not enlarged.
         bits: 8 for uint8, 16 for uint16.
-        window: which DICOM window maps to the full range, as for :func:`monai_cxrssl.data.reader.read_cxr`.
+        window: which DICOM window maps to the full range, as for :func:`monai_cxrssl.data.read.read_cxr`.
         workers: threads that decode; by default one per usable CPU core.
         shard: ``(k, n)``, k from 1: build only every n-th block from the k-th on; :func:`join_cache` ends the work.
         progress: show the progress bar.
@@ -209,7 +209,7 @@ class _Builder:
 
 def _decode(image: tuple[str, Source], options: CacheOptions) -> tuple[Entry, np.ndarray | None]:
     """Read a file and make it small, as :class:`monai_cxrssl.data.DecodedImages` does."""
-    from monai_cxrssl.data.reader import read_cxr_uint
+    from monai_cxrssl.data.read import read_cxr_uint
 
     path, source = image
     reader = partial(

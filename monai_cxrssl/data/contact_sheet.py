@@ -21,7 +21,7 @@ import numpy as np
 
 from monai_cxrssl.data.datalist import Datalist, is_unknown
 from monai_cxrssl.data.lung_mask import read_lung_mask
-from monai_cxrssl.data.reader import read_film
+from monai_cxrssl.data.read import read_film
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
 if TYPE_CHECKING:

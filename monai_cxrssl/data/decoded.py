@@ -55,7 +55,7 @@ class DecodedImages:
         bits: 8 for uint8, 16 for uint16.
         window: which DICOM window maps to the full range; passed to the reader of this package.
         reader: gives the ``(H, W)`` uint8 or uint16 pixels of a path as ``bits`` says, alone or with a dictionary that
-            may hold ``warnings``, or raises; by default :func:`monai_cxrssl.data.reader.read_cxr_uint`. Under spawn it
+            may hold ``warnings``, or raises; by default :func:`monai_cxrssl.data.read.read_cxr_uint`. Under spawn it
             must pickle.
         minimum_side: shortest side, in pixels as read, that can be trained on.
         memory_limit_gb: most memory for the pixels, in GiB; by default half of what is available.
@@ -223,7 +223,7 @@ class DecodedImages:
 
 
 def _default_reader(bits: int, window: Window, max_side: int) -> Reader:
-    from monai_cxrssl.data.reader import read_cxr_uint
+    from monai_cxrssl.data.read import read_cxr_uint
 
     # No more is needed of a film than its longest side kept, and some formats decode faster at a lower resolution.
     return partial(read_cxr_uint, bits=bits, window=window, max_side=max_side, with_metadata=True)

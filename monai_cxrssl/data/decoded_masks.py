@@ -19,7 +19,7 @@ from monai_cxrssl.data.file_kind import open_regular_file
 from monai_cxrssl.data.image_store import ImageStore
 from monai_cxrssl.data.lung_mask import read_lung_mask
 from monai_cxrssl.data.masks import boxes_to_mask
-from monai_cxrssl.data.reader import read_film
+from monai_cxrssl.data.read import read_film
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["DecodedMasks", "MASK_FIELDS"]

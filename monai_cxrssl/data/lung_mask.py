@@ -17,7 +17,7 @@ import numpy as np
 
 from monai_cxrssl.data.file_kind import open_regular_file, read_whole_file
 from monai_cxrssl.data.film import MAX_PIXELS, Film, check_size
-from monai_cxrssl.data.reader import read_film
+from monai_cxrssl.data.read import read_film
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["read_lung_mask", "binarise", "is_polarity_inverted"]
@@ -45,7 +45,7 @@ def read_lung_mask(
 
     Returns:
         uint8 ``(H, W)`` of 0 and 1 (lung), upright; and the metadata of
-        :func:`monai_cxrssl.data.reader.read_cxr` that describe it.
+        :func:`monai_cxrssl.data.read.read_cxr` that describe it.
 
     Raises:
         CXRReadError: a file cannot be read, or the list is empty.

@@ -21,7 +21,7 @@ from typing import Any
 from monai_cxrssl.data.dicom_lookup import numbers
 from monai_cxrssl.data.file_kind import file_kind, open_regular_file
 from monai_cxrssl.data.raw_film import JSRT_BYTES
-from monai_cxrssl.data.reader import read_film
+from monai_cxrssl.data.read import read_film
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["film_spacing", "grid_spacing", "plausible_spacing"]

@@ -19,7 +19,7 @@ from monai_cxrssl.data.dicom import read_dicom_header
 from monai_cxrssl.data.dicom_seg import can_write_dicom_seg, write_lung_seg
 from monai_cxrssl.data.file_kind import file_kind, read_whole_file
 from monai_cxrssl.data.film import MAX_PIXELS
-from monai_cxrssl.data.reader import read_film
+from monai_cxrssl.data.read import read_film
 from monai_cxrssl.data.volume import upright_matrix
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 

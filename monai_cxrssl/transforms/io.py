@@ -30,7 +30,7 @@ class LoadCXR(Transform):
 
     Args:
         window: ``"first"`` (what the DICOM file prefers), an index, ``[center, width]``, or ``"none"``/None for the
-            image's own range; see :func:`monai_cxrssl.data.reader.read_cxr`.
+            image's own range; see :func:`monai_cxrssl.data.read.read_cxr`.
         max_side: reduce to this longer side, in pixels, by area averaging.
         max_pixels: refuse larger images before memory is taken.
 

@@ -18,7 +18,8 @@ from monai.transforms import MapTransform, Transform
 from monai_cxrssl.data.dicom_lookup import Window, check_window
 from monai_cxrssl.data.file_kind import file_kind, read_whole_file
 from monai_cxrssl.data.film import MAX_PIXELS, Film
-from monai_cxrssl.data.reader import monai_metadata, read_film
+from monai_cxrssl.data.read import read_film
+from monai_cxrssl.data.reader import monai_metadata
 from monai_cxrssl.data.small_film import LONGEST_ASPECT, read_small
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
@@ -34,7 +35,7 @@ class LoadSmallCXR(Transform):
 
     Args:
         side: shorter side of the result, in pixels; a smaller film is not enlarged.
-        window: which DICOM window maps to the full range, see :func:`monai_cxrssl.data.reader.read_cxr`.
+        window: which DICOM window maps to the full range, see :func:`monai_cxrssl.data.read.read_cxr`.
         minimum_side: shortest side, in pixels of the file, that is accepted.
 
     Raises:

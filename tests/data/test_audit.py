@@ -14,7 +14,7 @@ from monai_cxrssl.data.datalist import Datalist, load_datalist
 from monai_cxrssl.data.duplicates import near_duplicates
 from monai_cxrssl.data.layouts import open_dataset
 from monai_cxrssl.data.phantom import make_phantom_dataset
-from monai_cxrssl.data.reader import read_cxr_uint
+from monai_cxrssl.data.read import read_cxr_uint
 from monai_cxrssl.data.split import fold_datalists
 
 

@@ -15,7 +15,7 @@ from monai_cxrssl.__main__ import main
 from monai_cxrssl.data.burned_in_text import text_lines
 from monai_cxrssl.data.datalist import load_datalist
 from monai_cxrssl.data.phantom import make_phantom_dataset
-from monai_cxrssl.data.reader import read_cxr_uint
+from monai_cxrssl.data.read import read_cxr_uint
 
 
 @pytest.fixture(scope="module")

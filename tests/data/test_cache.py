@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from monai_cxrssl.data import CachedImages, DecodedImages, PairDataset, build_cache, join_cache, verify_cache
 from monai_cxrssl.data.cache_blocks import map_pixels
-from monai_cxrssl.data.reader import read_cxr_uint
+from monai_cxrssl.data.read import read_cxr_uint
 from monai_cxrssl.data.small_film import shrink
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 

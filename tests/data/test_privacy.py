@@ -11,7 +11,7 @@ from monai.transforms import LoadImaged
 
 from monai_cxrssl.apps.command_line import main
 from monai_cxrssl.data.dicom import read_dicom_header
-from monai_cxrssl.data.reader import read_cxr
+from monai_cxrssl.data.read import read_cxr
 from monai_cxrssl.transforms import LoadCXRd
 
 IDENTITY = {

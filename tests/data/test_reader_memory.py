@@ -20,7 +20,7 @@ SIDE = 60_000
 LIMIT_MB = 300
 READ = f"""
 import json, resource, sys
-from monai_cxrssl.data.reader import read_cxr
+from monai_cxrssl.data.read import read_cxr
 from monai_cxrssl.data.dicom import read_dicom_header
 from monai_cxrssl.errors import CXRReadError
 import monai_cxrssl.data.dicom

@@ -129,7 +129,7 @@ def vanish_many(items: list[dict[str, str]]) -> None:
 
 
 def too_slow(folder: Path) -> str:
-    from monai_cxrssl.data.reader import read_cxr_uint
+    from monai_cxrssl.data.read import read_cxr_uint
 
     items = films(folder, 8)
     slow = items[3]["image"]

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from monai_cxrssl.data.cores import usable_cores
-from monai_cxrssl.data.reader import read_film
+from monai_cxrssl.data.read import read_film
 from monai_cxrssl.data.spacing import film_spacing, grid_spacing
 from monai_cxrssl.errors import CXRReadError
 from monai_cxrssl.metrics.surface_distance import SegmentationFigures, segmentation_figures

@@ -14,7 +14,7 @@ from PIL import Image
 from monai_cxrssl.data.layouts import jsrt
 from monai_cxrssl.data.layouts.registry import find_layout, open_dataset
 from monai_cxrssl.data.lung_mask import read_lung_mask
-from monai_cxrssl.data.reader import read_cxr, read_cxr_uint
+from monai_cxrssl.data.read import read_cxr, read_cxr_uint
 from monai_cxrssl.errors import CXRReadError, DatalistError
 
 

@@ -13,7 +13,7 @@ import pytest
 from monai_cxrssl.data.datalist import Datalist
 from monai_cxrssl.data.layouts import open_dataset, padchest
 from monai_cxrssl.data.layouts.registry import find_layout
-from monai_cxrssl.data.reader import read_cxr
+from monai_cxrssl.data.read import read_cxr
 from monai_cxrssl.data.vocabulary import PATHOLOGIES
 from monai_cxrssl.errors import DatalistError
 
