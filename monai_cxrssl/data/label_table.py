@@ -93,7 +93,7 @@ def label_datalist(
 
     Raises:
         DatalistError: the table is wrong (rows named by number), two rows give one film different labels, a file name
-            is shared by films, no row names a film, or there are labels already.
+            is shared by films, no row names a film, all labels are blank, or there are labels already.
         ConfigurationError: not exactly one kind of label column; ``match`` is nothing that films have.
     """
     if bool(label_column) == bool(label_columns):
@@ -129,6 +129,8 @@ def label_datalist(
     rows = rows.loc[list(chosen.values())]
     if label_column:
         numbers, class_names = class_numbers(path, rows, label_column, classes)
+        if not class_names:
+            raise DatalistError(f"{path}: {label_column} is blank in every row that names a film; look for the column.")
         labels: dict[int, Any] = dict(zip(chosen, numbers, strict=True))
     else:
         class_names = tuple(columns)
@@ -173,12 +175,15 @@ def _header_names(items: Sequence[dict[str, Any]], keyword: str, progress: bool)
             "and no DICOM keyword (such as AccessionNumber)."
         )
     names = []
+    failures: list[CXRReadError] = []
     for item in tqdm(items, desc=f"reading {keyword}", unit="film", disable=None if progress else True):
         try:
             names.append(read_dicom_element(item["image"], keyword))
         except CXRReadError as error:
-            logger.debug("%s", error)
+            failures.append(error)
             names.append("")
+    if failures:
+        logger.warning("%d of %d headers cannot be read; first: %s", len(failures), len(items), failures[0])
     return names
 
 

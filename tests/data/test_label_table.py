@@ -179,6 +179,7 @@ def test_a_split_stays_one(tmp_path, capsys):
         (["--match", "nothing=file"], "lacks the column nothing"),
         (["--match", "finding=file"], "No row of"),
         (["--match", "number=patient_id"], "2 would but for leading zeros, which spreadsheets drop"),
+        (["--match", "film=file", "--label_column", "empty"], "empty is blank in every row that names a film"),
         (["--match", "film=file", "--policy", "ones"], "--policy is for --label_columns"),
         (["--match", "film=file", "--classes", "a", "b"], "finding is 'normal'; expected one of a, b, or blank"),
     ],
@@ -188,7 +189,7 @@ def test_wrong_use_is_a_sentence(tmp_path, capsys, arguments, words):
     for item in items:
         (tmp_path / item["image"]).write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
     save_datalist(Datalist(name="archive", splits={"training": items}), tmp_path / "d.json")
-    table = pd.DataFrame({"film": ["1", "2"], "number": ["1", "2"], "finding": "normal"})
+    table = pd.DataFrame({"film": ["1", "2"], "number": ["1", "2"], "finding": "normal", "empty": ""})
     path = write(tmp_path / "t.csv", table)
     head = ["label", str(tmp_path / "d.json"), str(path), "--out", str(tmp_path / "l.json")]
     assert main([*head, "--label_column", "finding", *arguments]) == 2
@@ -196,7 +197,7 @@ def test_wrong_use_is_a_sentence(tmp_path, capsys, arguments, words):
     assert not (tmp_path / "l.json").exists()
 
 
-def test_a_damaged_header_leaves_its_film_unlabelled(archive, tmp_path):
+def test_a_damaged_header_leaves_its_film_unlabelled(archive, tmp_path, caplog):
     folder, _ = archive
     whole = (folder / "1.2.0").read_bytes()
     (folder / "1.2.0").write_bytes(whole[:150])
@@ -204,5 +205,7 @@ def test_a_damaged_header_leaves_its_film_unlabelled(archive, tmp_path):
     path = write(tmp_path / "t.csv", pd.DataFrame({"a": ["ACC000", "ACC001"], "f": ["n", "n"]}))
     _, join = label_datalist(datalist, path, ("a", "AccessionNumber"), label_column="f", progress=False)
     assert (join.films_without_name, join.labelled) == (3, 3)
+    assert "1 of 12 headers cannot be read; first: " in caplog.text
+    assert "1.2.0" in caplog.text
     with pytest.raises(ConfigurationError, match="either label_column"):
         label_datalist(datalist, path, ("a", "AccessionNumber"))
