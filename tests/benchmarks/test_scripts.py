@@ -149,5 +149,5 @@ def test_every_script_of_the_results_exists(results: Any, repo: Path) -> None:
     for script in results.SCRIPTS:
         assert (repo / "benchmarks" / f"{script.name}.py").is_file()
         assert script.name in LEAST
-    assert sum(script.minutes for script in results.SCRIPTS) <= 35
+    assert sum(script.minutes for script in results.SCRIPTS) <= 45
     assert (repo / results.GPU.split()[1]).is_file()
