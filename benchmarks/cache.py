@@ -30,8 +30,8 @@ import torch
 from reading import make_files, processor, synthetic_film
 
 from monai_cxrssl.data import CachedImages, build_cache
-from monai_cxrssl.data.decoded import shrink
-from monai_cxrssl.data.read import read_cxr_uint
+from monai_cxrssl.data.reading.read import read_cxr_uint
+from monai_cxrssl.data.stores.decoded import shrink
 
 __all__ = ["main"]
 

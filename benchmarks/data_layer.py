@@ -31,7 +31,7 @@ __all__ = ["main"]
 
 def write_chexpert(folder: Path, images: int, seed: int = 0) -> None:
     """Write a ``train.csv`` of CheXpert's form: 1 to 9 films per patient, labels as frequent as in the original."""
-    from monai_cxrssl.data.layouts.chexpert import CLASSES, COLUMNS
+    from monai_cxrssl.data.sources.layouts.chexpert import CLASSES, COLUMNS
 
     draw = np.random.default_rng(seed)
     cells = np.array(["", "1.0", "0.0", "-1.0"])
@@ -64,7 +64,7 @@ def write_films(folder: Path, films: int, side: int = 96, seed: int = 0) -> None
 
 def index_chexpert(folder: Path) -> dict[str, Any]:
     """Read the csv into a datalist."""
-    from monai_cxrssl.data.layouts import chexpert
+    from monai_cxrssl.data.sources.layouts import chexpert
 
     start = time.perf_counter()
     datalist = chexpert.read(folder, policy="chexpert", check_files=False)
@@ -103,8 +103,8 @@ def open_only(folder: Path) -> dict[str, Any]:
 
 def split_only(folder: Path) -> dict[str, Any]:
     """Divide a datalist that is in memory."""
-    from monai_cxrssl.data.datalist import load_datalist
-    from monai_cxrssl.data.split import split_datalist
+    from monai_cxrssl.data.datalists.datalist import load_datalist
+    from monai_cxrssl.data.datalists.split import split_datalist
 
     datalist = load_datalist(folder / "d.json", check_files=False)
     start = time.perf_counter()
@@ -114,8 +114,8 @@ def split_only(folder: Path) -> dict[str, Any]:
 
 def save_only(folder: Path) -> dict[str, Any]:
     """Hash a split that is in memory, and write its file."""
-    from monai_cxrssl.data.datalist import load_datalist
-    from monai_cxrssl.data.split import save_split
+    from monai_cxrssl.data.datalists.datalist import load_datalist
+    from monai_cxrssl.data.datalists.split import save_split
 
     datalist = load_datalist(folder / "s.json", check_files=False)
     start = time.perf_counter()

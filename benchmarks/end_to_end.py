@@ -8,7 +8,7 @@ On a GPU, ``benchmarks/gpu.py`` runs it.
 
 Films, of a phantom or of a folder that this package can index, are written once as 8-bit PNGs of ``--film_side``
 pixels; both sides start from these files. Ours: decoded once into memory, not timed, as it is done once per run; then
-``PairDataset`` -> uint8 views (on a GPU raw films, which it augments) -> ``pretext_loader`` -> ``SSLTrainer``.
+``PairDataset`` -> uint8 views (on a GPU raw films, which it augments) -> ``training_loader`` -> ``MethodTrainer``.
 lightly: ``LightlyDataset`` -> its ``SimCLRTransform`` -> ``DataLoader`` -> a plain loop with its projection head and
 ``NTXentLoss``. Encoder, batch, image size, optimizer and threads are the same.
 
@@ -40,19 +40,20 @@ from torch import nn
 from torch.utils.data import DataLoader
 from views import lightly_transform
 
+from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data import (
     DecodedImages,
     PairDataset,
     PairSampler,
-    open_dataset,
+    index_folder,
     patient_bags,
-    pretext_loader,
     read_cxr_uint,
+    training_loader,
 )
-from monai_cxrssl.data.cores import usable_cores
-from monai_cxrssl.data.decoded import shrink
-from monai_cxrssl.engines import DeviceViews, SSLTrainer, autocast_dtype
-from monai_cxrssl.handlers import LoaderVerdict
+from monai_cxrssl.data.stores.decoded import shrink
+from monai_cxrssl.engines import DeviceViews, MethodTrainer
+from monai_cxrssl.handlers import LoaderThroughput
+from monai_cxrssl.hardware import autocast_dtype
 from monai_cxrssl.methods import SimCLR
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.transforms import MultiView
@@ -68,15 +69,15 @@ PACKAGES = ("torchvision", "monai", "pytorch-ignite", "lightly", "timm", "segmen
 def write_films(folder: Path, source: Path | None, images: int, side: int) -> list[dict[str, Any]]:
     """Write ``images`` 8-bit PNGs of shorter side ``side`` and return their items, each a patient of its own."""
     if source is None:
-        from monai_cxrssl.data.phantom import make_phantom_dataset
+        from monai_cxrssl.phantom import make_phantom_dataset
 
         phantom = folder / "phantom"
         make_phantom_dataset(
             phantom, patients=min(images, DISTINCT), size=side * 5 // 4, images_per_patient=(1, 1), progress=False
         )
-        datalist = open_dataset(phantom)
+        datalist = index_folder(phantom)
     else:
-        datalist = open_dataset(source)
+        datalist = index_folder(source)
     paths = [item["image"] for item in datalist.all_items()][: min(images, DISTINCT)]
     films = folder / "films"
     films.mkdir()
@@ -105,7 +106,7 @@ class Ours:
 
     def epoch(self, length: int | None = None) -> None:
         """Train an epoch, or its first ``length`` batches."""
-        trainer = SSLTrainer(
+        trainer = MethodTrainer(
             self.device,
             1,
             self.loader,
@@ -122,7 +123,7 @@ class Ours:
             pause=Events.GET_BATCH_COMPLETED,
             resume=Events.GET_BATCH_STARTED,
         )
-        LoaderVerdict(threshold=1.0).attach(trainer)
+        LoaderThroughput(threshold=1.0).attach(trainer)
         # The timer runs from the start of the epoch to the first batch too: making the loader's iterator is its work.
         started = time.perf_counter()
         trainer.run()
@@ -201,7 +202,7 @@ def compare(encoder: str, items: list[dict[str, Any]], options: argparse.Namespa
     images = DecodedImages(items, side=options.image_size * 12 // 7, progress=False)
     transform = MultiView(size=options.image_size, return_uint8=True)
     sampler = PairSampler(patient_bags(images.items), simclr_epochs=None)
-    loader = pretext_loader(
+    loader = training_loader(
         PairDataset(images, transform, augment_on="auto", device=options.device),
         sampler,
         options.batch_size,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monai_cxrssl.engines import autocast_dtype
+from monai_cxrssl.hardware import autocast_dtype
 
 __all__ = ["BATCH", "balanced_cross_entropy", "forward", "linear_scores", "predict_in_autocast", "train_briefly"]
 

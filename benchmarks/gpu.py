@@ -22,7 +22,7 @@ import torch
 from end_to_end import PACKAGES, Ours, compare, synthetic, write_films
 from measure import machine, print_targets, table, wait_for, write_json
 
-from monai_cxrssl.data.cores import usable_cores
+from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.transforms import MultiView
 
 __all__ = ["main"]

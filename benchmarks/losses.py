@@ -32,10 +32,10 @@ import torch.nn.functional as F
 from measure import in_turns, judged, machine, peak_mib, print_targets, ratio, table, take_processor_time, write_json
 from torch import Tensor
 
-from monai_cxrssl.engines import autocast_dtype
+from monai_cxrssl.hardware import autocast_dtype
 from monai_cxrssl.losses import InfoNCELoss, NTXentLoss
 from monai_cxrssl.methods import MoCo
-from monai_cxrssl.networks import Encoder, MomentumTwin
+from monai_cxrssl.networks import EMACopy, Encoder
 from monai_cxrssl.transforms import GroupMask
 
 __all__ = ["main"]
@@ -142,7 +142,7 @@ def queue(repeats: int, device: torch.device, batch: int = 256, length: int = 65
 def momentum(repeats: int, device: torch.device) -> list[dict[str, Any]]:
     """The moving average of a ResNet-50."""
     network = Encoder("resnet50").to(device)
-    twin, other = MomentumTwin(network), MomentumTwin(network)
+    twin, other = EMACopy(network), EMACopy(network)
     floating = [name for name, value in network.state_dict().items() if value.is_floating_point()]
     averages, targets = ([module.state_dict()[name] for name in floating] for module in (other.network, network))
     calls = {"bare": lambda: torch._foreach_lerp_(averages, targets, 0.001), "ours": lambda: twin.update(network)}

@@ -12,7 +12,7 @@ included. Networks, batches and image sizes are those of the default run.
 Then the workers. A forked worker shares the pages of its parent until one of them writes to a page, and Python writes
 to an object by looking at it: a worker that touches dictionaries copies the datalist piece by piece, epoch after epoch.
 Shown are the bytes that each worker has for itself (``Private_Clean`` and ``Private_Dirty`` of Linux), after each
-epoch, for this package's ``PairDataset`` through ``pretext_loader``, and for a data set that looks at its item, as one
+epoch, for this package's ``PairDataset`` through ``training_loader``, and for a data set that looks at its item, as one
 over a list of dictionaries does. Pixels are a few films in memory, since only the items are in question here. "Flat" is
 taken as growing by no more than 5 % from the first epoch to the last.
 """
@@ -36,7 +36,7 @@ import numpy as np
 from measure import judged, machine, print_targets, table, write_json
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, pretext_loader
+from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, training_loader
 from monai_cxrssl.transforms import MultiView
 
 __all__ = ["main"]
@@ -146,7 +146,7 @@ def workers_over_epochs(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, kind in (("PairDataset", PairDataset), ("a data set that looks at its items", Touching)):
         sampler = PairSampler(bags, simclr_epochs=None)
-        loader = pretext_loader(kind(images, transform), sampler, options.batch_size, num_workers=options.workers)
+        loader = training_loader(kind(images, transform), sampler, options.batch_size, num_workers=options.workers)
         found = epochs(loader, sampler, options)
         rows.append(
             {

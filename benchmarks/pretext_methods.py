@@ -40,8 +40,8 @@ from reading import processor
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from monai_cxrssl.data import Datalist, open_dataset, open_images
-from monai_cxrssl.data.split import label_fraction, split_datalist
+from monai_cxrssl.data import Datalist, index_folder, open_images
+from monai_cxrssl.data.datalists.split import label_fraction, split_datalist
 from monai_cxrssl.handlers import write_json
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.transforms import MultiView, ResizeCXR
@@ -54,10 +54,10 @@ PROTOCOLS = ("linear", "fine-tuned")
 
 def prepare(data: Path, work: Path, seed: int) -> Datalist:
     """Divide Kermany by patient and write the unlabeled corpus of pretraining; returns the divided set."""
-    target = split_datalist(open_dataset(data / "kermany-pediatric"), (0.6, 0.0, 0.4), seed=seed)
+    target = split_datalist(index_folder(data / "kermany-pediatric"), (0.6, 0.0, 0.4), seed=seed)
     corpus = [dict(item) for item in target.items("training")]
     for folder in ("nih-chestxray14-subset", "covid-chestxray-dataset"):
-        corpus += [dict(item) for item in open_dataset(data / folder).all_items()]
+        corpus += [dict(item) for item in index_folder(data / folder).all_items()]
     write_corpus(corpus, work / "corpus.json")
     return target
 

@@ -16,15 +16,10 @@ from real_tasks import LabelTask, Tasks
 from torch import Tensor, nn
 
 from monai_cxrssl.data import DecodedMasks, open_images
-from monai_cxrssl.engines import attention_method, saliency_maps
 from monai_cxrssl.losses import MultiTaskLoss
-from monai_cxrssl.metrics import (
-    lung_area_fraction,
-    overlap_per_image,
-    pointing_game,
-    positive_fraction_of_saliency,
-)
+from monai_cxrssl.metrics import lung_area_fraction, overlap_per_image, pointing_game, positive_fraction_of_saliency
 from monai_cxrssl.networks import Encoder, MultiTaskNet
+from monai_cxrssl.probing import attention_method, saliency_maps
 from monai_cxrssl.transforms import MultiView, ResizeCXR
 
 __all__ = ["FRACTIONS", "MASKS", "PROTOCOLS", "Cell", "CellMaker", "Films", "cells_of"]

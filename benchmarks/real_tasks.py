@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data import Datalist, open_dataset
-from monai_cxrssl.data.split import label_fraction, split_datalist
+from monai_cxrssl.data import Datalist, index_folder
+from monai_cxrssl.data.datalists.split import label_fraction, split_datalist
 
 __all__ = ["SOURCES", "TRIED", "LabelTask", "MaskTask", "Tasks", "make_tasks"]
 
@@ -118,7 +118,7 @@ def make_tasks(data: Path, seed: int) -> Tasks:
         data: holds the folders :data:`SOURCES`.
         seed: of the division.
     """
-    children, nih, covid = (open_dataset(data / name) for name in SOURCES)
+    children, nih, covid = (index_folder(data / name) for name in SOURCES)
     finding = list(nih.classes).index("Pneumonia")
     adults = _relabelled(nih, ("No Finding", "Pneumonia"), lambda item: int(item["label"][finding]))
     classes = list(covid.classes)

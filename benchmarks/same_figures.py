@@ -3,9 +3,9 @@
 """Figures of a checkout that a refactoring must not change, and the comparison of two checkouts.
 
 ``python benchmarks/same_figures.py collect --checkout DIR --work WORK --out before.json`` runs the nine default runs,
-the evaluation and the ONNX export of ``multitask``, a cache and the audits of the real data sets, from the files in DIR;
-``python benchmarks/same_figures.py compare before.json after.json`` lists what differs, apart from times and paths,
-with exit status 1 if anything does. Both checkouts on one machine, with the same packages and number of threads.
+the evaluation and the ONNX export of ``multitask``, a cache and the audits of the real data sets, from the files in
+DIR; ``python benchmarks/same_figures.py compare before.json after.json`` lists what differs, apart from times and
+paths, with exit status 1 if anything does. Both checkouts on one machine, with the same packages and number of threads.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def _run(checkout: Path, *words: Any, status: tuple[int, ...] = (0,)) -> None:
         check=False,
     )  # fmt: skip
     if done.returncode not in status:
-        sys.exit(f"{' '.join(map(str, words))} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        sys.exit(
+            f"{' '.join(map(str, words))} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
 
 
 def _bundle(checkout: Path, work: Path, name: str) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def _bundle(checkout: Path, work: Path, name: str) -> dict[str, Any]:
     out = work / "evaluation"
     _run(checkout, "monai.bundle", "run", "--config_file", f"bundles/{name}/configs/evaluate.json", "--output_dir", out)
     found["predictions"] = _table(out / "predictions.csv")
-    found["report"] = json.loads((out / "report" / "report.json").read_text())
+    found["report"] = {path.stem: json.loads(path.read_text()) for path in sorted((out / "report").glob("*.json"))}
     found["evaluation"] = json.loads((out / "evaluation.json").read_text())
     predicted = work / "inference"
     films = sorted((bundle / "eval" / "phantom" / "images").rglob("*.dcm"))[:24]

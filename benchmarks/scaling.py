@@ -8,7 +8,7 @@
 For each number of processes, torch's elastic launcher starts them from this script (gloo on CPUs, NCCL on GPUs). On
 CPUs each is pinned to a core of its own and computes with one thread. In each turn, process 0 first trains alone while
 the others sleep at a barrier, then all train together as the bundles do it: ``data_parallel``, negatives gathered from
-all processes, ``--batch_size`` images per process out of ``MultiView`` and ``pretext_loader``. So both figures of a
+all processes, ``--batch_size`` images per process out of ``MultiView`` and ``training_loader``. So both figures of a
 turn come from the same processes, minutes and core clocks; printed are medians over the turns, and the median of the
 ratios within a turn. "alone" is one process without a wrapper. With ``--processor_time`` the times are those that
 process 0 had its core, which others disturb less; what it waited for the other processes is then left out, so that the
@@ -50,8 +50,9 @@ class Films:
 
 def epoch(settings: dict[str, Any], device: torch.device, together: bool) -> Any:
     """Return a function that trains an epoch of ``steps`` batches, in this process alone or with all others."""
-    from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, pretext_loader
-    from monai_cxrssl.engines import SSLTrainer, data_parallel
+    from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, training_loader
+    from monai_cxrssl.engines import MethodTrainer
+    from monai_cxrssl.hardware import data_parallel
     from monai_cxrssl.methods import SimCLR
     from monai_cxrssl.networks import Encoder
     from monai_cxrssl.transforms import MultiView
@@ -61,7 +62,7 @@ def epoch(settings: dict[str, Any], device: torch.device, together: bool) -> Any
     films: Any = Films(settings["steps"] * settings["batch_size"] * world, settings["image_size"] * 12 // 7)
     transform = MultiView(size=settings["image_size"], return_uint8=True)
     sampler = PairSampler(patient_bags(films.items), simclr_epochs=None, rank=rank, world_size=world)
-    loader = pretext_loader(
+    loader = training_loader(
         PairDataset(films, transform), sampler, settings["batch_size"], device, settings["num_workers"]
     )
     torch.manual_seed(0)
@@ -69,7 +70,7 @@ def epoch(settings: dict[str, Any], device: torch.device, together: bool) -> Any
     if together:
         method = data_parallel(method, device)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
-    return lambda: SSLTrainer(device, 1, loader, method, optimizer).run()
+    return lambda: MethodTrainer(device, 1, loader, method, optimizer).run()
 
 
 def work(settings: dict[str, Any]) -> dict[str, list[float]]:
@@ -83,7 +84,7 @@ def work(settings: dict[str, Any]) -> dict[str, list[float]]:
             os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[local]})
     import torch.distributed as dist
 
-    from monai_cxrssl.engines import join_processes, leave_processes
+    from monai_cxrssl.hardware import join_processes, leave_processes
 
     join_processes(device)
     alone = epoch(settings, device, together=False) if rank == 0 else None

@@ -114,12 +114,12 @@ def sample(process: int, output: Path) -> dict[str, float] | None:
 
 def prepare(folder: Path, patients: int) -> tuple[Path, Path]:
     """Write films, two of them cut, and a cache of them with two flipped bits; return both folders."""
-    from monai_cxrssl.data import open_images, open_source
-    from monai_cxrssl.data.phantom import make_phantom_dataset
+    from monai_cxrssl.data import open_dataset, open_images
+    from monai_cxrssl.phantom import make_phantom_dataset
 
     films, cache = folder / "films", folder / "cache"
     make_phantom_dataset(films, patients=patients, size=2 * IMAGE_SIZE, images_per_patient=(1, 2), progress=False)
-    source = open_source(str(films), None)
+    source = open_dataset(str(films), None)
     items = source.items("training")
     for item in items[10:12]:
         os.truncate(item["image"], Path(item["image"]).stat().st_size // 2)

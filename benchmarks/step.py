@@ -1,16 +1,16 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A training step of SSLTrainer against the same step in a plain loop, and what the ways to make it faster bring.
+"""A training step of MethodTrainer against the same step in a plain loop, and what the ways to make it faster bring.
 
     python benchmarks/step.py [--encoder resnet18] [--size 96] [--batch 32] [--device cpu] [--compile]
         [--processor_time] [--out step.json]
 
-SimCLR on random images in memory, the optimiser AdamW. First the engine: the plain loop, SSLTrainer alone, and
-SSLTrainer with the handlers of a bundle's run; all in the precision, memory format and with the optimiser that a bundle
-takes on this machine. The engine's own time is also measured by a method that computes next to nothing, which the noise
-of a busy machine does not drown. Then the plain loop with one thing changed at a time. Runs of ``--steps`` steps take
-turns; times are medians per step, ratios are medians over turns of the ratio within a turn. With ``--processor_time``
-the times are those that this process had a processor, which other processes disturb less.
+SimCLR on random images in memory, the optimiser AdamW. First the engine: the plain loop, MethodTrainer alone, and
+MethodTrainer with the handlers of a bundle's run; all in the precision, memory format and with the optimiser that a
+bundle takes on this machine. The engine's own time is also measured by a method that computes next to nothing, which
+the noise of a busy machine does not drown. Then the plain loop with one thing changed at a time. Runs of ``--steps``
+steps take turns; times are medians per step, ratios are medians over turns of the ratio within a turn. With
+``--processor_time`` the times are those that this process had a processor, which other processes disturb less.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ from measure import (
 from monai.handlers import LrScheduleHandler
 from torch import Tensor, nn
 
-from monai_cxrssl.engines import SSLTrainer, StagedWarmupCosine, autocast_dtype, create_optimizer, prepare_views
-from monai_cxrssl.engines.compile_network import compile_network
-from monai_cxrssl.handlers import CollapseMonitor, LoaderVerdict, RunHistory, RunProgressBar, StopOnInvalidLoss
+from monai_cxrssl.engines import MethodTrainer, prepare_views
+from monai_cxrssl.handlers import CollapseMonitor, LoaderThroughput, RunHistory, RunProgressBar, StopOnInvalidLoss
+from monai_cxrssl.hardware import autocast_dtype
+from monai_cxrssl.hardware.compile import compile_network
 from monai_cxrssl.methods import SimCLR
 from monai_cxrssl.networks import Encoder
+from monai_cxrssl.optim import StagedWarmupCosine, create_optimizer
 
 __all__ = ["main"]
 
@@ -120,11 +122,11 @@ def engine_runs(
                 follow,
                 StopOnInvalidLoss(),
                 CollapseMonitor(patience=10),
-                LoaderVerdict(),
+                LoaderThroughput(),
                 RunHistory(optimizer),
             ]
             attached.append(RunProgressBar())
-        trainers.append(SSLTrainer(device, 1, data, method, optimizer, train_handlers=attached))
+        trainers.append(MethodTrainer(device, 1, data, method, optimizer, train_handlers=attached))
     turn = iter(trainers)
     return lambda: next(turn).run()
 
@@ -136,7 +138,7 @@ def overhead_us(device: torch.device, repeats: int, batch: int) -> dict[str, flo
     calls = {"plain": plain_loop(method, optimizer, data, device, autocast_dtype(device))}
     calls |= {
         name: engine_runs(method, optimizer, data, device, repeats + 1, handlers)
-        for name, handlers in (("SSLTrainer", False), ("SSLTrainer and handlers", True))
+        for name, handlers in (("MethodTrainer", False), ("MethodTrainer and handlers", True))
     }
     seconds = in_turns(calls, repeats, device)
     return {
@@ -149,8 +151,9 @@ def overhead_us(device: torch.device, repeats: int, batch: int) -> dict[str, flo
 def engine(start: nn.Module, data: Any, device: torch.device, repeats: int) -> list[dict[str, Any]]:
     """The plain loop and the engine around the same step."""
     calls: dict[str, Callable[[], None]] = {}
-    for name in ("plain loop", "SSLTrainer", "SSLTrainer and handlers"):
-        method = copy.deepcopy(start).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for name in ("plain loop", "MethodTrainer", "MethodTrainer and handlers"):
+        method = copy.deepcopy(start)
+        method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = create_optimizer(method, "adamw", lr=_RATE, weight_decay=1e-4)
         if name == "plain loop":
             calls[name] = plain_loop(method, optimizer, data, device, autocast_dtype(device))
@@ -262,7 +265,7 @@ def main() -> None:
         print(f"the first compiled step took {first:.1f} s")
     alone = optimizers(options.encoder, device, 5 * options.repeats)
     print(f"\nthe optimiser's step alone, {options.encoder}\n{table(alone, columns)}")
-    handlers = "SSLTrainer and handlers"
+    handlers = "MethodTrainer and handlers"
     whole = next(row["x time"] for row in around if row["what"] == handlers)
     targets = [
         judged(f"{handlers}, % over a plain loop", 100 * (whole - 1), "<= 3"),

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from make_method_figures import Films, plain
 
-from monai_cxrssl.data.phantom.dataset import CLASSES
+from monai_cxrssl.phantom.dataset import CLASSES
 from monai_cxrssl.transforms import BlankRegion
 
 #: Width and height in hundredths of an inch, which are pixels at the width that a page shows.

@@ -23,7 +23,7 @@ from torch import Tensor
 from monai_cxrssl.methods import Jigsaw, Rotation
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.transforms import GroupMask, InpaintHoles, MultiView
-from monai_cxrssl.transforms.group_mask import draw_blocks
+from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 SIDE = 224
@@ -42,8 +42,8 @@ class Films:
 
     def film(self, index: int, number: int = 0, label: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return image ``(1, H, W)`` uint8 and lung mask ``(1, H, W)`` uint8 of a patient's film."""
-        from monai_cxrssl.data.phantom.patient import sample_patient
-        from monai_cxrssl.data.phantom.render import render
+        from monai_cxrssl.phantom.patient import sample_patient
+        from monai_cxrssl.phantom.render import render
 
         patient = sample_patient(index, label, seed=self.seed, images_per_patient=(2, 4))
         phantom = render(patient, number)

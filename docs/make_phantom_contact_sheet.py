@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from monai_cxrssl.data.phantom import CLASSES, PhantomImage, PhantomPatient, render, sample_patient
+from monai_cxrssl.phantom import CLASSES, PhantomImage, PhantomPatient, render, sample_patient
 
 __all__ = ["contact_sheet"]
 

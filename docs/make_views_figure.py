@@ -30,8 +30,8 @@ def film_and_mask(path: str | None) -> tuple[np.ndarray, np.ndarray | None]:
         if pixels is None:
             raise SystemExit(f"OpenCV cannot read {path} as an image; give a PNG, JPEG or TIFF.")
         return pixels[None], None
-    from monai_cxrssl.data.phantom.patient import sample_patient
-    from monai_cxrssl.data.phantom.render import render
+    from monai_cxrssl.phantom.patient import sample_patient
+    from monai_cxrssl.phantom.render import render
 
     phantom = render(sample_patient(index=3, label=1, seed=0))
     return np.rint(phantom.image * 255).astype(np.uint8), phantom.lung_mask

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from monai_cxrssl.apps.command_line import main
+from monai_cxrssl.apps.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_cxrssl.apps.command_line import main
+from monai_cxrssl.apps.cli.main import main
 
 __all__ = ["OURS", "RUN", "SMALL_SET", "TINY", "Small", "as_run", "bash_blocks", "commands_of", "environment", "run"]
 

@@ -33,7 +33,10 @@ HEAVY = (
     "torch",
     "torchvision",
 )
-ROOMS = ("data", "transforms", "networks", "losses", "methods", "metrics", "engines", "handlers", "report", "apps")
+ROOMS = (
+    "data", "phantom", "transforms", "networks", "losses", "methods", "metrics", "hardware", "optim", "probing", "checkpoints",
+    "handlers", "engines", "runs", "report", "label_efficiency", "apps",
+)  # fmt: skip
 
 
 def loaded(*statements: str) -> list[set[str]]:
@@ -46,7 +49,7 @@ def loaded(*statements: str) -> list[set[str]]:
 
 
 HELP = """
-from monai_cxrssl.apps.command_line import main
+from monai_cxrssl.apps.cli.main import main
 try:
     main({words!r})
 except SystemExit as left:
@@ -70,7 +73,12 @@ def test_the_package_and_its_help_load_nothing_heavy(statement: str) -> None:
 
 def test_the_rooms_load_nothing_heavy_that_monai_does_not() -> None:
     # What the data room offers is imported when it is asked for.
-    rooms = "import " + ", ".join(f"monai_cxrssl.{room}" for room in ROOMS) + "\nfrom monai_cxrssl.data import *"
+    rooms = (
+        "import "
+        + ", ".join(f"monai_cxrssl.{room}" for room in ROOMS)
+        + "\n"
+        + "\n".join(f"from monai_cxrssl.{room} import *" for room in ROOMS)
+    )
     before, after = loaded("import monai", rooms)
     assert "monai_cxrssl" in after - before
     assert not (after - before) & set(HEAVY)
@@ -91,6 +99,6 @@ def test_commands_on_lists_and_films_need_neither_torch_nor_monai(tmp_path, monk
     )
     run = "assert main({words!r}) == 0, {words!r}"
     statements = [run.format(words=command.split()) for command in commands]
-    modules = loaded("from monai_cxrssl.apps.command_line import main", *statements)
+    modules = loaded("from monai_cxrssl.apps.cli.main import main", *statements)
     for command, found in zip(("import", *commands), modules, strict=True):
         assert not found & {"monai", "torch", "ignite"}, command

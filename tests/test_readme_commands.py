@@ -24,9 +24,9 @@ import numpy as np
 import pytest
 
 from monai_cxrssl.apps.monai_label.install import cache_folder, environment_python
-from monai_cxrssl.data.phantom import make_phantom_dataset
-from monai_cxrssl.data.predictions import load_predictions, save_predictions
-from tests.apps.label_server import LabelServer
+from monai_cxrssl.data.datalists.predictions import load_predictions, save_predictions
+from monai_cxrssl.phantom import make_phantom_dataset
+from tests.apps.monai_label.label_server import LabelServer
 from tests.page_commands import OURS, RUN, SMALL_SET, TINY, Small, as_run, commands_of, run
 
 PAGES = ("README.md", "docs/deploy.md", "docs/fine_tuning.md", "docs/report.md", "docs/data.md", "docs/federated.md")

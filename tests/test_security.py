@@ -14,11 +14,11 @@ FILES = sorted(
     path for room in ("monai_cxrssl", "bundles", "benchmarks", "docs") for path in (ROOT / room).rglob("*.py")
 )
 # The guarded evaluation of checked expressions.
-EVALUATES = {("monai_cxrssl/apps/strict_expression.py", name) for name in ("eval", "compile")}
+EVALUATES = {("monai_cxrssl/apps/strict/expression.py", name) for name in ("eval", "compile")}
 # Reads this package's own export back to compare it, right after it was written; a file of others is never given here.
 LOADS_CODE = {
-    ("monai_cxrssl/apps/onnx_export.py", "torch.jit.load"),
-    ("monai_cxrssl/apps/onnx_export.py", "torch.export.load"),
+    ("monai_cxrssl/apps/export/onnx_export.py", "torch.jit.load"),
+    ("monai_cxrssl/apps/export/onnx_export.py", "torch.export.load"),
 }
 FORBIDDEN = {
     *("eval", "exec", "compile", "__import__", "breakpoint"),

@@ -19,7 +19,7 @@ import segmentation_models_pytorch as smp
 import torch
 from monai.bundle import run
 
-from monai_cxrssl.data.phantom import make_phantom_dataset
+from monai_cxrssl.phantom import make_phantom_dataset
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("--folder", help="where everything is written; default: a temporary folder")

@@ -18,9 +18,9 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, LoadImaged, RandGaussianNoised
 
 from monai_cxrssl.data import load_datalist, patient_numbers
-from monai_cxrssl.data.phantom import make_phantom_dataset
 from monai_cxrssl.losses import MaskedReconstructionLoss, NTXentLoss
 from monai_cxrssl.networks import Encoder
+from monai_cxrssl.phantom import make_phantom_dataset
 from monai_cxrssl.transforms import GroupMask, LoadCXR, LoadCXRd, LoadLungMaskd, MultiViewd, ResizeCXRd
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])

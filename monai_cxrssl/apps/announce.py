@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Only named in the signature; the command line, which shares this package, must start without torch.
-    from monai_cxrssl.data import Datalist, ImageStore
+    from monai_cxrssl.data.datalists.datalist import Datalist
+    from monai_cxrssl.data.stores.image_store import ImageStore
 
 __all__ = ["announce_data"]
 

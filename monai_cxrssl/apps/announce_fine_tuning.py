@@ -11,7 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     # Only named in the signature; the command line, which shares this package, must start without torch.
-    from monai_cxrssl.data import FineTuningImages
+    from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 
 __all__ = ["announce_fine_tuning"]
 

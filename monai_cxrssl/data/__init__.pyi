@@ -1,43 +1,46 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-from .bags import Draw, PairSampler, patient_bags, patient_numbers
-from .cache import CachedImages
-from .cache_build import build_cache
-from .cache_check import CacheReport, join_cache, verify_cache
-from .datalist import Datalist, load_datalist, save_datalist, validate_datalist
-from .decoded import DecodedImages
-from .decoded_masks import DecodedMasks
-from .dicom_seg import write_lung_seg
-from .expected_lungs import expected_lung_mask
-from .fine_tuning import FineTuningImages
-from .fine_tuning_source import classes_to_learn, divided_source, require_classes
-from .image_sampler import ImageSampler
-from .image_store import ImageStore
-from .images import open_images
-from .label_policy import apply_label_policy
-from .label_table import LabelJoin, label_datalist
-from .layouts import open_dataset
-from .leak import (
+from .audit.audit import audit_datalists
+from .audit.leak import (
     patient_keys,
     refuse_leak,
     refuse_shared_patients,
     training_patients_path,
     write_training_patients,
 )
-from .loader import pretext_loader, worker_count
-from .predictions import Predictions, load_predictions, save_predictions
-from .pretext import LabelledImages, PairDataset
-from .pretext_masks import PretextLungMasks
-from .read import read_cxr, read_cxr_uint
-from .reader import CXRReader
-from .source import open_source
-from .spacing import film_spacing, grid_spacing, plausible_spacing
-from .training_range import TrainingRange, measure_training_range
-from .transfer import on_classes_of, open_test_source
-from .vocabulary import PATHOLOGIES, canonical_pathology
+from .audit.training_range import TrainingRange, measure_training_range
+from .datalists.datalist import Datalist, load_datalist, save_datalist, validate_datalist
+from .datalists.label_policy import apply_label_policy
+from .datalists.predictions import Predictions, load_predictions, save_predictions
+from .datalists.split import split_datalist
+from .datalists.vocabulary import PATHOLOGIES, canonical_pathology
+from .reading.dicom_seg import write_lung_seg
+from .reading.read import read_cxr, read_cxr_uint
+from .reading.reader import CXRReader
+from .reading.spacing import film_spacing, grid_spacing, plausible_spacing
+from .sampling.bags import Draw, PairSampler, patient_bags, patient_numbers
+from .sampling.fine_tuning import FineTuningImages
+from .sampling.image_sampler import ImageSampler
+from .sampling.loader import training_loader, worker_count
+from .sampling.pretext import ImageDataset, PairDataset
+from .sources.fine_tuning_source import classes_to_learn, divided_source, require_classes
+from .sources.label_table import LabelJoin, label_datalist
+from .sources.registry import index_folder
+from .sources.source import open_dataset
+from .sources.transfer import on_classes_of, open_test_source
+from .stores.cache.build import build_cache
+from .stores.cache.cached_images import CachedImages
+from .stores.cache.check import CacheReport, join_cache, verify_cache
+from .stores.decoded import DecodedImages
+from .stores.decoded_masks import DecodedMasks
+from .stores.expected_lungs import expected_lung_mask
+from .stores.image_store import ImageStore
+from .stores.images import open_images
+from .stores.pretext_masks import PretextLungMasks
 
 __all__ = [
-    "PATHOLOGIES",
+    "audit_datalists",
+    "split_datalist",
     "CXRReader",
     "CacheReport",
     "CachedImages",
@@ -49,15 +52,16 @@ __all__ = [
     "ImageSampler",
     "ImageStore",
     "LabelJoin",
-    "LabelledImages",
+    "ImageDataset",
+    "PATHOLOGIES",
     "PairDataset",
     "PairSampler",
     "Predictions",
     "PretextLungMasks",
     "TrainingRange",
     "apply_label_policy",
-    "canonical_pathology",
     "build_cache",
+    "canonical_pathology",
     "classes_to_learn",
     "divided_source",
     "expected_lung_mask",
@@ -69,15 +73,15 @@ __all__ = [
     "load_predictions",
     "measure_training_range",
     "on_classes_of",
-    "open_dataset",
+    "index_folder",
     "open_images",
-    "open_source",
+    "open_dataset",
     "open_test_source",
     "patient_bags",
     "patient_keys",
     "patient_numbers",
     "plausible_spacing",
-    "pretext_loader",
+    "training_loader",
     "read_cxr",
     "read_cxr_uint",
     "refuse_leak",

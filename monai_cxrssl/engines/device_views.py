@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_cxrssl.engines.ssl import prepare_views
-from monai_cxrssl.transforms import MultiView
+from monai_cxrssl.engines.trainer import prepare_views
+from monai_cxrssl.transforms.views.multi_view import MultiView
 
 __all__ = ["DeviceViews"]
 
@@ -22,7 +22,7 @@ class DeviceViews:
     The draws were made where the films were loaded, from the same keys as those of the loader's own views; here they
     are only rendered, all at once (:meth:`monai_cxrssl.transforms.MultiView.apply_batch`), and nothing waits for the
     device. The result equals the loader's views within the tolerance of interpolation and of rounding to 8 bits.
-    Batches whose views are made already go through :func:`~monai_cxrssl.engines.ssl.prepare_views`.
+    Batches whose views are made already go through :func:`~monai_cxrssl.engines.trainer.prepare_views`.
 
     Args:
         transform: the one that the data set draws by.

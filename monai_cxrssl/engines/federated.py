@@ -9,7 +9,7 @@ from typing import Any
 from monai.engines import SupervisedTrainer, Trainer
 from monai.fl.utils.constants import FlStatistics
 
-from monai_cxrssl.engines.ssl import SSLTrainer
+from monai_cxrssl.engines.trainer import MethodTrainer
 
 __all__ = ["FederatedTrainer"]
 
@@ -21,8 +21,8 @@ class _KindOfSupervisedTrainer(SupervisedTrainer):
         Trainer.__init__(self, **options)
 
 
-class FederatedTrainer(SSLTrainer, _KindOfSupervisedTrainer):  # type: ignore[override]
-    """An :class:`SSLTrainer` that ``monai.fl.client.MonaiAlgo`` accepts, which takes ``SupervisedTrainer`` only.
+class FederatedTrainer(MethodTrainer, _KindOfSupervisedTrainer):  # type: ignore[override]
+    """An :class:`MethodTrainer` that ``monai.fl.client.MonaiAlgo`` accepts, which takes ``SupervisedTrainer`` only.
 
     What is exchanged is ``network``, the encoder. The method's other parts (projection head, momentum twin, queue of
     embeddings) and the optimiser stay where they are and go on from round to round. Each round is one ``run()``.

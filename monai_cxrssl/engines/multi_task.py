@@ -13,18 +13,18 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.engines.ssl import SSLTrainer
+from monai_cxrssl.engines.trainer import MethodTrainer
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["MultiTaskTrainer"]
 
 
-class MultiTaskTrainer(SSLTrainer):
+class MultiTaskTrainer(MethodTrainer):
     """Train a network for classification, segmentation or both, with MONAI's and ignite's events.
 
-    A step is that of :class:`~monai_cxrssl.engines.ssl.SSLTrainer`: precision, accumulation, clipping, data-parallel
-    training and exact resuming are the same. ``engine.state.output`` holds ``loss``, ``label_loss``, ``mask_loss``,
-    ``label_logits`` and ``mask_logits``, without a graph.
+    A step is that of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`: precision, accumulation, clipping,
+    data-parallel training and exact resuming are the same. ``engine.state.output`` holds ``loss``, ``label_loss``,
+    ``mask_loss``, ``label_logits`` and ``mask_logits``, without a graph.
 
     For its first epochs the encoder may be frozen, so that new heads do not disturb what pretraining learnt; its
     weights and the statistics of its batch normalisation stay bit-identical meanwhile. Nothing of this is state: an
@@ -34,15 +34,16 @@ class MultiTaskTrainer(SSLTrainer):
         device: where to compute.
         max_epochs: passes over the data.
         train_data_loader: batches of :class:`monai_cxrssl.data.FineTuningImages`.
-        method: a :class:`~monai_cxrssl.engines.fine_tuning_method.FineTuningMethod`, bare or wrapped for data-parallel
+        method: a :class:`~monai_cxrssl.methods.fine_tuning.FineTuningMethod`, bare or wrapped for data-parallel
             training.
-        optimizer: over the method's parameters, see :func:`~monai_cxrssl.engines.layer_decay.layer_decay_groups`.
+        optimizer: over the method's parameters, see :func:`~monai_cxrssl.optim.layer_decay.layer_decay_groups`.
         frozen_epochs: epochs at the start in which the encoder does not learn.
-        **options: further arguments of :class:`~monai_cxrssl.engines.ssl.SSLTrainer`: ``accumulation_steps``, ``amp``,
+        **options: further arguments of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`: ``accumulation_steps``,
+        ``amp``,
             ``channels_last``, ``clip_grad_norm``, ``epoch_length``, ``train_handlers``, ``compile`` …
 
     Raises:
-        ConfigurationError: ``frozen_epochs`` is negative, or what ``SSLTrainer`` raises.
+        ConfigurationError: ``frozen_epochs`` is negative, or what ``MethodTrainer`` raises.
     """
 
     def __init__(

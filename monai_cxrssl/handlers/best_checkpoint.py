@@ -14,8 +14,8 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_cxrssl.checkpoints.checkpoint import save_atomically
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers.checkpoint import save_atomically
 from monai_cxrssl.handlers.validation import Validation
 
 __all__ = ["BestCheckpoint"]
@@ -27,8 +27,8 @@ class BestCheckpoint:
     """Write a network's weights whenever a validation figure is the best so far; end the run when it stays behind.
 
     Attach it after its :class:`~monai_cxrssl.handlers.validation.Validation` and before
-    :class:`~monai_cxrssl.handlers.RunCheckpoint`, among whose parts both belong: a resumed run then takes the decisions
-    of an uninterrupted one, and one that had stopped stays stopped.
+    :class:`~monai_cxrssl.checkpoints.RunCheckpoint`, among whose parts both belong: a resumed run then takes the
+    decisions of an uninterrupted one, and one that had stopped stays stopped.
 
     Args:
         validation: gives the figures.

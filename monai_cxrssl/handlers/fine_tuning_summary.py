@@ -15,15 +15,15 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_cxrssl.data.audit import patient_of
-from monai_cxrssl.data.image_store import ImageStore
-from monai_cxrssl.data.training_range import measure_training_range
+from monai_cxrssl.data.audit.audit import patient_of
+from monai_cxrssl.data.audit.training_range import measure_training_range
+from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, TrainingError
-from monai_cxrssl.handlers.assessment import Assessment
 from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
-from monai_cxrssl.handlers.history import RunHistory
 from monai_cxrssl.handlers.model_files import write_json, write_model
+from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
+from monai_cxrssl.handlers.test_metrics import TestMetrics
 
 __all__ = ["FineTuningSummary"]
 
@@ -36,10 +36,10 @@ class FineTuningSummary:
     """At the end of training, write the best weights, measure them once on the test split, and write the figures.
 
     Beside the weights, ``.json`` holds ``settings_of_model`` and ``.patients.json`` who was trained on
-    (:mod:`monai_cxrssl.data.leak`): the patients of the training and of the validation split, since both chose the
-    weights. ``metrics.json`` is one flat object: the settings, ``training_images``, ``training_patients`` and so on of
-    each split, the epochs, ``best_epoch``, the validation's figures of that epoch (``val_macro_auc`` …), and the
-    figures of the :class:`~monai_cxrssl.handlers.Assessment`.
+    (:mod:`monai_cxrssl.data.audit.leak`): the patients of the training and of the validation split, since both chose
+    the weights. ``metrics.json`` is one flat object: the settings, ``training_images``, ``training_patients`` and so on
+    of each split, the epochs, ``best_epoch``, the validation's figures of that epoch (``val_macro_auc`` …), and the
+    figures of the :class:`~monai_cxrssl.handlers.TestMetrics`.
 
     Attach it after ``best``.
 
@@ -78,7 +78,7 @@ class FineTuningSummary:
         training: Sequence[Mapping[str, Any]],
         validation: Sequence[Mapping[str, Any]],
         evaluator: Any | None = None,
-        assessment: Assessment | None = None,
+        assessment: TestMetrics | None = None,
         settings: Mapping[str, Any] | None = None,
         unreadable: Sequence[dict[str, str]] = (),
         warnings: Sequence[dict[str, str]] = (),

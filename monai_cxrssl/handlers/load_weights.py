@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks import load_state_dict_file
+from monai_cxrssl.networks.pretrained import load_state_dict_file
 
 __all__ = ["LoadWeights"]
 

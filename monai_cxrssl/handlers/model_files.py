@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from monai_cxrssl.data.leak import training_patients_path, write_training_patients
-from monai_cxrssl.handlers.checkpoint import save_atomically
+from monai_cxrssl.checkpoints.checkpoint import save_atomically
+from monai_cxrssl.data.audit.leak import training_patients_path, write_training_patients
 
 __all__ = ["write_json", "write_model"]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.engines.probe import one_hot_labels, probe
+from monai_cxrssl.handlers.inference.predictions import PredictionHandler
 from monai_cxrssl.handlers.model_files import write_json
-from monai_cxrssl.handlers.predictions import PredictionHandler
+from monai_cxrssl.probing.linear_probe import one_hot_labels, probe
 
 __all__ = ["ProbeReport"]
 

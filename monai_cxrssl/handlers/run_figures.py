@@ -14,7 +14,7 @@ def failed_during_the_run(engine: Any) -> list[dict[str, str]]:
     """Return ``{"image", "cause"}`` of each file that could be read at the start of a run and no longer later.
 
     Args:
-        engine: whose loader tells (:func:`monai_cxrssl.data.pretext_loader`); None, or an engine with another loader,
+        engine: whose loader tells (:func:`monai_cxrssl.data.training_loader`); None, or an engine with another loader,
             gives none.
     """
     loader = None if engine is None else engine.state.dataloader

@@ -26,7 +26,7 @@ class Validation:
     epochs without a validation the trainer has no such figures. Attach it before the handlers that go by them.
 
     Args:
-        evaluator: over the validation split, such as :class:`monai_cxrssl.engines.MultiTaskEvaluator`, of the very
+        evaluator: over the validation split, such as :class:`monai_cxrssl.engines.MultiTaskPredictor`, of the very
             network that is to be kept.
         every: epochs between validations.
 

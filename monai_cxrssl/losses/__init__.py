@@ -4,10 +4,6 @@
 
 from __future__ import annotations
 
-from monai_cxrssl.losses.distillation import DistillationLoss
-from monai_cxrssl.losses.info_nce import InfoNCELoss
-from monai_cxrssl.losses.masked_reconstruction import MaskedReconstructionLoss
-from monai_cxrssl.losses.multi_task import MultiTaskLoss
-from monai_cxrssl.losses.nt_xent import NTXentLoss
+import lazy_loader
 
-__all__ = ["DistillationLoss", "InfoNCELoss", "MaskedReconstructionLoss", "MultiTaskLoss", "NTXentLoss"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,29 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pretext methods, one per file."""
+"""Pretext, fine-tuning and distillation methods."""
 
 from __future__ import annotations
 
-from monai_cxrssl.methods.contrastive import ContrastiveMethod
-from monai_cxrssl.methods.inpainting import Inpainting
-from monai_cxrssl.methods.jigsaw import Jigsaw
-from monai_cxrssl.methods.masked_distillation import MaskedDistillation
-from monai_cxrssl.methods.method import PretextMethod
-from monai_cxrssl.methods.micle import MICLe
-from monai_cxrssl.methods.moco import MoCo
-from monai_cxrssl.methods.rotation import Rotation
-from monai_cxrssl.methods.simclr import SimCLR
-from monai_cxrssl.methods.spcxr import SPCXR
+import lazy_loader
 
-__all__ = [
-    "ContrastiveMethod",
-    "Inpainting",
-    "Jigsaw",
-    "MICLe",
-    "MaskedDistillation",
-    "MoCo",
-    "PretextMethod",
-    "Rotation",
-    "SPCXR",
-    "SimCLR",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

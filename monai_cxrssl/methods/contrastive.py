@@ -18,7 +18,7 @@ __all__ = ["ContrastiveMethod"]
 class ContrastiveMethod(PretextMethod):
     """A pretext method in two halves: embed each sample by itself, then compare all of them.
 
-    The halves let :class:`monai_cxrssl.engines.SSLTrainer` embed a large batch in small chunks and still compare the
+    The halves let :class:`monai_cxrssl.engines.MethodTrainer` embed a large batch in small chunks and still compare the
     whole (its option ``gradient_cache_chunk``).
     """
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.losses import MaskedReconstructionLoss
+from monai_cxrssl.losses.masked_reconstruction import MaskedReconstructionLoss
 from monai_cxrssl.methods.method import PretextMethod
-from monai_cxrssl.networks import Encoder
+from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.reconstruction import ReconstructionDecoder
-from monai_cxrssl.transforms.inpaint_holes import InpaintHoles
+from monai_cxrssl.transforms.corruptions.inpaint_holes import InpaintHoles
 
 __all__ = ["Inpainting"]
 

@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
-from monai_cxrssl.networks import Encoder
-from monai_cxrssl.transforms.jigsaw_tiles import cut_tiles, permutation_set
+from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.transforms.corruptions.jigsaw_tiles import cut_tiles, permutation_set
 
 __all__ = ["Jigsaw"]
 

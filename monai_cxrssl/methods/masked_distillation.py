@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
-from monai_cxrssl.networks import Encoder, read_model_setting
+from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.settings import read_model_setting
 from monai_cxrssl.networks.token_blocks import TokenBlocks
-from monai_cxrssl.transforms.group_mask import draw_blocks
+from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
 
 __all__ = ["MaskedDistillation"]
 

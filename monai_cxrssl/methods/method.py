@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monai_cxrssl.networks import Encoder
+from monai_cxrssl.networks.encoder import Encoder
 
 __all__ = ["PretextMethod"]
 

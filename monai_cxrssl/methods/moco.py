@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.losses import InfoNCELoss
+from monai_cxrssl.losses.info_nce import InfoNCELoss
 from monai_cxrssl.methods.contrastive import ContrastiveMethod
-from monai_cxrssl.networks import Encoder, MomentumTwin, ProjectionHead
+from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.heads import ProjectionHead
+from monai_cxrssl.networks.momentum import EMACopy
 
 __all__ = ["MoCo"]
 
@@ -88,7 +90,7 @@ class MoCo(ContrastiveMethod):
         )
         # In a tuple, so that the trained parts are not registered, saved and optimised a second time.
         self._query_encoder = (nn.Sequential(network, self.projection_head),)
-        self.key_encoder = MomentumTwin(self._query_encoder[0], momentum)
+        self.key_encoder = EMACopy(self._query_encoder[0], momentum)
         self.loss_function = InfoNCELoss(temperature)
         self.gather = gather
         self.key_groups = int(key_groups)

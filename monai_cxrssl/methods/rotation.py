@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
-from monai_cxrssl.networks import Encoder
+from monai_cxrssl.networks.encoder import Encoder
 
 __all__ = ["Rotation"]
 

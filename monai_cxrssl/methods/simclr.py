@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from monai_cxrssl.losses import NTXentLoss
+from monai_cxrssl.losses.nt_xent import NTXentLoss
 from monai_cxrssl.methods.contrastive import ContrastiveMethod
-from monai_cxrssl.networks import Encoder, ProjectionHead
+from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.heads import ProjectionHead
 
 __all__ = ["SimCLR"]
 

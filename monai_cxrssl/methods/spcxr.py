@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.losses import MaskedReconstructionLoss, NTXentLoss
+from monai_cxrssl.losses.masked_reconstruction import MaskedReconstructionLoss
+from monai_cxrssl.losses.nt_xent import NTXentLoss
 from monai_cxrssl.methods.method import PretextMethod
-from monai_cxrssl.networks import Encoder, ProjectionHead
+from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.gmml_head import GMMLHead
-from monai_cxrssl.networks.momentum import MomentumTwin, momentum_at
+from monai_cxrssl.networks.heads import ProjectionHead
+from monai_cxrssl.networks.momentum import EMACopy, momentum_at
 from monai_cxrssl.networks.token_blocks import TokenBlocks, last_half_blocks
-from monai_cxrssl.transforms.group_mask import GroupMask
+from monai_cxrssl.transforms.corruptions.group_mask import GroupMask
 
 __all__ = ["SPCXR"]
 
@@ -99,8 +101,8 @@ class SPCXR(PretextMethod):
                 "encoder such as tu-vit_small_patch16_224, or contrastive: false."
             )
         self.projection_head = ProjectionHead(self.tokens.channels, out_channels=projection_channels)
-        self.teacher = MomentumTwin(network, momentum, keep_eval=True)
-        self.teacher_head = MomentumTwin(self.projection_head, momentum)
+        self.teacher = EMACopy(network, momentum, keep_eval=True)
+        self.teacher_head = EMACopy(self.projection_head, momentum)
         self.momentum = float(momentum)
         self.contrastive_loss = NTXentLoss(temperature, gather=gather)
         self.reconstruction_weight = float(reconstruction_weight)

@@ -58,7 +58,8 @@ def segmentation_figures(
             Threshold it first.
         mask: the truth, of the same shape.
         spacing: size of a pixel of these masks, rows and columns: in mm, see
-            :func:`monai_cxrssl.data.spacing.grid_spacing`. None or NaN: unknown, pixels of these masks are the unit.
+            :func:`monai_cxrssl.data.reading.spacing.grid_spacing`. None or NaN: unknown, pixels of these masks are the
+            unit.
         unit: of ``spacing``; ``"mm"`` by default, ``"pixel"`` where it is counted in pixels of the film.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["MomentumTwin", "momentum_at"]
+__all__ = ["EMACopy", "momentum_at"]
 
 
 def momentum_at(progress: float, start: float, end: float = 1.0) -> float:
@@ -32,7 +32,7 @@ def momentum_at(progress: float, start: float, end: float = 1.0) -> float:
     return end - (end - start) * share
 
 
-class MomentumTwin(nn.Module):
+class EMACopy(nn.Module):
     """A copy of a network that no gradient reaches, moved a little towards its source after each step.
 
     With momentum m every floating tensor, parameter or saved buffer, becomes ``m * twin + (1 - m) * source`` (He et al.
@@ -50,7 +50,7 @@ class MomentumTwin(nn.Module):
 
     Example:
         >>> source = nn.Linear(1, 1, bias=False)
-        >>> twin = MomentumTwin(source, momentum=0.75)
+        >>> twin = EMACopy(source, momentum=0.75)
         >>> _ = nn.init.zeros_(twin.network.weight), nn.init.ones_(source.weight)
         >>> twin.update(source)
         >>> twin.network.weight.item()
@@ -72,7 +72,7 @@ class MomentumTwin(nn.Module):
         """Call the copy, without a graph."""
         return self.network(*args, **kwargs)
 
-    def train(self, mode: bool = True) -> MomentumTwin:
+    def train(self, mode: bool = True) -> EMACopy:
         """Set the mode, unless the twin stays in evaluation mode."""
         super().train(mode and not self.keep_eval)
         return self
@@ -113,7 +113,7 @@ class MomentumTwin(nn.Module):
         copied = [name for name in ours if name not in set(averaged)]
         return [[tensors[name] for name in names] for names in (averaged, copied) for tensors in (ours, theirs)]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> MomentumTwin:
+    def _apply(self, fn: Any, recurse: bool = True) -> EMACopy:
         # Moving to a device replaces buffers, so the lists must be made anew.
         self._followed = None
         super()._apply(fn, recurse)

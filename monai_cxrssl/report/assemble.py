@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl import __version__
+from monai_cxrssl.report.card import model_card
 from monai_cxrssl.report.content import Content, Flag, Picture
 from monai_cxrssl.report.criteria import evaluate_criteria, load_criteria, overall_sentence
 from monai_cxrssl.report.evaluation_files import EvaluationFiles
 from monai_cxrssl.report.findings import Findings, films_of
-from monai_cxrssl.report.model_card import model_card
 from monai_cxrssl.report.provenance import bundle_metadata, collect_provenance
-from monai_cxrssl.report.sections_attention import attention_findings
-from monai_cxrssl.report.sections_calibration import calibration_findings
-from monai_cxrssl.report.sections_classification import classification_findings
-from monai_cxrssl.report.sections_comparison import comparison_findings
-from monai_cxrssl.report.sections_segmentation import segmentation_findings
-from monai_cxrssl.report.sections_shift import shift_findings
-from monai_cxrssl.report.sections_shortcuts import shortcut_findings
-from monai_cxrssl.report.sections_summary import provenance_findings, summary_findings
+from monai_cxrssl.report.sections.attention import attention_findings
+from monai_cxrssl.report.sections.calibration import calibration_findings
+from monai_cxrssl.report.sections.classification import classification_findings
+from monai_cxrssl.report.sections.comparison import comparison_findings
+from monai_cxrssl.report.sections.segmentation import segmentation_findings
+from monai_cxrssl.report.sections.shift import shift_findings
+from monai_cxrssl.report.sections.shortcuts import shortcut_findings
+from monai_cxrssl.report.sections.summary import provenance_findings, summary_findings
 
 __all__ = ["AssembledReport", "assemble_report"]
 

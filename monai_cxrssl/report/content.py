@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the page of a report says, apart from how it looks: plain values that ``json.dump(asdict(content))`` takes.
 
-All texts are plain text, never markup; :func:`~monai_cxrssl.report.page.write_page` escapes them.
+All texts are plain text, never markup; :func:`~monai_cxrssl.report.page.page.write_page` escapes them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.predictions import Predictions, load_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, load_predictions
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["EvaluationFiles", "REGIONS", "external_table", "joined_predictions", "read_evaluation", "split_predictions"]

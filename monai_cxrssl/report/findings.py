@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.audit import patient_of
-from monai_cxrssl.data.predictions import Predictions
-from monai_cxrssl.metrics import Interval, flat_metrics, patient_strata
+from monai_cxrssl.data.audit.audit import patient_of
+from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.metrics.assessable import class_columns
+from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, patient_strata
 from monai_cxrssl.report.content import Section
 
 __all__ = ["Films", "Findings", "films_of", "interval_text", "missing_figures", "number_or_none", "reasons_note"]
@@ -44,7 +44,7 @@ class Films:
         task: ``"multi_class"`` or ``"multi_label"``.
         items: N items.
         scores: ``(N, C)`` float64 probabilities, NaN where there is none.
-        label: as in :class:`~monai_cxrssl.data.predictions.Predictions`.
+        label: as in :class:`~monai_cxrssl.data.datalists.predictions.Predictions`.
         columns: ``(N, C)`` float64 labels of 0, 1 and NaN for unknown.
         patient: ``(N,)`` int64 patient numbers.
         strata: ``(N,)`` int64, see :func:`~monai_cxrssl.metrics.patient_strata`.

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.metrics import Interval, bootstrap_figures, why_not_assessable
-from monai_cxrssl.metrics.assessable import macro_mean
+from monai_cxrssl.metrics.assessable import macro_mean, why_not_assessable
 from monai_cxrssl.metrics.class_ranker import class_ranker
+from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_figures
 
 __all__ = ["PairedFigures", "apart_difference", "match_films", "p_of_interval", "paired_figures"]
 

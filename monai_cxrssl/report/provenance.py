@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl import __version__
-from monai_cxrssl.data.audit import AuditResult, Finding
-from monai_cxrssl.data.datalist import load_datalist
-from monai_cxrssl.data.leak import refuse_leak, refuse_shared_patients, training_patients_path
-from monai_cxrssl.data.split import manifest_hash
+from monai_cxrssl.data.audit.audit import AuditResult, Finding
+from monai_cxrssl.data.audit.leak import refuse_leak, refuse_shared_patients, training_patients_path
+from monai_cxrssl.data.datalists.datalist import load_datalist
+from monai_cxrssl.data.datalists.split import manifest_hash
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["LIBRARIES", "bundle_metadata", "collect_provenance", "data_manifest", "library_versions", "split_audit"]

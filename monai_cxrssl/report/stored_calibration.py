@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.predictions import load_predictions
+from monai_cxrssl.data.datalists.predictions import load_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.model_files import write_json
-from monai_cxrssl.metrics import apply_temperature, choose_thresholds
+from monai_cxrssl.metrics.operating_point import choose_thresholds
+from monai_cxrssl.metrics.temperature import apply_temperature
 
 __all__ = ["store_calibration"]
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cxrssl.data.predictions import save_predictions
+from monai_cxrssl.data.datalists.predictions import save_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.report.assemble import assemble_report
 from monai_cxrssl.report.evaluation_files import read_evaluation
-from monai_cxrssl.report.page import write_page
+from monai_cxrssl.report.page.page import write_page
 
 __all__ = ["write_report"]
 

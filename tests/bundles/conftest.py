@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_cxrssl.data.phantom import make_phantom_dataset
+from monai_cxrssl.phantom import make_phantom_dataset
 
 ENVIRONMENT = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": ""}
 TIMEOUT = 900

@@ -16,8 +16,8 @@ from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from monai.fl.utils.constants import WeightType
 
-from monai_cxrssl.data.leak import training_patients_path
-from monai_cxrssl.data.phantom import make_phantom_dataset
+from monai_cxrssl.data.audit.leak import training_patients_path
+from monai_cxrssl.phantom import make_phantom_dataset
 
 HOSPITALS = ("hospital_a", "hospital_b")
 

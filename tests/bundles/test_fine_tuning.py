@@ -17,8 +17,8 @@ import segmentation_models_pytorch as smp
 import torch
 
 from monai_cxrssl.data import load_datalist, load_predictions
-from monai_cxrssl.data.lung_mask import read_lung_mask
-from monai_cxrssl.data.read import read_film
+from monai_cxrssl.data.reading.lung_mask import read_lung_mask
+from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.networks import Encoder, load_trained_network
 
 NAMES = ("multitask", "classification", "lung_segmentation")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monai_cxrssl.data import load_datalist, load_predictions
-from monai_cxrssl.data.lung_mask import read_lung_mask
+from monai_cxrssl.data.reading.lung_mask import read_lung_mask
 from monai_cxrssl.transforms import LoadCXR
 
 SMALL = ("--encoder_name", "resnet18", "--image_size", 64, "--batch_size", 16, "--recipe", "short", "--num_workers", 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigWorkflow, verify_metadata
 
-from monai_cxrssl.data.phantom import make_phantom_dataset
+from monai_cxrssl.phantom import make_phantom_dataset
 
 BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles").glob("*/train.json"))
 WORKFLOWS = [("train", "train"), ("infer", "inference"), ("infer", "evaluate")]

@@ -15,8 +15,8 @@ import monai.bundle
 import pytest
 import torch
 
-from monai_cxrssl.apps.bundle_evidence import find_machine_paths
-from monai_cxrssl.apps.export_description import describe_postprocessing, describe_preprocessing
+from monai_cxrssl.apps.export.description import describe_postprocessing, describe_preprocessing
+from monai_cxrssl.apps.pack.evidence import find_machine_paths
 from monai_cxrssl.networks import Encoder, MultiTaskNet
 
 BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles").glob("*/train.json"))

@@ -16,7 +16,7 @@ import shutil
 import pydicom
 import pytest
 
-from monai_cxrssl.data.phantom import make_phantom_dataset
+from monai_cxrssl.phantom import make_phantom_dataset
 from tests import test_readme_commands as readme
 from tests.docs.test_expert_commands import NOT_ALONE, RUN_HERE
 from tests.page_commands import OURS, RUN, SMALL_SET, Small, as_run, commands_of, run

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_cxrssl.data.phantom import make_phantom_dataset
-from tests.data.layouts.test_chexpert import write as write_chexpert
+from monai_cxrssl.phantom import make_phantom_dataset
+from tests.data.sources.layouts.test_chexpert import write as write_chexpert
 from tests.page_commands import OURS, RUN, TINY, Small, as_run, bash_blocks, commands_of, environment, run
 
 MICLE = "\"['bundles/micle/configs/train.json','bundles/micle/configs/multi_gpu_train.json']\""
@@ -67,7 +67,7 @@ NOT_ALONE = {
             "SERVE=", "'SERVE=", "$SERVE", "'$SERVE", "$LABEL", "'$LABEL", "NAME=", "'NAME=", "export ", "cp -r", "mkdir -p",
             "curl ",
         ),
-        "needs MONAI Label in an environment of its own: tests/apps/test_monai_label.py makes one and does with a real "
+        "needs MONAI Label in an environment of its own: tests/apps/monai_label/test_monai_label.py makes one and does with a real "
         "server on 127.0.0.1 what the page says; pack is run by tests/test_readme_commands.py",
     ),
 }  # fmt: skip

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from monai_cxrssl.data import load_datalist, save_datalist
-from monai_cxrssl.data.layouts import registry
-from monai_cxrssl.data.phantom import make_phantom_dataset
+from monai_cxrssl.data.sources import registry
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.phantom import make_phantom_dataset
 
 EXAMPLES = {"method": "byol.py", "layout": "clinic_layout.py", "bundle": "byol_bundle.json"}
 
@@ -104,7 +104,7 @@ class TestLayout:
         folder = make_clinic(tmp_path / "clinic", ["p1,a.png,none"])
         monkeypatch.setattr(registry, "LAYOUTS", {"clinic": clinic_layout, **registry.LAYOUTS})
         assert registry.find_layout(folder) == "clinic"
-        assert registry.open_dataset(folder).name == "Clinic"
+        assert registry.index_folder(folder).name == "Clinic"
 
     @pytest.mark.parametrize(
         ("rows", "expected"),

@@ -137,7 +137,7 @@ def test_method_page_repeats_what_stands_elsewhere(page):
 
 
 def test_layouts_page_names_each():
-    from monai_cxrssl.data.layouts import LAYOUTS
+    from monai_cxrssl.data.sources.registry import LAYOUTS
 
     text = (REPO / "docs" / "layouts.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^## (\w+)$", text, flags=re.MULTILINE)) == sorted(LAYOUTS)

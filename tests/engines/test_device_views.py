@@ -10,13 +10,15 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, pretext_loader
-from monai_cxrssl.data.decoded import DecodedImages
-from monai_cxrssl.engines import DeviceViews, PretextStage, SSLTrainer, prepare_views
+from monai_cxrssl.checkpoints import RunCheckpoint
+from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, training_loader
+from monai_cxrssl.data.stores.decoded import DecodedImages
+from monai_cxrssl.engines import DeviceViews, MethodTrainer, prepare_views
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers import RunCheckpoint, RunHistory
+from monai_cxrssl.handlers import RunHistory
 from monai_cxrssl.methods import MICLe, MoCo, Rotation, SimCLR
 from monai_cxrssl.networks import Encoder
+from monai_cxrssl.runs import PretextStage
 from monai_cxrssl.transforms import MultiView
 
 PATIENTS = ["a", "b", "a", "c", "b", "a", "d", "e"]
@@ -39,7 +41,7 @@ def loader_of(images, augment_on, views=2, simclr_epochs=None, workers=0, bits8=
     sampler = PairSampler(patient_bags(images.items), seed=1, simclr_epochs=simclr_epochs)
     transform = MultiView(size=32, num_views=views, seed=1, return_uint8=bits8)
     dataset = PairDataset(images, transform, augment_on=augment_on)
-    return pretext_loader(dataset, sampler, 3, num_workers=workers), DeviceViews(transform)
+    return training_loader(dataset, sampler, 3, num_workers=workers), DeviceViews(transform)
 
 
 @pytest.mark.parametrize(("views", "simclr_epochs"), [(2, None), (2, 0), (1, None), (3, None)])
@@ -102,7 +104,7 @@ def train(images, name, place, epochs, folder=None, chunk=None):
     history = RunHistory(optimizer)
     parts = {"method": method, "optimizer": optimizer, "history": history}
     handlers = [history] if folder is None else [history, RunCheckpoint(folder, parts, resume="auto")]
-    trainer = SSLTrainer(
+    trainer = MethodTrainer(
         "cpu",
         epochs,
         loader,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from monai_cxrssl.engines import SSLTrainer
+from monai_cxrssl.engines import MethodTrainer
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods import MICLe, MoCo, PretextMethod, SimCLR
 from tests.methods.small_encoder import SmallEncoder, views
@@ -23,7 +23,7 @@ def train(method, chunk, accumulation=1, scaler=False, amp: bool | str = False):
     data = [{**views(12, seed), "patient": torch.arange(12) // 2 + 6 * seed} for seed in range(4)]
     data[0]["name"] = [str(number) for number in range(12)]
     losses = []
-    trainer = SSLTrainer(
+    trainer = MethodTrainer(
         "cpu", 1, data, method, torch.optim.SGD(method.parameters(), lr=0.5), amp=amp, channels_last=False,
         accumulation_steps=accumulation, gradient_cache_chunk=chunk,
     )  # fmt: skip

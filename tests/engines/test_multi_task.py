@@ -7,14 +7,12 @@ import torch
 from ignite.engine import Events
 from torch.nn.parallel import DistributedDataParallel
 
-from monai_cxrssl.engines import (
-    FineTuningMethod,
-    MultiTaskEvaluator,
-    MultiTaskTrainer,
-    layer_decay_groups,
-)
+from monai_cxrssl.checkpoints import RunCheckpoint
+from monai_cxrssl.engines import MultiTaskPredictor, MultiTaskTrainer
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers import BestCheckpoint, RunCheckpoint, RunHistory, StopOnInvalidLoss, Validation
+from monai_cxrssl.handlers import BestCheckpoint, RunHistory, StopOnInvalidLoss, Validation
+from monai_cxrssl.methods import FineTuningMethod
+from monai_cxrssl.optim import layer_decay_groups
 from tests.engines.small_multi_task import PlainLoss, SmallMultiTask, batches
 
 
@@ -202,7 +200,7 @@ def build(folder, epochs, resume=False, patience=None, metric="val_macro_auc", e
     groups = layer_decay_groups(ours.network, 0.05, 0.01, 0.8, ours.loss_function)
     optimizer = torch.optim.AdamW(groups)
     history = RunHistory(optimizer)
-    evaluator = MultiTaskEvaluator("cpu", batches(2, seed=9), ours.evaluated_network, classes=list("abc"), amp=False)
+    evaluator = MultiTaskPredictor("cpu", batches(2, seed=9), ours.evaluated_network, classes=list("abc"), amp=False)
     validation = Validation(evaluator, every=every)
     best = BestCheckpoint(validation, ours.evaluated_network, folder / "best.pt", metric, patience)
     parts = {"method": ours, "optimizer": optimizer, "history": history, "validation": validation, "best": best}
@@ -243,7 +241,7 @@ def test_the_best_weights_are_those_that_were_evaluated(tmp_path):
     kept = torch.load(tmp_path / "best.pt", weights_only=True)
     twin = SmallMultiTask()
     twin.load_state_dict(kept)
-    evaluator = MultiTaskEvaluator("cpu", batches(2, seed=9), twin, classes=list("abc"), amp=False)
+    evaluator = MultiTaskPredictor("cpu", batches(2, seed=9), twin, classes=list("abc"), amp=False)
     evaluator.run()
     assert evaluator.state.metrics["dice"] == pytest.approx(best.best, abs=1e-6)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_cxrssl.data import FineTuningImages, ImageSampler, open_dataset, open_images, pretext_loader
-from monai_cxrssl.data.phantom import make_phantom_dataset
-from monai_cxrssl.engines import FineTuningMethod, MultiTaskEvaluator, MultiTaskTrainer, layer_decay_groups
+from monai_cxrssl.data import FineTuningImages, ImageSampler, index_folder, open_images, training_loader
+from monai_cxrssl.engines import MultiTaskPredictor, MultiTaskTrainer
 from monai_cxrssl.handlers import BestCheckpoint, RunHistory, Validation
 from monai_cxrssl.losses import MultiTaskLoss
+from monai_cxrssl.methods import FineTuningMethod
 from monai_cxrssl.networks import MultiTaskNet
+from monai_cxrssl.optim import layer_decay_groups
+from monai_cxrssl.phantom import make_phantom_dataset
 from monai_cxrssl.transforms import MultiView, ResizeCXR
 
 CLASSES = ["0", "1", "2", "3"]
@@ -22,7 +24,7 @@ CLASSES = ["0", "1", "2", "3"]
 def splits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantoms")
     make_phantom_dataset(folder, patients=20, size=96, images_per_patient=(1, 1), progress=False)
-    datalist = open_dataset(folder)
+    datalist = index_folder(folder)
     made = []
     for name in ("training", "validation"):
         items = [dict(item) for item in datalist.items(name)]
@@ -55,13 +57,13 @@ def test_from_films_to_kept_weights(splits, tmp_path, linear_probe):
     heads = {name: value.clone() for name, value in heads.items()}
     optimizer = torch.optim.AdamW(layer_decay_groups(ours.network, 1e-2, 0.05, 0.7, ours.loss_function))
     loader = torch.utils.data.DataLoader(validation, batch_size=3)
-    judge = Validation(MultiTaskEvaluator("cpu", loader, ours.evaluated_network, classes=CLASSES, amp=False))
+    judge = Validation(MultiTaskPredictor("cpu", loader, ours.evaluated_network, classes=CLASSES, amp=False))
     best = BestCheckpoint(judge, ours.evaluated_network, tmp_path / "model.pt", "val_dice")
     history = RunHistory(optimizer)
     run = MultiTaskTrainer(
         "cpu",
         2,
-        pretext_loader(training, ImageSampler(training.labels, balanced=True), 4),
+        training_loader(training, ImageSampler(training.labels, balanced=True), 4),
         ours,
         optimizer,
         amp=False,

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from monai_cxrssl.engines import SSLTrainer, data_parallel, join_processes
+from monai_cxrssl.engines import MethodTrainer
+from monai_cxrssl.hardware import data_parallel, join_processes
 from monai_cxrssl.methods import MICLe, MoCo, SimCLR
 from tests.methods.small_encoder import SmallEncoder, views
 
@@ -44,7 +45,7 @@ def trained(method, rank: int, world: int, chunk: int | None = None, accumulatio
     bare = getattr(method, "module", method)
     data = [batch_of(step, rank, world) for step in range(4)]
     optimizer = torch.optim.SGD(bare.parameters(), lr=0.2)
-    SSLTrainer(
+    MethodTrainer(
         "cpu", 2, data, method, optimizer, amp=False, channels_last=False,
         gradient_cache_chunk=chunk, accumulation_steps=accumulation,
     ).run()  # fmt: skip

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine
 from PIL import Image
 
+from monai_cxrssl.checkpoints import save_atomically
 from monai_cxrssl.data import refuse_leak
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 from monai_cxrssl.handlers import (
@@ -26,7 +27,6 @@ from monai_cxrssl.handlers import (
     RunHistory,
     RunProgressBar,
     existing_handler,
-    save_atomically,
     write_json,
 )
 from monai_cxrssl.networks import Encoder

@@ -16,7 +16,7 @@ from ignite.engine import Engine
 from monai_cxrssl.data import DecodedImages, load_predictions, measure_training_range
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers import FineTuningSummary, InferenceWriter
-from monai_cxrssl.handlers.film_warnings import film_warnings
+from monai_cxrssl.handlers.inference.film_warnings import film_warnings
 from monai_cxrssl.networks import read_training_range
 from monai_cxrssl.transforms import ResizeCXR
 

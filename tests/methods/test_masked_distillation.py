@@ -10,7 +10,7 @@ import torch
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods import MaskedDistillation
 from monai_cxrssl.networks import Encoder
-from monai_cxrssl.transforms.group_mask import draw_blocks
+from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
 
 VIT = "tu-vit_tiny_patch16_224"
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks import MomentumTwin, momentum_at
+from monai_cxrssl.networks import EMACopy, momentum_at
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -22,7 +22,7 @@ def network(seed: int = 0) -> nn.Module:
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.996, 0.999, 1.0])
 def test_equals_a_float64_average(momentum):
     source = network()
-    twin = MomentumTwin(source, momentum)
+    twin = EMACopy(source, momentum)
     expected = {name: value.double() for name, value in twin.network.state_dict().items()}
     for step in range(20):
         source(torch.randn(6, 1, 8, 8))  # moves the statistics of batch normalisation
@@ -41,7 +41,7 @@ def test_equals_a_float64_average(momentum):
 
 def test_a_momentum_may_be_given_per_update():
     source = network()
-    twin = MomentumTwin(network(1), 1.0)
+    twin = EMACopy(network(1), 1.0)
     twin.update(source, momentum=0.0)
     for name, value in source.state_dict().items():
         torch.testing.assert_close(twin.network.state_dict()[name], value)
@@ -49,7 +49,7 @@ def test_a_momentum_may_be_given_per_update():
 
 def test_no_gradient_and_no_tie_to_the_source():
     source = network()
-    twin = MomentumTwin(source)
+    twin = EMACopy(source)
     assert not any(parameter.requires_grad for parameter in twin.parameters())
     assert not twin(torch.randn(2, 1, 8, 8)).requires_grad
     before = twin.network[0].weight.clone()
@@ -63,7 +63,7 @@ def test_no_gradient_and_no_tie_to_the_source():
 
 @pytest.mark.parametrize("keep_eval", [False, True])
 def test_mode(keep_eval):
-    twin = MomentumTwin(network(), keep_eval=keep_eval)
+    twin = EMACopy(network(), keep_eval=keep_eval)
     assert twin.network[1].training is not keep_eval
     twin.train()
     assert twin.network[1].training is not keep_eval
@@ -73,7 +73,7 @@ def test_mode(keep_eval):
 
 def test_lists_are_made_once_and_again_after_a_move():
     source = network()
-    twin = MomentumTwin(source, 0.5)
+    twin = EMACopy(source, 0.5)
     twin.update(source)
     lists = twin._followed[1]
     twin.update(source)
@@ -83,14 +83,14 @@ def test_lists_are_made_once_and_again_after_a_move():
     twin.update(source)
     assert all(value.dtype is torch.float64 for value in twin._followed[1][0])
     twin.update(network(1).double())
-    twin.load_state_dict(MomentumTwin(network(2)).state_dict())
+    twin.load_state_dict(EMACopy(network(2)).state_dict())
     other = network(3).double()
     twin.update(other, momentum=0.0)
     torch.testing.assert_close(twin.network[1].running_mean, other[1].running_mean)
 
 
 def test_a_source_of_another_structure_is_refused():
-    twin = MomentumTwin(network())
+    twin = EMACopy(network())
     with pytest.raises(ConfigurationError, match="6 tensors differ|tensors differ, such as"):
         twin.update(nn.Sequential(nn.Linear(2, 2)))
     with pytest.raises(ConfigurationError, match=r"1 tensors differ, such as '4.weight'"):
@@ -102,7 +102,7 @@ def test_a_source_of_another_structure_is_refused():
 @pytest.mark.parametrize("momentum", [-0.1, 1.1, float("nan")])
 def test_momentum_out_of_range(momentum):
     with pytest.raises(ConfigurationError, match="between 0 and 1"):
-        MomentumTwin(network(), momentum)
+        EMACopy(network(), momentum)
 
 
 @pytest.mark.parametrize(

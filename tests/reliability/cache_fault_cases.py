@@ -21,17 +21,17 @@ from torch import nn
 from monai_cxrssl.data import (
     CachedImages,
     DecodedImages,
-    LabelledImages,
+    ImageDataset,
     PairDataset,
     PairSampler,
     build_cache,
     open_images,
     patient_bags,
-    pretext_loader,
+    training_loader,
     verify_cache,
 )
-from monai_cxrssl.data.cache_blocks import BlockWriter
-from monai_cxrssl.handlers import IntensityContract, OnlineProbe
+from monai_cxrssl.data.stores.cache.blocks import BlockWriter
+from monai_cxrssl.handlers import InputRangeCheck, OnlineProbe
 from monai_cxrssl.transforms import ResizeCXR
 from tests.reliability.fault_frame import ends, films
 from tests.reliability.tiny_run import two_views
@@ -55,7 +55,7 @@ def over_cache(folder: Path, spoil: Callable[[Path], None], opened: bool = True)
         images.image(0)
     spoil(folder / "cache" / "block-00000.cxr")
     data = PairDataset(images, lambda image, key, views=None: two_views(image[:, :8, :8], key, views))
-    loader = pretext_loader(data, PairSampler(patient_bags(images.items), seed=0), 4)
+    loader = training_loader(data, PairSampler(patient_bags(images.items), seed=0), 4)
     return ends(lambda: [batch["image"].shape for batch in loader])
 
 
@@ -65,11 +65,11 @@ def probed_cache(folder: Path) -> str:
     images = open_images(items, 32, cache_dir=folder / "cache", progress=False)
     rot(folder / "cache" / "block-00000.cxr")
     data = PairDataset(images, lambda image, key, views=None: two_views(image[:, :8, :8], key, views))
-    loader = pretext_loader(data, PairSampler(patient_bags(images.items), seed=0), 4)
+    loader = training_loader(data, PairSampler(patient_bags(images.items), seed=0), 4)
     labels, patients = [number // 2 % 2 for number in range(len(items))], [item["patient_id"] for item in items]
-    labelled = LabelledImages(images, ResizeCXR(size=16))
+    labelled = ImageDataset(images, ResizeCXR(size=16))
     engine = Engine(lambda engine, batch: None)
-    IntensityContract().attach(engine)
+    InputRangeCheck().attach(engine)
     OnlineProbe(nn.Flatten(), labelled, labels, patients, ["a", "b"], "cpu", amp=False).attach(engine)
     return ends(lambda: engine.run(loader, max_epochs=1))
 
@@ -128,7 +128,8 @@ def two_cache_users(folder: Path) -> str:
     items = films(folder, 8)
     code = """
 import json, os, sys, time
-from monai_cxrssl.data import cache_build, open_images
+from monai_cxrssl.data import open_images
+from monai_cxrssl.data.stores.cache import build as cache_build
 decode = cache_build._decode
 def slow(image, options):
     os.write(1, b"decoding\\n")  # in one piece, of several threads
@@ -142,7 +143,7 @@ open_images(json.loads(sys.argv[1]), 32, cache_dir=sys.argv[2], progress=False)
     assert first.stdout is not None
     with first.stdout:
         assert first.stdout.readline() == "decoding\n"
-        with mock.patch("monai_cxrssl.data.cache_build._decode", side_effect=AssertionError("decoded twice")):
+        with mock.patch("monai_cxrssl.data.stores.cache.build._decode", side_effect=AssertionError("decoded twice")):
             images = open_images(items, 32, cache_dir=folder / "cache", progress=False)
         assert first.wait(timeout=60) == 0
     decoded = DecodedImages(items, side=32, progress=False)

@@ -21,14 +21,8 @@ import numpy as np
 import torch
 from ignite.engine import Events
 
-from monai_cxrssl.data import (
-    DecodedImages,
-    PairDataset,
-    PairSampler,
-    patient_bags,
-    pretext_loader,
-)
-from monai_cxrssl.handlers import IntensityContract, StopOnInvalidLoss, write_json
+from monai_cxrssl.data import DecodedImages, PairDataset, PairSampler, patient_bags, training_loader
+from monai_cxrssl.handlers import InputRangeCheck, StopOnInvalidLoss, write_json
 from tests.reliability.cache_fault_cases import CACHE_FAULTS
 from tests.reliability.fault_frame import ends, films
 from tests.reliability.tiny_run import BATCHES, TinyFilms, tiny_run, two_views
@@ -77,7 +71,7 @@ def full_disk(number: int, after: int = 3000) -> Iterator[None]:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.file, name)
 
-    with mock.patch("monai_cxrssl.handlers.checkpoint_file.open", Full, create=True):
+    with mock.patch("monai_cxrssl.checkpoints.file.open", Full, create=True):
         yield
 
 
@@ -110,7 +104,7 @@ def run_over(folder: Path, spoil: Callable[[list[dict[str, str]]], None], worker
     sampler = PairSampler(patient_bags(images.items), seed=0)
     # 8 x 8 pixels of each are enough.
     data = PairDataset(images, lambda image, key, views=None: two_views(image[:, :8, :8], key, views))
-    loader = pretext_loader(data, sampler, 4, num_workers=workers)
+    loader = training_loader(data, sampler, 4, num_workers=workers)
     return ends(lambda: [batch["image"].shape for batch in loader])
 
 
@@ -129,7 +123,7 @@ def vanish_many(items: list[dict[str, str]]) -> None:
 
 
 def too_slow(folder: Path) -> str:
-    from monai_cxrssl.data.read import read_cxr_uint
+    from monai_cxrssl.data.reading.read import read_cxr_uint
 
     items = films(folder, 8)
     slow = items[3]["image"]
@@ -177,7 +171,7 @@ def loader_over(count: int, batch_size: int, patients: int = 99, **options: Any)
     told: list[str] = []
 
     def run() -> None:
-        loader = pretext_loader(PairDataset(tiny, two_views), sampler, batch_size)
+        loader = training_loader(PairDataset(tiny, two_views), sampler, batch_size)
         told.extend(str(len(batch["image"])) for batch in loader)
 
     return f"{ends(run)} (batches of {', '.join(told) or 'nothing'})"
@@ -213,7 +207,7 @@ def views_of(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> st
         def attach(self, engine: Any) -> None:
             engine.add_event_handler(Events.GET_BATCH_COMPLETED, action)
 
-    return ends(tiny_run(folder, epochs=1, minutes=10, more=[Change(), IntensityContract()]).run)
+    return ends(tiny_run(folder, epochs=1, minutes=10, more=[Change(), InputRangeCheck()]).run)
 
 
 def blocked_folder(folder: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from monai_cxrssl.data import read_cxr
 from monai_cxrssl.errors import CXRReadError
 from tests.data import conftest as dicom
-from tests.data.test_reader_faults import DICOM_REFUSED, REFUSED
+from tests.data.reading.test_reader_faults import DICOM_REFUSED, REFUSED
 
 __all__ = ["INPUTS"]
 

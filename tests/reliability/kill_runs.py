@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from monai_cxrssl.handlers.checkpoint_folder import CheckpointFolder
-from monai_cxrssl.handlers.stop_signal import STOPPED_STATUS
+from monai_cxrssl.checkpoints.folder import CheckpointFolder
+from monai_cxrssl.checkpoints.stop_signal import STOPPED_STATUS
 from tests.reliability.tiny_run import main as tiny
 
 EPOCHS = 3

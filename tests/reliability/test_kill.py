@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from monai_cxrssl.handlers.stop_signal import STOPPED_STATUS
+from monai_cxrssl.checkpoints.stop_signal import STOPPED_STATUS
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,13 @@ import pytest
 import torch
 from ignite.engine import Events
 
+from monai_cxrssl.checkpoints import save_atomically
+from monai_cxrssl.checkpoints.file import read_checked
+from monai_cxrssl.checkpoints.folder import CheckpointFolder
+from monai_cxrssl.checkpoints.folder_lock import hold_folder
+from monai_cxrssl.checkpoints.stop_signal import STOPPED_STATUS, RunStopped
 from monai_cxrssl.errors import ConfigurationError, TrainingError
-from monai_cxrssl.handlers import RunProgressBar, save_atomically
-from monai_cxrssl.handlers.checkpoint_file import read_checked
-from monai_cxrssl.handlers.checkpoint_folder import CheckpointFolder
-from monai_cxrssl.handlers.folder_lock import hold_folder
-from monai_cxrssl.handlers.stop_signal import STOPPED_STATUS, RunStopped
+from monai_cxrssl.handlers import RunProgressBar
 from tests.reliability.tiny_run import BATCHES, tiny_run
 
 
@@ -187,7 +188,7 @@ def test_partial_files_of_a_killed_save_are_removed(tmp_path, leave):
 def test_two_runs_in_one_folder_are_refused(tmp_path, repo):
     tiny_run(tmp_path)
     code = (
-        "import sys, pathlib; from monai_cxrssl.handlers.folder_lock import hold_folder;"
+        "import sys, pathlib; from monai_cxrssl.checkpoints.folder_lock import hold_folder;"
         "hold_folder(pathlib.Path(sys.argv[1]))"
     )
     result = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=repo, capture_output=True, text=True)
@@ -197,7 +198,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, repo):
 
 def test_a_loader_process_that_outlives_its_run_does_not_hold_the_folder(tmp_path, repo):
     code = (
-        "import os, sys, pathlib, time; from monai_cxrssl.handlers.folder_lock import hold_folder;"
+        "import os, sys, pathlib, time; from monai_cxrssl.checkpoints.folder_lock import hold_folder;"
         "hold_folder(pathlib.Path(sys.argv[1])); os.fork() or time.sleep(20)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=repo)

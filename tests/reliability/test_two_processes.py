@@ -14,9 +14,9 @@ import ignite.distributed as idist
 import pytest
 import torch
 
+from monai_cxrssl.checkpoints import agreed_saves, checkpoint
+from monai_cxrssl.checkpoints.agreed_saves import SaveBarrier, gather_states, state_of_this_process
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers import agreed_saves, checkpoint
-from monai_cxrssl.handlers.agreed_saves import SaveMeetings, gather_states, state_of_this_process
 from tests.reliability.tiny_run import BATCHES, tiny_run
 
 
@@ -50,7 +50,7 @@ class Job:
     def saves(self, rank: int, every: float, iterations: int) -> list[int]:
         """After which iterations a process saves."""
         self.rank, self.now, self.heard = rank, 100.0 * rank, list(self.said)
-        meetings, found, saved_at = SaveMeetings(), [], self.now
+        meetings, found, saved_at = SaveBarrier(), [], self.now
         meetings.start(0)
         for iteration in range(1, iterations + 1):
             self.now += self.each * (1 + rank)
@@ -75,7 +75,7 @@ def test_processes_of_other_clocks_save_after_the_same_iterations(monkeypatch, e
 
 def test_one_process_asks_nobody(monkeypatch):
     monkeypatch.setattr(idist, "broadcast", None)
-    meetings = SaveMeetings()
+    meetings = SaveBarrier()
     meetings.start(0)
     assert [meetings.due(iteration, 2.5 - iteration) for iteration in range(1, 5)] == [False, False, True, True]
     assert gather_states({"a": 1}) == [{"a": 1}]

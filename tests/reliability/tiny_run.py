@@ -17,9 +17,11 @@ import torch
 from monai.handlers import LrScheduleHandler
 from torch import nn
 
-from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, pretext_loader
-from monai_cxrssl.engines import SSLTrainer, StagedWarmupCosine
-from monai_cxrssl.handlers import CollapseMonitor, RunCheckpoint, RunHistory, save_atomically
+from monai_cxrssl.checkpoints import RunCheckpoint, save_atomically
+from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, training_loader
+from monai_cxrssl.engines import MethodTrainer
+from monai_cxrssl.handlers import CollapseMonitor, RunHistory
+from monai_cxrssl.optim import StagedWarmupCosine
 
 BATCHES = 6
 
@@ -78,7 +80,7 @@ class Slow:
 def tiny_run(
     folder: Path, epochs: int = 3, resume=False, minutes: float = 1e-9, workers: int = 0, more=(), rank: int = 0,
     world_size: int = 1, wrap=lambda method: method, **options,
-) -> SSLTrainer:  # fmt: skip
+) -> MethodTrainer:  # fmt: skip
     """A run of ``BATCHES`` iterations per epoch with everything that a checkpoint must hold."""
     torch.manual_seed(1 + rank)
     np.random.seed(1 + rank)  # noqa: NPY002
@@ -88,7 +90,7 @@ def tiny_run(
     trained = wrap(method)
     optimizer = torch.optim.AdamW(method.parameters(), lr=0.01)
     sampler = PairSampler(patient_bags(films.items), seed=3, rank=rank, world_size=world_size)
-    loader = pretext_loader(PairDataset(films, two_views), sampler, 4, num_workers=workers)
+    loader = training_loader(PairDataset(films, two_views), sampler, 4, num_workers=workers)
     assert len(loader) == BATCHES
     schedule = StagedWarmupCosine(optimizer, [epochs], len(loader), 1)
     history = RunHistory(optimizer)
@@ -96,7 +98,7 @@ def tiny_run(
     checkpoint = RunCheckpoint(folder, parts, every_minutes=minutes, resume=resume)
     follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)
     handlers = [follow, CollapseMonitor(), history, *more, checkpoint]
-    run = SSLTrainer("cpu", epochs, loader, trained, optimizer, amp=False, train_handlers=handlers, **options)
+    run = MethodTrainer("cpu", epochs, loader, trained, optimizer, amp=False, train_handlers=handlers, **options)
     run.history = history
     return run
 

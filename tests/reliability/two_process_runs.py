@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 
-from monai_cxrssl.engines import data_parallel, join_processes, leave_processes
-from monai_cxrssl.handlers import save_atomically
-from monai_cxrssl.handlers.checkpoint_folder import CheckpointFolder
+from monai_cxrssl.checkpoints import save_atomically
+from monai_cxrssl.checkpoints.folder import CheckpointFolder
+from monai_cxrssl.hardware import data_parallel, join_processes, leave_processes
 from tests.reliability.tiny_run import BATCHES, Slow, tiny_run
 
 EPOCHS = 3

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from monai_cxrssl.data.predictions import Predictions, save_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.report.evaluation_files import joined_predictions, read_evaluation
 

@@ -9,15 +9,12 @@ import pytest
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.calibration import reliability_diagram
 from monai_cxrssl.metrics.operating_point import choose_thresholds
-from monai_cxrssl.report import plot_canvas
-from monai_cxrssl.report.plots import (
-    draw_attention,
-    draw_confusion,
-    draw_intervals,
-    draw_probes,
-    draw_ranking,
-    draw_reliability,
-)
+from monai_cxrssl.report.plots import canvas as plot_canvas
+from monai_cxrssl.report.plots.attention import draw_attention
+from monai_cxrssl.report.plots.confusion import draw_confusion
+from monai_cxrssl.report.plots.intervals import draw_intervals, draw_probes
+from monai_cxrssl.report.plots.ranking import draw_ranking
+from monai_cxrssl.report.plots.reliability import draw_reliability
 
 # Names that a plot must neither read as a formula nor leave out of its legend.
 NAMES = ["normal", r"$\frac{", "_hidden\n漢字 " + "long " * 20]

@@ -9,9 +9,9 @@ from importlib import metadata
 import pytest
 
 from monai_cxrssl.data import write_training_patients
-from monai_cxrssl.data.audit import AuditResult, Finding
-from monai_cxrssl.data.datalist import Datalist
-from monai_cxrssl.data.split import save_split
+from monai_cxrssl.data.audit.audit import AuditResult, Finding
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.split import save_split
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.report.provenance import (
     bundle_metadata,

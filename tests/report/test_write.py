@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from monai_cxrssl.data.predictions import Predictions, load_predictions, save_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, load_predictions, save_predictions
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.metrics import choose_threshold
 from monai_cxrssl.report.evaluation_files import joined_predictions

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from monai_cxrssl.data.predictions import Predictions, load_predictions, save_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, load_predictions, save_predictions
 from monai_cxrssl.report.write import write_report
 
 CLASSES = ["<script>alert(1)</script>", "\"><img src=x onerror='alert(2)'>", "</td></table>{{7*7}}"]

@@ -43,7 +43,7 @@ def read_one(path: Path, content: bytes) -> None:
     """Read one content; raises whatever is a finding."""
     import numpy as np
 
-    from monai_cxrssl.data.read import read_cxr
+    from monai_cxrssl.data.reading.read import read_cxr
     from monai_cxrssl.errors import CXRReadError
 
     path.write_bytes(content)
@@ -84,10 +84,10 @@ def main() -> None:
         import PIL.TiffImagePlugin  # noqa: F401
         import pydicom.pixels  # noqa: F401
 
-        import monai_cxrssl.data.dicom
-        import monai_cxrssl.data.raster
-        import monai_cxrssl.data.read
-        import monai_cxrssl.data.volume  # noqa: F401
+        import monai_cxrssl.data.reading.dicom
+        import monai_cxrssl.data.reading.raster
+        import monai_cxrssl.data.reading.read
+        import monai_cxrssl.data.reading.volume  # noqa: F401
     corpus, findings = folder / "corpus", (options.findings or folder / "findings").absolute()
     corpus.mkdir()
     findings.mkdir(parents=True, exist_ok=True)

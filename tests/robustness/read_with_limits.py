@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_cxrssl.data.read import read_cxr
+from monai_cxrssl.data.reading.read import read_cxr
 from monai_cxrssl.errors import CXRReadError
 from tests.robustness.damage import limit_memory
 

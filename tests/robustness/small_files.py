@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tests.data import conftest as dicom
-from tests.data.test_reader_dicom import compressed
+from tests.data.reading.test_reader_dicom import compressed
 
 __all__ = ["SHAPE", "CHECKSUMMED", "small_files"]
 

@@ -24,7 +24,7 @@ def test_panic_of_a_decoder_is_a_refusal(tmp_path, monkeypatch):
     def panic(*_: object, **__: object) -> None:
         raise PanicException("index out of bounds: the len is 1488 but the index is 1489")
 
-    monkeypatch.setattr("monai_cxrssl.data.dicom_pixels.decode_stream", panic)
+    monkeypatch.setattr("monai_cxrssl.data.reading.dicom_pixels.decode_stream", panic)
     (tmp_path / "film").write_bytes(small_files()["dicom_rle"])
     with pytest.raises(CXRReadError, match="damaged RLE stream .index out of bounds"):
         read_cxr(tmp_path / "film")
@@ -34,7 +34,7 @@ def test_an_interruption_while_decoding_is_no_fault_of_the_file(tmp_path, monkey
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("monai_cxrssl.data.dicom_pixels.decode_stream", interrupt)
+    monkeypatch.setattr("monai_cxrssl.data.reading.dicom_pixels.decode_stream", interrupt)
     (tmp_path / "film").write_bytes(small_files()["dicom_rle"])
     with pytest.raises(KeyboardInterrupt):
         read_cxr(tmp_path / "film")

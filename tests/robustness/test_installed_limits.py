@@ -50,7 +50,7 @@ def expected(path: str) -> np.ndarray | None:
     return film if padding is None else np.where(stored == padding, 0.0, film)
 
 
-# The values alone are compared in every run, by tests/data/test_reader_installed.py.
+# The values alone are compared in every run, by tests/data/reading/test_reader_installed.py.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_installed_files_within_limits(tmp_path, monkeypatch, repo):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.transforms import MultiView, MultiViewd
-from monai_cxrssl.transforms.view_parameters import ViewSampler, keyed_generator
+from monai_cxrssl.transforms.views.parameters import ViewSampler, keyed_generator
 
 RAMP = (np.arange(48 * 40, dtype=np.uint32).reshape(1, 48, 40) % 251).astype(np.uint8)
 

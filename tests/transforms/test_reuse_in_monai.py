@@ -21,7 +21,7 @@ from monai_cxrssl.transforms import CropToLungsd, GroupMaskd, LoadCXRd, MultiVie
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
     """Films in DICOM with lung masks in PNG; one film has no mask."""
-    from monai_cxrssl.data.phantom import make_phantom_dataset
+    from monai_cxrssl.phantom import make_phantom_dataset
 
     file = make_phantom_dataset(
         tmp_path_factory.mktemp("films"), patients=8, size=96, images_per_patient=(1, 1), progress=False, workers=1

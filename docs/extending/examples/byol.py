@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from monai_cxrssl.methods import PretextMethod
-from monai_cxrssl.networks import Encoder, MomentumTwin, ProjectionHead, momentum_at
+from monai_cxrssl.networks import EMACopy, Encoder, ProjectionHead, momentum_at
 
 __all__ = ["BYOL"]
 
@@ -33,7 +33,7 @@ class BYOL(PretextMethod):
         self.projection_head = ProjectionHead(network.out_channels, out_channels=projection_channels)
         self.predictor = ProjectionHead(projection_channels, hidden_channels=256, out_channels=projection_channels)
         # Without a gradient: the twin is in the state dict, and so in every checkpoint, but no optimiser moves it.
-        self.twin = MomentumTwin(nn.Sequential(network, self.projection_head), self.momentum)
+        self.twin = EMACopy(nn.Sequential(network, self.projection_head), self.momentum)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of views ``(B, 2, 1, H, W)``, float in [0, 1]: 2 - 2 cosines, the mean of both directions."""

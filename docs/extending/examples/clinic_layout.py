@@ -17,7 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai_cxrssl.data import Datalist
-from monai_cxrssl.data.layouts import table
+from monai_cxrssl.data.sources.tables import table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 

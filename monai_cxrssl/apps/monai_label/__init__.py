@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .bundle_folders import BundleFolder, bundle_folders
-from .labelled import labelled_datalist
-from .train_run import train_on_labels
+from monai_cxrssl.apps.monai_label.bundle_folders import BundleFolder, bundle_folders
+from monai_cxrssl.apps.monai_label.labelled import labelled_datalist
+from monai_cxrssl.apps.monai_label.train_run import train_on_labels
 
 __all__ = ["APP_FOLDER", "BundleFolder", "bundle_folders", "labelled_datalist", "train_on_labels"]
 

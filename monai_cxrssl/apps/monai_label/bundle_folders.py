@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks import read_model_setting
+from monai_cxrssl.networks.settings import read_model_setting
 
 __all__ = ["BundleFolder", "bundle_folders"]
 

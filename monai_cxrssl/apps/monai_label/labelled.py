@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_cxrssl.data.datalist import SPLITS
-from monai_cxrssl.data.dicom import read_dicom_header
-from monai_cxrssl.data.file_kind import file_kind
-from monai_cxrssl.data.json_file import write_json_file
-from monai_cxrssl.data.leak import patient_keys, training_patients_path
+from monai_cxrssl.data.audit.leak import patient_keys, training_patients_path
+from monai_cxrssl.data.datalists.datalist import SPLITS
+from monai_cxrssl.data.reading.dicom import read_dicom_header
+from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+from monai_cxrssl.files import write_json_file
 
 __all__ = ["labelled_datalist"]
 

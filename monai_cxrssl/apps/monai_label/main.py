@@ -25,7 +25,8 @@ from monailabel.tasks.activelearning.random import Random
 from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.utils.others.generic import device_list, strtobool
 
-from monai_cxrssl.apps.monai_label import BundleFolder, bundle_folders, train_on_labels
+from monai_cxrssl.apps.monai_label.bundle_folders import BundleFolder, bundle_folders
+from monai_cxrssl.apps.monai_label.train_run import train_on_labels
 
 __all__ = ["CXRLabelApp", "FilmInferTask", "LungTrainTask"]
 

@@ -12,12 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monai_cxrssl.engines.saliency import attention_method, saliency_maps
-from monai_cxrssl.metrics import lung_area_fraction, pointing_game, positive_fraction_of_saliency, saliency_iou
-from monai_cxrssl.report.attention_gallery import AttentionCase, choose_cases, draw_attention_gallery
+from monai_cxrssl.metrics.lung_attention import (
+    lung_area_fraction,
+    pointing_game,
+    positive_fraction_of_saliency,
+    saliency_iou,
+)
+from monai_cxrssl.probing.saliency import attention_method, saliency_maps
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.checked_lungs import CheckedLungs
 from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
+from monai_cxrssl.report.plots.attention_gallery import AttentionCase, choose_cases, draw_attention_gallery
 
 __all__ = ["Decisions", "check_attention", "decide", "draw_decisions"]
 

@@ -11,7 +11,7 @@ from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.checked_lungs import CheckedLungs
 from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
-from monai_cxrssl.transforms import BlankRegion
+from monai_cxrssl.transforms.corruptions.blank_region import BlankRegion
 
 __all__ = ["REGIONS", "check_blanking"]
 

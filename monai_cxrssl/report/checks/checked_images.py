@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from monai_cxrssl.data.audit import patient_of
-from monai_cxrssl.data.fine_tuning import FineTuningImages
+from monai_cxrssl.data.audit.audit import patient_of
+from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["CheckedImages", "ImageSubset"]
@@ -90,7 +90,7 @@ class CheckedImages:
 
 
 class ImageSubset:
-    """Some of the images of a store, as a store: see :class:`monai_cxrssl.data.image_store.ImageStore`."""
+    """Some of the images of a store, as a store: see :class:`monai_cxrssl.data.stores.image_store.ImageStore`."""
 
     def __init__(self, checked: CheckedImages) -> None:
         self.store = checked.dataset.images

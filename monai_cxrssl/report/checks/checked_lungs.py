@@ -8,7 +8,7 @@ import logging
 
 import numpy as np
 
-from monai_cxrssl.data.decoded_masks import MASK_FIELDS, DecodedMasks
+from monai_cxrssl.data.stores.decoded_masks import MASK_FIELDS, DecodedMasks
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.report.checks.checked_images import CheckedImages, ImageSubset
 from monai_cxrssl.report.checks.network_outputs import NetworkOutputs

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monai_cxrssl.engines.precision import autocast_dtype
+from monai_cxrssl.hardware.precision import autocast_dtype
 
 __all__ = ["NetworkOutputs", "last_map"]
 
@@ -20,7 +20,7 @@ class NetworkOutputs:
         network: a :class:`~monai_cxrssl.networks.MultiTaskNet` in evaluation mode, on the device.
         task: ``"multi_class"`` or ``"multi_label"``.
         device: where to compute.
-        amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
+        amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
     """
 
     def __init__(self, network: nn.Module, task: str, device: torch.device | str, amp: bool | str = "auto") -> None:

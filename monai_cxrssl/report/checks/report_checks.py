@@ -21,15 +21,15 @@ from ignite.handlers import ProgressBar
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data.fine_tuning import FineTuningImages
-from monai_cxrssl.data.predictions import Predictions, save_predictions
-from monai_cxrssl.engines.multi_task_evaluator import MultiTaskEvaluator
-from monai_cxrssl.engines.saliency import attention_method
+from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
+from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
+from monai_cxrssl.engines.evaluator import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers.evaluator_predictions import evaluator_predictions, join_predictions
+from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions, join_predictions
 from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.metrics.surface_distance import segmentation_measures
-from monai_cxrssl.networks import in_evaluation
+from monai_cxrssl.networks.evaluation_mode import in_evaluation
+from monai_cxrssl.probing.saliency import attention_method
 from monai_cxrssl.report.checks.attention_check import check_attention, decide, draw_decisions
 from monai_cxrssl.report.checks.blanking_check import REGIONS, check_blanking
 from monai_cxrssl.report.checks.checked_images import CheckedImages
@@ -53,7 +53,7 @@ SALIENCY_METHODS = {
 class ReportChecks:
     """When the evaluation of a test split completes, do the checks of the report that need network and images.
 
-    Stand it after :class:`~monai_cxrssl.handlers.Assessment`, whose ``predictions.csv`` it replaces. It writes:
+    Stand it after :class:`~monai_cxrssl.handlers.TestMetrics`, whose ``predictions.csv`` it replaces. It writes:
 
     - ``predictions.csv``: rows of test and validation, told apart by the column ``split``. The test rows have measures
       besides ``dice``: ``iou``, ``area_ratio``, ``hd95_mm`` or ``hd95_pixel``, ``surface_distance_mm`` or
@@ -77,7 +77,7 @@ class ReportChecks:
         task: ``"multi_class"`` or ``"multi_label"``.
         validation_dataset: the validation images, by which thresholds and temperature are chosen; ``None`` without.
         device: where to compute.
-        amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
+        amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
         batch_size: images per pass.
         max_images: how many test images the checks look at, whole patients drawn at random; ``None`` for all. All are
             in ``predictions.csv``.
@@ -121,7 +121,7 @@ class ReportChecks:
         self.summary: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Follow a :class:`monai_cxrssl.engines.MultiTaskEvaluator`, on the first process."""
+        """Follow a :class:`monai_cxrssl.engines.MultiTaskPredictor`, on the first process."""
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.COMPLETED, self.write)
 
@@ -208,7 +208,7 @@ class ReportChecks:
             return []
         bars = [ProgressBar(persist=True, desc="validation")] if self.progress else []
         with self._timed("validation"):
-            evaluator = MultiTaskEvaluator(
+            evaluator = MultiTaskPredictor(
                 self.device,
                 DataLoader(dataset, batch_size=self.batch_size),
                 self.network,

@@ -13,17 +13,13 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from monai_cxrssl.data.cores import usable_cores
-from monai_cxrssl.data.read import read_film
-from monai_cxrssl.data.spacing import film_spacing, grid_spacing
+from monai_cxrssl.cores import usable_cores
+from monai_cxrssl.data.reading.read import read_film
+from monai_cxrssl.data.reading.spacing import film_spacing, grid_spacing
 from monai_cxrssl.errors import CXRReadError
 from monai_cxrssl.metrics.surface_distance import SegmentationFigures, segmentation_figures
 from monai_cxrssl.report.checks.checked_images import CheckedImages
-from monai_cxrssl.report.segmentation_figure import (
-    SegmentationCase,
-    choose_segmentation_cases,
-    draw_segmentation_figure,
-)
+from monai_cxrssl.report.plots.segmentation import SegmentationCase, choose_segmentation_cases, draw_segmentation_figure
 
 __all__ = ["check_segmentation", "draw_segmentations"]
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from monai_cxrssl.data.datalist_schema import is_unknown
-from monai_cxrssl.engines.embed import embed
-from monai_cxrssl.engines.source_probe import SourcePrediction, predict_source
-from monai_cxrssl.metrics import Interval
+from monai_cxrssl.data.datalists.datalist_schema import is_unknown
+from monai_cxrssl.metrics.patient_bootstrap import Interval
+from monai_cxrssl.probing.embedding import embed
+from monai_cxrssl.probing.source_probe import SourcePrediction, predict_source
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.network_outputs import last_map
 
@@ -48,11 +48,11 @@ def check_source(
         encoder: in evaluation mode, on the device.
         checked: the images; their items name the ``source``.
         device: where to compute.
-        amp: see :func:`monai_cxrssl.engines.autocast_dtype`.
+        amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
         seed: of the folds and resamples.
 
     Returns:
-        A :class:`~monai_cxrssl.engines.SourcePrediction` as plain JSON values: ``macro_auc`` (``value``, ``ci_low``,
+        A :class:`~monai_cxrssl.probing.SourcePrediction` as plain JSON values: ``macro_auc`` (``value``, ``ci_low``,
         ``ci_high``, or null where it cannot be assessed), ``auc`` by source, ``images``, ``left_out`` and ``text``.
     """
     sources = [None if is_unknown(item.get("source")) else str(item["source"]) for item in checked.items]

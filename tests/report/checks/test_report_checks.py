@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data import DecodedImages, FineTuningImages, load_predictions, open_source
-from monai_cxrssl.data.spacing import film_spacing
-from monai_cxrssl.engines import MultiTaskEvaluator, predict_source, saliency_maps
+from monai_cxrssl.data import DecodedImages, FineTuningImages, load_predictions, open_dataset
+from monai_cxrssl.data.reading.spacing import film_spacing
+from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers import Assessment
+from monai_cxrssl.handlers import TestMetrics
 from monai_cxrssl.metrics.surface_distance import segmentation_figures
 from monai_cxrssl.networks import MultiTaskNet
+from monai_cxrssl.probing import predict_source, saliency_maps
 from monai_cxrssl.report.checks import ReportChecks
 from monai_cxrssl.transforms import BlankRegion, ResizeCXR
 
@@ -32,7 +33,7 @@ REGIONS = {"lungs", "outside_lungs", "corners", "border"}
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory) -> list[dict]:
     """Items of 14 patients, two films each."""
-    source = open_source(
+    source = open_dataset(
         phantom_dir=str(tmp_path_factory.mktemp("phantoms") / "set"), phantom_patients=14, phantom_size=72
     )
     return [item for split in ("training", "validation", "test") for item in source.items(split)]
@@ -65,9 +66,9 @@ def data_of(items, mask=None, classes=CLASSES, task="multi_class") -> FineTuning
 
 def check(folder, network, dataset, classes=CLASSES, task="multi_class", **options):
     items = dataset.images.items
-    assessment = Assessment(folder, items, classes, task, resamples=20, unreadable=dataset.images.unreadable)
+    assessment = TestMetrics(folder, items, classes, task, resamples=20, unreadable=dataset.images.unreadable)
     checks = ReportChecks(network, dataset, folder, classes, task, amp=False, progress=False, **options)
-    evaluator = MultiTaskEvaluator(
+    evaluator = MultiTaskPredictor(
         "cpu", DataLoader(dataset, 8), network, task, classes, amp=False, val_handlers=[assessment, checks]
     )
     evaluator.run()
@@ -244,7 +245,7 @@ def test_the_network_is_left_as_found(tmp_path, phantoms):
     modes = [module.training for module in network.modules()]
     frozen = [weight.requires_grad for weight in network.parameters()]
     dataset = data_of(phantoms[:4], "lung")
-    evaluator = MultiTaskEvaluator("cpu", DataLoader(dataset, 4), network.eval(), "multi_class", CLASSES, amp=False)
+    evaluator = MultiTaskPredictor("cpu", DataLoader(dataset, 4), network.eval(), "multi_class", CLASSES, amp=False)
     evaluator.run()
     for module, training in zip(network.modules(), modes, strict=True):
         module.training = training
@@ -309,7 +310,7 @@ def test_a_film_that_is_gone_has_no_distances(tmp_path, phantoms, both):
 
 
 def test_an_evaluator_of_other_images_is_refused(tmp_path, phantoms, classifier):
-    evaluator = MultiTaskEvaluator(
+    evaluator = MultiTaskPredictor(
         "cpu", DataLoader(data_of(phantoms[:2]), 2), classifier, "multi_class", CLASSES, amp=False
     )
     evaluator.run()

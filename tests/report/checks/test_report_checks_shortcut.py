@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data import DecodedImages, DecodedMasks, FineTuningImages, load_predictions, open_source
-from monai_cxrssl.engines import MultiTaskEvaluator
+from monai_cxrssl.data import DecodedImages, DecodedMasks, FineTuningImages, load_predictions, open_dataset
+from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.metrics import attention_above_chance
 from monai_cxrssl.report.checks import ReportChecks
 from monai_cxrssl.transforms import ResizeCXR
@@ -53,7 +53,7 @@ class PatchReader(nn.Module):
 def marked(tmp_path_factory) -> list[dict]:
     """Phantoms of 16 patients with a marker in the upper left corner, white in the ill and black in the well."""
     folder = tmp_path_factory.mktemp("marked")
-    source = open_source(phantom_dir=str(folder / "set"), phantom_patients=16, phantom_size=64)
+    source = open_dataset(phantom_dir=str(folder / "set"), phantom_patients=16, phantom_size=64)
     items = [item for split in ("training", "validation", "test") for item in source.items(split)]
     films = DecodedImages(items, side=64, progress=False)
     made = []
@@ -93,7 +93,7 @@ def test_the_region_that_the_score_comes_from_is_found(tmp_path, marked, reads, 
     dataset = FineTuningImages(images, ResizeCXR(64, mode="stretch"), "multi_class", CLASSES, progress=False)
     network = PatchReader(seen)
     checks = ReportChecks(network, dataset, tmp_path, CLASSES, "multi_class", amp=False, progress=False)
-    MultiTaskEvaluator(
+    MultiTaskPredictor(
         "cpu", DataLoader(dataset, 16), network, "multi_class", CLASSES, amp=False, val_handlers=[checks]
     ).run()
     whole = load_predictions(tmp_path / "predictions.csv")

@@ -1,0 +1,159 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Write a trained network as ONNX, TorchScript or a torch.export program, and check that it says the same."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_cxrssl.apps.export.check import CheckFilms
+    from monai_cxrssl.apps.export.onnx_export import ExportedNetwork, Runner
+
+__all__ = ["add_arguments", "run"]
+
+#: Largest absolute difference from PyTorch that an export may have.
+TOLERANCE = 1e-4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``export``."""
+    parser.add_argument("weights", metavar="model.pt", help="trained weights, with model.json beside them")
+    parser.add_argument("--out", metavar="FILE", help="default: beside the weights, named after the format")
+    parser.add_argument("--format", choices=("onnx", "torchscript", "exported"), default="onnx")
+    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX; default the one that torch writes")
+    parser.add_argument("--temperature", type=float, metavar="T",
+                        help="dividing the logits; default the one stored in model.json, or 1")  # fmt: skip
+    parser.add_argument("--check_images", nargs="+", default=[], metavar="PATH",
+                        help="a data set or files to check the export on; default phantoms")  # fmt: skip
+    parser.add_argument("--int8", action="store_true",
+                        help="also write <name>.int8.onnx for CPUs, and print what it costs")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, check, and print the largest differences; the file appears only if they are small enough."""
+    import os
+    import sys
+
+    import torch
+
+    from monai_cxrssl.apps.export.check import largest_differences, open_check_films, torch_runner
+    from monai_cxrssl.apps.export.description import describe_export
+    from monai_cxrssl.apps.export.onnx_export import FORMATS, export_network, open_exported, require_onnx
+    from monai_cxrssl.errors import ConfigurationError
+    from monai_cxrssl.label_efficiency.grid import file_sha256
+
+    if args.format != "onnx" and (args.int8 or args.opset is not None):
+        word = "--int8" if args.int8 else "--opset"
+        raise ConfigurationError(f"{word} is of --format onnx, not of {args.format}; leave one of the two out.")
+    if args.format == "onnx":
+        require_onnx()
+    network, settings, temperature = _load(Path(args.weights), args.temperature)
+    size = settings["image_size"]
+    films = open_check_films(args.check_images, size, settings.get("classes", []), settings.get("task", ""))
+    out = Path(args.out).expanduser() if args.out else Path(args.weights).with_suffix(FORMATS[args.format])
+    description = describe_export(settings, network.output_names, temperature, file_sha256(args.weights))
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            export_network(network, partial, size, description, args.format, args.opset)
+        except OSError as error:
+            raise ConfigurationError(f"{out} cannot be written: {error.strerror or error}.") from error
+        exported = open_exported(partial, args.format, network.output_names)
+        worst = largest_differences(exported, torch_runner(network), films.images)
+        told = ", ".join(f"{name} {value:.1e}" for name, value in worst.items())
+        print(f"Largest difference from PyTorch {torch.__version__} on {len(films.images)} {films.name}, "
+              f"batches of 1 and 3: {told}.")  # fmt: skip
+        if not all(value <= TOLERANCE for value in worst.values()):
+            print(f"error: that is more than {TOLERANCE:g}, so {out} was not written; try another --opset or --format.",
+                  file=sys.stderr)  # fmt: skip
+            return 1
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB; {', '.join(network.output_names)})")
+    if args.int8:
+        _write_int8(out, network, films)
+    return 0
+
+
+def _load(weights: Path, temperature: float | None) -> tuple[ExportedNetwork, dict[str, Any], float]:
+    """The network, what model.json says, and the temperature of the label's probabilities."""
+    import math
+
+    from monai_cxrssl.apps.export.onnx_export import ExportedNetwork
+    from monai_cxrssl.errors import ConfigurationError
+    from monai_cxrssl.networks.settings import read_model_setting, read_temperature
+    from monai_cxrssl.networks.trained import load_trained_network
+
+    if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
+        raise ConfigurationError(f"--temperature is {temperature:g}; expected a number above 0, 1 to change nothing.")
+    encoder = _load_encoder(weights)
+    if encoder is not None:
+        if temperature is not None:
+            raise ConfigurationError(f"{weights} is an encoder without classes, so --temperature has nothing to scale.")
+        settings = {name: read_model_setting(weights, name, None) for name in ("encoder_name", "image_size")}
+        return ExportedNetwork(encoder), settings, 1.0
+    network, settings = load_trained_network(weights)
+    found = read_temperature(weights) if temperature is None else temperature
+    return ExportedNetwork(network, settings["task"], found), settings, found
+
+
+def _load_encoder(weights: Path) -> Any:
+    """The encoder of a pretraining bundle, or ``None`` if the weights are of another kind."""
+    import json
+
+    from monai_cxrssl.errors import ConfigurationError
+    from monai_cxrssl.networks.encoder import Encoder
+    from monai_cxrssl.networks.pretrained import load_state_dict_file
+
+    state = load_state_dict_file(weights)
+    try:
+        settings = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # load_trained_network says what is wrong
+    # Fine-tuning writes the classes too, even where there are none.
+    if not isinstance(settings, dict) or "classes" in settings or not {"encoder_name", "image_size"} <= settings.keys():
+        return None
+    network = Encoder(settings["encoder_name"])
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"{weights} does not fit the encoder {settings['encoder_name']} that its .json file names; take both files "
+            "from one training."
+        ) from error
+    return network
+
+
+def _write_int8(out: Path, network: ExportedNetwork, films: CheckFilms) -> None:
+    """Write the 8-bit form and print its price."""
+    from monai_cxrssl.apps.export.check import int8_cost
+    from monai_cxrssl.apps.export.onnx_export import open_exported, quantize_onnx
+
+    small = out.with_suffix(".int8.onnx")
+    partial = small.with_name(f".{small.name}.partial")
+    try:
+        quantize_onnx(out, partial)
+        partial.replace(small)
+    finally:
+        partial.unlink(missing_ok=True)
+    runners: list[Runner] = [open_exported(path, "onnx", network.output_names, threads=1) for path in (out, small)]
+    cost = int8_cost(runners[0], runners[1], films)
+    megabytes = [path.stat().st_size / 1e6 for path in (out, small)]
+    print(f"Written: {small}; its price, on {len(films.images)} {films.name}, one at a time, 32 bits -> 8 bits:")
+    for name, value in cost.differences.items():
+        what = "value" if name == "embedding" else "probability"
+        print(f"  largest change of a {name} {what}: {value:.3g}")
+    if "label" in cost.differences:
+        told = "not assessable (no labels of these classes)" if cost.auc is None else (
+            f"{cost.auc[0]:.4f} -> {cost.auc[1]:.4f} ({cost.auc[1] - cost.auc[0]:+.4f})")  # fmt: skip
+        print(f"  macro AUC: {told}")
+    if cost.mask_dice is not None:
+        print(f"  Dice coefficient of the two masks: {cost.mask_dice:.4f}")
+    print(f"  size: {megabytes[0]:.1f} -> {megabytes[1]:.1f} MB ({megabytes[0] / megabytes[1]:.1f} times smaller)")
+    before, after = cost.milliseconds
+    print(f"  one thread, one film: {before:.1f} -> {after:.1f} ms ({before / after:.2f} times the speed)")

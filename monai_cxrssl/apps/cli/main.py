@@ -1,0 +1,65 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line, ``python -m monai_cxrssl <command>``: one file in ``apps/cli`` per command.
+
+Such a file has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit
+status. One with ``TAKES_OVERRIDES = True`` gets the options that it does not declare as a list, ``args.overrides``.
+It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak
+or a run that failed, 2 wrong use or wrong input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from monai_cxrssl.apps.clear_errors import clear_sentence
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = (
+    "index", "label", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack", "run",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after the program's name; by default those of this process.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m monai_cxrssl", description="Chest X-ray data sets made ready, and models compared on them."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    runs = {}
+    for name in COMMANDS:
+        module = importlib.import_module(f"monai_cxrssl.apps.cli.{name}")
+        about = str(module.__doc__).strip()
+        open_ended = getattr(module, "TAKES_OVERRIDES", False)
+        # Where other options follow, an abbreviation could stand for one of them.
+        own = commands.add_parser(
+            name, help=about.splitlines()[0], description=about.splitlines()[0], allow_abbrev=not open_ended
+        )
+        module.add_arguments(own)
+        own.set_defaults(open_ended=open_ended)
+        runs[name] = module.run
+    args, overrides = parser.parse_known_args(arguments)
+    if overrides and not args.open_ended:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    args.overrides = overrides
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        return runs[args.command](args)
+    except Exception as error:
+        sentence = clear_sentence(error)
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        return 2

@@ -1,0 +1,32 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Draw a contact sheet of a datalist: films of every class, with lung masks and boxes."""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``show``."""
+    parser.add_argument("datalist", metavar="D.json")
+    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write: .png, .pdf or .svg")
+    parser.add_argument("--count", type=int, default=12, help="films to draw (default 12)")
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other films")
+    parser.add_argument("--no-mask", action="store_true", help="do not outline lung masks")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the picture, and print which films are on it."""
+    from monai_cxrssl.data.audit.contact_sheet import draw_items, plot_datalist
+    from monai_cxrssl.data.datalists.datalist import load_datalist
+
+    datalist = load_datalist(args.datalist)
+    plot_datalist(datalist, args.out, args.count, args.seed, not args.no_mask)
+    # Which file a film is stands here and not on the sheet, which may be shown to others.
+    for number, (_, item) in enumerate(draw_items(datalist, args.count, args.seed), start=1):
+        print(f"{number:>4}  {item['image']}")
+    print(args.out)
+    return 0

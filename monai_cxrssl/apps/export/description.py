@@ -1,0 +1,137 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What another runtime must know of an exported network: what goes in, how it is made, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT
+
+__all__ = ["decoded_side", "describe_export", "describe_postprocessing", "describe_preprocessing"]
+
+# What OpenCV does.
+_REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"
+
+
+def decoded_side(image_size: int) -> int:
+    """Shorter side, in pixels, to which the bundles reduce a film before the network's own resizing."""
+    return image_size * 12 // 7
+
+
+def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:
+    """List the steps from a film to the network's input, in order, as plain JSON values.
+
+    Args:
+        image_size: side of the input in pixels.
+    """
+    side = decoded_side(image_size)
+    return [
+        {
+            "step": "decode",
+            "dtype": "uint8",
+            "orientation": "rows first, upright as displayed",
+            "intensity": "bright is dense (bone white); of DICOM after modality LUT and the file's first VOI LUT or "
+            "window, MONOCHROME1 inverted; 0 to 255 is the full range",
+        },
+        # Twice, since readers bring a film down before it is put on its way: one step would give other grey levels.
+        {
+            "step": "reduce",
+            "longest_side": LONGEST_ASPECT * side,
+            "method": _REDUCTION,
+            "rule": "one factor for both axes, never above 1; sides rounded, halves up",
+        },
+        {
+            "step": "reduce",
+            "shorter_side": side,
+            "method": _REDUCTION,
+            "rule": "one factor for both axes, never above 1; sides rounded, halves to even",
+        },
+        {"step": "scale", "divide_by": 255, "dtype": "float32"},
+        {
+            "step": "resize",
+            "size": [image_size, image_size],
+            "mode": "pad",
+            "rule": "one factor for both axes, sides rounded, halves to even",
+            "place": "centred, an odd pixel of padding below or right",
+            "shrink": "area average",
+            "enlarge": "bilinear, half-pixel centres",
+            "fill": 0.0,
+        },
+    ]
+
+
+def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the steps from what a network of this package returns to what a person reads, as plain JSON values.
+
+    Args:
+        output: ``"label"`` or ``"mask"``, which are logits, or another name: nothing follows an embedding.
+        settings: ``model.json``.
+    """
+    if output == "label":
+        multi_class = settings.get("task") == "multi_class"
+        return [
+            {"step": "divide", "by": float(settings.get("temperature", 1.0)), "why": "temperature of the calibration"},
+            {"step": "softmax", "over": "classes"} if multi_class else {"step": "sigmoid"},
+        ]
+    if output == "mask":
+        return [
+            {"step": "sigmoid"},
+            {"step": "crop", "rule": "cut off what the preprocessing padded"},
+            {
+                "step": "resize",
+                "size": "rows and columns of the film",
+                "shrink": "area average",
+                "enlarge": "bilinear, half-pixel centres",
+            },
+            {"step": "threshold", "above": 0.5, "values": [0, 1], "dtype": "uint8"},
+        ]
+    return []
+
+
+def describe_export(
+    settings: Mapping[str, Any], outputs: Sequence[str], temperature: float, weights_sha256: str
+) -> dict[str, Any]:
+    """Describe an exported network in plain JSON values.
+
+    Args:
+        settings: ``model.json``.
+        outputs: names of the outputs.
+        temperature: that the label's logits are divided by.
+        weights_sha256: of the file of weights.
+    """
+    from monai_cxrssl import __version__
+
+    size = int(settings["image_size"])
+    multi_class = settings.get("task") == "multi_class"
+    known: dict[str, dict[str, Any]] = {
+        "label": {
+            "values": "probabilities",
+            "activation": "softmax over the classes" if multi_class else "sigmoid of each class",
+            "shape": ["batch", len(settings.get("classes", []))],
+        },
+        "mask": {
+            "values": "probabilities",
+            "activation": "sigmoid",
+            "shape": ["batch", settings.get("mask_channels", 1), size, size],
+            "meaning": settings.get("mask"),
+            "postprocessing": "cut off the padding, resize to the film's rows and columns (bilinear where it grows, "
+            "area average where it shrinks), 1 where above 0.5",
+        },
+        "embedding": {"values": "features, globally average-pooled", "shape": ["batch", "features"]},
+    }
+    return {
+        "class_names": list(settings.get("classes", [])),
+        "task": settings.get("task", "embedding"),
+        "image_size": size,
+        "temperature": float(temperature),
+        "encoder_name": settings["encoder_name"],
+        "decoder": settings.get("decoder") or "none",
+        "input": {"name": "image", "dtype": "float32", "shape": ["batch", 1, size, size], "value_range": [0, 1]},
+        "preprocessing": describe_preprocessing(size),
+        "outputs": {name: known[name] for name in outputs},
+        "weights_sha256": weights_sha256,
+        "written_by": f"monai_cxrssl {__version__}",
+        "intended_use": "Research. Not a medical device.",
+    }

@@ -1,0 +1,315 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Make a trained bundle ready to be handed on: a clean folder or zip that says what is in it.
+
+Taken along: configs, licences, ``models/model.pt`` with ``model.json``, a model card, the report as evidence, and
+``SHA256SUMS``. Metadata and configs are those of the trained model, not of the bundle's defaults.
+
+Left behind unless asked for: the hashes of the patients trained on (``model.patients.json``: its salt stands beside
+them, so whoever has a patient id can ask whether it is in there), the table of predictions, and pictures of films.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_cxrssl.apps.pack.card import write_card
+from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths
+from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.pretrained import load_state_dict_file
+from monai_cxrssl.networks.trained import load_trained_network
+from monai_cxrssl.report.provenance import bundle_metadata
+
+__all__ = ["SUMS", "PackedBundle", "file_sums", "pack_bundle"]
+
+SUMS = "SHA256SUMS"
+#: Copies of some of these lie at a bundle's root too, for short commands; a pack has them once.
+_CONFIGS = ("metadata.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json", "logging.conf")
+_SETTINGS = ("encoder_name", "image_size", "decoder", "classes", "task", "mask")
+_READ_SETTING = "$monai_cxrssl.networks.read_model_setting(@model_path, '{}', {!r})"
+#: Of a file in the model zoo's repository; larger ones are listed with their address.
+_ZOO_LIMIT_MB = 25
+
+
+@dataclass(frozen=True)
+class PackedBundle:
+    """What was written.
+
+    Attributes:
+        path: the folder or the zip.
+        written: false when the same content was there already.
+        notes: sentences about what was left out or could not be told.
+    """
+
+    path: Path
+    written: bool
+    notes: tuple[str, ...]
+
+
+def pack_bundle(
+    bundle: str | os.PathLike,
+    name: str,
+    out: str | os.PathLike,
+    *,
+    model_path: str | os.PathLike | None = None,
+    report: str | os.PathLike | None = None,
+    version: str | None = None,
+    changes: str | None = None,
+    facts: str | os.PathLike | None = None,
+    weights_url: str | None = None,
+    as_zip: bool = False,
+    include_patients: bool = False,
+    include_predictions: bool = False,
+    include_films: bool = False,
+) -> PackedBundle:
+    """Write ``out/name``, or ``out/name_vVERSION.zip`` with that folder in it; the same input gives the same bytes.
+
+    Args:
+        bundle: folder of a bundle of this package.
+        name: of the pack, in the model zoo's manner: ``chest_xray_lung_segmentation``.
+        out: folder that gets it.
+        model_path: trained weights with ``model.json`` beside them; by default ``models/model.pt`` of the bundle.
+        report: folder that ``python -m monai_cxrssl report`` or an evaluation wrote about these weights; by default
+            ``eval/report`` of the bundle, if there.
+        version: ``1.2.0``; by default the bundle's own.
+        changes: the changelog's entry for a version that has none.
+        facts: JSON file of metadata that only its maker knows of this model, such as ``data_source``,
+            ``target_population``, ``limitations``; it fills the model card.
+        weights_url: where the weights will lie, for ``large_files.yml``, which the model zoo wants of large files.
+        as_zip: write a zip instead of a folder.
+        include_patients: with ``model.patients.json``.
+        include_predictions: with ``report/predictions.csv``, which holds patient ids.
+        include_films: with the report's galleries, which show films of patients.
+
+    Raises:
+        ConfigurationError: there are no weights, they are no plain state dict or do not fit the bundle, the name
+            breaks the zoo's rules, the report is of other weights, a file names a path of this machine, or something
+            else is already there.
+    """
+    source, out = Path(bundle).expanduser(), Path(out).expanduser()
+    about = bundle_metadata(source)
+    if not (source / "configs" / "inference.json").is_file():
+        raise ConfigurationError(f"{source} has no configs/inference.json; give the folder of a bundle.")
+    weights = Path(model_path).expanduser() if model_path is not None else source / "models" / "model.pt"
+    settings, outputs = _read_model(weights)
+    _check_name(name, settings)
+    about = packed_metadata(about | read_facts(facts), settings, outputs, version, changes)
+    found = Path(report).expanduser() if report is not None else source / "eval" / "report"
+    notes = []
+    if facts is None:
+        notes.append("The card says only what the bundle says; state what this model was trained on with --facts FILE.")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as temporary:
+        folder = Path(temporary) / name
+        for part in ("configs", "models", "docs"):
+            (folder / part).mkdir(parents=True)
+        shutil.copyfile(weights, folder / "models" / "model.pt")
+        _write(folder / "models" / "model.json", settings)
+        patients = weights.with_suffix(".patients.json")
+        if include_patients and not patients.is_file():
+            raise ConfigurationError(f"There is no {patients} to take along; leave the option for patients out.")
+        if include_patients:
+            shutil.copyfile(patients, folder / "models" / "model.patients.json")
+        elif patients.is_file():
+            notes.append("The hashes of the patients trained on were left out: who gets this cannot be warned of them.")
+        _copy_texts(source, folder, name, settings)
+        figures: Mapping[str, Any] = {}
+        if report is not None or (found / "metrics.json").is_file():
+            figures, said = copy_evidence(
+                found, folder / "report", _digest(weights), include_predictions, include_films
+            )
+            notes += said
+        else:
+            notes.append("There is no report, so nothing in the pack says how well the model works.")
+        metrics = {key: figures[key] for key in ("macro_auc", "dice") if isinstance(figures.get(key), float)}
+        about |= {"eval_metrics": metrics} if metrics else {}
+        _write(folder / "configs" / "metadata.json", about)
+        write_card(folder / "docs" / "README.md", name, about, settings, figures)
+        megabytes = weights.stat().st_size / 2**20
+        if weights_url is not None:
+            (folder / "large_files.yml").write_text(
+                f'large_files:\n  - path: "models/model.pt"\n    url: {json.dumps(weights_url)}\n'
+                f'    hash_val: "{_digest(weights)}"\n    hash_type: "sha256"\n',
+                encoding="utf-8",
+            )
+        elif megabytes > _ZOO_LIMIT_MB:
+            notes.append(
+                f"The weights have {megabytes:.0f} MB, over the model zoo's {_ZOO_LIMIT_MB}: for a pull request there, "
+                "give their address (weights_url) and leave the file out."
+            )
+        told = find_machine_paths(folder, source.resolve().parent, weights.resolve().parent)
+        if told:
+            raise ConfigurationError(f"{told[0]} Take it out of the bundle, the model's json file or the report.")
+        sums = file_sums(folder)
+        lines = [f"{digest}  {path}\n" for path, digest in sums.items()]
+        (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+        if not as_zip:
+            return PackedBundle(out / name, _place_folder(folder, out / name), tuple(notes))
+        archive = Path(temporary) / f"{name}_v{about['version']}.zip"
+        _write_zip(folder, archive)
+        return PackedBundle(out / archive.name, _place_file(archive, out / archive.name), tuple(notes))
+
+
+def file_sums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder by its path with ``/``, in order, ``SHA256SUMS`` aside."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {path: _digest(folder / path) for path in files if path != SUMS}
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _check_name(name: str, settings: Mapping[str, Any]) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)+", name):
+        raise ConfigurationError(
+            f"{name!r} is no name of the model zoo; expected words of small letters and digits with _ between them, "
+            "first the data, then the task, such as chest_xray_lung_segmentation."
+        )
+    # MONAI Label reads the kind of a bundle off its folder's name, "segmentation" first.
+    segments, classifies = settings.get("decoder") is not None, bool(settings.get("classes"))
+    wanted = "segmentation" if segments else "classification" if classifies else "pretraining"
+    words = name.split("_")
+    if wanted not in words or (not segments and "segmentation" in words):
+        raise ConfigurationError(
+            f"The name {name} does not say what the model does; it must hold the word {wanted}"
+            + ("" if segments else " and not segmentation")
+            + ", by which MONAI Label knows its kind."
+        )
+
+
+def _read_model(weights: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    """Return the model's settings, and the shape of each output for one image, measured."""
+    if not weights.is_file():
+        raise ConfigurationError(f"There are no weights at {weights}; train the bundle first, or give --model_path.")
+    state = load_state_dict_file(weights)
+    try:
+        plain = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception:  # safetensors
+        plain = {}
+    if set(plain) != set(state):
+        raise ConfigurationError(
+            f"{weights} is no plain state dict, which bundles hold, but a checkpoint or another format; give the "
+            "model.pt that training wrote."
+        )
+    try:
+        settings = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{weights.with_suffix('.json')} cannot be read ({error}), so the encoder of the weights beside it is not "
+            "known; keep the two files together, as training wrote them."
+        ) from None
+    if not isinstance(settings, dict) or not {"encoder_name", "image_size"} <= set(settings):
+        raise ConfigurationError(
+            f"{weights.with_suffix('.json')} does not name encoder_name and image_size; train the bundle again."
+        )
+    network: torch.nn.Module
+    if "classes" in settings:
+        network = load_trained_network(weights)[0]
+    else:
+        network = Encoder(settings["encoder_name"])
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"{weights} does not fit {settings['encoder_name']}: {str(error).splitlines()[-1].strip()}"
+            ) from None
+    with torch.no_grad():
+        result = network.eval()(torch.zeros(1, 1, settings["image_size"], settings["image_size"]))
+    named = result if isinstance(result, dict) else {"pred": result}
+    return settings, {key: tuple(value.shape) for key, value in named.items()}
+
+
+def _copy_texts(source: Path, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
+    for config in _CONFIGS:
+        path = source / "configs" / config
+        if config == "metadata.json" or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8").replace(f"bundles/{source.resolve().name}", name)
+        if config in ("train.json", "evaluate.json", "inference.json"):
+            text = json.dumps(_fixed(json.loads(text), settings, path), indent=4, ensure_ascii=False) + "\n"
+        (folder / "configs" / config).write_text(text, encoding="utf-8")
+    for text_file in ("LICENSE", "docs/data_license.txt"):
+        if not (source / text_file).is_file():
+            raise ConfigurationError(f"{source} has no {text_file}, without which nothing may be handed on; add it.")
+        shutil.copyfile(source / text_file, folder / text_file)
+    # The bundle's own page becomes the manual; docs/README.md is the card of this model.
+    manual = source / "docs" / "README.md"
+    if manual.is_file():
+        text = manual.read_text(encoding="utf-8")
+        text = text.replace(f"bundles/{source.resolve().name}/train.json", f"{name}/configs/train.json")
+        text = text.replace(f"bundles/{source.resolve().name}", name)
+        text = text.replace("From the root of the repository:", f"From the folder that holds `{name}`:")
+        (folder / "docs" / "manual.md").write_text(text, encoding="utf-8")
+
+
+def _fixed(config: dict[str, Any], settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Make the trained model's settings the defaults, so that its network is built wherever the configs are read."""
+    training = path.name == "train.json"
+    for key in _SETTINGS:
+        if key not in settings or key not in config:
+            continue
+        value, own = settings[key], config[key]
+        if isinstance(own, str) and "read_model_setting" in own:
+            config[key] = _READ_SETTING.format(key, value)
+        elif training and key in ("encoder_name", "image_size", "decoder"):
+            config[key] = value
+        elif not training and own != value and not (isinstance(own, str) and own.startswith("$")):
+            raise ConfigurationError(f"{path} has {key} {own!r}, the model {value!r}: it is of another bundle.")
+    is_encoder = str(config["network_def"]["_target_"]).endswith(".Encoder")
+    if is_encoder == ("classes" in settings):
+        kind = "an encoder" if is_encoder else "a fine-tuned network"
+        raise ConfigurationError(f"{path} builds {kind}, which the model is not; give the bundle that trained it.")
+    return config
+
+
+def _write_zip(folder: Path, archive: Path) -> None:
+    """Write the same bytes for the same files: sorted, one date, one mode; weights do not compress."""
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file():
+                continue
+            entry = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            entry.compress_type = zipfile.ZIP_STORED if path.suffix == ".pt" else zipfile.ZIP_DEFLATED
+            file.writestr(entry, path.read_bytes(), compresslevel=9)
+
+
+def _place_folder(folder: Path, target: Path) -> bool:
+    if target.exists():
+        if target.is_dir() and (target / SUMS).is_file() and file_sums(target) == file_sums(folder):
+            return False
+        raise ConfigurationError(f"{target} exists with other content; remove it, or choose another --out or --name.")
+    folder.rename(target)
+    return True
+
+
+def _place_file(archive: Path, target: Path) -> bool:
+    if target.exists():
+        if target.is_file() and _digest(target) == _digest(archive):
+            return False
+        raise ConfigurationError(f"{target} exists with other content; remove it, or choose another --version.")
+    archive.rename(target)
+    return True

@@ -1,0 +1,360 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What may spoil a result before training starts: leaks between splits, duplicates, bad files, odd films, labels.
+
+A leak is a patient, a study, a file or a picture that stands in two different splits, within one datalist or over
+several (a pretraining corpus and a test set). A patient is told by source and id, so patient 5 of one data set is not
+patient 5 of another. Films of one patient look alike; near-duplicates are therefore reported between patients only.
+
+Files of one k-fold division (told by the recipe in their manifests) are alternatives, each a whole split: that the
+training patients of one are the validation patients of another is no leak. Everything else given together is compared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from monai_cxrssl.data.audit.burned_in_text import text_lines
+from monai_cxrssl.data.audit.duplicates import fingerprint, near_duplicates, pixel_digest
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_unknown
+from monai_cxrssl.data.datalists.datalist_schema import is_path_field
+from monai_cxrssl.data.reading.file_kind import file_kind
+from monai_cxrssl.data.reading.read import read_cxr_uint, read_film
+from monai_cxrssl.errors import CXRReadError
+
+__all__ = ["AuditResult", "Finding", "audit_datalists", "looks_inverted", "patient_of"]
+
+_FRONTAL = ("PA", "AP")
+# Of 1,455 frontal films of three public sets none is at or below -0.41, and of the same films inverted 99 % are below
+# -0.6 (tests/data/audit/test_audit.py counts both).
+_INVERTED_BELOW = -0.6
+_IMBALANCE = 50
+_IDENTIFYING = (
+    *("PatientName", "PatientBirthDate", "PatientAddress", "PatientTelephoneNumbers", "OtherPatientIDs"),
+    *("OtherPatientNames", "PatientMotherBirthName", "InstitutionName", "InstitutionAddress", "AccessionNumber"),
+    *("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        kind: such as ``"patient"``, ``"near_duplicate"`` or ``"unreadable"``.
+        severity: ``"leak"`` (figures will be too good), ``"warning"`` or ``"note"``.
+        items: the patient, study or image paths concerned.
+        sentence: what it means.
+    """
+
+    kind: str
+    severity: str
+    items: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """All findings of an audit, leaks first, and how many images were looked at."""
+
+    images: int
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def has_leak(self) -> bool:
+        """Whether any finding is a leak."""
+        return any(finding.severity == "leak" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"images", "has_leak", "findings": [{"kind", "severity", "items", "sentence"}]}``, plain JSON values."""
+        findings = [{**asdict(finding), "items": list(finding.items)} for finding in self.findings]
+        return {"images": self.images, "has_leak": self.has_leak, "findings": findings}
+
+    def table(self) -> str:
+        """The findings as lines of text with aligned columns."""
+        if not self.findings:
+            return f"{self.images} images: nothing found."
+        rows = [(f.severity, f.kind, f.sentence) for f in self.findings]
+        first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+        lines = [f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in rows]
+        return "\n".join([*lines, f"{self.images} images, {len(rows)} findings."])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an item stands: its split, and for a file of a k-fold division which division and which fold."""
+
+    split: str
+    division: tuple[Any, ...] | None = None
+    fold: Any = None
+
+    def leaks_to(self, other: _Place) -> bool:
+        """Whether the same patient or picture in both places is a leak."""
+        if self.division is not None and self.division == other.division and self.fold != other.fold:
+            # The test split is that of all folds, so one of its patients in another file's training is a leak still.
+            return self.split != other.split and "test" in (self.split, other.split)
+        return self.split != other.split
+
+
+@dataclass
+class _Film:
+    """A file and what the datalists say of it."""
+
+    source: str
+    item: dict[str, Any]
+    places: set[_Place] = field(default_factory=set)
+
+
+@dataclass
+class _Look:
+    """What reading a file told."""
+
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    digest: bytes | None = None
+    vector: np.ndarray | None = None
+
+
+def audit_datalists(
+    datalists: Sequence[Datalist], phi: bool = False, pixels: bool = True, workers: int = 4, progress: bool = True
+) -> AuditResult:
+    """Look for leaks, duplicates and bad films in one datalist or over several.
+
+    Args:
+        datalists: what to look at, together; the folds of one division are told by the recipe of
+            :func:`monai_cxrssl.data.datalists.split.save_split`.
+        phi: list identifying DICOM tags that hold something, and films that seem to have text in their pixels
+            (:func:`monai_cxrssl.data.audit.burned_in_text.text_lines`).
+        pixels: read the files; False looks at the datalists only.
+        workers: threads that read.
+        progress: show a progress bar.
+
+    Returns:
+        The findings, leaks first.
+    """
+    # One file may be in several datalists; it is read once.
+    films: dict[str, _Film] = {}
+    where: dict[tuple[str, ...], set[_Place]] = defaultdict(set)
+    for datalist in datalists:
+        for split in SPLITS:
+            place = _place(datalist, split)
+            for item in datalist.items(split):
+                _note(where, films, datalist.name, item, place)
+    findings = _shared(where) + [finding for d in datalists for finding in _imbalance(d)]
+    if pixels:
+        unique = list(films.values())
+        with ThreadPoolExecutor(workers) as pool:
+            looks = list(
+                tqdm(
+                    pool.map(lambda film: _look(film.item, phi), unique),
+                    total=len(unique),
+                    desc="auditing",
+                    disable=not progress,
+                )
+            )
+        for look in looks:
+            findings += [Finding(kind, severity, (path,), text) for kind, severity, path, text in _told(look)]
+        findings += _duplicates(unique, looks)
+    rank = {"leak": 0, "warning": 1, "note": 2}
+    return AuditResult(len(films), tuple(sorted(findings, key=lambda f: (rank[f.severity], f.kind, f.items))))
+
+
+def _told(look: _Look) -> list[tuple[str, str, str, str]]:
+    return [(kind, severity, text.split(": ", 1)[0], text) for kind, severity, text in look.problems]
+
+
+def patient_of(name: str, item: Mapping[str, Any]) -> tuple[str, str]:
+    """Return who a film is of, the one rule of the package: data set and patient id, since data sets number alike.
+
+    Args:
+        name: of the datalist, which stands in where the item names no ``source``.
+        item: a datalist item.
+    """
+    source = str(item.get("source") or name)
+    return source, str(item["patient_id"]).removeprefix(f"{source}:")
+
+
+def _place(datalist: Datalist, split: str) -> _Place:
+    recipe = (datalist.extra.get("manifest") or {}).get("recipe") or {}
+    if "fold" not in recipe:
+        return _Place(split)
+    # What made the division; files of another seed or data set are no alternatives of these.
+    division = (datalist.name, *(str(recipe.get(key)) for key in ("folds", "seed", "keep_official")))
+    return _Place(split, division, recipe["fold"])
+
+
+def _note(
+    where: dict[tuple[str, ...], set[_Place]], films: dict[str, _Film], name: str, item: dict[str, Any], place: _Place
+) -> None:
+    source, patient = patient_of(name, item)
+    path = os.path.realpath(item["image"])
+    where["patient", source, patient].add(place)
+    if item.get("study_id") not in (None, ""):
+        where["study", source, patient, str(item["study_id"]).removeprefix(f"{source}:")].add(place)
+    where["file", path].add(place)
+    films.setdefault(path, _Film(name, item)).places.add(place)
+
+
+def _leaking(first: set[_Place], second: set[_Place]) -> list[str]:
+    """The splits between which something in these places leaks, in their usual order; empty when nothing does."""
+    pairs = [(a, b) for a in first for b in second if a.leaks_to(b)]
+    return [split for split in SPLITS if any(split in (a.split, b.split) for a, b in pairs)]
+
+
+def _shared(where: dict[tuple[str, ...], set[_Place]]) -> list[Finding]:
+    """Patients, studies and files in more than one split."""
+    told = {key: _leaking(places, places) for key, places in where.items() if len(places) > 1}
+    shared = {key: splits for key, splits in told.items() if splits}
+    patients = {key[1:] for key in shared if key[0] == "patient"}
+    findings = []
+    for key, splits in shared.items():
+        # What is shared because its patient is shared would tell the same leak again.
+        if key[0] == "study" and key[1:3] in patients:
+            continue
+        what = key[-1] if key[0] == "file" else f"{key[-1]} of {key[1]}"
+        findings.append(Finding(key[0], "leak", (key[-1],), f"The {key[0]} {what} is in {' and '.join(splits)}."))
+    return findings
+
+
+def _imbalance(datalist: Datalist) -> list[Finding]:
+    counts = datalist.summary()["splits"].get("training", {}).get("classes", {})
+    if len(counts) < 2 or not any(counts.values()):
+        return []
+    most = max(counts, key=lambda name: counts[name])
+    return [
+        Finding(
+            "label_imbalance",
+            "note",
+            (name,),
+            f"{datalist.name}: training has {count} images of class {name} against {counts[most]} of {most}.",
+        )
+        for name, count in counts.items()
+        if count * _IMBALANCE < counts[most]
+    ]
+
+
+def _look(item: dict[str, Any], phi: bool) -> _Look:
+    look, path = _Look(), item["image"]
+    try:
+        pixels, metadata = read_cxr_uint(path, with_metadata=True)
+    except CXRReadError as error:
+        look.problems.append(("unreadable", "warning", f"{path}: {error.cause or error}."))
+        return look
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        look.problems.append(("unreadable", "warning", f"{path}: {type(error).__name__}: {error}."))
+        return look
+    if pixels.min() == pixels.max():
+        look.problems.append(("unreadable", "warning", f"{path}: holds one value only."))
+        return look
+    look.digest, look.vector = pixel_digest(pixels), fingerprint(pixels).astype(np.float16)
+    declared = str(item.get("view_position") or "").upper()
+    found = str(metadata.get("view_position") or "").upper()
+    if found.startswith(("L", "RL")) and (not declared or declared.startswith(_FRONTAL)):
+        told = f"is listed as {declared or 'a film of unknown view'}, but its header says {found}"
+        look.problems.append(("lateral", "warning", f"{path}: {told}."))
+    elif (not declared or declared.startswith(_FRONTAL)) and looks_inverted(pixels):
+        text = f"{path}: looks inverted (lungs and background brighter than the rest); look at it."
+        look.problems.append(("inverted", "warning", text))
+    _look_at_mask(item, pixels.shape, look)
+    if phi:
+        _look_at_tags(path, look)
+        _look_for_text(path, pixels, look)
+    return look
+
+
+def looks_inverted(pixels: np.ndarray) -> bool:
+    """Whether a frontal chest film is probably shown as its negative: it misses most and suspects hardly any wrongly.
+
+    Args:
+        pixels: ``(H, W)``, bright = dense, of any type, range and size.
+    """
+    return _polarity(pixels) < _INVERTED_BELOW
+
+
+def _polarity(pixels: np.ndarray) -> float:
+    """How much the film looks as it should, in its standard deviations; inverting it changes the sign.
+
+    The sum of three differences, each positive on most films: the mediastinum is brighter than the lungs, the film
+    brighter than its upper corners (air), the abdomen brighter than the film. A film that is off centre, cropped or
+    of one white lung fails one of them, hardly ever all.
+    """
+    small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    lungs = (small[16:44, 12:24].mean() + small[16:44, 40:52].mean()) / 2
+    corners = (small[:8, :8].mean() + small[:8, -8:].mean()) / 2
+    # The mean of the whole film stands in the last two differences, once with each sign.
+    sum_of_three = (small[16:44, 28:36].mean() - lungs) - corners + small[52:].mean()
+    return float(sum_of_three / max(float(small.std()), 1e-6))
+
+
+def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look) -> None:
+    for key in (key for key in item if key != "image" and is_path_field(key)):
+        masks = item[key]
+        for mask in [masks] if isinstance(masks, str) else list(masks or ()):
+            try:
+                pixels = read_film(mask, window=None).pixels
+            except CXRReadError as error:
+                look.problems.append(("mask_unreadable", "warning", f"{mask}: {error.cause or error}."))
+                continue
+            found = pixels.shape
+            if found != shape:
+                told = f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}"
+                look.problems.append(("mask_size", "warning", f"{mask}: {told}."))
+            # Without a finding, a mask of a finding may well be empty; lungs are on every chest film.
+            if key == "lung_mask" and pixels.min() == pixels.max():
+                look.problems.append(("mask_empty", "warning", f"{mask}: holds one value only, so it marks no lung."))
+
+
+def _look_at_tags(path: str, look: _Look) -> None:
+    import pydicom
+
+    if file_kind(path) != "dicom":
+        return
+    tags = [*_IDENTIFYING, "BurnedInAnnotation"]
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
+    present = [tag for tag in _IDENTIFYING if not is_unknown(header.get(tag)) and str(header.get(tag)).strip()]
+    if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
+        present.append("BurnedInAnnotation")
+    if present:
+        look.problems.append(("phi", "warning", f"{path}: holds {', '.join(present)}."))
+
+
+def _look_for_text(path: str, pixels: np.ndarray, look: _Look) -> None:
+    lines = text_lines(pixels)
+    if lines:
+        top, left, rows, columns = lines[0].box
+        where = f"{lines[0].glyphs} shapes at rows {top} to {top + rows}, columns {left} to {left + columns}"
+        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+        text = f"{path}: may have text burned into its pixels ({where}{more}); look at it."
+        look.problems.append(("burned_in_text", "warning", text))
+
+
+def _duplicates(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]:
+    """Pairs of files with the same pixels, and near-duplicates of different patients."""
+    vectors = {index: look.vector for index, look in enumerate(looks) if look.vector is not None}
+    if not vectors:
+        return []
+    read = list(vectors)
+    findings = []
+    for i, j, cosine in near_duplicates(np.stack(list(vectors.values())).astype(np.float32)):
+        first, second = read[i], read[j]
+        exact = looks[first].digest == looks[second].digest
+        a, b = films[first].item, films[second].item
+        same_patient = patient_of(films[first].source, a) == patient_of(films[second].source, b)
+        if same_patient and not exact:
+            continue
+        leak = _leaking(films[first].places, films[second].places)
+        whose = "one patient" if same_patient else f"patients {a['patient_id']} and {b['patient_id']}"
+        what = "hold the same pixels" if exact else f"look the same (cosine {cosine:.3f})"
+        where = " and ".join(leak or sorted({place.split for place in films[first].places}))
+        kind = "exact_duplicate" if exact else "near_duplicate"
+        text = f"{a['image']} and {b['image']} of {whose}, in {where}, {what}."
+        findings.append(Finding(kind, "leak" if leak else "warning", (a["image"], b["image"]), text))
+    return findings

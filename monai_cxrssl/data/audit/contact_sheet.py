@@ -1,0 +1,164 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A contact sheet of a datalist: a few films of every class, with their lung masks and boxes outlined.
+
+Above each film stand its number on the sheet, its class, its view and a number that its patient has on this sheet. No
+id and no hash of one: who has a list of ids could try out whose hash it is. Boxes are taken to count pixels of the film
+in its file. A film that cannot be read is a cell with the cause.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from monai_cxrssl.data.datalists.datalist import Datalist, is_unknown
+from monai_cxrssl.data.reading.lung_mask import read_lung_mask
+from monai_cxrssl.data.reading.read import read_film
+from monai_cxrssl.errors import ConfigurationError, CXRReadError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_items", "plot_datalist"]
+
+FORMATS = (".png", ".jpg", ".pdf", ".svg")
+NO_LABEL = "no label"
+NOTHING_POSITIVE = "none positive"
+SIDE = 384
+"""Longest side that films are drawn with, pixels."""
+_INCHES = 2.3
+_LUNG, _BOX, _FAULT = "#28c8ff", "#ffb000", "#b00020"
+
+
+def plot_datalist(
+    datalist: Datalist, path: str | os.PathLike | None = None, count: int = 12, seed: int = 0, mask: bool = True
+) -> Figure:
+    """Draw films of all splits, spread evenly over the classes.
+
+    Args:
+        datalist: what to look at.
+        path: picture file to write, of :data:`FORMATS`; its folder is made when missing.
+        count: how many films, at most.
+        seed: of the draw.
+        mask: outline the lung mask of films that have one.
+
+    Returns:
+        The matplotlib figure, not tied to a screen; one axes per film.
+
+    Raises:
+        ConfigurationError: count is below 1, or the path names no such picture.
+    """
+    if path is not None and Path(path).suffix.lower() not in FORMATS:
+        raise ConfigurationError(f"A contact sheet cannot be written as {path}; expected {', '.join(FORMATS)}.")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = draw_items(datalist, count, seed)
+    columns = min(len(drawn), max(4, math.ceil(math.sqrt(len(drawn)))))
+    rows = math.ceil(len(drawn) / columns)
+    figure = Figure(figsize=(_INCHES * columns, (_INCHES + 0.35) * rows + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{datalist.name}: {len(drawn)} of {sum(map(len, datalist.splits.values()))} films", fontsize=10)
+    cells = figure.subplots(rows, columns, squeeze=False).ravel()
+    for cell in cells:
+        cell.set_axis_off()
+    patients: dict[str, int] = {}
+    for number, (cell, (name, item)) in enumerate(zip(cells, drawn, strict=False), start=1):
+        patient = patients.setdefault(item["patient_id"], len(patients) + 1)
+        positive = [other for other in _classes(item.get("label"), datalist.classes) if other != name]
+        words = [
+            f"{number}: {', '.join([name, *positive])}",
+            f"{item.get('view_position') or 'view unknown'}, patient {patient}",
+        ]
+        cell.set_title("\n".join(textwrap.shorten(line, 34, placeholder=" …") for line in words), fontsize=7)
+        _draw(cell, item, mask)
+    if path is not None:
+        Path(path).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(Path(path).expanduser(), dpi=130)
+    return figure
+
+
+def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple[str, dict[str, Any]]]:
+    """Draw items evenly over the classes: one of each class in turn, until there are enough or no more.
+
+    Args:
+        datalist: whose items; all splits.
+        count: how many, at most.
+        seed: the draw depends on it and on the datalist alone.
+
+    Returns:
+        (the class it was drawn for, item with absolute paths) pairs, in the order of the classes; ``"none positive"``
+        and ``"no label"`` stand in for films of no class. Each item comes once.
+
+    Raises:
+        ConfigurationError: count is below 1.
+    """
+    if count < 1:
+        raise ConfigurationError(f"count is {count}; expected how many films to draw, 1 or more.")
+    items = datalist.all_items()
+    groups: dict[str, list[int]] = {name: [] for name in (*datalist.classes, NOTHING_POSITIVE, NO_LABEL)}
+    generator = np.random.default_rng(seed)
+    for index in generator.permutation(len(items)).tolist():
+        for name in _classes(items[index].get("label"), datalist.classes):
+            groups[name].append(index)
+    chosen: dict[int, str] = {}
+    queues = {name: iter(queue) for name, queue in groups.items()}
+    while queues and len(chosen) < count:
+        for name in list(queues):
+            index = next((n for n in queues[name] if n not in chosen), None)
+            if index is None:
+                del queues[name]
+            elif len(chosen) < count:
+                chosen[index] = name
+    order = {name: number for number, name in enumerate(groups)}
+    return [(name, items[index]) for index, name in sorted(chosen.items(), key=lambda pair: order[pair[1]])]
+
+
+def _classes(label: Any, classes: Sequence[str]) -> list[str]:
+    if isinstance(label, list | tuple):
+        if all(is_unknown(value) for value in label):
+            return [NO_LABEL]
+        positive = [n for n, v in zip(classes, label, strict=True) if not is_unknown(v) and v >= 0.5]
+        return positive or [NOTHING_POSITIVE]
+    return [NO_LABEL] if is_unknown(label) else [classes[int(label)]]
+
+
+def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:
+    """Fill a cell with a film and its outlines, or with the reason why there is none."""
+    from matplotlib.patches import Rectangle
+
+    try:
+        film = read_film(item["image"], max_side=SIDE)
+    except CXRReadError as error:
+        message = "\n".join(textwrap.wrap(f"This file {error.cause}", 30)[:9])
+        cell.text(0.5, 0.5, message, ha="center", va="center", fontsize=6.5, color=_FAULT, transform=cell.transAxes)
+        return
+    pixels = film.intensities(SIDE)
+    rows, columns = pixels.shape
+    cell.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+    if mask and item.get("lung_mask"):
+        try:
+            lungs = read_lung_mask(item["lung_mask"], (rows, columns))[0]
+        except CXRReadError as error:
+            message = "\n".join(textwrap.wrap(f"mask: {error.cause}", 34)[:4])
+            cell.text(0.5, 0.02, message, ha="center", fontsize=6, color=_FAULT, transform=cell.transAxes)
+        else:
+            for outline in cv2.findContours(lungs, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
+                x, y = np.concatenate([outline, outline[:1]])[:, 0].T
+                cell.plot(x, y, color=_LUNG, linewidth=0.8)
+    down, across = rows / film.shape[0], columns / film.shape[1]
+    for x1, y1, x2, y2 in item.get("boxes") or ():
+        corner, width, height = (x1 * across - 0.5, y1 * down - 0.5), (x2 - x1) * across, (y2 - y1) * down
+        cell.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=_BOX, linewidth=0.9))
+    # A square around every film, so that titles stand in line.
+    side, middle = max(rows, columns) / 2, ((columns - 1) / 2, (rows - 1) / 2)
+    cell.set(xlim=(middle[0] - side, middle[0] + side), ylim=(middle[1] + side, middle[1] - side))

@@ -1,0 +1,222 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Refuse to measure a model on patients that it was trained on.
+
+Training leaves a list of its patients beside the weights, ``model.patients.json`` beside ``model.pt``: salted hashes
+instead of ids, so that weights can be handed on without a list of ids. It is no anonymisation: whoever knows an id and
+has the file can ask whether it is in there, and ids of few digits can all be tried. Who is the same patient is for
+:mod:`monai_cxrssl.data.audit.audit` to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.data.audit.audit import Finding, patient_of
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
+from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.files import write_json_file
+
+__all__ = [
+    "patient_keys",
+    "refuse_leak",
+    "refuse_shared_patients",
+    "training_patients_path",
+    "write_training_patients",
+]
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+# 64 bits: among a million patients, two share a key with a chance of one in 30 million.
+KEY_DIGITS = 16
+# Images named in a message.
+SHOWN = 3
+
+
+def patient_keys(items: Sequence[Mapping[str, Any]], salt: str, name: str = "dataset") -> list[str]:
+    """Hash the patient of each item: the first 64 bits of SHA-256 of salt, source and patient id, in hexadecimal.
+
+    Args:
+        items: datalist items.
+        salt: any text; keys of different salts cannot be compared.
+        name: of the data set, the source of items that name none.
+
+    Returns:
+        one key per item.
+    """
+    keys: dict[tuple[str, str], str] = {}
+    return [keys.get(patient) or keys.setdefault(patient, _key(salt, patient)) for patient in _patients(items, name)]
+
+
+def training_patients_path(weights: str | os.PathLike) -> Path:
+    """The file of the patients that weights were trained on: ``model.patients.json`` for ``model.pt``."""
+    return Path(weights).with_suffix(".patients.json")
+
+
+def write_training_patients(
+    items: Sequence[Mapping[str, Any]],
+    weights: str | os.PathLike,
+    name: str = "dataset",
+    pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+) -> Path:
+    """Write the keys of the patients of a training, in one step, and no id.
+
+    Args:
+        items: the datalist items trained on.
+        weights: file of the weights, beside which the list is written (:func:`training_patients_path`).
+        name: see :func:`patient_keys`.
+        pretrained: file of the weights that training started from, or several (a teacher's too), whose patients are
+            taken over; one that has no list, such as ImageNet's, has none.
+
+    Returns:
+        The file: ``{"format", "salt", "count", "patients": sorted keys}``, and under ``"further"`` the ``salt`` and
+        ``patients`` of lists with other salts, whose keys cannot be compared with these.
+
+    Raises:
+        ConfigurationError: the list of ``pretrained`` is damaged.
+    """
+    files = [pretrained] if isinstance(pretrained, str | os.PathLike) else list(pretrained or ())
+    groups: dict[str, set[str]] = {}
+    for file in files:
+        for salt, keys in (_read(training_patients_path(file)) or {}).items():
+            groups.setdefault(salt, set()).update(keys)
+    first = next(iter(groups), None) or secrets.token_hex(16)
+    groups.setdefault(first, set()).update(patient_keys(items, first, name))
+    own = sorted(groups.pop(first))
+    content: dict[str, Any] = {"format": FORMAT, "salt": first, "count": len(own), "patients": own}
+    if groups:
+        content["further"] = [{"salt": salt, "patients": sorted(keys)} for salt, keys in groups.items()]
+    path = training_patients_path(weights)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json_file(path, content)
+    return path
+
+
+def refuse_leak(
+    items: Sequence[Mapping[str, Any]],
+    weights: str | os.PathLike,
+    allow_leak: bool = False,
+    what: str = "evaluation",
+    name: str = "dataset",
+) -> list[Finding]:
+    """Raise when a model is to be measured on patients that it was trained on.
+
+    Args:
+        items: what it is to be measured on.
+        weights: file of the weights; their list of patients lies beside them. Without one nothing is known of them,
+            which the log says.
+        allow_leak: warn instead of raising.
+        what: what is going to be done, for the message.
+        name: see :func:`patient_keys`.
+
+    Returns:
+        One finding per shared patient, with the paths of its images; empty when there is none.
+
+    Raises:
+        DatalistError: patients are shared.
+        ConfigurationError: the list is damaged.
+    """
+    path = training_patients_path(weights)
+    read = _read(path)
+    if read is None:
+        logger.warning("%s: no such file, so nothing is known of the patients that %s was trained on", path, weights)
+        return []
+    patients = _patients(items, name)
+    leaking: dict[tuple[str, str], list[str]] = {}
+    fate: dict[tuple[str, str], bool] = {}
+    for item, patient in zip(items, patients, strict=True):
+        if patient not in fate:
+            fate[patient] = any(_key(salt, patient) in trained for salt, trained in read.items())
+        if fate[patient]:
+            leaking.setdefault(patient, []).append(item["image"])
+    count = sum(map(len, read.values()))
+    told = f"{len(leaking)} of the {len(fate)} patients of this {what} were trained on ({path} lists {count})"
+    remedy = "Choose other splits or another data set"
+    return _decide(leaking, told, remedy, allow_leak, f"trained on, and in this {what}")
+
+
+def refuse_shared_patients(datalist: Datalist, allow_leak: bool = False) -> list[Finding]:
+    """Raise when a patient stands in two splits of a datalist.
+
+    Args:
+        datalist: what a model is to be trained and measured on.
+        allow_leak: warn instead of raising.
+
+    Returns:
+        One finding per shared patient, with the paths of its images; empty when there is none.
+
+    Raises:
+        DatalistError: patients are shared.
+    """
+    owners = {split: _patients(datalist.splits[split], datalist.name) for split in SPLITS}
+    where: dict[tuple[str, str], set[str]] = {}
+    for split in SPLITS:
+        for patient in owners[split]:
+            where.setdefault(patient, set()).add(split)
+    shared = {patient for patient, splits in where.items() if len(splits) > 1}
+    leaking: dict[tuple[str, str], list[str]] = {}
+    for split in SPLITS:
+        for item, patient in zip(datalist.splits[split], owners[split], strict=True):
+            if patient in shared:
+                leaking.setdefault(patient, []).append(item["image"])
+    told = f"{len(leaking)} of the {len(where)} patients of {datalist.name} are in more than one split"
+    return _decide(leaking, told, "Divide it anew with the split command", allow_leak, "in more than one split")
+
+
+def _decide(
+    leaking: Mapping[tuple[str, str], list[str]], told: str, remedy: str, allow_leak: bool, how: str
+) -> list[Finding]:
+    if not leaking:
+        return []
+    images = [image for paths in leaking.values() for image in paths]
+    shown = ", ".join(images[:SHOWN]) + (" ..." if len(images) > SHOWN else "")
+    text = f"{told}, with {len(images)} images ({shown}): figures on them are too good."
+    if not allow_leak:
+        raise DatalistError(f"{text} {remedy}, or go on all the same with allow_leak.")
+    logger.warning("%s Going on, since allow_leak is given.", text)
+    return [
+        Finding("patient", "leak", tuple(paths), f"The patient of {paths[0]} is {how}.") for paths in leaking.values()
+    ]
+
+
+def _patients(items: Sequence[Mapping[str, Any]], name: str) -> list[tuple[str, str]]:
+    return [patient_of(name, item) for item in items]
+
+
+def _key(salt: str, patient: tuple[str, str]) -> str:
+    source, patient_id = patient
+    # The length keeps "a" + "bc" apart from "ab" + "c".
+    text = f"{salt}\n{len(source)}\n{source}\n{patient_id}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:KEY_DIGITS]
+
+
+def _read(path: Path) -> dict[str, frozenset[str]] | None:
+    """The keys of a list by salt, ``None`` where there is no list."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ConfigurationError(
+            f"{path} is no list of training patients of format {FORMAT}; train again, or move the file away to go on "
+            "without knowing who was trained on."
+        )
+    further = content.get("further", [])
+    lists = [content, *further] if isinstance(further, list) else [{}]
+    whole = all(
+        isinstance(part, dict) and isinstance(part.get("salt"), str) and isinstance(part.get("patients"), list)
+        for part in lists
+    )
+    if not whole or len(content["patients"]) != content.get("count"):
+        raise ConfigurationError(f"{path} is damaged: its salt or its patients are not whole. Train again.")
+    return {part["salt"]: frozenset(part["patients"]) for part in lists}

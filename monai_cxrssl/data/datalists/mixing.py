@@ -1,0 +1,101 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Several data sets as one datalist: ids that stay apart, labels on one list of classes.
+
+Data sets with the same classes and task keep their labels as they are. Otherwise every label is rewritten, multi-label,
+over the union of the classes by their names in :mod:`monai_cxrssl.data.datalists.vocabulary`; a class that a source
+does not annotate is unknown for its films, never negative. Of a multi-class source, the other classes of its list are
+negative, because they exclude each other; only a broader class of the one given is unknown (in a list of COVID-19 and
+Pneumonia, the latter means pneumonia of another cause: :mod:`monai_cxrssl.data.datalists.label_mapping`). A multi-class
+list with a name that the vocabulary does not have cannot be rewritten; then the mixture has no labels, and the log says
+why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
+from monai_cxrssl.data.datalists.label_mapping import named_findings, vocabulary_name
+from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+
+__all__ = ["mix_datalists"]
+
+logger = logging.getLogger(__name__)
+
+
+def mix_datalists(datalists: Sequence[Datalist]) -> Datalist:
+    """Put several data sets into one.
+
+    Patient and study ids get their source as prefix (``"source:id"``), so that patient 5 of one data set is not
+    patient 5 of another, and each item gets its ``source``. Splits stay apart; paths become absolute. Labels: see
+    :mod:`monai_cxrssl.data.datalists.mixing`.
+
+    Raises:
+        DatalistError: an image is in two of them.
+    """
+    labelled = [datalist for datalist in datalists if datalist.has_labels]
+    vocabularies = {(tuple(datalist.classes), datalist.task) for datalist in labelled}
+    classes: Sequence[str]
+    classes, task = vocabularies.pop() if len(vocabularies) == 1 else ((), "multi_class")
+    union = _union(labelled) if vocabularies else []
+    if union:
+        classes, task = union, "multi_label"
+    names = _unique_names(datalists)
+    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for source, datalist in zip(names, datalists, strict=True):
+        entries = [vocabulary_name(name) for name in datalist.classes]
+        for split in SPLITS:
+            for item in datalist.items(split):
+                item["source"] = source
+                item["patient_id"] = f"{source}:{item['patient_id']}"
+                if item.get("study_id") is not None:
+                    item["study_id"] = f"{source}:{item['study_id']}"
+                if not classes or not is_known(item.get("label")):
+                    item.pop("label", None)
+                elif union:
+                    known = named_findings(item["label"], entries, datalist.task)
+                    item["label"] = [known.get(name) for name in union]
+                splits[split].append(item)
+    name = " + ".join(names)
+    return Datalist.from_dict({"name": name, "classes": list(classes), "task": task, **splits}, origin=name)
+
+
+def _union(labelled: Sequence[Datalist]) -> list[str]:
+    """The classes of all, by their names in the vocabulary; empty, with a line in the log, where that cannot be."""
+    foreign = [
+        f"{datalist.name}: {', '.join(unknown)}"
+        for datalist in labelled
+        if datalist.task == "multi_class"
+        and (unknown := [name for name in datalist.classes if canonical_pathology(name) is None])
+    ]
+    if foreign:
+        told = "; ".join(f"{d.name}: {', '.join(d.classes)} ({d.task})" for d in labelled)
+        logger.warning(
+            "labels dropped, because the mixed data sets do not have the same classes (%s) and the vocabulary lacks "
+            "names of exclusive classes (%s)",
+            told,
+            "; ".join(foreign),
+        )
+        return []
+    union = list(dict.fromkeys(vocabulary_name(name) for datalist in labelled for name in datalist.classes))
+    for datalist in labelled:
+        own = {vocabulary_name(name) for name in datalist.classes}
+        logger.warning(
+            "%s: labels kept for %d of the %d classes of the mixture, unknown for the others", datalist.name, len(own),
+            len(union),
+        )  # fmt: skip
+    return union
+
+
+def _unique_names(datalists: Sequence[Datalist]) -> list[str]:
+    """The data sets' names, numbered where two are called the same."""
+    names: list[str] = []
+    for datalist in datalists:
+        name, number = datalist.name, 2
+        while name in names:
+            name, number = f"{datalist.name}-{number}", number + 1
+        names.append(name)
+    return names

@@ -1,0 +1,329 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a network says of each image, as one table that a person, a spreadsheet and the report can read."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_cxrssl.data.datalists.datalist_schema import TASKS, is_unknown
+from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.errors import DatalistError
+
+__all__ = ["Predictions", "load_predictions", "save_predictions"]
+
+_ITEM_COLUMNS = ("image", "patient_id", "study_id", "view_position", "sex", "age", "source", "split")
+# A column of tables whose items have this field, be it empty.
+_WARNINGS = "warnings"
+_FIXED_COLUMNS = (*_ITEM_COLUMNS, "task", "problem", _WARNINGS)
+_REQUIRED = ("image", "patient_id", "task")
+_LABEL, _SCORE, _DECISION = "label:", "p:", "decision:"
+# File names may hold undecodable bytes, which Python keeps as surrogates: written as they are, they come back.
+_ERRORS = "surrogatepass"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted of a set of images, and what is known of them.
+
+    Args:
+        classes: C names.
+        task: ``"multi_class"`` or ``"multi_label"``.
+        items: N items: ``image``, ``patient_id`` and, where known, ``study_id``, ``view_position``, ``sex``, ``age``,
+            ``source``, ``split`` and ``warnings`` (a text); other fields are not written.
+        scores: ``(N, C)`` float64 probabilities in [0, 1]; NaN where the network gave none that is a number.
+        labels: ``(N,)`` int64 class numbers, -1 unknown; for multi_label ``(N, C)`` float32 of 0, 1 and NaN unknown.
+        measures: further numbers of each image, ``(N,)`` float64, NaN where there is none, such as ``"dice"``.
+        unreadable: files of which nothing could be predicted, each with ``image`` and ``cause``.
+        decisions: ``(N,)`` float64 of some or all of the classes by name: 1 where the probability reaches the class's
+            chosen threshold, 0 where it does not, NaN where there is no probability.
+
+    Raises:
+        DatalistError: parts that do not belong together, or values outside these ranges.
+    """
+
+    classes: list[str]
+    task: str
+    items: list[dict[str, Any]]
+    scores: np.ndarray
+    labels: np.ndarray
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+    decisions: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count, width = len(self.items), len(self.classes)
+        multi_class = self.task == "multi_class"
+        if self.task not in TASKS:
+            raise DatalistError(f"The task of the predictions is {self.task!r}; expected one of {', '.join(TASKS)}.")
+        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+            "scores": (self.scores.shape, (count, width)),
+            "labels": (self.labels.shape, (count,) if multi_class else (count, width)),
+        }
+        shapes |= {name: (values.shape, (count,)) for name, values in self.measures.items()}
+        shapes |= {f"decisions of {name}": (values.shape, (count,)) for name, values in self.decisions.items()}
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                raise DatalistError(
+                    f"The {name} of {count} predictions for {width} classes are {found}; expected {expected}."
+                )
+        if multi_class:
+            odd = (self.labels < -1) | (self.labels >= width)
+        else:
+            odd = _neither(self.labels)
+        self._refuse(odd, self.labels, "label", "a class number or -1" if multi_class else "0, 1 or NaN")
+        self._refuse(_outside(self.scores), self.scores, "probability", "0 to 1, or NaN")
+        for name, values in self.decisions.items():
+            if name not in self.classes:
+                raise DatalistError(
+                    f"There are decisions of {name!r}, which is none of the classes ({', '.join(self.classes)})."
+                )
+            self._refuse(_neither(values), values, f"decision of {name}", "0, 1 or NaN")
+        for name in self.measures:
+            if name in _FIXED_COLUMNS or not name or name.startswith((_LABEL, _SCORE, _DECISION)):
+                raise DatalistError(f"A measure cannot be called {name!r}, which is another column of the table.")
+        for item in self.items:
+            if not item.get("image") or not str(item.get("patient_id", "")):
+                raise DatalistError(f"The item {item!r} of the predictions lacks its image or its patient_id.")
+
+    def _refuse(self, odd: np.ndarray, values: np.ndarray, what: str, wanted: str) -> None:
+        if odd.any():
+            place = tuple(np.argwhere(odd)[0])
+            image = self.items[place[0]].get("image")
+            raise DatalistError(f"The {what} of {image} is {values[place]:g}; expected {wanted}.")
+
+
+def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
+    """Write a table of predictions in one step: a reader finds the old file or the whole new one, never a part.
+
+    The columns are ``image``, ``patient_id``, ``study_id``, ``view_position``, ``sex``, ``age``, ``source``, ``split``,
+    ``task``, ``problem``, then ``label:<class>`` of all classes (0 or 1, empty where unknown; a class number as one 1
+    among zeros), ``p:<class>`` of all classes (the probability, 9 significant digits, empty where it is not a number),
+    ``decision:<class>`` of the classes that have a threshold (0 or 1, empty without a probability) and the measures.
+    Where items have the field ``warnings``, a column of that name follows ``problem``. An unreadable file is a row with
+    its path, and its cause under ``problem``.
+
+    Args:
+        predictions: what to write.
+        path: the CSV file (UTF-8, comma); its folder is made.
+
+    Returns:
+        The file's path.
+    """
+    path = Path(path).expanduser().absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    classes, measures = predictions.classes, predictions.measures
+    decided = {_DECISION + name: predictions.decisions[name] for name in classes if name in predictions.decisions}
+    warned = any(_WARNINGS in item for item in predictions.items)
+    header = [name for name in _FIXED_COLUMNS if warned or name != _WARNINGS]
+    header += [*(_LABEL + name for name in classes), *(_SCORE + name for name in classes), *decided, *measures]
+    labels = _one_hot(predictions).tolist()
+    scores = predictions.scores.tolist()
+    columns = [values.tolist() for values in measures.values()]
+    decisions = [values.tolist() for values in decided.values()]
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=_ERRORS) as stream:
+            # The default line end, "\r\n", is what makes the writer quote a carriage return within a cell.
+            writer = csv.writer(stream)
+            writer.writerow(header)
+            for number, item in enumerate(predictions.items):
+                row = ["" if is_unknown(item.get(name)) else str(item[name]) for name in _ITEM_COLUMNS]
+                row += [predictions.task, ""]
+                row += [str(item.get(_WARNINGS) or "")] * warned
+                row += ["" if value != value else f"{value:.0f}" for value in labels[number]]
+                row += ["" if value != value else f"{value:.9g}" for value in scores[number]]
+                row += ["" if column[number] != column[number] else f"{column[number]:.0f}" for column in decisions]
+                row += ["" if column[number] != column[number] else repr(column[number]) for column in columns]
+                writer.writerow(row)
+            for entry in predictions.unreadable:
+                known = {"image": entry["image"], "problem": entry["cause"] or "no cause given"}
+                writer.writerow([known.get(name, "") for name in header])
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp makes it private)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def load_predictions(path: str | os.PathLike) -> Predictions:
+    """Read a table that :func:`save_predictions` wrote, or one of another tool with the same columns.
+
+    Needed are ``image``, ``patient_id``, ``task`` and ``label:<class>`` for every ``p:<class>``; the order of the
+    columns is free, ``decision:<class>`` and ``warnings`` may be there, and every column of another name must hold
+    numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class.
+
+    Args:
+        path: the CSV file, UTF-8.
+
+    Returns:
+        The predictions; an ``age`` that is a number comes back as one, everything else of an item as text.
+
+    Raises:
+        DatalistError: the file is no such table; it names the column, and the rows as a spreadsheet counts them (the
+            header is row 1).
+    """
+    path = Path(path).expanduser()
+    header, rows = _read(path)
+    classes = _classes(path, header)
+    at = {name: column for column, name in enumerate(header)}
+    problem = at.get("problem")
+    bad = [cells for _, cells in rows if problem is not None and cells[problem]]
+    good = [(number, cells) for number, cells in rows if problem is None or not cells[problem]]
+    numbers, table = [number for number, _ in good], [cells for _, cells in good]
+    for name in ("image", "patient_id"):
+        empty = [number for number, cells in good if not cells[at[name]]]
+        refuse_rows(path, empty, f"{name} is empty", "fill it in, or tell under problem why nothing was predicted")
+    tasks = {cells[at["task"]] for cells in table}
+    if len(tasks) > 1 or not tasks <= set(TASKS):
+        raise DatalistError(
+            f"{path} has under task {', '.join(map(repr, sorted(tasks)))}; expected one and the same of "
+            f"{', '.join(TASKS)} in all rows."
+        )
+    task = next(iter(tasks), "multi_class")
+    scores = np.full((len(table), len(classes)), np.nan)
+    values = np.full((len(table), len(classes)), np.nan)
+    for column, name in enumerate(classes):
+        for prefix, into, wanted in ((_SCORE, scores, "a probability from 0 to 1"), (_LABEL, values, "0 or 1")):
+            into[:, column] = _numbers(path, numbers, [cells[at[prefix + name]] for cells in table], prefix + name)
+            found = into[:, column]
+            _refuse_odd(path, numbers, _outside(found) if prefix == _SCORE else _neither(found), prefix + name, wanted)
+    decisions = {}
+    for name in (name.removeprefix(_DECISION) for name in header if name.startswith(_DECISION)):
+        if name not in classes:
+            raise DatalistError(f"{path} has the column '{_DECISION}{name}' without '{_SCORE}{name}'; expected both.")
+        cells = [cells[at[_DECISION + name]] for cells in table]
+        decisions[name] = found = _numbers(path, numbers, cells, _DECISION + name)
+        _refuse_odd(path, numbers, _neither(found), _DECISION + name, "0 or 1")
+    own = {*_FIXED_COLUMNS, *(prefix + name for prefix in (_LABEL, _SCORE, _DECISION) for name in classes)}
+    return Predictions(
+        classes=classes,
+        task=task,
+        items=[_item(cells, at) for cells in table],
+        scores=scores,
+        labels=_class_numbers(path, numbers, values) if task == "multi_class" else values.astype(np.float32),
+        measures={
+            name: _numbers(path, numbers, [cells[column] for cells in table], name)
+            for name, column in at.items()
+            if name not in own
+        },
+        unreadable=[{"image": cells[at["image"]], "cause": cells[at["problem"]]} for cells in bad],
+        decisions=decisions,
+    )
+
+
+def _refuse_odd(path: Path, numbers: Sequence[int], odd: np.ndarray, column: str, wanted: str) -> None:
+    rows = np.asarray(numbers)[odd] if odd.any() else ()
+    refuse_rows(path, rows, f"{column} is not {wanted}", "correct it, or leave it empty if unknown")
+
+
+def _neither(values: np.ndarray) -> np.ndarray:
+    """Where there is a number that is neither 0 nor 1."""
+    return ~np.isnan(values) & (values != 0) & (values != 1)
+
+
+def _outside(scores: np.ndarray) -> np.ndarray:
+    return ~np.isnan(scores) & ~((scores >= 0) & (scores <= 1))
+
+
+def _one_hot(predictions: Predictions) -> np.ndarray:
+    """Labels as ``(N, C)`` of 0, 1 and NaN."""
+    labels = predictions.labels
+    if predictions.task != "multi_class":
+        return labels
+    return np.where(labels[:, None] < 0, np.nan, labels[:, None] == np.arange(len(predictions.classes)))
+
+
+def _class_numbers(path: Path, numbers: Sequence[int], values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    whole = known.all(axis=1) & (np.nansum(values, axis=1) == 1) if values.shape[1] else np.zeros(len(values), bool)
+    odd = [number for number, fits in zip(numbers, whole | ~known.any(axis=1), strict=True) if not fits]
+    refuse_rows(
+        path,
+        odd,
+        "the task is multi_class, but the labels are not one 1 among zeros",
+        "give each image one class, or leave all its labels empty if it is unknown",
+    )
+    return np.where(whole, np.nan_to_num(values).argmax(axis=1), -1) if values.shape[1] else np.full(len(values), -1)
+
+
+def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and the records with their numbers."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors=_ERRORS) as stream:
+            records = list(csv.reader(stream, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        raise DatalistError(f"{path} cannot be read as a table of predictions ({words}).") from None
+    header = records[0] if records else []
+    missing = [name for name in _REQUIRED if name not in header]
+    if missing:
+        shown = ", ".join(header)[:200].encode("utf-8", "backslashreplace").decode() or "nothing"
+        raise DatalistError(
+            f"{path} is no table of predictions: row 1 lacks {', '.join(missing)} (it holds {shown}); give the "
+            "predictions.csv of an evaluation."
+        )
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise DatalistError(f"{path} has two columns {twice!r}; expected one.")
+    rows = [(number, cells) for number, cells in enumerate(records[1:], 2) if cells]
+    refuse_rows(
+        path,
+        [number for number, cells in rows if len(cells) != len(header)],
+        f"there are not {len(header)} cells, as in the header",
+        "quote cells that hold commas or line ends, or fetch the file again",
+    )
+    return header, rows
+
+
+def _classes(path: Path, header: Sequence[str]) -> list[str]:
+    named = {
+        prefix: [name.removeprefix(prefix) for name in header if name.startswith(prefix)] for prefix in (_LABEL, _SCORE)
+    }
+    for prefix, other in ((_LABEL, _SCORE), (_SCORE, _LABEL)):
+        missing = [prefix + name for name in named[other] if name not in named[prefix]]
+        if missing:
+            raise DatalistError(
+                f"{path} lacks the column {missing[0]!r} beside {other + missing[0].removeprefix(prefix)!r}; expected "
+                "a column of labels and one of probabilities for every class."
+            )
+    return named[_SCORE]
+
+
+def _numbers(path: Path, rows: Sequence[int], cells: Sequence[str], name: str) -> np.ndarray:
+    """A column of numbers, NaN where empty."""
+    try:
+        return np.array([float(cell) if cell else math.nan for cell in cells], dtype=np.float64)
+    except ValueError:
+        odd = [row for row, cell in zip(rows, cells, strict=True) if cell and not _is_number(cell)]
+        refuse_rows(path, odd, f"{name} is no number", "correct it, or leave it empty if unknown")
+        raise
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _item(cells: Sequence[str], at: Mapping[str, int]) -> dict[str, Any]:
+    named = (*_ITEM_COLUMNS, _WARNINGS)
+    item: dict[str, Any] = {name: cells[at[name]] for name in named if name in at and cells[at[name]]}
+    if "age" in item and _is_number(item["age"]):
+        age = float(item["age"])
+        item["age"] = int(age) if age.is_integer() and "." not in item["age"] else age
+    return item

@@ -1,0 +1,195 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A lung mask as a DICOM Segmentation (SEG) object that lies on its DICOM film.
+
+Radiographs (CR, DX) are projections: most have no frame of reference, and hardly any a position or orientation in the
+patient's coordinates. None is made up here, since a viewer would place the mask by it. The standard ties such a mask to
+its film otherwise: its frame has the film's rows and columns, and each of its pixels belongs to the same pixel of the
+film that the Derivation Image functional group names (PS3.3, A.51.5.1).
+
+=============================  =====================================================================================
+The film has                   The SEG has
+=============================  =====================================================================================
+frame of reference, position,  all of them, as Plane Position, Plane Orientation and Pixel Measures: a mask that has
+orientation, Pixel Spacing     its place in the patient's coordinates, besides that on the film
+and Slice Thickness
+frame of reference, but not    that frame of reference, and the film's pixels
+all of the others
+no frame of reference          none, and the film's pixels
+Pixel Spacing                  the same: in Pixel Measures with a position, else beside Rows and Columns, since Table
+                               A.51-2 allows Pixel Measures in patient coordinates only
+Imager Pixel Spacing           the same, never as Pixel Spacing: at the detector organs are magnified
+Patient Orientation            the same
+=============================  =====================================================================================
+
+Slice Thickness, which a projection has none of, counts among them because highdicom (0.28) reads no Pixel Measures
+without it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from monai_cxrssl.data.reading.dicom import read_dicom_header
+from monai_cxrssl.data.reading.file_kind import open_regular_file
+from monai_cxrssl.errors import ConfigurationError, CXRReadError
+
+if TYPE_CHECKING:
+    from highdicom.seg import Segmentation
+    from pydicom import Dataset
+
+__all__ = ["can_write_dicom_seg", "write_lung_seg"]
+
+# What a SEG must say of its source; without one of them, nothing can refer to it.
+_IDENTIFYING = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+# The standard asks for these even where nothing is known (type 2), and highdicom reads them without asking whether they
+# are there; de-identified and exported films often lack some.
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
+    *("StudyTime", "ReferringPhysicianName"),
+)
+_PLACE = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
+_COPIED = ("PatientOrientation", "PixelSpacing", "ImagerPixelSpacing")
+# Series numbers of modalities are small; a viewer lists this one behind them.
+_SERIES_NUMBER = 900
+
+
+def can_write_dicom_seg() -> bool:
+    """Whether highdicom, which writes the files, is installed."""
+    return find_spec("highdicom") is not None
+
+
+def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike, name: str = "monai_cxrssl") -> Path:
+    """Write a lung mask as a binary DICOM SEG of one segment, "Lung" (SNOMED CT 39607008).
+
+    The object takes patient and study from its source, is a series of its own, and refers to the source by its SOP
+    instance. Its UIDs are new each time, as two masks of one film are two objects.
+
+    Args:
+        mask: ``(H, W)`` of bool or of 0 and 1, of the rows and columns that the source stores.
+        source: the DICOM film; its header is read, not its pixels.
+        path: the file to write; its folder is made, and an older one replaced in one step.
+        name: of the algorithm that drew the mask, up to 64 letters.
+
+    Returns:
+        The path.
+
+    Raises:
+        CXRReadError: the source is no DICOM film, lacks what a SEG must say of it, or is of another size.
+        ConfigurationError: highdicom is not installed, or the mask holds other values.
+    """
+    if not can_write_dicom_seg():
+        raise ConfigurationError(
+            "Writing DICOM SEG needs highdicom, which is not installed; pip install highdicom, or set dicom_seg to "
+            "false."
+        )
+    drawn = np.asarray(mask)
+    if drawn.ndim != 2 or not np.isin(drawn, (0, 1)).all():
+        raise ConfigurationError(f"The mask is {drawn.dtype} of shape {drawn.shape}; expected (H, W) of 0 and 1.")
+    film = os.fsdecode(source)
+    header = _header(film)
+    if drawn.shape != (header.Rows, header.Columns):
+        raise CXRReadError(
+            film,
+            f"stores {header.Rows} x {header.Columns} pixels, and its mask has {drawn.shape[0]} x {drawn.shape[1]}",
+            "Draw the mask on the film as it is stored.",
+        )
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        _segmentation(drawn.astype(np.uint8), header, name).save_as(partial, enforce_file_format=True)
+        partial.replace(target)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    except Exception as error:  # pydicom and highdicom raise anything from KeyError to TypeError on odd headers
+        partial.unlink(missing_ok=True)
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise CXRReadError(
+            film, f"has a header that a DICOM SEG cannot refer to ({words})", "Export the film again from its archive."
+        ) from error
+    return target
+
+
+def _header(film: str) -> Dataset:
+    """Header of a film, with what highdicom needs of it."""
+    import pydicom
+
+    # First, because it says in words what is wrong with a damaged header, and refuses a decompression bomb.
+    read_dicom_header(film)
+    with open_regular_file(film) as file:
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    missing = [keyword for keyword in _IDENTIFYING if not header.get(keyword)]
+    if missing:
+        raise CXRReadError(
+            film,
+            f"lacks {', '.join(missing)}, by which a DICOM SEG refers to its source",
+            "Use the mask as PNG or NIfTI, or export the film again from its archive.",
+        )
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in header:
+            setattr(header, keyword, None)
+    # An empty one would be copied as the name of a coordinate system.
+    if not header.get("FrameOfReferenceUID"):
+        header.pop("FrameOfReferenceUID", None)
+    return header
+
+
+def _segmentation(mask: np.ndarray, header: Dataset, name: str) -> Segmentation:
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    from monai_cxrssl import __version__
+
+    # It tells of each module that it copies, some ten lines for a film.
+    if logging.getLogger("highdicom").level == logging.NOTSET:
+        logging.getLogger("highdicom").setLevel(logging.WARNING)
+    lung = highdicom.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Lung",
+        segmented_property_category=codes.SCT.AnatomicalStructure,
+        segmented_property_type=codes.SCT.Lung,
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name=name, version=__version__, family=codes.DCM.ArtificialIntelligence
+        ),
+        display_color=highdicom.color.CIELabColor.from_string("cyan"),
+    )
+    kept = {keyword: header[keyword].value for keyword in _COPIED if header.get(keyword)}
+    placed = all(header.get(keyword) for keyword in _PLACE)
+    if placed:
+        del kept["PixelSpacing"]
+    else:
+        # highdicom goes by these; a part of them gives no place.
+        for keyword in ("ImagePositionPatient", "PixelSpacing"):
+            header.pop(keyword, None)
+    result = highdicom.seg.Segmentation(
+        source_images=[header],
+        pixel_array=mask,
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[lung],
+        series_instance_uid=highdicom.UID(),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="monai_cxrssl contributors",
+        manufacturer_model_name="monai_cxrssl",
+        software_versions=__version__,
+        # Required to hold something; software has none.
+        device_serial_number="none",
+        series_description="Lung segmentation",
+        content_label="LUNG",
+        content_description="Lungs, drawn by a neural network",
+        # A mask without lungs is still a frame that says so.
+        omit_empty_frames=False,
+    )
+    for keyword, value in kept.items():
+        setattr(result, keyword, value)
+    return result

@@ -1,0 +1,159 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading any chest X-ray file as arrays: ``read_cxr``, ``read_cxr_uint``, ``read_film``; without torch and MONAI."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from monai_cxrssl.data.reading.dicom_lookup import Window, check_window
+from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file
+from monai_cxrssl.data.reading.film import MAX_PIXELS, Film
+from monai_cxrssl.data.reading.jsrt_img import read_jsrt_image
+from monai_cxrssl.errors import ConfigurationError, CXRReadError
+
+__all__ = ["check_limits", "read_cxr", "read_cxr_uint", "read_film"]
+
+logger = logging.getLogger(__name__)
+
+Path = str | os.PathLike
+
+
+def read_cxr(
+    path: Path, window: Window = "first", max_side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read one chest X-ray of any format.
+
+    Args:
+        path: the file; its content decides on the format, not its name.
+        window: for DICOM: ``"first"`` takes the VOI LUT, else the first window, that the file prefers; an index takes
+            that window, counted from 0; ``[center, width]`` in modality values; None or ``"none"`` takes the image's
+            own minimum and maximum, and so does a file without a window.
+        max_side: reduce the film by area averaging so that its longer side is at most this, in pixels.
+        max_pixels: an image of more pixels is refused before memory is taken.
+
+    Returns:
+        float32 ``(H, W)`` in [0, 1], upright, bright = dense; and its metadata: ``filename_or_obj``,
+        ``spatial_shape``, ``original_channel_dim``, ``affine``, ``spacing`` ((row, column) in mm or None),
+        ``view_position``, ``patient_id``, ``study_id``, ``photometric_interpretation``, ``bits_stored``, ``modality``,
+        ``inverted``, ``window`` (what was used, in words) and ``warnings`` (a list of sentences).
+
+    Raises:
+        CXRReadError: the file cannot be read as one chest X-ray; it says why and what to do.
+        ConfigurationError: an argument is impossible.
+    """
+    film = read_film(path, window, max_side, max_pixels)
+    pixels = film.intensities(max_side)
+    return pixels, film.metadata(pixels.shape)
+
+
+@overload
+def read_cxr_uint(
+    path: Path,
+    bits: int = ...,
+    window: Window = ...,
+    max_side: int | None = ...,
+    max_pixels: int = ...,
+    with_metadata: Literal[False] = ...,
+) -> np.ndarray: ...
+
+
+@overload
+def read_cxr_uint(
+    path: Path,
+    bits: int = ...,
+    window: Window = ...,
+    max_side: int | None = ...,
+    max_pixels: int = ...,
+    *,
+    with_metadata: Literal[True],
+) -> tuple[np.ndarray, dict[str, Any]]: ...
+
+
+def read_cxr_uint(
+    path: Path,
+    bits: int = 8,
+    window: Window = "first",
+    max_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    with_metadata: bool = False,
+) -> np.ndarray | tuple[np.ndarray, dict[str, Any]]:
+    """Read one chest X-ray as integers: the same film as :func:`read_cxr`, times 255 or 65,535 and rounded.
+
+    DICOM goes from stored values to the result in one lookup, which is the fastest way to fill a cache.
+
+    Args:
+        path: the file.
+        bits: 8 for uint8, 16 for uint16.
+        window: as for :func:`read_cxr`.
+        max_side: as for :func:`read_cxr`.
+        max_pixels: as for :func:`read_cxr`.
+        with_metadata: return the metadata of :func:`read_cxr` as well.
+
+    Returns:
+        uint8 or uint16 ``(H, W)``, or that and its metadata.
+
+    Raises:
+        CXRReadError: the file cannot be read as one chest X-ray.
+        ConfigurationError: an argument is impossible.
+    """
+    if bits not in (8, 16):
+        raise ConfigurationError(f"bits is {bits!r}; expected 8 or 16.")
+    film = read_film(path, window, max_side, max_pixels)
+    pixels = film.levels(bits, max_side)
+    return (pixels, film.metadata(pixels.shape)) if with_metadata else pixels
+
+
+def check_limits(max_side: int | None, max_pixels: int) -> None:
+    """Raise ConfigurationError for limits of a film's size that are no numbers of pixels."""
+    if max_side is not None and (not isinstance(max_side, (int, np.integer)) or max_side < 1):
+        raise ConfigurationError(f"max_side is {max_side!r}; expected a number of pixels from 1, or null for all.")
+    if max_pixels < 1:
+        raise ConfigurationError(f"max_pixels is {max_pixels!r}; expected a number of pixels from 1.")
+
+
+def read_film(path: Path, window: Window = "first", max_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Film:
+    """Read one film without turning its stored values into intensities yet; arguments as for :func:`read_cxr`.
+
+    Raises:
+        CXRReadError: the file cannot be read as one chest X-ray.
+        ConfigurationError: an argument is impossible.
+    """
+    window = check_window(window)
+    check_limits(max_side, max_pixels)
+    name = os.fsdecode(path)
+    try:
+        data = read_whole_file(name)
+        # First, because the raw format has no header, and a white border makes it look like a file of zeros.
+        film = read_jsrt_image(name, data, max_pixels)
+        if film is None:
+            film = _decode(name, data, file_kind(name, data[:4096]), window, max_side, max_pixels)
+    except CXRReadError:
+        raise
+    except MemoryError as error:
+        raise CXRReadError(name, "needs more memory than there is", "Lower max_pixels or free memory.") from error
+    except Exception as error:  # no library's exception may stop a run without the name of the file
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise CXRReadError(name, f"cannot be decoded ({words})", "Fetch the file again from its source.") from error
+    for warning in film.warnings:
+        logger.warning("%s: %s", name, warning)
+    return film
+
+
+def _decode(name: str, data: bytes, kind: str, window: Window, max_side: int | None, max_pixels: int) -> Film:
+    # Each format's library is imported only when a file of that format comes.
+    if kind == "dicom":
+        from monai_cxrssl.data.reading.dicom import read_dicom
+
+        return read_dicom(name, data, window, max_pixels, max_side)
+    if kind in ("png", "jpeg", "tiff", "bmp"):
+        from monai_cxrssl.data.reading.raster import read_raster
+
+        return read_raster(name, data, kind, max_pixels)
+    from monai_cxrssl.data.reading.volume import read_volume
+
+    return read_volume(name, data, kind, max_pixels)

@@ -1,0 +1,156 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How large a pixel is: of a film, and of the grid that a film was resized to.
+
+A DICOM file tells it in its header; NIfTI, MHA and NRRD by their affine; JSRT's raw films by what they are. PNG, JPEG,
+TIFF and BMP do not tell: their resolution is that of a print.
+
+Example:
+    >>> grid_spacing((2048, 1024), (256, 256), "pad", spacing=(0.2, 0.2))
+    (1.6, 1.6)
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.data.reading.dicom_lookup import numbers
+from monai_cxrssl.data.reading.file_kind import file_kind, open_regular_file
+from monai_cxrssl.data.reading.jsrt_img import JSRT_BYTES
+from monai_cxrssl.data.reading.read import read_film
+from monai_cxrssl.errors import ConfigurationError, DatalistError
+
+__all__ = ["film_spacing", "grid_spacing", "plausible_spacing"]
+
+Spacing = tuple[float, float]
+
+# In this order. Pixel Spacing is the distance in the patient where the film was calibrated, and equals the one at the
+# detector where it was not (DICOM PS3.3, 10.7.1.1), so it is the better of the two whenever it is there. Imager Pixel
+# Spacing is the distance at the detector, where an organ is magnified by 5 to 20 %. Nominal Scanned Pixel Spacing is
+# that of a digitised sheet of film.
+_ATTRIBUTES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+
+# A side of a film in mm: a cropped film of a newborn, and a sheet of a whole spine.
+_SHORTEST, _LONGEST = 30.0, 1300.0
+# Detectors have square pixels; films distorted by an export hardly exceed this.
+_LARGEST_RATIO = 4.0
+
+
+def film_spacing(path: str | os.PathLike) -> Spacing | None:
+    """Return the size of a film's pixels, of the film upright and at its full size.
+
+    A DICOM header is read without its pixels; NIfTI, MHA, NRRD and JSRT files are read whole. It is what
+    :func:`monai_cxrssl.data.read_cxr` gives as ``spacing``, less what :func:`plausible_spacing` refuses, and less the
+    1 x 1 mm that programs write into NIfTI, MHA and NRRD when they know none.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Row and column spacing in mm, or None where the file does not say, or says nonsense.
+
+    Raises:
+        CXRReadError: the file cannot be read.
+    """
+    name = os.fsdecode(path)
+    with open_regular_file(name) as file:
+        head = file.read(4096)
+        size = os.fstat(file.fileno()).st_size
+    if size == JSRT_BYTES and Path(name).suffix.lower() == ".img":
+        film = read_film(name)
+        return plausible_spacing(film.spacing, film.shape)
+    kind = file_kind(name, head)
+    if kind == "dicom":
+        return _dicom_spacing(name)
+    if kind in ("png", "jpeg", "tiff", "bmp"):
+        return None
+    film = read_film(name, window=None)
+    if film.spacing is not None and all(math.isclose(side, 1.0, rel_tol=1e-6) for side in film.spacing):
+        return None
+    return plausible_spacing(film.spacing, film.shape)
+
+
+def plausible_spacing(spacing: Sequence[float] | None, shape: Sequence[int | None]) -> Spacing | None:
+    """Return a spacing if a chest film can have it, else None.
+
+    Args:
+        spacing: row and column spacing in mm, NaN or None where unknown.
+        shape: rows and columns of the film that it belongs to; None where unknown.
+
+    Returns:
+        The spacing, or None: it is no pair of positive finite numbers, its pixels are four times as long as wide, or
+        the film would be shorter than 3 cm or longer than 130 cm.
+    """
+    if spacing is None or len(spacing) != 2:
+        return None
+    row, column = (float(value) for value in spacing)
+    # NaN fails each comparison, so it ends here too.
+    if not (0 < row < math.inf and 0 < column < math.inf and 1 / _LARGEST_RATIO < row / column < _LARGEST_RATIO):
+        return None
+    for pixels, side in zip(shape, (row, column), strict=True):
+        if pixels is not None and not _SHORTEST <= pixels * side <= _LONGEST:
+            return None
+    return row, column
+
+
+def grid_spacing(
+    film_shape: Sequence[int], grid_shape: Sequence[int], mode: str = "pad", spacing: Sequence[float] | None = None
+) -> Spacing:
+    """Return the size of the pixels of the grid that a whole film was resized to.
+
+    Distances on the grid times these are distances on the film. A film that is not square has pixels of two sizes on a
+    square grid that it was stretched to.
+
+    Args:
+        film_shape: rows and columns of the film.
+        grid_shape: rows and columns of the grid.
+        mode: how it got there, as of :class:`monai_cxrssl.transforms.ResizeCXR`: ``"pad"``, ``"stretch"`` or
+            ``"crop"``.
+        spacing: row and column spacing of the film in mm; None where unknown.
+
+    Returns:
+        Row and column spacing of the grid, in mm, or in pixels of the film where ``spacing`` is None.
+
+    Raises:
+        ConfigurationError: another mode.
+        DatalistError: a shape or spacing that is not two positive numbers.
+    """
+    for what, pair in (("film_shape", film_shape), ("grid_shape", grid_shape), ("spacing", spacing or (1.0, 1.0))):
+        if len(pair) != 2 or not all(0 < value < math.inf for value in pair):
+            raise DatalistError(f"{what} is {tuple(pair)}; expected two positive numbers, for rows and columns.")
+    rows, columns = film_shape
+    height, width = grid_shape
+    if mode == "pad":
+        factor = min(height / rows, width / columns)
+        # The film is drawn on whole pixels, so the two directions may differ by a rounding.
+        height, width = (max(1, min(height, round(rows * factor))), max(1, min(width, round(columns * factor))))
+    elif mode == "crop":
+        rows, columns = (
+            max(1, min(rows, round(columns * height / width))),
+            max(1, min(columns, round(rows * width / height))),
+        )
+    elif mode != "stretch":
+        raise ConfigurationError(f"mode is {mode!r}; choose one of 'pad', 'stretch', 'crop'.")
+    row, column = spacing or (1.0, 1.0)
+    return float(row) * rows / height, float(column) * columns / width
+
+
+def _dicom_spacing(name: str) -> Spacing | None:
+    import pydicom
+
+    from monai_cxrssl.data.reading.dicom import read_dicom_header
+
+    # First, because it says in words what is wrong with a damaged header, and refuses a decompression bomb.
+    header = read_dicom_header(name)
+    shape = (header["rows"], header["columns"])
+    with open_regular_file(name) as file:
+        ds: Any = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_ATTRIBUTES))
+    for keyword in _ATTRIBUTES:
+        found = plausible_spacing(numbers(ds, keyword), shape)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,100 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The order in which fine-tuning sees its images: each once per epoch, or all classes equally often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from monai_cxrssl.data.sampling.bags import Draw
+from monai_cxrssl.errors import ConfigurationError
+
+__all__ = ["ImageSampler"]
+
+
+class ImageSampler(Sampler[Draw]):
+    """Draw the images of an epoch, as many as there are; a function of (seed, epoch) alone, so a resume is exact.
+
+    Unbalanced, an epoch holds every image once, in random order. Balanced, the positions of an epoch are dealt to the
+    groups of images in turn, and each group gives its images round by round, every round in a new order: a rare class
+    is repeated, of a frequent one each epoch shows another part.
+
+    Groups are the classes of multi-class labels; the images without a label are one more group, so that those with a
+    mask only are not lost. An image with multi-label labels is in the group of the rarest finding that it shows (our
+    choice), or in that of the images that show none.
+
+    Args:
+        labels: ``(samples,)`` int64, -1 = unknown, or ``(samples, classes)`` float32, NaN = unknown: the ``labels`` of
+            :class:`~monai_cxrssl.data.sampling.fine_tuning.FineTuningImages`.
+        balanced: whether groups are drawn equally often.
+        seed: any whole number of 0 or more.
+        rank: number of this process; it gets every ``world_size``-th draw.
+        world_size: number of processes; the up to ``world_size - 1`` last draws of an epoch are left out.
+
+    Raises:
+        ConfigurationError: no images, fewer than processes, or numbers out of range.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, balanced: bool = False, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.size = len(labels)
+        if not 0 <= rank < world_size:
+            raise ConfigurationError(f"Process number {rank} is not one of 0 to {world_size - 1}.")
+        if self.size < world_size:
+            raise ConfigurationError(f"{self.size} images are too few for {world_size} processes.")
+        if seed < 0:
+            raise ConfigurationError(f"The seed is {seed}; expected 0 or more.")
+        groups = _groups(np.asarray(labels)) if balanced else np.zeros(self.size, dtype=np.int64)
+        self.members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        self.seed = int(seed)
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch (counted from 0) that the next pass draws."""
+        self.epoch = int(epoch)
+
+    def __len__(self) -> int:
+        return self.size // self.world_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        epoch = self.epoch
+        order = self._order(epoch)
+        for position in range(self.rank, len(self) * self.world_size, self.world_size):
+            index = int(order[position])
+            yield Draw(epoch, position, index, index, -1)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        generator = np.random.default_rng([self.seed, epoch])
+        # Which groups get one draw more when the epoch does not divide evenly is drawn too.
+        turns = generator.permutation(len(self.members))
+        order = np.empty(self.size, dtype=np.int64)
+        for turn, group in enumerate(turns.tolist()):
+            places = np.arange(turn, self.size, len(self.members))
+            members = self.members[group]
+            rounds = [generator.permutation(members) for _ in range(-(-len(places) // len(members)))]
+            order[places] = np.concatenate(rounds)[: len(places)] if rounds else members[:0]
+        return order if len(self.members) == 1 else _shuffled_rows(order, len(self.members), generator)
+
+
+def _groups(labels: np.ndarray) -> np.ndarray:
+    """Number of each image's group, ``(samples,)`` int64."""
+    if labels.ndim == 1:
+        return labels.astype(np.int64)
+    shown = labels > 0.5  # NaN is not
+    frequency = shown.sum(0)
+    rarest = np.where(shown, frequency, frequency.max(initial=0) + 1).argmin(1) if labels.shape[1] else 0
+    without = np.where(np.isnan(labels).all(1), -1, labels.shape[1])
+    return np.where(shown.any(1), rarest, without).astype(np.int64)
+
+
+def _shuffled_rows(order: np.ndarray, width: int, generator: np.random.Generator) -> np.ndarray:
+    """Shuffle within each turn over the groups: with as many processes as groups each would see one group only."""
+    whole = len(order) // width * width
+    rows = generator.permuted(order[:whole].reshape(-1, width), axis=1)
+    return np.concatenate([rows.reshape(-1), order[whole:]])

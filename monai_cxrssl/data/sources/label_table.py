@@ -1,0 +1,247 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Labels from a table, joined with the films of a datalist.
+
+A hospital's labels are rows of a csv file that name films by what its systems call them: an accession number, a patient
+number, a file. ``match`` says which column that is and what it holds:
+
+====================  ================================================================================================
+``"file"``            name of the image file, with or without its extension; no two films may share it
+``"path"``            path of the image, relative to the datalist's folder or absolute
+an entry of items     what the datalist has under this name, such as ``study_id``
+a DICOM keyword       what the films' headers have, such as ``AccessionNumber`` or ``PatientID``
+====================  ================================================================================================
+
+Headers are read for the join alone: no number from them is kept or shown, so that a datalist of pseudonyms stays one.
+A row labels every film that it names; films of no row stay unlabelled, and rows of no film are counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
+from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
+from monai_cxrssl.data.datalists.rows import refuse_rows, shown_rows
+from monai_cxrssl.data.sources.layouts.folder import image_stem
+from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report_labels
+from monai_cxrssl.data.sources.tables.table import read_table
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LabelJoin", "label_datalist"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelJoin:
+    """What a join of films and rows came to.
+
+    Args:
+        rows: of the table.
+        rows_without_film: their numbers as a spreadsheet shows them (the header is row 1).
+        films: of the datalist.
+        films_without_name: films that lack what they are matched by, such as an accession number.
+        films_without_row: films that have it and that no row names.
+        labelled: films with a known label afterwards.
+    """
+
+    rows: int
+    rows_without_film: tuple[int, ...]
+    films: int
+    films_without_name: int
+    films_without_row: int
+    labelled: int
+
+
+def label_datalist(
+    datalist: Datalist,
+    table: str | os.PathLike,
+    match: tuple[str, str],
+    label_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    policy: str | float | list | Mapping[str, Any] = "ignore",
+    blanks: str = "null",
+    seed: int = 0,
+    replace_labels: bool = False,
+    progress: bool = True,
+) -> tuple[Datalist, LabelJoin]:
+    """Give the films of a datalist the labels of a table.
+
+    Args:
+        datalist: the films, in any splits.
+        table: a csv (or csv.gz) file in UTF-8.
+        match: the column that names films, and what it holds (see above).
+        label_column: one class name per row, blank where unknown: the task becomes ``"multi_class"``.
+        label_columns: one column per class of 1, 0, -1 (uncertain) or blank: the task becomes ``"multi_label"``.
+        classes: the classes of ``label_column`` in label order; by default its values for films, sorted.
+        policy, blanks, seed: see :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`; for
+        ``label_columns``.
+        replace_labels: drop the labels that the datalist has; otherwise such a datalist is refused.
+        progress: show a bar while headers are read.
+
+    Returns:
+        The datalist with labels, without its manifest, and what the join came to.
+
+    Raises:
+        DatalistError: the table is wrong (rows named by number), two rows give one film different labels, a file name
+            is shared by films, no row names a film, all labels are blank, or there are labels already.
+        ConfigurationError: not exactly one kind of label column; ``match`` is nothing that films have.
+    """
+    if bool(label_column) == bool(label_columns):
+        raise ConfigurationError(
+            "Give either label_column (one class name per row) or label_columns (one column per class)."
+        )
+    if datalist.has_labels and not replace_labels:
+        raise DatalistError(
+            f"The datalist {datalist.name} has labels already; to give them up for those of {table}, say so with "
+            "replace_labels (label: --replace)."
+        )
+    path, (name, what) = Path(table).expanduser(), match
+    columns = [label_column] if label_column else list(label_columns or ())
+    rows = read_table(path, (name, *columns))
+    count_of_rows = len(rows)
+    items = datalist.all_items()
+    films = _film_names(items, datalist, what, progress)
+    texts = rows[name]
+    if what == "path":
+        root = "" if datalist.root is None else str(datalist.root)
+        texts = texts.map(lambda text: os.path.normpath(os.path.join(root, text)))  # noqa: PTH118 (root may be empty)
+    row_of, unmatched = _join(path, texts, films, what)
+    if len(unmatched) == len(rows):
+        raise DatalistError(
+            f"No row of {path} names a film of {datalist.name} ({name} matched by {what}){_zeros(rows[name], films)}; "
+            "look whether both hold the same kind of name, or match by another."
+        )
+    if unmatched:
+        where = f"{path}, {shown_rows(unmatched)}"
+        logger.warning("%s: %s names no film%s", where, name, _zeros(rows[name].loc[unmatched], films))
+    chosen = _one_row_each(path, rows, columns, row_of)
+    # A row per film. Rows of no film give no class: one without a film could not be learnt.
+    rows = rows.loc[list(chosen.values())]
+    if label_column:
+        numbers, class_names = class_numbers(path, rows, label_column, classes)
+        if not class_names:
+            raise DatalistError(f"{path}: {label_column} is blank in every row that names a film; look for the column.")
+        labels: dict[int, Any] = dict(zip(chosen, numbers, strict=True))
+    else:
+        class_names = tuple(columns)
+        values = report_labels(path, rows, class_names)
+        # Where the policy draws, it does so by the film and not by the row, and wherever the films lie.
+        own = [item["image"] for split in SPLITS for item in datalist.splits[split]]
+        values = apply_label_policy(values, class_names, policy, blanks, [own[film] for film in chosen], seed)
+        labels = dict(zip(chosen, labels_to_lists(values), strict=True))
+    labelled = _with_labels(datalist, labels, class_names, "multi_class" if label_column else "multi_label")
+    named = sum(bool(film) for film in films)
+    count = sum(is_known(item.get("label")) for split in SPLITS for item in labelled.splits[split])
+    join = LabelJoin(count_of_rows, tuple(unmatched), len(films), len(films) - named, named - len(chosen), count)
+    return labelled, join
+
+
+def _film_names(items: Sequence[dict[str, Any]], datalist: Datalist, what: str, progress: bool) -> list[str]:
+    """What each film is matched by; empty where it has none."""
+    if what == "file":
+        names = [Path(item["image"]).name for item in items]
+    elif what == "path":
+        names = [os.path.normpath(item["image"]) for item in items]
+    elif any(what in item for item in items):
+        names = ["" if item.get(what) is None else str(item[what]).strip() for item in items]
+    else:
+        names = _header_names(items, what, progress)
+    if not any(names):
+        raise DatalistError(
+            f"No film of {datalist.name} has {what} in its header; match by the name of the file, or by another."
+        )
+    return names
+
+
+def _header_names(items: Sequence[dict[str, Any]], keyword: str, progress: bool) -> list[str]:
+    from pydicom.datadict import tag_for_keyword
+    from tqdm import tqdm
+
+    from monai_cxrssl.data.reading.dicom import read_dicom_element
+
+    if tag_for_keyword(keyword) is None:
+        raise ConfigurationError(
+            f"Films cannot be matched by {keyword!r}: it is neither file nor path, no entry of the datalist's items, "
+            "and no DICOM keyword (such as AccessionNumber)."
+        )
+    names = []
+    failures: list[CXRReadError] = []
+    for item in tqdm(items, desc=f"reading {keyword}", unit="film", disable=None if progress else True):
+        try:
+            names.append(read_dicom_element(item["image"], keyword))
+        except CXRReadError as error:
+            failures.append(error)
+            names.append("")
+    if failures:
+        logger.warning("%d of %d headers cannot be read; first: %s", len(failures), len(items), failures[0])
+    return names
+
+
+def _join(path: Path, texts: pd.Series, films: Sequence[str], what: str) -> tuple[dict[int, list[int]], list[int]]:
+    """Return the rows that name each film (by its place in the list), and the rows that name none."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, film in enumerate(films):
+        if film:
+            places[film].append(place)
+    stems: dict[str, list[int]] = defaultdict(list)
+    if what == "file":
+        for film, same in places.items():
+            stems[image_stem(film)].extend(same)
+    named: dict[int, list[int]] = defaultdict(list)
+    unmatched, shared = [], []
+    for row, text in texts.items():
+        found: Sequence[int] = places.get(text) or stems.get(text) or ()
+        if not found:
+            unmatched.append(row)
+        elif what == "file" and len(found) > 1:
+            shared.append(row)
+        for place in found:
+            named[place].append(row)
+    remedy = "match by path, or by a number of the header"
+    refuse_rows(path, shared, f"{texts.name} is a file name that several films have", remedy)
+    return named, unmatched
+
+
+def _one_row_each(
+    path: Path, rows: pd.DataFrame, columns: Sequence[str], named: Mapping[int, list[int]]
+) -> dict[int, int]:
+    """The row of each film; rows that repeat a label do no harm, rows that contradict each other are refused."""
+    cells = dict(zip(rows.index, rows[list(columns)].itertuples(index=False, name=None), strict=True))
+    for found in named.values():
+        if len({cells[row] for row in found}) > 1:
+            refuse_rows(path, found, "they name the same film with different labels", "keep the right one")
+    return {place: found[0] for place, found in named.items()}
+
+
+def _with_labels(datalist: Datalist, labels: Mapping[int, Any], classes: tuple[str, ...], task: str) -> Datalist:
+    splits: dict[str, list[dict[str, Any]]] = {}
+    place = 0
+    for split in SPLITS:
+        splits[split] = []
+        for item in datalist.splits[split]:
+            bare = {key: value for key, value in item.items() if key != "label"}
+            label = labels.get(place)
+            splits[split].append(bare if label is None else bare | {"label": label})
+            place += 1
+    extra = {key: value for key, value in datalist.extra.items() if key != "manifest"}
+    return replace(datalist, classes=classes, task=task, splits=splits, extra=extra)
+
+
+def _zeros(texts: pd.Series, films: Sequence[str]) -> str:
+    """A hint, when leading zeros are all that keeps names apart."""
+    bare = {film.lstrip("0") for film in films if film}
+    count = sum(text.lstrip("0") in bare for text in texts if text)
+    told = f"; {count} would but for leading zeros, which spreadsheets drop from numbers"
+    return told if count else ""

@@ -1,0 +1,224 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""ChestX-ray14: 112,120 frontal chest X-rays of 30,805 patients of the NIH Clinical Center, labelled from reports.
+
+Folder layout::
+
+    Data_Entry_2017_v2020.csv, or the earlier Data_Entry_2017.csv
+    train_val_list.txt, test_list.txt      official split, one image name per line (86,524 and 25,596; optional)
+    BBox_List_2017.csv                     984 boxes of 8 findings (optional)
+    images/00000001_000.png, or images_001/images/00000001_000.png ..., or anywhere else below
+
+Columns: ``Image Index, Finding Labels, Patient ID`` (required), ``Follow-up #, Patient Age, Patient Gender, View
+Position`` (optional). ``Finding Labels`` holds names joined by ``|``, or ``No Finding``.
+
+Classes: the 14 findings (:data:`CLASSES`, named as in :mod:`monai_cxrssl.data.datalists.vocabulary`: ``Effusion`` is
+    ``Pleural
+Effusion``), 1 where named and 0 where not; "No Finding" is 0 throughout.
+
+Items: ``patient_id``, ``study_id`` (patient and follow-up number), ``view_position`` (PA, AP), ``sex``, ``age`` in
+years (``058Y``, ``013M`` and ``005D`` of the earlier file are converted; over 120 is taken for unknown), ``boxes``
+(``[[x1, y1, x2, y2], ...]`` in pixels of the original 1024 x 1024 image) and ``box_classes``, their findings. Images of
+``train_val_list.txt`` are ``training``, of ``test_list.txt`` ``test``; with one of the lists alone, all others belong
+to the other split; without lists all are ``training``.
+
+Licence: free use with a link to the NIH download site, the citation and an acknowledgement of the NIH Clinical Center.
+Citation: X. Wang, Y. Peng, L. Lu, Z. Lu, M. Bagheri, R. M. Summers, "ChestX-ray8: Hospital-scale Chest X-ray Database
+and Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases", CVPR 2017,
+arXiv 1705.02315.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.table import (
+    build_items,
+    check_filled,
+    check_unique,
+    column,
+    keep_existing,
+    read_header,
+    read_table,
+)
+from monai_cxrssl.errors import DatalistError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CLASSES", "NAME", "detect", "read"]
+
+logger = logging.getLogger(__name__)
+
+NAME = "ChestX-ray14"
+# fmt: off
+CLASSES = (
+    "Atelectasis", "Cardiomegaly", "Pleural Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural Thickening", "Hernia",
+)
+# fmt: on
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+REQUIRED = ("Image Index", "Finding Labels", "Patient ID")
+OPTIONAL = ("Follow-up #", "Patient Age", "Patient Gender", "View Position")
+BOXES = "BBox_List_2017.csv"
+# The header writes "Bbox [x,y,w,h]" without quotes, so it falls into four columns.
+BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
+LISTS = {"train_val_list.txt": "training", "test_list.txt": "test"}
+YEARS = {"Y": 1.0, "": 1.0, "M": 1 / 12, "D": 1 / 365.25}
+OLDEST = 120
+
+
+def detect(folder: Path) -> bool:
+    """Whether a folder holds ``Data_Entry_2017*.csv`` with at least two of its required columns."""
+    return any(len(set(REQUIRED).intersection(read_header(Path(folder) / name))) >= 2 for name in TABLES)
+
+
+def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> Datalist:
+    """Read the data set in ``folder``.
+
+    Args:
+        folder: holds ``Data_Entry_2017_v2020.csv`` (taken first) or ``Data_Entry_2017.csv``.
+        check_files: look for every image; without it they are taken to lie in ``images/``.
+        allow_absent: leave absent images out instead of refusing the table.
+
+    Raises:
+        DatalistError: a column, an image or an official list's row is missing, or a row is wrong (named by its
+            number).
+    """
+    folder = Path(folder)
+    path = next((folder / name for name in TABLES if (folder / name).is_file()), folder / TABLES[0])
+    table = read_table(path, REQUIRED, OPTIONAL)
+    check_filled(path, table, *REQUIRED)
+    check_unique(path, table, table["Image Index"])
+    _check_findings(path, table)
+    names = table["Image Index"]
+    if check_files:
+        found = _find_images(folder, set(names))
+        table = table.assign(image=[found.get(name, "") for name in names])
+        table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
+    else:
+        table = table.assign(image="images/" + names)
+    patients = table["Patient ID"].tolist()
+    boxes, box_classes = _boxes(folder)
+    items = build_items(
+        table["image"].tolist(),
+        patients,
+        NAME,
+        study_id=[
+            number and f"{patient}-{number}" for patient, number in zip(patients, _followups(table), strict=True)
+        ],
+        view_position=column(table, "View Position", str.upper),
+        # A list of its own for each image: items are handed out to be changed.
+        label=[list(label) for label in column(table, "Finding Labels", _label)],
+        sex=column(table, "Patient Gender", str.upper),
+        age=column(table, "Patient Age", _age),
+        boxes=[boxes.get(name) for name in table["Image Index"]],
+        box_classes=[box_classes.get(name) for name in table["Image Index"]],
+    )
+    splits: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
+    for split, item in zip(_splits(folder, path, table), items, strict=True):
+        splits[split].append(item)
+    return Datalist(name=NAME, classes=CLASSES, task="multi_label", splits=splits, root=folder)
+
+
+def _check_findings(path: Path, table: pd.DataFrame) -> None:
+    for text in table["Finding Labels"].unique():
+        parts = [part.strip() for part in text.split("|")]
+        unknown = [p for p in parts if canonical_pathology(p) not in CLASSES and canonical_pathology(p) != "No Finding"]
+        rows = table.index[table["Finding Labels"] == text]
+        if unknown:
+            expected = f"expected the data set's 14 findings ({', '.join(CLASSES)}) or No Finding"
+            refuse_rows(path, rows, f"Finding Labels names {unknown[0]!r}", expected)
+        if len(parts) > 1 and "No Finding" in map(canonical_pathology, parts):
+            refuse_rows(path, rows, f"Finding Labels is {text!r}, a finding and none", "correct it")
+
+
+def _label(text: str) -> list[float]:
+    named = {canonical_pathology(part) for part in text.split("|")}
+    return [float(name in named) for name in CLASSES]
+
+
+def _age(text: str) -> float | None:
+    match = re.fullmatch(r"(\d+)([YMD]?)", text.upper())
+    if match is None:
+        return None
+    years = int(match[1]) * YEARS[match[2]]
+    return round(years, 2) if years <= OLDEST else None
+
+
+def _followups(table: pd.DataFrame) -> list[str]:
+    return [number or "" for number in column(table, "Follow-up #")]
+
+
+def _find_images(folder: Path, names: set[str]) -> dict[str, str]:
+    """Where the named images lie: paths relative to the folder, the first in sorted order of equal names."""
+    found: dict[str, str] = {}
+    again = 0
+    visited: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(here)  # noqa: PTH116 (follows links: a loop leads to a folder seen before)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for name in names.intersection(files):
+            again += name in found
+            found.setdefault(name, Path(os.path.relpath(os.path.join(here, name), folder)).as_posix())  # noqa: PTH118
+    if again:
+        logger.warning("%s: %d images lie in several folders; the first folder in sorted order is taken", folder, again)
+    return found
+
+
+def _splits(folder: Path, path: Path, table: pd.DataFrame) -> list[str]:
+    listed: dict[str, str] = {}
+    present = [name for name in LISTS if (folder / name).is_file()]
+    for name in present:
+        lines = (folder / name).read_text(encoding="utf-8-sig").splitlines()
+        for number, line in enumerate(lines, 1):
+            image = line.strip()
+            if image and listed.setdefault(image, LISTS[name]) != LISTS[name]:
+                raise DatalistError(
+                    f"{folder / name}, line {number}: {image} is in {present[0]}, too; remove it from one of the lists."
+                )
+    rest = {"training": "test", "test": "training"}[LISTS[present[0]]] if len(present) == 1 else None
+    if not present:
+        return ["training"] * len(table)
+    splits = [listed.get(name, rest) for name in table["Image Index"]]
+    refuse_rows(
+        path,
+        table.index[[split is None for split in splits]],
+        f"the image is in neither {' nor '.join(LISTS)}",
+        "add it to one of them, or remove both lists",
+    )
+    return [str(split) for split in splits]
+
+
+def _boxes(folder: Path) -> tuple[dict[str, list[list[float]]], dict[str, list[str]]]:
+    """Boxes (x1, y1, x2, y2) and their findings, per image name."""
+    path = folder / BOXES
+    if not path.is_file():
+        return {}, {}
+    boxes = read_table(path, BOX_COLUMNS)
+    names = [canonical_pathology(text) for text in boxes["Finding Label"]]
+    wrong = boxes.index[[name not in CLASSES for name in names]]
+    refuse_rows(path, wrong, "Finding Label is none of the 14 findings", f"expected one of {', '.join(CLASSES)}")
+    import pandas as pd
+
+    corners = boxes[list(BOX_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce")
+    bad = ~((corners.iloc[:, :2] >= 0).all(axis=1) & (corners.iloc[:, 2:] > 0).all(axis=1))
+    refuse_rows(path, boxes.index[bad], "the box is no x, y, width, height in pixels", "correct the four numbers")
+    corners.iloc[:, 2:] += corners.iloc[:, :2].to_numpy()
+    of_image: dict[str, list[list[float]]] = {}
+    labels: dict[str, list[str]] = {}
+    for image, name, box in zip(boxes["Image Index"], names, corners.to_numpy().tolist(), strict=True):
+        of_image.setdefault(image, []).append(box)
+        labels.setdefault(image, []).append(str(name))
+    return of_image, labels

@@ -1,0 +1,124 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""COVID-QU-Ex: 33,920 chest X-rays with lung masks, 5,826 of them with masks of the COVID-19 infection.
+
+Folder layout; any of the three levels may be given, and the archive repeats each part's name once::
+
+    Lung Segmentation Data/Lung Segmentation Data/
+        Train/COVID-19/images/covid_1.png          and Val, Test; Non-COVID, Normal
+        Train/COVID-19/lung masks/covid_1.png
+    Infection Segmentation Data/Infection Segmentation Data/
+        Train/COVID-19/images/covid_1.png
+        Train/COVID-19/lung masks/covid_1.png
+        Train/COVID-19/infection masks/covid_1.png
+
+With both parts there, the films and the split are those of the lung part, which holds all; a film that is found in the
+infection part too, by class, name and content, gets its infection mask from there. To use the infection part's own
+split, give that part's folder.
+
+Classes (multi-class): 0 ``No Finding`` (Normal), 1 ``COVID-19``, 2 ``Other Pneumonia`` (Non-COVID: viral or bacterial).
+
+Items: ``patient_id`` (class and file name: who the patients are was not published), ``label``, ``lung_mask`` and where
+there is one ``infection_mask`` (a path, white = infected). Films and masks are 256 x 256. The lung masks were drawn by
+a network and corrected by people. The official split is kept.
+
+Licence: see the data set's page on Kaggle (anasmohammedtahir/covidqu).
+Citation: A. M. Tahir, M. E. H. Chowdhury et al., "COVID-19 infection localization and severity grading from chest X-ray
+images", Computers in Biology and Medicine 2021.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.errors import DatalistError
+
+__all__ = ["CLASSES", "NAME", "detect", "read"]
+
+logger = logging.getLogger(__name__)
+
+NAME = "COVID-QU-Ex"
+CLASSES = ("No Finding", "COVID-19", "Other Pneumonia")
+KINDS = ("Normal", "COVID-19", "Non-COVID")
+SPLITS = {"Train": "training", "Val": "validation", "Test": "test"}
+LUNGS, INFECTIONS = "Lung Segmentation Data", "Infection Segmentation Data"
+
+
+def detect(folder: Path) -> bool:
+    """Whether a folder holds a part of the data set: films of its classes beside lung masks."""
+    return bool(_parts(Path(folder)))
+
+
+def read(folder: Path) -> Datalist:
+    """Read the data set in ``folder``.
+
+    Raises:
+        DatalistError: there is no film, a class is unknown, or films have no lung mask (counted, the first named).
+    """
+    folder = Path(folder)
+    parts = _parts(folder)
+    if not parts:
+        raise DatalistError(f"{folder} holds no films such as Train/COVID-19/images beside Train/COVID-19/lung masks.")
+    top, *others = parts
+    infected = {key: film for other in others for key, film in _films(other).items()}
+    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS.values()}
+    bare: list[Path] = []
+    differing = 0
+    for (part, kind, name), film in _films(top).items():
+        lungs = film.parent.parent / "lung masks" / name
+        if not lungs.is_file():
+            bare.append(lungs)
+            continue
+        item: dict[str, Any] = {
+            "image": film.relative_to(folder).as_posix(),
+            "patient_id": f"{kind}/{film.stem}",
+            "source": NAME,
+            "label": KINDS.index(kind),
+            "lung_mask": lungs.relative_to(folder).as_posix(),
+        }
+        # The two parts have splits of their own, so the same film may lie in another one there.
+        twins = [infected[key] for other in SPLITS if (key := (other, kind, name)) in infected]
+        same = [twin for twin in twins if filecmp.cmp(film, twin, shallow=False)]
+        differing += bool(twins) and not same
+        infection = (same[0] if same else film).parent.parent / "infection masks" / name
+        if infection.is_file():
+            item["infection_mask"] = infection.relative_to(folder).as_posix()
+        splits[SPLITS[part]].append(item)
+    if bare:
+        raise DatalistError(
+            f"{top} has {len(bare)} films without a lung mask (looked for {bare[0]}, for one); put the masks there or "
+            "remove these films."
+        )
+    if differing:
+        logger.warning("%s: %d films differ from those of the same name in %s", NAME, differing, INFECTIONS)
+    content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", **splits}
+    return Datalist.from_dict(content, folder, origin=str(top))
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The folders above ``Train``: of the lung part, of the infection part; or the folder itself."""
+    found = []
+    for tops in ((folder,), *((folder / name / name, folder / name) for name in (LUNGS, INFECTIONS))):
+        found += [top for top in tops if _is_part(top)][:1]
+    return found
+
+
+def _is_part(top: Path) -> bool:
+    places = [top / part / kind for part in SPLITS for kind in KINDS]
+    return any((place / "images").is_dir() and (place / "lung masks").is_dir() for place in places)
+
+
+def _films(top: Path) -> dict[tuple[str, str, str], Path]:
+    """The films of a part by split, class and file name."""
+    films: dict[tuple[str, str, str], Path] = {}
+    for part in SPLITS:
+        for images in sorted((top / part).glob("*/images")):
+            kind = images.parent.name
+            if kind not in KINDS:
+                raise DatalistError(f"{images.parent} is of no known class; expected {', '.join(KINDS)}.")
+            films |= {(part, kind, film.name): film for film in sorted(images.glob("*.png"))}
+    return films

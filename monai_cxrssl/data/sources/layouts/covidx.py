@@ -1,0 +1,149 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""COVIDx: the chest X-rays of COVID-Net, collected from about ten public sources, COVID-19 against the rest.
+
+Folder layout (all versions; those that have no validation set lack ``val``)::
+
+    train.txt, val.txt, test.txt        or with a version, as train_COVIDx9A.txt, test_COVIDx9A.txt
+    train/<filename>
+    val/<filename>
+    test/<filename>
+
+Each line is ``<patient id> <filename> <class> <source>``; lists of early versions have no source, and some file names
+hold blanks. With lists of several versions side by side it is not clear which one is meant: they are refused.
+
+Classes (multi-class), by what the lists call them:
+
+- ``negative, positive`` (version 8 and later): 0 ``COVID-19 Negative`` (healthy, or another pneumonia), 1 ``COVID-19``;
+- ``normal, pneumonia, COVID-19``: 0 ``No Finding``, 1 ``Pneumonia`` (not of COVID-19), 2 ``COVID-19``.
+
+Items: ``patient_id`` (with the source in front, because sources number their patients alike), ``label``. The official
+split is kept. The sources differ in more than the disease, so a classifier can learn the source; the films are also
+found in other data sets (RSNA Pneumonia and ChestX-ray14, covid-chestxray-dataset, SIIM-FISABIO-RSNA COVID-19).
+
+Licence: AGPL-3.0 for the repository that holds the lists (COVID-Net); the films on the terms of their sources.
+Citation: L. Wang, Z. Q. Lin, A. Wong, "COVID-Net: a tailored deep convolutional neural network design for detection of
+COVID-19 cases from chest X-ray images", Scientific Reports 2020.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sources.tables.line_list import check_unique_lines, keep_existing_lines, read_lines, refuse_lines
+from monai_cxrssl.errors import DatalistError
+
+__all__ = ["NAME", "TWO_CLASSES", "THREE_CLASSES", "detect", "read"]
+
+NAME = "COVIDx"
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+TWO_CLASSES = {"negative": "COVID-19 Negative", "positive": "COVID-19"}
+THREE_CLASSES = {"normal": "No Finding", "pneumonia": "Pneumonia", "covid-19": "COVID-19"}
+IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg")
+
+
+class _Line(NamedTuple):
+    patient: str
+    image: str
+    kind: str
+
+
+def detect(folder: Path) -> bool:
+    """Whether a folder holds a list of films whose first line is of COVIDx's form."""
+    return any(_starts_as_covidx(path) for paths in _lists(Path(folder)).values() for path in paths)
+
+
+def read(folder: Path, allow_absent: bool = False) -> Datalist:
+    """Read the data set in ``folder``.
+
+    Args:
+        folder: holds the lists and the folders of films.
+        allow_absent: leave absent images out instead of refusing the list.
+
+    Raises:
+        DatalistError: an image is missing, there are several lists of one split, or a line is wrong (named by its
+            number).
+    """
+    folder = Path(folder)
+    parsed: dict[str, tuple[Path, list[int], list[_Line]]] = {}
+    for part, paths in _lists(folder).items():
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise DatalistError(f"{folder} holds several lists of the split {part} ({names}); leave the one to use.")
+        numbered = read_lines(paths[0])
+        numbers, lines = [number for number, _ in numbered], [_parse(text) for _, text in numbered]
+        wrong = [number for number, line in zip(numbers, lines, strict=True) if line is None]
+        shown = dict(numbered)[wrong[0]] if wrong else ""
+        refuse_lines(
+            paths[0],
+            wrong,
+            f"{shown!r} is no line of the form <patient id> <filename> <class> <source>",
+            f"expected one of the classes {', '.join((*TWO_CLASSES, *THREE_CLASSES))}",
+        )
+        parsed[part] = paths[0], numbers, [line for line in lines if line is not None]
+    if not parsed:
+        raise DatalistError(f"{folder} holds no list of films such as train.txt or test_COVIDx9A.txt.")
+
+    kinds = _kinds({path: (numbers, films) for path, numbers, films in parsed.values()})
+    order = list(kinds)
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for part, (path, numbers, films) in parsed.items():
+        images = [f"{part}/{film.image}" for film in films]
+        check_unique_lines(path, numbers, images)
+        splits[SPLITS[part]] = [
+            {
+                "image": images[index],
+                "patient_id": films[index].patient,
+                "source": NAME,
+                "label": order.index(films[index].kind),
+            }
+            for index in keep_existing_lines(path, numbers, images, folder, allow_absent)
+        ]
+    content = {"name": NAME, "classes": list(kinds.values()), "task": "multi_class", **splits}
+    return Datalist.from_dict(content, folder, origin=str(folder))
+
+
+def _lists(folder: Path) -> dict[str, list[Path]]:
+    """The lists of each split that a folder has."""
+    found: dict[str, list[Path]] = {}
+    for part in SPLITS:
+        paths = [
+            path for path in sorted(folder.glob(f"{part}*.txt")) if path.stem == part or path.stem[len(part)] == "_"
+        ]
+        if paths:
+            found[part] = paths
+    return found
+
+
+def _starts_as_covidx(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            return _parse(stream.readline().strip()) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _parse(text: str) -> _Line | None:
+    """A line's fields; the class is looked for from the end, because a file name may hold blanks."""
+    fields = text.split()
+    for sources in (1, 0):
+        kind = fields[-1 - sources].lower() if len(fields) >= 3 + sources else ""
+        image = " ".join(fields[1 : -1 - sources])
+        if kind in TWO_CLASSES | THREE_CLASSES and image.lower().endswith(IMAGE_EXTENSIONS):
+            return _Line(f"{fields[-1]}-{fields[0]}" if sources else fields[0], image, kind)
+    return None
+
+
+def _kinds(parsed: dict[Path, tuple[list[int], list[_Line]]]) -> dict[str, str]:
+    """The classes of all lists, as two or as three."""
+    used = {line.kind for _, lines in parsed.values() for line in lines}
+    if not used & set(TWO_CLASSES):
+        return THREE_CLASSES
+    for path, (numbers, lines) in parsed.items():
+        mixed = [number for number, line in zip(numbers, lines, strict=True) if line.kind in THREE_CLASSES]
+        refuse_lines(
+            path, mixed, "the class is one of three where other lines have one of two", "use lists of one version"
+        )
+    return TWO_CLASSES

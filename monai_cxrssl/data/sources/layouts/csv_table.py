@@ -1,0 +1,187 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Any csv file with one row per image; the names of its columns are options.
+
+Folder layout::
+
+    <anything>.csv      an image path, a patient id, and whatever else the options name
+    ...                 the images, at those paths relative to the folder of the csv (or to image_dir)
+
+Labels are given in one of two ways: ``label_column`` holds one class name per image (multi-class), or ``label_columns``
+names one column per class holding 1, 0, -1 (uncertain) or blank (multi-label, with the policies of
+:mod:`monai_cxrssl.data.datalists.label_policy`). Classes keep the names they have in the file. Values of
+``split_column`` are ``training``, ``validation`` or ``test``, or one of their common short names (:data:`SPLIT_NAMES`);
+without one all items are ``training``.
+
+No folder is recognised as this layout by itself: a patient column must be named by somebody who knows it. Licence and
+citation are those of the data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
+from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report_labels
+from monai_cxrssl.data.sources.tables.table import (
+    build_items,
+    check_filled,
+    check_unique,
+    column,
+    keep_existing,
+    read_table,
+)
+from monai_cxrssl.errors import ConfigurationError, DatalistError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SPLIT_NAMES", "detect", "read"]
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("training", "train"), "training"),
+    **dict.fromkeys(("validation", "valid", "validate", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def detect(folder: Path) -> bool:
+    """Always ``False``: column names cannot be guessed safely."""
+    return False
+
+
+def read(
+    folder: Path,
+    image_column: str = "image",
+    patient_column: str = "patient_id",
+    study_column: str | None = None,
+    view_column: str | None = None,
+    sex_column: str | None = None,
+    age_column: str | None = None,
+    mask_column: str | None = None,
+    split_column: str | None = None,
+    label_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    image_dir: str | os.PathLike | None = None,
+    name: str | None = None,
+    policy: str | float | list | Mapping[str, Any] = "ignore",
+    blanks: str = "null",
+    seed: int = 0,
+    check_files: bool = True,
+    allow_absent: bool = False,
+) -> Datalist:
+    """Read a csv (or csv.gz) file.
+
+    Args:
+        folder: the csv file, or a folder that holds exactly one.
+        image_column: paths relative to ``image_dir``, or absolute.
+        patient_column: what tells one patient from all others.
+        study_column: what tells one study from all others.
+        view_column: PA, AP, LL ..., taken over in capitals.
+        sex_column: taken over in capitals.
+        age_column: years.
+        mask_column: lung mask paths, relative like images; blank where there is none.
+        split_column: see above.
+        label_column: one class name per image; blank is unknown. Not together with ``label_columns``.
+        label_columns: one column per class.
+        classes: the classes of ``label_column`` in label order; by default its values, sorted.
+        image_dir: by default the folder of the csv.
+        name: of the data set, by default the file's name.
+        policy, blanks, seed: see :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`; for
+        ``label_columns``.
+        check_files: look for every image.
+        allow_absent: leave absent images out instead of refusing the table.
+
+    Raises:
+        DatalistError: a column or an image is missing, or a row is wrong (named by its number).
+        ConfigurationError: both kinds of label are given.
+    """
+    if label_column and label_columns:
+        raise ConfigurationError("label_column and label_columns are both given; give the one that the csv has.")
+    path = _csv_file(Path(folder))
+    root = path.parent if image_dir is None else Path(image_dir).expanduser()
+    optional = (study_column, view_column, sex_column, age_column, mask_column, split_column, label_column)
+    table = read_table(path, (image_column, patient_column, *filter(None, optional), *(label_columns or ())))
+    check_filled(path, table, image_column, patient_column)
+    check_unique(path, table, table[image_column].map(os.path.normpath))
+    if check_files:
+        # os.path.join would give an absolute path back as it is; keep_existing puts the folder before every path.
+        listed = [os.path.relpath(image, root) if Path(image).is_absolute() else image for image in table[image_column]]
+        table = keep_existing(path, table, listed, root, allow_absent)
+    label, class_names = _labels(
+        path, table, label_column, label_columns, classes, (policy, blanks, seed), image_column
+    )
+    items = build_items(
+        table[image_column].tolist(),
+        table[patient_column].tolist(),
+        name or path.name.split(".")[0],
+        study_id=column(table, study_column or ""),
+        view_position=column(table, view_column or "", str.upper),
+        lung_mask=column(table, mask_column or ""),
+        label=label,
+        sex=column(table, sex_column or "", str.upper),
+        age=_ages(path, table, age_column),
+    )
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for split, item in zip(_splits(path, table, split_column), items, strict=True):
+        splits.setdefault(split, []).append(item)
+    return Datalist(
+        name=name or path.name.split(".")[0],
+        classes=class_names,
+        task="multi_label" if label_columns else "multi_class",
+        splits=splits,
+        root=root,
+    )
+
+
+def _csv_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = sorted(p for p in path.glob("*.csv*") if p.name.endswith((".csv", ".csv.gz"))) if path.is_dir() else []
+    if len(found) != 1:
+        told = ", ".join(p.name for p in found[:5]) or "none"
+        raise DatalistError(f"{path} is no csv file and no folder with exactly one (found: {told}); give the file.")
+    return found[0]
+
+
+def _labels(
+    path: Path,
+    table: pd.DataFrame,
+    label_column: str | None,
+    label_columns: Sequence[str] | None,
+    classes: Sequence[str] | None,
+    policy: tuple[Any, str, int],
+    image_column: str,
+) -> tuple[Sequence[Any], tuple[str, ...]]:
+    if label_columns:
+        names = tuple(label_columns)
+        keys = table[image_column].tolist()
+        entry, blanks, seed = policy
+        values = apply_label_policy(report_labels(path, table, names), names, entry, blanks, keys, seed)
+        return labels_to_lists(values), names
+    if not label_column:
+        return [None] * len(table), ()
+    return class_numbers(path, table, label_column, classes)
+
+
+def _ages(path: Path, table: pd.DataFrame, age_column: str | None) -> list[Any]:
+    if not age_column:
+        return [None] * len(table)
+    wrong = ~table[age_column].str.fullmatch(r"(\d+(\.\d*)?)?").astype(bool)
+    refuse_rows(path, table.index[wrong], f"{age_column} is no number", "expected years, or blank")
+    return column(table, age_column, lambda text: float(text) if text else None)
+
+
+def _splits(path: Path, table: pd.DataFrame, split_column: str | None) -> list[str]:
+    if not split_column:
+        return ["training"] * len(table)
+    texts = table[split_column].str.lower()
+    expected = f"expected one of {', '.join(SPLIT_NAMES)}"
+    refuse_rows(path, table.index[~texts.isin(list(SPLIT_NAMES))], f"{split_column} is no split", expected)
+    return [SPLIT_NAMES[text] for text in texts]

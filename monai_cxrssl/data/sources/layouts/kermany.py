@@ -1,0 +1,161 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Kermany's chest X-rays of children aged one to five, healthy or with bacterial or viral pneumonia (Guangzhou).
+
+Two forms are read::
+
+    labels.csv                                     columns X_ray_image_name, patient, label
+    images/<X_ray_image_name>                      (or beside labels.csv)
+
+    train/NORMAL/NORMAL-1003233-0001.jpeg          (perhaps below chest_xray/; train, test and perhaps val)
+    train/PNEUMONIA/BACTERIA-1008087-0001.jpeg     (disease - patient - number of the patient's image)
+    train/PNEUMONIA/VIRUS-1053446-0001.jpeg
+
+The widespread copy of the tree has other names: ``IM-0115-0001.jpeg``, ``NORMAL2-IM-0323-0001.jpeg``,
+``person23_bacteria_78.jpeg``, ``person1_virus_6.jpeg``.
+
+Classes (multi-class): 0 ``No Finding`` (Normal), 1 ``Bacterial Pneumonia``, 2 ``Viral Pneumonia`` (labels.csv calls it
+``Viral-Other``; its files are named virus). The patient is the column ``patient``, or in the tree the name without the
+image number: ``NORMAL-1003233``, ``IM-0115``, ``NORMAL2-IM-0323``, ``person23-bacteria``. Persons of equal number are
+two patients when one has bacteria and the other a virus, as in labels.csv. A file name of another form is refused: its
+patient is not known. The tree's train, val and test are ``training``, ``validation`` and ``test``; labels.csv has no
+split, so all its images are ``training``.
+
+Licence: CC BY 4.0. Citation: D. S. Kermany et al., "Identifying Medical Diagnoses and Treatable Diseases by Image-Based
+Deep Learning", Cell 172(5), 2018; data: D. Kermany, K. Zhang, M. Goldbaum, "Labeled Optical Coherence Tomography (OCT)
+and Chest X-Ray Images for Classification", Mendeley Data, doi 10.17632/rscbjbr9sj.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.sources.tables.table import (
+    build_items,
+    check_filled,
+    check_unique,
+    column,
+    keep_existing,
+    read_header,
+    read_table,
+)
+from monai_cxrssl.errors import DatalistError
+
+__all__ = ["CLASSES", "NAME", "detect", "patient_and_class", "read"]
+
+NAME = "Kermany"
+CLASSES = ("No Finding", "Bacterial Pneumonia", "Viral Pneumonia")
+COLUMNS = ("X_ray_image_name", "patient", "label")
+LABELS = {"Normal": 0, "Bacterial": 1, "Viral-Other": 2}
+SPLIT_FOLDERS = {"train": "training", "val": "validation", "test": "test"}
+CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
+EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
+KINDS = {"NORMAL": 0, "BACTERIA": 1, "VIRUS": 2}
+
+
+def detect(folder: Path) -> bool:
+    """Whether a folder holds ``labels.csv`` with the column ``X_ray_image_name``, or the tree with its file names."""
+    folder = Path(folder)
+    # The other two columns are called as in many a hospital's own table.
+    if COLUMNS[0] in read_header(folder / "labels.csv"):
+        return True
+    return _tree_top(folder) is not None
+
+
+def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> Datalist:
+    """Read the data set in ``folder``.
+
+    Args:
+        folder: holds ``labels.csv``, or ``train/`` and ``test/``, or ``chest_xray/`` with these.
+        check_files: look for every image of ``labels.csv``; without it they are taken to lie in ``images/``.
+        allow_absent: leave absent images out instead of refusing the table.
+
+    Raises:
+        DatalistError: a column or an image is missing, a row is wrong (named by its number), or a file name of the
+            tree tells no patient.
+    """
+    folder = Path(folder)
+    if (folder / "labels.csv").is_file():
+        splits = {"training": _table_items(folder, check_files, allow_absent)}
+    else:
+        splits = _tree_items(folder)
+    return Datalist(name=NAME, classes=CLASSES, task="multi_class", splits=splits, root=folder)
+
+
+def patient_and_class(name: str) -> tuple[str, int] | None:
+    """Patient and class number that a file name of the tree tells, ``None`` for a name of another form.
+
+    Example:
+        >>> patient_and_class("person23_bacteria_78.jpeg"), patient_and_class("NORMAL-1003233-0001.jpeg")
+        (('person23-bacteria', 1), ('NORMAL-1003233', 0))
+    """
+    stem = Path(name).stem
+    if match := re.fullmatch(r"(NORMAL|BACTERIA|VIRUS)-(\d+)-\d+", stem):
+        return f"{match[1]}-{match[2]}", KINDS[match[1]]
+    if match := re.fullmatch(r"((?:NORMAL2-)?IM-\d+)(?:-\d+)+", stem):
+        return match[1], 0
+    if match := re.fullmatch(r"(person\d+)_(bacteria|virus)_\d+", stem):
+        return f"{match[1]}-{match[2]}", KINDS[match[2].upper()]
+    return None
+
+
+def _table_items(folder: Path, check_files: bool, allow_absent: bool) -> list[dict[str, Any]]:
+    path = folder / "labels.csv"
+    table = read_table(path, COLUMNS)
+    check_filled(path, table, *COLUMNS)
+    check_unique(path, table, table["X_ray_image_name"])
+    for label in table["label"].unique():
+        if label not in LABELS:
+            rows = table.index[table["label"] == label]
+            refuse_rows(path, rows, f"label is {label!r}", f"expected one of {', '.join(LABELS)}")
+    beside = not (folder / "images").is_dir() and check_files
+    table = table.assign(image=("" if beside else "images/") + table["X_ray_image_name"])
+    if check_files:
+        table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
+    return build_items(
+        table["image"].tolist(), table["patient"].tolist(), NAME, label=column(table, "label", LABELS.__getitem__)
+    )
+
+
+def _tree_top(folder: Path) -> Path | None:
+    """The folder that holds train/NORMAL or test/NORMAL with files of a known name, or ``None``."""
+    for top in (folder, folder / "chest_xray"):
+        for split in SPLIT_FOLDERS:
+            if all((top / split / name).is_dir() for name in CLASS_FOLDERS) and any(
+                patient_and_class(path.name) for path in _images(top / split / "NORMAL")
+            ):
+                return top
+    return None
+
+
+def _images(folder: Path) -> list[Path]:
+    # The archive holds "._" files of the system that packed it.
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
+
+
+def _tree_items(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    top = _tree_top(folder)
+    if top is None:
+        raise DatalistError(
+            f"{folder} holds neither labels.csv nor train/NORMAL and train/PNEUMONIA; expected one of the two."
+        )
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for split, name in SPLIT_FOLDERS.items():
+        items = splits.setdefault(name, [])
+        for place in CLASS_FOLDERS:
+            for path in _images(top / split / place):
+                told = patient_and_class(path.name)
+                if told is None or (told[1] == 0) != (place == "NORMAL"):
+                    problem = "no patient" if told is None else "another class"
+                    raise DatalistError(
+                        f"{path} lies in {place}, and its name tells {problem}; expected names such as "
+                        "NORMAL-1003233-0001.jpeg, IM-0115-0001.jpeg or person23_bacteria_78.jpeg. Remove the file, "
+                        "or give the patients in a datalist."
+                    )
+                image = path.relative_to(folder).as_posix()
+                items.append({"image": image, "patient_id": told[0], "source": NAME, "label": told[1]})
+    return splits

@@ -1,0 +1,145 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""RSNA Pneumonia Detection Challenge: 26,684 labelled frontal films of ChestX-ray14, opacities boxed.
+
+Folder layout (stage 2 of the Kaggle competition ``rsna-pneumonia-detection-challenge``)::
+
+    stage_2_train_labels.csv
+    stage_2_detailed_class_info.csv
+    stage_2_train_images/<patientId>.dcm
+    stage_2_test_images/<patientId>.dcm      (labels not public: left out)
+
+``stage_2_train_labels.csv`` has the columns ``patientId, x, y, width, height, Target``: one row per box, or one with an
+empty box and Target 0. ``stage_2_detailed_class_info.csv`` has ``patientId, class``, also once per box.
+
+Classes (multi-class): :data:`CLASSES`, where ``Normal`` is called ``No Finding`` as in
+:mod:`monai_cxrssl.data.datalists.vocabulary`. ``No Lung Opacity / Not Normal`` is any other abnormality. For pneumonia
+against the rest, ``Lung Opacity`` is the positive class.
+
+Items: ``patient_id`` (patientId, which names one film: the challenge hides who of its films belong to one person, so a
+split by it cannot be known to be patient-disjoint, nor disjoint from ChestX-ray14), ``label``, ``boxes``
+(``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, 1024 x 1024; ``[]`` without opacity), and from the DICOM
+header ``view_position``, ``sex``, ``age``. There is no public split: all items are ``training``.
+
+Licence: the competition's rules (non-commercial research and education); films of ChestX-ray14 (NIH Clinical Center).
+Citation: G. Shih, C. C. Wu et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
+Annotations of Possible Pneumonia", Radiology: Artificial Intelligence 2019, doi 10.1148/ryai.2019180041.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
+from monai_cxrssl.data.sources.tables.table import (
+    build_items,
+    check_filled,
+    check_unique,
+    keep_existing,
+    read_header,
+    read_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CLASSES", "NAME", "detect", "read"]
+
+NAME = "RSNA Pneumonia"
+KINDS = ("Normal", "Lung Opacity", "No Lung Opacity / Not Normal")
+CLASSES = tuple(canonical_pathology(kind) or kind for kind in KINDS)
+LABELS = "stage_2_train_labels.csv"
+DETAILS = "stage_2_detailed_class_info.csv"
+FILMS = "stage_2_train_images"
+SIDES = ["x", "y", "width", "height"]
+
+
+def detect(folder: Path) -> bool:
+    """Whether a folder holds the table of boxes, told by its name and a column."""
+    return "patientId" in read_header(Path(folder) / LABELS)
+
+
+def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Datalist:
+    """Read the data set in ``folder``.
+
+    Args:
+        folder: holds the two tables and the folder of films.
+        headers: read view, sex and age from the DICOM headers (about a millisecond per film).
+        allow_absent: leave absent images out instead of refusing the table.
+
+    Raises:
+        DatalistError: a table, a column or an image is missing, or a row is wrong (named by its number).
+    """
+    folder = Path(folder)
+    kinds = _kinds(folder / DETAILS)
+    path = folder / LABELS
+    table = read_table(path, ("patientId", *SIDES, "Target"))
+    check_filled(path, table, "patientId")
+    boxes = _boxes(path, table)
+    _check_agreement(path, table, kinds)
+    films = table[~table["patientId"].duplicated()].copy()
+    films["image"] = [f"{FILMS}/{patient}.dcm" for patient in films["patientId"]]
+    films = keep_existing(path, films, films["image"].tolist(), folder, allow_absent)
+    images, patients = films["image"].tolist(), films["patientId"].tolist()
+    items = build_items(
+        images,
+        patients,
+        NAME,
+        label=[kinds[patient] for patient in patients],
+        boxes=[boxes[patient] for patient in patients],
+    )
+    if headers:
+        known: list[dict[str, Any]] = read_headers(folder, images, NAME)
+        items = [header | item for item, header in zip(items, known, strict=True)]
+    content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}
+    return Datalist.from_dict(content, folder, origin=str(path))
+
+
+def _kinds(path: Path) -> dict[str, int]:
+    """Class number of each film."""
+    table = read_table(path, ("patientId", "class"))
+    check_filled(path, table, "patientId", "class")
+    unknown = table.index[~table["class"].isin(KINDS)]
+    value = table.loc[unknown[0], "class"] if len(unknown) else ""
+    refuse_rows(path, unknown, f"the class is {value!r}", f"expected one of {', '.join(KINDS)}")
+    distinct = table.drop_duplicates()
+    again = distinct.index[distinct["patientId"].duplicated()]
+    refuse_rows(path, again, "the film has another class in an earlier row", "leave one class for each film")
+    return {patient: KINDS.index(kind) for patient, kind in zip(distinct["patientId"], distinct["class"], strict=True)}
+
+
+def _boxes(path: Path, table: pd.DataFrame) -> dict[str, list[list[float]]]:
+    """Boxes of each film as corners."""
+    import numpy as np
+    import pandas as pd
+
+    wrong = table.index[~table["Target"].isin(["0", "1"])]
+    value = table.loc[wrong[0], "Target"] if len(wrong) else ""
+    refuse_rows(path, wrong, f"Target is {value!r}", "expected 0 or 1")
+    positive = table["Target"] == "1"
+    blank = (table[SIDES] == "").all(axis=1)
+    numbers = table[SIDES].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    usable = np.isfinite(numbers).all(axis=1) & (numbers[:, 2:] > 0).all(axis=1)
+    refuse_rows(path, table.index[positive & ~usable], "Target is 1 without a box", "expected x, y, width, height > 0")
+    refuse_rows(path, table.index[~positive & ~blank], "Target is 0 with a box", "expected empty x, y, width, height")
+    check_unique(path, table, table[["patientId", *SIDES]].agg(" ".join, axis=1).str.strip(), "film or box")
+    boxes: dict[str, list[list[float]]] = {patient: [] for patient in table["patientId"]}
+    corners = np.concatenate((numbers[:, :2], numbers[:, :2] + numbers[:, 2:]), axis=1)
+    for patient, box in zip(table["patientId"][positive], corners[positive.to_numpy()].tolist(), strict=True):
+        boxes[patient].append(box)
+    return boxes
+
+
+def _check_agreement(path: Path, table: pd.DataFrame, kinds: dict[str, int]) -> None:
+    """Both tables speak of the same films and call the same ones opaque."""
+    numbers = table["patientId"].map(kinds)
+    refuse_rows(path, table.index[numbers.isna()], f"the film is not in {DETAILS}", "add it there or remove the row")
+    opaque = numbers == KINDS.index("Lung Opacity")
+    disagree = table.index[opaque != (table["Target"] == "1")]
+    refuse_rows(
+        path, disagree, f"Target and the class in {DETAILS} disagree", "expected Target 1 for Lung Opacity only"
+    )

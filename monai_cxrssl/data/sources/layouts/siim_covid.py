@@ -1,0 +1,158 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""SIIM-FISABIO-RSNA COVID-19: 6,334 chest X-rays of 6,054 studies, each study graded, opacities boxed.
+
+Folder layout (the Kaggle competition ``siim-covid19-detection``)::
+
+    train_study_level.csv
+    train_image_level.csv
+    train/<study>/<series>/<image>.dcm
+    test/<study>/<series>/<image>.dcm        (labels not public: left out)
+
+``train_study_level.csv`` has the columns ``id, Negative for Pneumonia, Typical Appearance, Indeterminate Appearance,
+Atypical Appearance``; an ``id`` is the StudyInstanceUID and ``_study``, and exactly one of the four is 1.
+``train_image_level.csv`` has ``id, boxes, label, StudyInstanceUID``; an ``id`` is the file's name and ``_image``.
+``label`` is ``none 1 0 0 1 1`` or any number of ``opacity 1 x1 y1 x2 y2``; ``boxes`` says the same and is not read.
+
+Classes (multi-class, of the study): :data:`CLASSES`, where ``Negative for Pneumonia`` is called ``No Finding`` as in
+:mod:`monai_cxrssl.data.datalists.vocabulary`.
+
+Items: ``study_id``, ``label``, ``boxes`` (``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, whose size the
+tables do not tell; ``[]`` when the readers saw no opacity). In a study of several films mostly one was annotated: a
+film without a box beside one with boxes has no ``boxes``, which means unknown. From the DICOM header: ``patient_id``
+(a patient may have several studies; the study's UID where the header has none), ``view_position``, ``sex``, ``age``.
+There is no public split: all items are ``training``.
+
+Licence: the competition's rules (non-commercial); the films are BIMCV-COVID19's and MIDRC-RICORD's, on their terms.
+Citation: P. Lakhani, J. Mongan et al., "The 2021 SIIM-FISABIO-RSNA Machine Learning COVID-19 Challenge: Annotation and
+Standard Exam Classification of COVID-19 Chest Radiographs", J Digit Imaging 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
+from monai_cxrssl.data.sources.tables.table import (
+    build_items,
+    check_filled,
+    check_unique,
+    keep_existing,
+    read_header,
+    read_table,
+)
+
+__all__ = ["CLASSES", "NAME", "detect", "parse_boxes", "read"]
+
+NAME = "SIIM-FISABIO-RSNA COVID-19"
+GRADES = ("Negative for Pneumonia", "Typical Appearance", "Indeterminate Appearance", "Atypical Appearance")
+CLASSES = tuple(canonical_pathology(grade) or grade for grade in GRADES)
+STUDIES = "train_study_level.csv"
+IMAGES = "train_image_level.csv"
+
+
+def detect(folder: Path) -> bool:
+    """Whether a folder holds the tables of studies and images, told by their names and first column."""
+    return all("id" in read_header(Path(folder) / name) for name in (STUDIES, IMAGES))
+
+
+def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Datalist:
+    """Read the data set in ``folder``.
+
+    Args:
+        folder: holds the two tables and ``train``.
+        headers: read the DICOM headers; without them each study is taken for its own patient.
+        allow_absent: leave absent images out instead of refusing the table.
+
+    Raises:
+        DatalistError: a column or an image is missing, or a row is wrong (named by its number).
+    """
+    folder = Path(folder)
+    grades = _grades(folder / STUDIES)
+    path = folder / IMAGES
+    table = read_table(path, ("id", "label", "StudyInstanceUID"))
+    check_filled(path, table, "id", "label", "StudyInstanceUID")
+    wrong = table.index[~table["id"].str.endswith("_image")]
+    refuse_rows(path, wrong, "the id does not end in _image", "expected the ids of the data set's own file")
+    check_unique(path, table, table["id"])
+    unknown = table.index[~table["StudyInstanceUID"].isin(list(grades))]
+    refuse_rows(path, unknown, f"the study is not in {STUDIES}", "add it there or remove the row")
+    boxes = [parse_boxes(label) for label in table["label"]]
+    bad = [row for row, found in zip(table.index, boxes, strict=True) if found is None]
+    shown = table.loc[bad[0], "label"] if bad else ""
+    refuse_rows(path, bad, f"the label is {shown!r}", "expected 'none 1 0 0 1 1' or 'opacity 1 x1 y1 x2 y2 ...'")
+    table["boxes"] = boxes
+
+    files = {(film.parts[-3], film.stem): film for film in (folder / "train").glob("*/*/*.dcm")}
+    stems = table["id"].str.removesuffix("_image")
+    found = [files.get(key) for key in zip(table["StudyInstanceUID"], stems, strict=True)]
+    table["image"] = ["" if film is None else film.relative_to(folder).as_posix() for film in found]
+    table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
+    images, studies = table["image"].tolist(), table["StudyInstanceUID"].tolist()
+    known: list[dict[str, Any]] = read_headers(folder, images, NAME) if headers else [{} for _ in images]
+    items = build_items(
+        images,
+        [header.pop("patient_id", study) for header, study in zip(known, studies, strict=True)],
+        NAME,
+        study_id=studies,
+        label=[grades[study] for study in studies],
+        boxes=_known_boxes(studies, table["boxes"].tolist()),
+    )
+    items = [item | header for item, header in zip(items, known, strict=True)]
+    content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}
+    return Datalist.from_dict(content, folder, origin=str(path))
+
+
+def parse_boxes(label: str) -> list[list[float]] | None:
+    """Boxes of a label of ``train_image_level.csv``; ``None`` when it is no such label.
+
+    Example:
+        >>> parse_boxes("opacity 1 10 20 30.5 40"), parse_boxes("none 1 0 0 1 1"), parse_boxes("opacity 1 10")
+        ([[10.0, 20.0, 30.5, 40.0]], [], None)
+    """
+    parts = label.split()
+    if not parts or len(parts) % 6:
+        return None
+    boxes = []
+    for start in range(0, len(parts), 6):
+        name, *numbers = parts[start : start + 6]
+        try:
+            _, *box = map(float, numbers)
+        except ValueError:
+            return None
+        if name == "none" and len(parts) == 6:
+            return []
+        if name != "opacity" or not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
+            return None
+        boxes.append(box)
+    return boxes
+
+
+def _grades(path: Path) -> dict[str, int]:
+    """Class number of each study."""
+    table = read_table(path, ("id", *GRADES))
+    check_filled(path, table, "id")
+    wrong = table.index[~table["id"].str.endswith("_study")]
+    refuse_rows(path, wrong, "the id does not end in _study", "expected the ids of the data set's own file")
+    check_unique(path, table, table["id"], "study")
+    flags = table[list(GRADES)]
+    for grade in GRADES:
+        rows = table.index[~flags[grade].isin(["0", "1"])]
+        value = flags.loc[rows[0], grade] if len(rows) else ""
+        refuse_rows(path, rows, f"{grade} is {value!r}", "expected 0 or 1")
+    count = (flags == "1").sum(axis=1)
+    refuse_rows(path, table.index[count != 1], "not exactly one of the four grades is 1", "correct the row")
+    numbers = (flags == "1").to_numpy().argmax(axis=1).tolist()
+    return dict(zip(table["id"].str.removesuffix("_study"), numbers, strict=True))
+
+
+def _known_boxes(studies: list[str], boxes: list[list]) -> list[list | None]:
+    """Boxes of each film, ``None`` for one without a box in a study of which another film has some."""
+    boxed = Counter(study for study, found in zip(studies, boxes, strict=True) if found)
+    return [None if not found and boxed[study] else found for study, found in zip(studies, boxes, strict=True)]

@@ -1,0 +1,77 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the two tuberculosis sets of the US National Library of Medicine share: ``CXR_png``, labels in file names."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.errors import DatalistError
+
+__all__ = ["CLASSES", "find_top", "read_top"]
+
+logger = logging.getLogger(__name__)
+
+CLASSES = ("No Finding", "Tuberculosis")
+FILMS = "CXR_png"
+READINGS = "ClinicalReadings"
+
+
+def find_top(folder: Path, archive: str, prefix: str) -> Path | None:
+    """The folder that holds ``CXR_png`` with films of a prefix: ``folder`` or the one its archive unpacks to."""
+    for top in (Path(folder), Path(folder) / archive):
+        if next((top / FILMS).glob(f"{prefix}_*.png"), None) is not None:
+            return top
+    return None
+
+
+def read_top(
+    folder: Path,
+    archive: str,
+    prefix: str,
+    name: str,
+    find_mask: Callable[[Path, str], str | list[str] | None],
+    parse_reading: Callable[[str], dict[str, Any]],
+) -> Datalist:
+    """Read one of the two data sets.
+
+    Args:
+        folder: what the user points at.
+        archive: the folder that the archive unpacks to.
+        prefix: of the films' names.
+        name: of the data set.
+        find_mask: gives the mask of a film's stem, relative to the folder of ``CXR_png``.
+        parse_reading: gives ``sex`` and ``age`` of a clinical reading's text, as far as it tells them.
+
+    Raises:
+        DatalistError: there is no film, or one has a name without a number or a label, or one lung mask of two.
+    """
+    top = find_top(folder, archive, prefix)
+    if top is None:
+        raise DatalistError(f"{Path(folder) / FILMS} holds no film named {prefix}_<number>_<label>.png.")
+    items: list[dict[str, Any]] = []
+    for film in sorted((top / FILMS).glob("*.png")):
+        parts = re.fullmatch(rf"({prefix}_\d+)_([01])", film.stem)
+        if parts is None:
+            raise DatalistError(
+                f"{film} has a name without a known label; expected {prefix}_<number>_0.png (normal) or "
+                f"{prefix}_<number>_1.png (tuberculosis), so correct the name or remove the file."
+            )
+        item = {"image": f"{FILMS}/{film.name}", "patient_id": parts[1], "source": name, "label": int(parts[2])}
+        mask = find_mask(top, film.stem)
+        if mask is not None:
+            item["lung_mask"] = mask
+        reading = top / READINGS / f"{film.stem}.txt"
+        if reading.is_file():
+            item |= parse_reading(reading.read_text(encoding="utf-8-sig", errors="replace"))
+        items.append(item)
+    bare = sum("lung_mask" not in item for item in items)
+    if bare:
+        logger.info("%s: %d of %d films have no lung mask", name, bare, len(items))
+    content = {"name": name, "classes": list(CLASSES), "task": "multi_class", "training": items}
+    return Datalist.from_dict(content, top, origin=str(top))

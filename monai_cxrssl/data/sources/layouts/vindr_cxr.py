@@ -1,0 +1,170 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""VinDr-CXR: 18,000 PA films of two hospitals in Hanoi, each read and boxed by radiologists.
+
+Folder layout (PhysioNet ``vindr-cxr/1.0.0``)::
+
+    train/<image_id>.dicom                  15,000 films, each read by 3 of 17 radiologists
+    test/<image_id>.dicom                   3,000 films, the consensus of 5 radiologists
+    annotations/image_labels_train.csv      image_id, rad_id, and one column per class, 0 or 1
+    annotations/image_labels_test.csv       the same without rad_id
+    annotations/annotations_train.csv       image_id, rad_id, class_name, x_min, y_min, x_max, y_max
+    annotations/annotations_test.csv        the same without rad_id
+
+Films may also be named ``.dcm``. Rows of ``annotations_*.csv`` without coordinates (``No finding``) are no boxes.
+
+Classes (multi-label): the 28 of :data:`CLASSES`, 22 local findings and 6 global ones, under their names in
+:mod:`monai_cxrssl.data.datalists.vocabulary` (``Enlarged PA`` is ``Enlarged Pulmonary Artery``, ``ILD`` is
+``Interstitial Lung Disease``, ``Pulmonary fibrosis`` is ``Fibrosis``, ``No finding`` is ``No Finding`` ...). Where the
+readers of a film disagree, ``votes`` decides: ``majority`` (at least half of them), ``any`` (one is enough) or
+``fraction`` (their share, 0 to 1).
+
+Items: ``patient_id`` (the image_id: the films were made anonymous, so who is the same person is not known), ``label``,
+``boxes`` (``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, whose size the tables do not tell; all readers'
+boxes, not merged; ``[]`` without any) and for each box its class in ``box_classes`` and its reader in ``box_readers``
+(left out for the test films). The official split is kept: ``training`` and ``test``.
+
+Licence: PhysioNet Credentialed Health Data License 1.5.0.
+Citation: H. Q. Nguyen, K. Lam, L. T. Le et al., "VinDr-CXR: An open dataset of chest X-rays with radiologist's
+annotations", Scientific Data 2022, doi 10.1038/s41597-022-01498-w.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.table import (
+    build_items,
+    check_filled,
+    check_unique,
+    keep_existing,
+    read_header,
+    read_table,
+)
+from monai_cxrssl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CLASSES", "NAME", "VOTES", "detect", "read"]
+
+logger = logging.getLogger(__name__)
+
+NAME = "VinDr-CXR"
+# fmt: off
+COLUMNS = (
+    "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation", "Edema",
+    "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst", "Mediastinal shift",
+    "Nodule/Mass", "Pleural effusion", "Pleural thickening", "Pneumothorax", "Pulmonary fibrosis", "Rib fracture",
+    "Other lesion", "COPD", "Lung tumor", "Pneumonia", "Tuberculosis", "Other diseases", "No finding",
+)
+# fmt: on
+CLASSES = tuple(canonical_pathology(name) or name for name in COLUMNS)
+VOTES = ("majority", "any", "fraction")
+SPLITS = {"train": "training", "test": "test"}
+CORNERS = ["x_min", "y_min", "x_max", "y_max"]
+
+
+def detect(folder: Path) -> bool:
+    """Whether a folder holds a table of image labels with some of the typical columns."""
+    wanted = {"image_id", "Aortic enlargement", "ILD"}
+    return any(wanted.issubset(read_header(_labels_path(Path(folder), part))) for part in SPLITS)
+
+
+def read(folder: Path, votes: str = "majority", allow_absent: bool = False) -> Datalist:
+    """Read the data set in ``folder``.
+
+    Args:
+        folder: holds ``annotations`` and ``train``, ``test`` or both.
+        votes: ``"majority"``, ``"any"`` or ``"fraction"``, see above.
+        allow_absent: leave absent images out instead of refusing the table.
+
+    Raises:
+        DatalistError: a column or an image is missing, or a row is wrong (named by its number).
+        ConfigurationError: an unknown way to count votes.
+    """
+    if votes not in VOTES:
+        raise ConfigurationError(f"votes is {votes!r}; expected one of {', '.join(VOTES)}.")
+    folder = Path(folder)
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for part, split in SPLITS.items():
+        path = _labels_path(folder, part)
+        if not path.is_file():
+            continue
+        table, classes = _read_votes(path, readers=part == "train")
+        films = {film.stem: film.name for kind in ("dicom", "dcm") for film in (folder / part).glob(f"*.{kind}")}
+        first = table[~table["image_id"].duplicated()]
+        first = first.assign(
+            image=[f"{part}/{films[image]}" if image in films else "" for image in first["image_id"]],
+        )
+        first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
+        share = (table[classes] == "1").groupby(table["image_id"], sort=False).mean().loc[first["image_id"]]
+        values = share if votes == "fraction" else (share >= 0.5 if votes == "majority" else share > 0).astype(float)
+        names = first["image_id"].tolist()
+        boxes = _read_boxes(folder / "annotations" / f"annotations_{part}.csv", names, readers=part == "train")
+        items = build_items(first["image"].tolist(), names, NAME, label=values.to_numpy().tolist())
+        splits[split] = [item | boxes.get(name, {}) for item, name in zip(items, names, strict=True)]
+    content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", **splits}
+    return Datalist.from_dict(content, folder, origin=str(folder / "annotations"))
+
+
+def _labels_path(folder: Path, part: str) -> Path:
+    return folder / "annotations" / f"image_labels_{part}.csv"
+
+
+def _read_votes(path: Path, readers: bool) -> tuple[pd.DataFrame, list[str]]:
+    """The table, and its columns of classes in the order of :data:`CLASSES`."""
+    # The train and the test table differ in "Other disease" and "Other diseases".
+    spelled = {canonical_pathology(name): name for name in read_header(path)}
+    classes = [spelled.get(name, column) for name, column in zip(CLASSES, COLUMNS, strict=True)]
+    who = ["image_id", "rad_id"] if readers else ["image_id"]
+    table = read_table(path, (*who, *classes))
+    check_filled(path, table, *who)
+    check_unique(path, table, table[who].agg(" of ".join, axis=1), "image" if not readers else "reading")
+    for name in classes:
+        # The votes of some releases are written as floats.
+        wrong = table.index[~table[name].isin(["0", "1", "0.0", "1.0"])]
+        value = table.loc[wrong[0], name] if len(wrong) else ""
+        refuse_rows(path, wrong, f"{name} is {value!r}", "expected 0 or 1")
+    table[classes] = table[classes].replace({"0.0": "0", "1.0": "1"})
+    return table, classes
+
+
+def _read_boxes(path: Path, images: list[str], readers: bool) -> dict[str, dict[str, list]]:
+    """Fields ``boxes, box_classes, box_readers`` of each image; none when there is no such table."""
+    import numpy as np
+    import pandas as pd
+
+    if not path.is_file():
+        logger.info("%s: there is no %s, so items have no boxes", NAME, path)
+        return {}
+    table = read_table(path, ("image_id", *(("rad_id",) if readers else ()), "class_name", *CORNERS))
+    check_filled(path, table, "image_id", "class_name")
+    names = {name: canonical_pathology(name) for name in table["class_name"].unique()}
+    unknown = table.index[~table["class_name"].map(names).isin(CLASSES)]
+    value = table.loc[unknown[0], "class_name"] if len(unknown) else ""
+    refuse_rows(path, unknown, f"the class {value!r} is unknown", "expected a class of the data set")
+    blank = (table[CORNERS] == "").all(axis=1)
+    numbers = table[CORNERS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    usable = np.isfinite(numbers).all(axis=1) & (numbers[:, 2:] > numbers[:, :2]).all(axis=1)
+    wrong = table.index[~blank & ~usable]
+    refuse_rows(path, wrong, "the box is no box", "expected x_min < x_max and y_min < y_max, or four empty cells")
+    # The same reader sometimes drew the same box twice.
+    kept = (~blank & ~table.duplicated()).to_numpy()
+    fields: dict[str, dict[str, list]] = {}
+    for image in images:
+        fields[image] = {"boxes": [], "box_classes": []} | ({"box_readers": []} if readers else {})
+    for (_, row), box in zip(table[kept].iterrows(), numbers[kept].tolist(), strict=True):
+        entry = fields.get(row["image_id"])
+        if entry is None:
+            continue
+        entry["boxes"].append(box)
+        entry["box_classes"].append(names[row["class_name"]])
+        if readers:
+            entry["box_readers"].append(row["rad_id"])
+    return fields

@@ -1,0 +1,153 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From ``--dataset_dir`` and ``--datalist`` to one datalist: finds the layout of each folder and mixes several."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist
+from monai_cxrssl.data.datalists.mixing import mix_datalists
+from monai_cxrssl.data.sources.layouts import (
+    chestxray14,
+    chexpert,
+    covid_chestxray,
+    covid_qu_ex,
+    covidx,
+    csv_table,
+    folder,
+    jsrt,
+    kermany,
+    mimic_cxr_jpg,
+    montgomery,
+    padchest,
+    rsna_pneumonia,
+    shenzhen,
+    siim_covid,
+    tbx11k,
+    vindr_cxr,
+)
+from monai_cxrssl.errors import DatalistError
+
+__all__ = ["LAYOUTS", "find_layout", "mix_datalists", "index_folder"]
+
+logger = logging.getLogger(__name__)
+
+# Tried in this order; the plain folder accepts whatever holds images, so it stays last.
+LAYOUTS: dict[str, ModuleType] = {
+    "covid_chestxray": covid_chestxray,
+    "chexpert": chexpert,
+    "chestxray14": chestxray14,
+    "mimic_cxr_jpg": mimic_cxr_jpg,
+    "padchest": padchest,
+    "kermany": kermany,
+    "siim_covid": siim_covid,
+    "rsna_pneumonia": rsna_pneumonia,
+    "montgomery": montgomery,
+    "shenzhen": shenzhen,
+    "vindr_cxr": vindr_cxr,
+    "covidx": covidx,
+    "covid_qu_ex": covid_qu_ex,
+    "tbx11k": tbx11k,
+    "jsrt": jsrt,
+    "csv_table": csv_table,
+    "folder": folder,
+}
+DATALIST_FILE = "datalist.json"
+
+
+def index_folder(
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    datalist: str | os.PathLike | None = None,
+) -> Datalist:
+    """Read the data a user points at.
+
+    Args:
+        dataset_dir: one folder, a list of folders, or that list as text (``"['a','b']"``). A folder that holds
+            ``datalist.json`` is read as that; any other by the first layout of :data:`LAYOUTS` that knows it.
+            Several folders are mixed (:func:`mix_datalists`).
+        datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder) or, without one, to
+            the file's own folder.
+
+    Raises:
+        DatalistError: a folder is missing, empty, a file, or holds no image; or the datalist is wrong.
+    """
+    folders = _folders(dataset_dir)
+    if datalist is not None:
+        if len(folders) > 1:
+            raise DatalistError(
+                f"datalist {datalist} comes with {len(folders)} folders in dataset_dir; give the one folder that its "
+                "paths start from, or none."
+            )
+        base = _existing_folder(folders[0]) if folders else None
+        return load_datalist(datalist, base)
+    if not folders:
+        raise DatalistError("Neither dataset_dir nor datalist is given; point one of them at the images.")
+    opened = [_open_folder(_existing_folder(path)) for path in folders]
+    return opened[0] if len(opened) == 1 else mix_datalists(opened)
+
+
+def find_layout(path: str | os.PathLike) -> str | None:
+    """Name of the layout that knows a folder, or ``None``."""
+    return next((name for name, layout in LAYOUTS.items() if layout.detect(Path(path))), None)
+
+
+def _folders(dataset_dir: Any) -> list[Path]:
+    if dataset_dir is None:
+        return []
+    if isinstance(dataset_dir, str) and dataset_dir.lstrip().startswith(("[", "(")) and not Path(dataset_dir).exists():
+        try:
+            dataset_dir = ast.literal_eval(dataset_dir.strip())
+        except (ValueError, SyntaxError):
+            raise DatalistError(
+                f"dataset_dir {dataset_dir} is neither a folder nor a list of folders such as \"['a','b']\"."
+            ) from None
+    entries = [dataset_dir] if isinstance(dataset_dir, str | os.PathLike) else dataset_dir
+    if not isinstance(entries, list | tuple) or not all(isinstance(entry, str | os.PathLike) for entry in entries):
+        raise DatalistError(f"dataset_dir is {dataset_dir!r}; expected a folder or a list of folders.")
+    if not entries or not all(os.fspath(entry).strip() for entry in entries):
+        raise DatalistError(f"dataset_dir is {dataset_dir!r}, which names no folder; expected a folder of images.")
+    return [Path(entry).expanduser() for entry in entries]
+
+
+def _existing_folder(path: Path) -> Path:
+    if path.is_dir():
+        return path.absolute()
+    if path.exists():
+        hint = " Give a datalist file as datalist." if path.suffix.lower() == ".json" else ""
+        raise DatalistError(f"dataset_dir {path} is a file; expected a folder of images.{hint}")
+    raise DatalistError(f"dataset_dir {path} does not exist; expected a folder of images.")
+
+
+def _open_folder(path: Path) -> Datalist:
+    try:
+        empty = next(path.iterdir(), None) is None
+    except OSError as error:
+        raise DatalistError(f"dataset_dir {path} cannot be listed ({error.strerror or error}).") from error
+    if empty:
+        raise DatalistError(f"dataset_dir {path} is empty; expected a folder of images.")
+    if (path / DATALIST_FILE).is_file():
+        logger.info("%s: read by its %s", path, DATALIST_FILE)
+        return load_datalist(path / DATALIST_FILE, path)
+    name = find_layout(path)
+    if name is None:
+        raise DatalistError(
+            f"dataset_dir {path} holds no image; expected PNG, JPEG, TIFF, NIfTI or DICOM files in it or below it, or "
+            f"one of the known layouts ({', '.join(LAYOUTS)})."
+        )
+    datalist = LAYOUTS[name].read(path)
+    logger.info(
+        "%s: layout %s, %d images, %d patients, %d of them with two images or more",
+        path,
+        name,
+        sum(len(items) for items in datalist.splits.values()),
+        len(datalist.patients),
+        datalist.multi_image_bags,
+    )
+    return datalist

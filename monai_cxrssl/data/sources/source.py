@@ -1,0 +1,51 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The data of a bundle's run: what the user points at, or a phantom."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist
+from monai_cxrssl.data.sources.registry import index_folder
+
+__all__ = ["open_dataset"]
+
+logger = logging.getLogger(__name__)
+
+
+def open_dataset(
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    datalist: str | os.PathLike | None = None,
+    phantom_dir: str | os.PathLike = "phantom",
+    phantom_patients: int = 64,
+    phantom_size: int = 512,
+) -> Datalist:
+    """Open the data that a run was given; given none, draw the phantom data set and say so.
+
+    The phantom's seed is fixed, not the run's: two runs of different seeds then differ in training alone.
+
+    Args:
+        dataset_dir: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
+        datalist: see there.
+        phantom_dir: where the phantom is kept; it is drawn once.
+        phantom_patients: number of phantom patients.
+        phantom_size: about how many pixels a side of a phantom image has.
+
+    Raises:
+        DatalistError: when what was given cannot be used.
+    """
+    # An empty text, as an unset shell variable gives, is a mistake to report, not a wish for the phantom.
+    if dataset_dir is not None or datalist is not None:
+        return index_folder(dataset_dir, datalist)
+    from monai_cxrssl.phantom.dataset import make_phantom_dataset
+
+    logger.info(
+        "No --dataset_dir or --datalist was given: running on a phantom of %d patients, not on real X-rays (%s).",
+        phantom_patients,
+        phantom_dir,
+    )
+    path = make_phantom_dataset(phantom_dir, patients=phantom_patients, size=phantom_size)
+    return load_datalist(path)

@@ -1,0 +1,49 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the DICOM headers of a listed data set add to its tables: whose film it is, and which view."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from monai_cxrssl.errors import CXRReadError
+
+__all__ = ["read_headers"]
+
+logger = logging.getLogger(__name__)
+
+
+def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[str, Any]]:
+    """Read the headers of films, not their pixels.
+
+    Args:
+        folder: the folder that the images lie below.
+        images: their paths relative to it.
+        source: name of the data set, for the progress bar and the log.
+
+    Returns:
+        for each image ``patient_id``, ``view_position``, ``sex`` and ``age``, each left out when unknown; for a file
+        whose header cannot be read ``{}``, with one line in the log that counts these and names the first.
+    """
+    from monai_cxrssl.data.reading.dicom import read_dicom_header
+
+    known: list[dict[str, Any]] = []
+    failures: list[CXRReadError] = []
+    for image in tqdm(images, desc=f"headers of {source}", unit="file", leave=False, disable=None):
+        try:
+            header = read_dicom_header(folder / image)
+        except CXRReadError as error:
+            failures.append(error)
+            header = {}
+        wanted = {name: header.get(name) for name in ("patient_id", "view_position", "sex", "age")}
+        known.append({name: value for name, value in wanted.items() if value not in (None, "")})
+    if failures:
+        logger.warning(
+            "%s: %d of %d headers cannot be read; first: %s", source, len(failures), len(images), failures[0]
+        )
+    return known

@@ -1,0 +1,305 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A grid of fine-tuning runs (initialisation x label fraction x draw) that can be stopped and taken up again.
+
+Each cell is one run of a bundle in a process of its own, by the command that a person would type. A cell is finished
+when its folder holds ``done.json``, which is written last, in one step, and names what the result was made of. A folder
+without it is emptied and the run started anew, so that an interrupted grid ends with the very same files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from monai_cxrssl.errors import ConfigurationError
+
+__all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "file_sha256", "grid_lock", "run_cells"]
+
+#: How a bundle is run.
+LAUNCH = (sys.executable, "-m", "monai.bundle", "run")
+#: Seconds that a grid waits for the last process of one that was killed.
+_LOCK_PATIENCE = 20.0
+_ERROR_LINE = re.compile(r"^(error: |[\w.]*(Error|Exception|Interrupt)\b)")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid.
+
+    Attributes:
+        init: name of the initialisation.
+        fraction: of the training patients, in (0, 1].
+        draw: number of the sample of patients.
+        images: training images of the subset.
+        folder: where the run's results go; nothing else is in it.
+        command: the words to run.
+        key: hash of all that decides the result.
+    """
+
+    init: str
+    fraction: float
+    draw: int
+    images: int
+    folder: Path
+    command: tuple[str, ...]
+    key: str
+
+    @property
+    def predictions(self) -> Path:
+        """The test predictions that the run writes."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def output(self) -> Path:
+        """What the run printed."""
+        return self.folder / "output.txt"
+
+    def __str__(self) -> str:
+        return f"{self.init}, {100 * self.fraction:.6g} %, draw {self.draw}"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """How a cell ended.
+
+    Attributes:
+        status: ``"finished"`` or ``"failed"``.
+        seconds: how long it took; NaN where that is not known.
+        problem: why it failed, one line.
+    """
+
+    status: str
+    seconds: float = math.nan
+    problem: str = ""
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def cell_state(cell: Cell) -> tuple[str, float]:
+    """Tell what is there of a cell.
+
+    Returns:
+        ``"finished"``, ``"changed"`` (finished once, with other settings or data, or its results were touched since) or
+        ``"left"``; and how many seconds a finished one took.
+    """
+    try:
+        marker = json.loads((cell.folder / "done.json").read_bytes())
+        key, told, seconds = marker["key"], marker["predictions_sha256"], float(marker["seconds"])
+    except FileNotFoundError:
+        return "left", math.nan
+    except (ValueError, KeyError, TypeError):
+        return "changed", math.nan
+    if key != cell.key or not cell.predictions.is_file() or file_sha256(cell.predictions) != told:
+        return "changed", math.nan
+    return "finished", seconds
+
+
+def run_cells(
+    cells: Sequence[Cell], lock: int | None = None, say: Callable[[str], None] | None = None, progress: bool = True
+) -> list[CellResult]:
+    """Run the cells that are not finished; one that fails does not stop the others.
+
+    Args:
+        cells: in the order to run them.
+        lock: file descriptor that every run inherits, see :func:`grid_lock`.
+        say: takes each message; by default it is printed above the progress bar.
+        progress: show a progress bar over the cells.
+
+    Returns:
+        One result per cell.
+    """
+    from tqdm import tqdm
+
+    say = say or tqdm.write
+    states = [cell_state(cell) for cell in cells]
+    known = [(c.images, seconds) for c, (state, seconds) in zip(cells, states, strict=True) if state == "finished"]
+    say(f"{len(cells)} cells: {len(known)} finished, {len(cells) - len(known)} left to run.")
+    results: list[CellResult] = []
+    told = False
+    with tqdm(total=len(cells), initial=len(known), desc="cells", unit="cell", disable=not progress) as bar:
+        for number, (cell, (state, seconds)) in enumerate(zip(cells, states, strict=True)):
+            if state == "finished":
+                results.append(CellResult("finished", seconds))
+                continue
+            if state == "changed":
+                say(f"{cell}: its settings or files changed since it was finished; it is run anew.")
+            bar.set_postfix_str(str(cell))
+            result = _run(cell, lock)
+            results.append(result)
+            bar.update()
+            if result.status == "failed":
+                say(f"{cell}: failed: {result.problem} (see {cell.output})")
+                continue
+            known.append((cell.images, result.seconds))
+            rest = [
+                c.images for c, (s, _) in zip(cells[number + 1 :], states[number + 1 :], strict=True) if s != "finished"
+            ]
+            if rest and not told:
+                low, high = (_duration(seconds) for seconds in estimate_seconds(known, rest))
+                left = low if low == high else f"{low} to {high}"
+                say(f"The first cell took {_duration(result.seconds)}; the {len(rest)} left will take about {left}.")
+                told = True
+    return results
+
+
+def estimate_seconds(known: Sequence[tuple[int, float]], left: Sequence[int]) -> tuple[float, float]:
+    """Estimate how long runs take from those that are known.
+
+    A run costs something whatever its size (start, validation, test) and something per training image. Runs of one size
+    cannot tell the two apart: then the estimate is a range, from all the former to all the latter.
+
+    Args:
+        known: training images and seconds of finished runs.
+        left: training images of the runs to come.
+
+    Returns:
+        Lower and upper estimate of their sum, in seconds.
+
+    Example:
+        >>> estimate_seconds([(10, 5.0)], [10, 20])
+        (10.0, 15.0)
+        >>> low, high = estimate_seconds([(10, 5.0), (20, 6.0)], [40])
+        >>> round(low, 3) == round(high, 3) == 8.0
+        True
+    """
+    images, seconds = np.array(known, dtype=np.float64).T
+    rest = np.array(left, dtype=np.float64)
+    if len(np.unique(images)) == 1:
+        ends = sorted((float(seconds.mean() * len(rest)), float(seconds.mean() * (rest / images[0]).sum())))
+        return ends[0], ends[1]
+    from scipy.optimize import nnls
+
+    fixed, per_image = nnls(np.stack([np.ones_like(images), images], axis=1), seconds)[0]
+    total = float((fixed + per_image * rest).sum())
+    return total, total
+
+
+@contextlib.contextmanager
+def grid_lock(folder: Path) -> Iterator[int | None]:
+    """Keep a second grid out of a folder, also while a run of a killed one is still at work there.
+
+    Args:
+        folder: of the grid; it exists.
+
+    Yields:
+        The descriptor of the lock, for the runs to inherit; ``None`` where the system or the disk has no file locks.
+
+    Raises:
+        ConfigurationError: somebody else holds the lock.
+    """
+    handle = os.open(folder / "grid.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield handle if _lock(handle, folder) else None
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    until = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise ConfigurationError(
+                    f"Another run of this command is at work in {folder}; wait for it, or give another --output_dir."
+                ) from None
+            time.sleep(0.2)
+        except OSError:
+            return False
+
+
+def _run(cell: Cell, lock: int | None) -> CellResult:
+    """Run one cell in an emptied folder and leave its marker."""
+    from monai_cxrssl.files import write_json_file
+
+    shutil.rmtree(cell.folder, ignore_errors=True)
+    cell.folder.mkdir(parents=True)
+    (cell.folder / "command.txt").write_text(shlex.join(cell.command) + "\n", encoding="utf-8")
+    started = time.monotonic()
+    with open(cell.output, "wb") as stream:
+        status = _call(cell.command, stream.fileno(), lock)
+    seconds = time.monotonic() - started
+    if status:
+        return CellResult("failed", seconds, _last_clear_line(cell.output) or f"the run ended with status {status}")
+    if not cell.predictions.is_file():
+        return CellResult("failed", seconds, f"the run ended well but left no {cell.predictions.name}")
+    marker = {
+        "key": cell.key,
+        "predictions_sha256": file_sha256(cell.predictions),
+        "seconds": round(seconds, 3),
+        "command": list(cell.command),
+    }
+    write_json_file(cell.folder / "done.json", marker)
+    return CellResult("finished", seconds)
+
+
+def _call(command: Sequence[str], output: int, lock: int | None) -> int:
+    """Run a command to its end and return its exit status; it does not outlive this process."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Loaded before the fork: little is safe between fork and exec.
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
+
+    def die_with_parent() -> None:
+        if prctl is not None:
+            prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a killed grid must not leave a run that goes on writing
+
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        pass_fds=() if lock is None else (lock,),
+        preexec_fn=die_with_parent if prctl is not None else None,
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _last_clear_line(path: Path) -> str:
+    """The line of a run's output that best says why it failed: its last error, or else its last line."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    errors = [line for line in lines if _ERROR_LINE.match(line)]
+    line = errors[-1] if errors else lines[-1] if lines else ""
+    return line.removeprefix("error: ")[:500]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,15 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+from .distillation import DistillationLoss
+from .info_nce import InfoNCELoss
+from .masked_reconstruction import MaskedReconstructionLoss
+from .multi_task import MultiTaskLoss
+from .nt_xent import NTXentLoss
+
+__all__ = [
+    "DistillationLoss",
+    "InfoNCELoss",
+    "MaskedReconstructionLoss",
+    "MultiTaskLoss",
+    "NTXentLoss",
+]

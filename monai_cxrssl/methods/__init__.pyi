@@ -1,0 +1,30 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+from .contrastive import ContrastiveMethod
+from .distillation import DistillationMethod, load_teacher
+from .fine_tuning import FineTuningMethod
+from .inpainting import Inpainting
+from .jigsaw import Jigsaw
+from .masked_distillation import MaskedDistillation
+from .method import PretextMethod
+from .micle import MICLe
+from .moco import MoCo
+from .rotation import Rotation
+from .simclr import SimCLR
+from .spcxr import SPCXR
+
+__all__ = [
+    "ContrastiveMethod",
+    "DistillationMethod",
+    "FineTuningMethod",
+    "Inpainting",
+    "Jigsaw",
+    "MICLe",
+    "MaskedDistillation",
+    "MoCo",
+    "PretextMethod",
+    "Rotation",
+    "SPCXR",
+    "SimCLR",
+    "load_teacher",
+]

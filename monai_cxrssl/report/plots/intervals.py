@@ -1,0 +1,107 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures with their intervals under each other: classes, subgroups, hospitals, and images with a region blanked."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from monai_cxrssl.report.page.printable import printable
+from monai_cxrssl.report.plots.canvas import ACCENT, FADED, GRID, canvas, no_plot
+
+__all__ = ["draw_intervals", "draw_probes"]
+
+IntervalRow = tuple[str, float | None, float | None, float | None]
+
+
+def draw_intervals(
+    rows: Sequence[IntervalRow], path: str | os.PathLike, reference: float | None = None, xlabel: str = "macro AUROC"
+) -> bool:
+    """Draw a forest plot, the figures in words beside it.
+
+    Args:
+        rows: name, figure, and both ends of its interval; None or NaN for what is not assessable, which is said.
+        path: the PNG file.
+        reference: a line to compare with, such as the figure on all films.
+        xlabel: what the figures are.
+
+    Returns:
+        Whether a row had a figure; if none had, there is no file.
+    """
+    marks = [] if reference is None else [(reference, "--", "all films")]
+    return _forest(rows, path, marks, xlabel, whole=False)
+
+
+def draw_probes(
+    rows: Sequence[IntervalRow], path: str | os.PathLike, chance: float | None = 0.5, xlabel: str = "macro AUROC"
+) -> bool:
+    """Draw the score on whole films and on films with a region blanked, with the lines of chance and of whole films.
+
+    A model that reads the lungs falls to chance when they are blanked, and keeps its score when all else is.
+
+    Args:
+        rows: as for :func:`draw_intervals`, the whole films first.
+        path: the PNG file.
+        chance: the figure of guessing; None draws no line.
+        xlabel: what the figures are.
+
+    Returns:
+        Whether a row had a figure; if none had, there is no file.
+    """
+    marks = [] if chance is None else [(chance, ":", "chance")]
+    if rows and _known(rows[0][1]):
+        marks.append((float(rows[0][1] or 0.0), "--", "whole films"))
+    return _forest(rows, path, marks, xlabel, whole=True)
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _forest(
+    rows: Sequence[IntervalRow],
+    path: str | os.PathLike,
+    marks: Sequence[tuple[float, Any, str]],
+    xlabel: str,
+    whole: bool,
+) -> bool:
+    shown = [float(end) for row in rows for end in row[1:] if end is not None and math.isfinite(end)]
+    marks = [mark for mark in marks if math.isfinite(mark[0])]
+    if not any(_known(row[1]) for row in rows):
+        return no_plot(path)
+    shown += [mark[0] for mark in marks]
+    space = 0.06 * (max(shown) - min(shown)) or 0.05
+    with canvas(path, 6.4, 1.3 + 0.32 * len(rows)) as figure:
+        axes = figure.subplots()
+        for number in range(0, len(rows), 2):
+            axes.axhspan(number - 0.5, number + 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
+        for place, dashes, words in marks:
+            axes.axvline(place, color=FADED, linestyle=dashes, linewidth=1.2, zorder=1, label=words)
+        for number, (_, value, low, high) in enumerate(rows):
+            words = "not assessable"
+            if value is not None and _known(value):
+                words = f"{value:.3f}"
+                if low is not None and high is not None and _known(low) and _known(high):
+                    axes.plot([low, high], [number, number], color=ACCENT, linewidth=2, marker="|", markersize=7)
+                    words += f" ({low:.3f} to {high:.3f})"
+                first = whole and number == 0
+                axes.plot([value], [number], color=ACCENT, marker="D" if first else "o", markersize=7, zorder=3)
+            at: dict[str, Any] = {
+                "xy": (1.02, number),
+                "xycoords": ("axes fraction", "data"),
+                "va": "center",
+                "fontsize": 9,
+            }
+            axes.annotate(words, annotation_clip=False, color=FADED if words[0] == "n" else "black", **at)
+        axes.set_yticks(range(len(rows)), [printable(row[0], 34) for row in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5), xlim=(min(shown) - space, max(shown) + space))
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x", linewidth=0.6)
+        axes.set_axisbelow(True)
+        if marks:
+            figure.legend(loc="outside upper right", ncols=len(marks), frameon=False)
+    return True

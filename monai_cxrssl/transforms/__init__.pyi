@@ -1,0 +1,42 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+from .corruptions.blank_region import BlankRegion, BlankRegiond
+from .corruptions.group_mask import GroupMask, GroupMaskd
+from .corruptions.inpaint_holes import InpaintHoles, InpaintHolesd
+from .io.label_reply import LabelReply, LabelReplyd
+from .io.load import LoadCXR, LoadCXRd, LoadLungMask, LoadLungMaskd
+from .io.load_small import LoadSmallCXR, LoadSmallCXRd
+from .io.predictions import RestoreMask, RestoreMaskd, SplitPrediction, SplitPredictiond
+from .spatial.crop_to_lungs import CropToLungs, CropToLungsd
+from .spatial.resize import ResizeCXR, ResizeCXRd
+from .views.multi_view import MultiView, MultiViewd
+from .views.parameters import ViewParameters, stack_views
+
+__all__ = [
+    "BlankRegion",
+    "BlankRegiond",
+    "CropToLungs",
+    "CropToLungsd",
+    "GroupMask",
+    "GroupMaskd",
+    "InpaintHoles",
+    "InpaintHolesd",
+    "LabelReply",
+    "LabelReplyd",
+    "LoadCXR",
+    "LoadCXRd",
+    "LoadLungMask",
+    "LoadLungMaskd",
+    "LoadSmallCXR",
+    "LoadSmallCXRd",
+    "MultiView",
+    "MultiViewd",
+    "ResizeCXR",
+    "ResizeCXRd",
+    "RestoreMask",
+    "RestoreMaskd",
+    "SplitPrediction",
+    "SplitPredictiond",
+    "ViewParameters",
+    "stack_views",
+]

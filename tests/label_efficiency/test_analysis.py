@@ -1,0 +1,203 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures over draws against a slow loop with scikit-learn; what cannot be assessed; the table and the picture."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from monai_cxrssl.data.datalists.predictions import Predictions
+from monai_cxrssl.label_efficiency import efficiency_table, label_efficiency, plot_label_efficiency
+from monai_cxrssl.metrics import PatientBootstrap
+
+INITS, FRACTIONS = ["random", "micle"], [0.1, 1.0]
+
+
+def predict(task="multi_class", draws=3, patients=20, seed=0, classes=3):
+    """Predictions of every cell: two films per patient, ties among the scores, unknown labels if multi-label."""
+    generator = np.random.default_rng(seed)
+    films = 2 * patients
+    items = [{"image": f"{n:03}.png", "patient_id": f"p{n // 2}"} for n in range(films)]
+    if task == "multi_class":
+        labels = np.arange(films) // 2 % classes
+        truth = np.eye(classes)[labels]
+    else:
+        labels = generator.integers(0, 2, (films, classes)).astype(np.float32)
+        truth = labels.copy()
+        labels[::7, 0] = np.nan
+    cells = {}
+    for init in INITS:
+        for fraction in FRACTIONS:
+            for draw in range(draws):
+                skill = 0.3 + 0.4 * (init == "micle") + 0.3 * fraction
+                scores = np.round(np.clip((skill * truth + generator.random(truth.shape)) / 2, 0, 1), 2)
+                measures = {"dice": np.where(np.arange(films) % 5 == 0, np.nan, generator.random(films))}
+                order = generator.permutation(films)  # cells need not list the films in one order
+                cells[init, fraction, draw] = Predictions(
+                    [f"c{n}" for n in range(classes)], task, [items[n] for n in order], scores[order], labels[order],
+                    {"dice": measures["dice"][order]},
+                )  # fmt: skip
+    return cells
+
+
+def slow_figures(cells, metric, resamples):
+    """One resample, one draw, one class at a time, in float64."""
+    first = next(iter(cells.values()))
+    order = np.argsort([item["image"] for item in first.items])
+    patients = [f"\n{first.items[n]['patient_id']}" for n in order]
+    weights = np.concatenate(list(PatientBootstrap(patients, resamples, seed=0).weights()))
+    draws = 1 + max(draw for _, _, draw in cells)
+    chosen = np.random.default_rng([0, 1]).multinomial(draws, np.full(draws, 1 / draws), size=resamples)
+
+    def one(cell, weight):
+        order = np.argsort([item["image"] for item in cell.items])
+        if metric == "dice":
+            values = cell.measures["dice"][order]
+            known = np.isfinite(values)
+            return np.average(values[known], weights=weight[known])
+        areas = []
+        for c in range(len(cell.classes)):
+            label = cell.labels[order]
+            label = (label == c).astype(float) if label.ndim == 1 else label[:, c]
+            known = ~np.isnan(label) & (weight > 0)
+            if len(np.unique(label[known])) == 2:
+                areas.append(roc_auc_score(label[known], cell.scores[order, c][known], sample_weight=weight[known]))
+        return np.mean(areas)
+
+    found = {}
+    for init in INITS:
+        for fraction in FRACTIONS:
+            values = []
+            for weight, share in zip([np.ones(len(order)), *weights], [np.ones(draws), *chosen], strict=True):
+                per_draw = [one(cells[init, fraction, d], weight) if share[d] else 0.0 for d in range(draws)]
+                values.append(np.dot(per_draw, share) / draws)
+            found[init, fraction] = np.array(values)
+    return found
+
+
+@pytest.mark.parametrize(("task", "metric"), [("multi_class", "macro_auc"), ("multi_label", "macro_auc"), ("multi_class", "dice")])  # fmt: skip
+def test_figures_against_a_slow_loop(task, metric):
+    cells = predict(task)
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, metric, resamples=15)
+    slow = slow_figures(cells, metric, 15)
+    assert not report["refused"]
+    assert report["test"] == {"images": 40, "patients": 20}
+    for row in report["figures"]:
+        values = slow[row["init"], row["fraction"]]
+        expected = [values[0], *np.quantile(values[1:], [0.025, 0.975])]
+        np.testing.assert_allclose([row["value"], row["ci_low"], row["ci_high"]], expected, rtol=0, atol=1e-12)
+        assert row["draws"] == 3
+        np.testing.assert_allclose(np.mean(list(row["by_draw"].values())), values[0], atol=1e-12)
+    for row in report["differences"]:
+        values = slow["micle", row["fraction"]] - slow["random", row["fraction"]]
+        expected = [values[0], *np.quantile(values[1:], [0.025, 0.975])]
+        np.testing.assert_allclose([row["value"], row["ci_low"], row["ci_high"]], expected, rtol=0, atol=1e-12)
+    assert len(report["figures"][0]["per_class"]) == (3 if metric == "macro_auc" else 0)
+
+
+def test_paired_interval_is_narrower_than_an_unpaired_one():
+    """Two equal initialisations: the difference is 0 in every resample, whatever the spread between patients."""
+    cells = predict()
+    for name in list(cells):
+        cells["micle", name[1], name[2]] = cells["random", name[1], name[2]]
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=50)
+    assert all(row["ci_low"] == row["value"] == row["ci_high"] == 0 for row in report["differences"])
+    assert all(row["ci_high"] - row["ci_low"] > 0.01 for row in report["figures"])
+
+
+def test_missing_draws_count_in_no_pair():
+    cells = predict()
+    del cells["random", 0.1, 1]
+    for draw in range(3):
+        del cells["micle", 1.0, draw]
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=20)
+    rows = {(row["init"], row["fraction"]): row for row in report["figures"]}
+    assert [rows[key]["draws"] for key in (("random", 0.1), ("random", 1.0), ("micle", 0.1), ("micle", 1.0))] == [
+        2,
+        3,
+        3,
+        0,
+    ]
+    pair = {row["fraction"]: row for row in report["differences"]}
+    assert list(pair[0.1]["by_draw"]) == ["0", "2"]
+    by_draw = [rows["micle", 0.1]["by_draw"][d] - rows["random", 0.1]["by_draw"][d] for d in ("0", "2")]
+    assert pair[0.1]["value"] == pytest.approx(np.mean(by_draw), abs=1e-12)
+    assert (pair[1.0]["value"], pair[1.0]["reason"]) == (None, "no cell with test predictions")
+
+
+def test_what_cannot_be_assessed_says_why(caplog):
+    one = label_efficiency(predict(patients=1, classes=2, draws=1), INITS, FRACTIONS, 1, resamples=10)
+    assert all(row["value"] is None for row in one["figures"])
+    assert "two or more" in one["notes"][0]
+    one = label_efficiency(predict(patients=1), INITS, FRACTIONS, 3, "dice", resamples=10)["figures"][0]
+    assert (one["ci_low"], one["reason"]) == (None, "one test patient: no interval over patients")
+    assert one["value"] > 0
+    cells = predict()
+    for cell in cells.values():
+        cell.labels[cell.labels == 2] = 0
+    figure = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=20)["figures"][0]
+    absent = figure["per_class"]["c2"]
+    assert (absent["value"], absent["reason"]) == (None, "the test split has no positive or no negative image")
+    assert figure["value"] == pytest.approx(np.mean([figure["per_class"][c]["value"] for c in ("c0", "c1")]))
+    single = label_efficiency(predict(draws=1), INITS, FRACTIONS, 1, resamples=20)
+    assert single["figures"][0]["interval_over"] == "test patients"
+    assert "With one draw" in single["notes"][0]
+
+
+def test_predictions_that_do_not_belong_are_refused():
+    cells = predict()
+    part = cells["micle", 0.1, 0]
+    cells["micle", 0.1, 0] = Predictions(part.classes, part.task, part.items[1:], part.scores[1:], part.labels[1:])
+    cells["micle", 0.1, 1].scores[0, 0] = np.nan
+    cells["micle", 0.1, 2].classes.reverse()
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=10)
+    told = {draw: reason for (_, _, draw), reason in report["refused"].items()}
+    assert "39 test predictions are not of the same images as the 40" in told[0]
+    assert "not finite" in told[1]
+    assert "its classes are c2, c1, c0" in told[2]
+    other = label_efficiency(predict(), INITS, FRACTIONS, 3, "iou", resamples=10)
+    assert set(other["refused"].values()) == {"its predictions have no column iou."}
+
+
+def whole_report(cells, draws=3, metric="macro_auc", status="finished"):
+    report = label_efficiency(cells, INITS, FRACTIONS, draws, metric, resamples=20)
+    del report["refused"]
+    names = [(init, fraction, draw) for init in INITS for fraction in FRACTIONS for draw in range(draws)]
+    return {
+        "settings": {"inits": {"random": None, "micle": "x.pt"}, "fractions": FRACTIONS, "draws": draws},
+        "subsets": [{"fraction": f, "draw": d, "patients": int(20 * f), "images": int(40 * f) + d * (f < 1)} for f in FRACTIONS for d in range(draws)],
+        "cells": [{"init": i, "fraction": f, "draw": d, "status": "finished" if (i, f, d) in cells else "failed"} for i, f, d in names],
+        **report,
+    }  # fmt: skip
+
+
+def test_table_and_picture(tmp_path):
+    report = json.loads(json.dumps(whole_report(predict()), allow_nan=False))
+    text = efficiency_table(report).splitlines()
+    assert text[0] == "macro AUC on 40 test images of 20 patients, mean of 3 draws"
+    assert text[2].split() == ["share", "of", "labels", "10", "%", "100", "%"]
+    assert text[3].split()[2:] == ["2", "20"]
+    assert text[4].split()[2:] == ["4-6", "40"]
+    assert text[7].startswith("micle - random ")
+    assert text[7].split()[3][:3] == "+0."
+    assert len({line.index("[") for line in text[5:8]}) <= 2
+    assert efficiency_table(report, markdown=True).splitlines()[3] == "|---|---|---|"
+    plot_label_efficiency(report, tmp_path / "f.png")
+    assert (tmp_path / "f.png").stat().st_size > 20_000
+    assert [path.name for path in tmp_path.iterdir()] == ["f.png"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4])
+def test_table_and_picture_of_what_is_there(kept, tmp_path):
+    cells = dict(list(predict().items())[:kept])
+    report = whole_report(cells)
+    text = efficiency_table(report)
+    assert f"{12 - kept} of 12 cells have no result" in text
+    assert "failed" in text
+    assert ("(1 of 3 draws)" in text) == (kept > 0)
+    plot_label_efficiency(report, tmp_path / "f.png")
+    assert (tmp_path / "f.png").stat().st_size > 5_000

@@ -1,0 +1,244 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from timm.optim import create_optimizer_v2
+
+from monai_cxrssl.engines import MethodTrainer
+from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers import CollapseMonitor, OnlineProbe, PretrainingSummary, RunHistory, StopOnInvalidLoss
+from monai_cxrssl.methods import MICLe, SimCLR
+from monai_cxrssl.networks import Encoder
+from monai_cxrssl.runs import Curriculum, PretextStage, divide_epochs, stages_over_data
+from monai_cxrssl.transforms import MultiView, ResizeCXR
+
+
+class Films:
+    """Films in memory: bright or dark on the left, two of each patient."""
+
+    def __init__(self, count: int = 24) -> None:
+        generator = np.random.default_rng(0)
+        self.items, self.films = [], []
+        for number in range(count):
+            film = generator.integers(0, 120, (48, 40), dtype=np.uint8)
+            film[:, :20] += np.uint8(100 * (number // 2 % 2))
+            self.films.append(film)
+            self.items.append({"image": f"{number}.png", "patient_id": str(number // 2), "label": number // 2 % 2})
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def image(self, index: int) -> np.ndarray:
+        return self.films[index]
+
+
+class Labelled(torch.utils.data.Dataset):
+    def __init__(self, films: Films) -> None:
+        self.films, self.resize = films, ResizeCXR(size=32)
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"image": self.resize(self.films.image(index)[None])}
+
+
+def stage(name: str, films: Films, method=SimCLR, **options) -> PretextStage:
+    views = MultiView(size=32, return_uint8=True, rotation=10)
+    optimizer = partial(create_optimizer_v2, opt="sgd", lr=options.pop("lr", 0.01), momentum=0.9, weight_decay=1e-4)
+    return PretextStage(name, method, films, views, optimizer, batch_size=8, **options)
+
+
+def curriculum(folder, stages, films, **options) -> Curriculum:
+    torch.manual_seed(options.pop("init", 3))
+    network = Encoder("resnet18")
+    history = RunHistory(optimizer=None)
+    items = films.items
+    probe = OnlineProbe(
+        network, Labelled(films), [item["label"] for item in items], [item["patient_id"] for item in items],
+        ["plain", "bright"], "cpu", amp=False,
+    )  # fmt: skip
+    summary = PretrainingSummary(
+        network, history, folder / "model.pt", folder / "metrics.json", {"images": len(films)}, probe=probe,
+        settings={"encoder_name": "resnet18", "image_size": 32},
+    )  # fmt: skip
+    return Curriculum(
+        network, stages, options.pop("max_epochs", 5), "cpu", folder, history, probe=probe, summary=summary,
+        train_handlers=[StopOnInvalidLoss(), CollapseMonitor()], amp=False, seed=1, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("total", "shares", "expected"),
+    [(3, [1, 1, 1], [1, 1, 1]), (10, [1, 1, 3], [2, 2, 6]), (7, [5, 1], [6, 1]), (4, [1, 100], [1, 3]), (1, [9], [1])],
+)
+def test_epochs_divide(total, shares, expected):
+    assert divide_epochs(total, shares) == expected
+
+
+def test_too_few_epochs():
+    with pytest.raises(ConfigurationError, match="less than one for each of 3 stages"):
+        divide_epochs(2, [1, 1, 1])
+
+
+def test_stages_follow_each_other_and_leave_their_results(tmp_path):
+    films = Films()
+    run = curriculum(
+        tmp_path, [stage("simclr", films, share=2), stage("micle", films, MICLe, multi_instance=True)], films
+    )
+    run.run()
+    first, second = tmp_path / "stages/1_simclr", tmp_path / "stages/2_micle"
+    for folder, epochs in ((first, 3), (second, 2)):
+        assert json.loads((folder / "metrics.json").read_text())["epochs"] == epochs
+        assert (folder / "curves.png").stat().st_size > 1000
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["epochs"] == 5
+    assert (figures["simclr_epochs"], figures["micle_epochs"]) == (3, 2)
+    assert figures["probe_before"] is not None
+    assert sorted(run.probe.results) == [0, 3, 5]
+    final = torch.load(tmp_path / "model.pt", weights_only=True)
+    last = torch.load(second / "encoder.pt", weights_only=True)
+    assert all(torch.equal(final[name], last[name]) for name in final)
+    middle = torch.load(first / "encoder.pt", weights_only=True)
+    assert any(not torch.equal(final[name], middle[name]) for name in final)
+
+
+def test_the_second_stage_starts_from_the_first(tmp_path):
+    """With a rate of zero the second stage keeps the first one's parameters."""
+    films = Films()
+    curriculum(tmp_path, [stage("one", films), stage("two", films, lr=0.0)], films, max_epochs=2).run()
+    one, two = (torch.load(tmp_path / f"stages/{name}/encoder.pt", weights_only=True) for name in ("1_one", "2_two"))
+    parameters = [name for name, _ in Encoder("resnet18").named_parameters()]
+    assert all(torch.equal(one[name], two[name]) for name in parameters)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("order", "kill_in"), [("given", 1), ("given", 2), ("greedy", 3)])
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, monkeypatch, order, kill_in):
+    films = Films()
+
+    def stages():
+        return [stage("a", films), stage("b", films, MICLe, multi_instance=True), stage("c", films, lr=0.02)]
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    curriculum(whole, stages(), films, max_epochs=6, order=order).run()
+
+    runs, plain = [0], MethodTrainer.run
+
+    def until_killed(trainer):
+        runs[0] += 1
+        if runs[0] == kill_in:
+            trainer.add_event_handler(Events.EPOCH_STARTED, _kill_in_second_epoch)
+        plain(trainer)
+
+    monkeypatch.setattr(MethodTrainer, "run", until_killed)
+    with pytest.raises(Killed):
+        curriculum(broken, stages(), films, max_epochs=6, order=order, checkpoint_minutes=0).run()
+    monkeypatch.setattr(MethodTrainer, "run", plain)
+    # Another start: what a new process draws before it resumes must not matter.
+    curriculum(broken, stages(), films, max_epochs=6, order=order, checkpoint_minutes=0, resume="auto").run()
+    one, other = (torch.load(folder / "model.pt", weights_only=True) for folder in (whole, broken))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    rows = [json.loads((folder / "metrics.json").read_text())["loss_last_epoch"] for folder in (whole, broken)]
+    assert rows[0] == rows[1]
+
+
+def _kill_in_second_epoch(engine):
+    if engine.state.epoch == 2:
+        raise Killed
+
+
+def test_greedy_takes_the_best_probe_and_says_why(tmp_path, caplog):
+    films = Films()
+    run = curriculum(
+        tmp_path, [stage("slow", films, lr=1e-9), stage("fast", films, lr=0.05)], films, order="greedy", max_epochs=4
+    )
+    with caplog.at_level("INFO"):
+        run.run()
+    choice = json.loads((tmp_path / "stages/1_choice.json").read_text())
+    assert set(choice["probe"]) == {"slow", "fast"}
+    assert choice["probe"][choice["chosen"]] == max(choice["probe"].values())
+    assert f"{choice['chosen']} comes next; linear probe after each candidate" in caplog.text
+    other = ({"slow", "fast"} - {choice["chosen"]}).pop()
+    assert (tmp_path / f"stages/2_{other}/encoder.pt").is_file()
+    assert [row["stage"] for row in run.history.rows] == [choice["chosen"]] * 2 + [other] * 2
+
+
+def test_a_new_run_sets_the_old_stages_aside(tmp_path):
+    films = Films(16)
+    curriculum(tmp_path, [stage("a", films)], films, max_epochs=1).run()
+    curriculum(tmp_path, [stage("b", films)], films, max_epochs=1).run()
+    assert (tmp_path / "stages_before_1/1_a/encoder.pt").is_file()
+    assert not (tmp_path / "stages/1_a").exists()
+
+
+def test_resuming_other_options_is_refused(tmp_path):
+    films = Films(16)
+    curriculum(tmp_path, [stage("a", films)], films, max_epochs=1).run()
+    with pytest.raises(ConfigurationError, match=r"other options \(epochs\)"):
+        curriculum(tmp_path, [stage("a", films)], films, max_epochs=2, resume="auto").run()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stages": []}, "at least one stage"),
+        ({"stages": ["a", "a"]}, "one name"),
+        ({"order": "best"}, "'given' or 'greedy'"),
+        ({"resume": "some.pt"}, "auto or false"),
+    ],
+)
+def test_bad_options(tmp_path, change, words):
+    films = Films(8)
+    stages = [stage(name, films) for name in change.pop("stages", ["a"])]
+    with pytest.raises(ConfigurationError, match=words):
+        curriculum(tmp_path, stages, films, **change)
+
+
+def test_greedy_without_labels(tmp_path):
+    with pytest.raises(ConfigurationError, match="no labelled images"):
+        Curriculum(
+            Encoder("resnet18"), [stage("a", Films(8))], 1, "cpu", tmp_path, RunHistory(optimizer=None), order="greedy"
+        )
+
+
+@pytest.mark.parametrize(("options", "words"), [({"name": "../x"}, "letters"), ({"share": 0}, "greater than 0")])
+def test_bad_stage(options, words):
+    with pytest.raises(ConfigurationError, match=words):
+        stage(options.pop("name", "a"), Films(8), **options)
+
+
+def test_views_must_fit_the_method():
+    films = Films(8)
+    wrong = stage("a", films)
+    wrong.transform.num_views = 1
+    with pytest.raises(ConfigurationError, match="takes 2 view"):
+        wrong.build(Encoder("resnet18"), 1, "cpu")
+
+
+def test_stages_over_two_data_sets(tmp_path):
+    large, target = Films(32), Films()
+    stages = stages_over_data([stage("a", target), stage("b", target)], {"large": large, "target": target})
+    assert [(one.name, one.tier, one.images) for one in stages] == [
+        ("a_large", 0, large), ("b_large", 0, large), ("a_target", 1, target), ("b_target", 1, target),
+    ]  # fmt: skip
+    curriculum(tmp_path, stages[::-1], target, max_epochs=4).run()
+    assert sorted(path.name for path in (tmp_path / "stages").iterdir()) == [
+        "1_b_large", "2_a_large", "3_b_target", "4_a_target",
+    ]  # fmt: skip
+
+
+def test_one_data_set_changes_nothing():
+    films = Films(8)
+    stages = [stage("a", films)]
+    assert stages_over_data(stages, {"target": films}) == stages
