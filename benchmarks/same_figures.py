@@ -147,9 +147,9 @@ def _cache(checkout: Path, work: Path) -> dict[str, str]:
     _run(checkout, "monai_cxrssl", "index", work / "set", "--out", work / "set.json")
     _run(checkout, "monai_cxrssl", "cache", work / "set.json", "--out", work / "cache", "--side", 96)
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in sorted((work / "cache").iterdir())
-        if path.is_file() and path.suffix != ".json" and "lock" not in path.name
+        path.relative_to(work / "cache").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted((work / "cache").rglob("*"))
+        if path.is_file() and path.stat().st_size and path.suffix != ".json" and "lock" not in path.name
     }
 
 
