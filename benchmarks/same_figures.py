@@ -146,10 +146,11 @@ def _cache(checkout: Path, work: Path) -> dict[str, str]:
     _run(checkout, "monai_cxrssl", "phantom", work / "set", "--patients", 12, "--size", 160)
     _run(checkout, "monai_cxrssl", "index", work / "set", "--out", work / "set.json")
     _run(checkout, "monai_cxrssl", "cache", work / "set.json", "--out", work / "cache", "--side", 96)
+    # A block ends with an index of its files and their modification times; the pixels before it must be the same.
+    pixels = json.loads((work / "cache" / "cache.json").read_text())["pixel_bytes"]
     return {
-        path.relative_to(work / "cache").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in sorted((work / "cache").rglob("*"))
-        if path.is_file() and path.stat().st_size and path.suffix != ".json" and "lock" not in path.name
+        path.name: hashlib.sha256(path.read_bytes()[:pixels]).hexdigest()
+        for path in sorted((work / "cache").glob("block-*.cxr"))
     }
 
 
