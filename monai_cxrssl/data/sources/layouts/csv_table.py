@@ -94,7 +94,7 @@ def read(
         image_dir: by default the folder of the csv.
         name: of the data set, by default the file's name.
         policy, blanks, seed: see :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`; for
-        ``label_columns``.
+            ``label_columns``.
         check_files: look for every image.
         allow_absent: leave absent images out instead of refusing the table.
 
