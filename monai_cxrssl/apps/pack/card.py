@@ -28,7 +28,7 @@ def write_card(
         settings: ``model.json``.
         figures: ``metrics.json`` of the report, ``{}`` where there is none.
     """
-    environment = Environment(  # noqa: S701 (Markdown)
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")), trim_blocks=True, undefined=StrictUndefined
     )
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")

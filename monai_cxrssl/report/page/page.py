@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from monai_cxrssl.report.card import NOT_STATED
 from monai_cxrssl.report.content import Content, Flag, Section, Table
+from monai_cxrssl.report.criteria import exact_words
 from monai_cxrssl.report.page.picture import inline_picture
 from monai_cxrssl.report.page.printable import printable
 from monai_cxrssl.report.page.table import cell_words, column_classes
@@ -93,9 +94,7 @@ def _value_words(criterion: Mapping[str, Any]) -> str | None:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         return None
     bounds = re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", str(criterion.get("threshold", "")))
-    texts = [f"{float(value):.{digits}g}" for digits in (3, 6, 12)] + [repr(float(value))]
-    exact = [text for text in texts if all(float(text) != float(bound) or value == float(bound) for bound in bounds)]
-    return (exact or texts)[0].replace("-", "−")
+    return exact_words(float(value), list(map(float, bounds))).replace("-", "−")
 
 
 def _level(flag: Flag) -> str:

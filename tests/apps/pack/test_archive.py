@@ -57,9 +57,7 @@ def write_tar(path, *members, mode="w:gz"):
 
 
 def files(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if not path.is_dir()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if not path.is_dir()}
 
 
 WRITERS = pytest.mark.parametrize("write", [write_zip, write_tar])

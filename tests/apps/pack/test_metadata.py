@@ -32,7 +32,9 @@ def about(repo):
 
 
 def test_metadata_with_the_steps_are_those_of_the_zoo(repo, about):
-    jsonschema.validate(about, json.loads((repo / "monai_cxrssl" / "apps" / "pack" / "meta_schema_20240725.json").read_text()))
+    jsonschema.validate(
+        about, json.loads((repo / "monai_cxrssl" / "apps" / "pack" / "meta_schema_20240725.json").read_text())
+    )
 
 
 @pytest.mark.parametrize("shape", [(300, 220), (97, 240), (40, 36), (220, 220)])
