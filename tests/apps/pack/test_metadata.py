@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from monai_cxrssl.apps.export.description import decoded_side
 from monai_cxrssl.apps.pack.metadata import packed_metadata
 from monai_cxrssl.data.stores.images import open_images
+from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.transforms import ResizeCXR
 
 SETTINGS = {
