@@ -50,7 +50,7 @@ from monai_cxrssl.data import (
     read_cxr_uint,
     training_loader,
 )
-from monai_cxrssl.data.stores.decoded import shrink
+from monai_cxrssl.data.stores.small_film import decoded_side, shrink
 from monai_cxrssl.engines import DeviceViews, MethodTrainer
 from monai_cxrssl.handlers import LoaderThroughput
 from monai_cxrssl.hardware import autocast_dtype
@@ -199,7 +199,7 @@ def name_of(dtype: torch.dtype) -> str:
 def compare(encoder: str, items: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
     """Time the epochs of all variants with one encoder."""
     folder = Path(items[0]["image"]).parent
-    images = DecodedImages(items, side=options.image_size * 12 // 7, progress=False)
+    images = DecodedImages(items, side=decoded_side(options.image_size), progress=False)
     transform = MultiView(size=options.image_size, return_uint8=True)
     sampler = PairSampler(patient_bags(images.items), simclr_epochs=None)
     loader = training_loader(

@@ -40,7 +40,7 @@ from reading import processor
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from monai_cxrssl.data import Datalist, index_folder, open_images
+from monai_cxrssl.data import Datalist, decoded_side, index_folder, open_images
 from monai_cxrssl.data.datalists.split import label_fraction, split_datalist
 from monai_cxrssl.handlers import write_json
 from monai_cxrssl.networks import Encoder
@@ -101,7 +101,7 @@ def score(name: str, encoder: str, weights: Path | None, target: Datalist, args:
     folder.mkdir(parents=True, exist_ok=True)
     store = {
         split: open_images(
-            target.items(split), args.image_size * 12 // 7, cache_dir=args.work / "cache", progress=False
+            target.items(split), decoded_side(args.image_size), cache_dir=args.work / "cache", progress=False
         )
         for split in ("training", "test")
     }

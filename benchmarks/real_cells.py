@@ -15,7 +15,7 @@ from few_labels import balanced_cross_entropy, forward, linear_scores, predict_i
 from real_tasks import LabelTask, Tasks
 from torch import Tensor, nn
 
-from monai_cxrssl.data import DecodedMasks, open_images
+from monai_cxrssl.data import DecodedMasks, decoded_side, open_images
 from monai_cxrssl.losses import MultiTaskLoss
 from monai_cxrssl.metrics import lung_area_fraction, overlap_per_image, pointing_game, positive_fraction_of_saliency
 from monai_cxrssl.networks import Encoder, MultiTaskNet
@@ -80,7 +80,7 @@ class Films:
     """
 
     def __init__(self, tasks: Tasks, size: int, cache_dir: Path) -> None:
-        self.store = open_images(tasks.films(), size * 12 // 7, cache_dir=cache_dir, progress=False)
+        self.store = open_images(tasks.films(), decoded_side(size), cache_dir=cache_dir, progress=False)
         self.masks = DecodedMasks(self.store, "lung", num_threads=1, progress=False)
         self.place = {item["image"]: index for index, item in enumerate(self.store.items)}
         self.resize = ResizeCXR(size=size)

@@ -50,7 +50,7 @@ class Films:
 
 def epoch(settings: dict[str, Any], device: torch.device, together: bool) -> Any:
     """Return a function that trains an epoch of ``steps`` batches, in this process alone or with all others."""
-    from monai_cxrssl.data import PairDataset, PairSampler, patient_bags, training_loader
+    from monai_cxrssl.data import PairDataset, PairSampler, decoded_side, patient_bags, training_loader
     from monai_cxrssl.engines import MethodTrainer
     from monai_cxrssl.hardware import data_parallel
     from monai_cxrssl.methods import SimCLR
@@ -59,7 +59,7 @@ def epoch(settings: dict[str, Any], device: torch.device, together: bool) -> Any
 
     world = int(os.environ["WORLD_SIZE"]) if together else 1
     rank = int(os.environ["RANK"]) if together else 0
-    films: Any = Films(settings["steps"] * settings["batch_size"] * world, settings["image_size"] * 12 // 7)
+    films: Any = Films(settings["steps"] * settings["batch_size"] * world, decoded_side(settings["image_size"]))
     transform = MultiView(size=settings["image_size"], return_uint8=True)
     sampler = PairSampler(patient_bags(films.items), simclr_epochs=None, rank=rank, world_size=world)
     loader = training_loader(

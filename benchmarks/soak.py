@@ -114,7 +114,7 @@ def sample(process: int, output: Path) -> dict[str, float] | None:
 
 def prepare(folder: Path, patients: int) -> tuple[Path, Path]:
     """Write films, two of them cut, and a cache of them with two flipped bits; return both folders."""
-    from monai_cxrssl.data import open_dataset, open_images
+    from monai_cxrssl.data import decoded_side, open_dataset, open_images
     from monai_cxrssl.phantom import make_phantom_dataset
 
     films, cache = folder / "films", folder / "cache"
@@ -123,7 +123,7 @@ def prepare(folder: Path, patients: int) -> tuple[Path, Path]:
     items = source.items("training")
     for item in items[10:12]:
         os.truncate(item["image"], Path(item["image"]).stat().st_size // 2)
-    images = open_images(items, IMAGE_SIZE * 12 // 7, cache, max_unreadable=1, progress=False)
+    images = open_images(items, decoded_side(IMAGE_SIZE), cache, max_unreadable=1, progress=False)
     block = next(cache.glob("block-*.cxr"))
     starts = [sum(images.image(before).size for before in range(index)) for index in (20, 30)]
     with block.open("r+b") as file:

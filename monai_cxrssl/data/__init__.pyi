@@ -37,6 +37,7 @@ from .stores.expected_lungs import expected_lung_mask
 from .stores.image_store import ImageStore
 from .stores.images import open_images
 from .stores.pretext_masks import PretextLungMasks
+from .stores.small_film import decoded_side
 
 __all__ = [
     "audit_datalists",
@@ -63,6 +64,7 @@ __all__ = [
     "build_cache",
     "canonical_pathology",
     "classes_to_learn",
+    "decoded_side",
     "divided_source",
     "expected_lung_mask",
     "film_spacing",

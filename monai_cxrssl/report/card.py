@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from monai_cxrssl.report.findings import number_or_none
+
 __all__ = ["NOT_STATED", "CardField", "model_card"]
 
 NOT_STATED = "not stated"
@@ -137,18 +139,10 @@ def _words(value: Any) -> str:
 
 
 def _figure(figures: Mapping[str, Any], key: str) -> str:
-    value = _number(figures.get(key))
+    value = number_or_none(figures.get(key))
     if value is None:
         return NOT_STATED
     if value == int(value) and isinstance(figures[key], int):
         return f"{int(value):,}"
-    low, high = _number(figures.get(f"{key}_ci_low")), _number(figures.get(f"{key}_ci_high"))
+    low, high = number_or_none(figures.get(f"{key}_ci_low")), number_or_none(figures.get(f"{key}_ci_high"))
     return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The criteria by which a model is judged before use: what each asks, and whether the figures of a run meet it.
+"""Acceptance criteria of a model, and whether the figures of a run meet them.
 
 The defaults stand, each with its reason, in ``criteria.json`` beside this file. A file of one's own changes them::
 
@@ -14,7 +14,6 @@ It names what differs: other values of a criterion, null to leave one out, and n
 from __future__ import annotations
 
 import json
-import math
 import operator
 import os
 from collections.abc import Mapping, Sequence
@@ -23,17 +22,26 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.report.findings import number_or_none
 
-__all__ = ["Criterion", "CriterionRule", "evaluate_criteria", "load_criteria", "overall_sentence"]
+__all__ = [
+    "Criterion",
+    "CriterionRule",
+    "evaluate_criteria",
+    "exact_words",
+    "load_criteria",
+    "overall_sentence",
+]
 
 _DEFAULTS = Path(__file__).with_name("criteria.json")
+#: Of a file in full.
+_SCHEMA = Path(__file__).with_name("criteria.schema.json")
 _BOUNDS = {
     "at_least": (operator.ge, "at least"),
     "at_most": (operator.le, "at most"),
     "above": (operator.gt, "above"),
     "below": (operator.lt, "below"),
 }
-_WORDS = ("title", "figure", "reason")
 
 
 @dataclass(frozen=True)
@@ -101,24 +109,17 @@ def load_criteria(path: str | os.PathLike | None = None) -> list[CriterionRule]:
         ConfigurationError: a file that is missing or no JSON, an unknown or missing key, a value of another type, or
             no criterion left.
     """
-    found = _read(_DEFAULTS)
+    content = _read(_DEFAULTS)
     if path is not None:
-        for name, own in _read(Path(path)).items():
-            if own is None:
-                if found.pop(name, None) is None:
-                    raise ConfigurationError(
-                        f"{path} leaves out the criterion {name!r}, which is none; choose from {', '.join(found)}."
-                    )
-                continue
-            base = found.get(name, {})
-            if isinstance(own, dict) and set(own) & set(_BOUNDS):
-                # Else a criterion that is turned round would have two bounds.
-                base = {key: value for key, value in base.items() if key not in _BOUNDS}
-            found[name] = {**base, **own} if isinstance(own, dict) else own
-    if not found:
-        raise ConfigurationError(f"{path} leaves no criterion; keep at least one.")
-    where = str(_DEFAULTS if path is None else path)
-    return [_rule(name, content, where) for name, content in found.items()]
+        content = _changed(content["criteria"], _read(Path(path)), path)
+    problem = _problem(content)
+    if problem is not None:
+        raise ConfigurationError(f"{_DEFAULTS if path is None else path}{problem}.")
+    rules = []
+    for name, words in content["criteria"].items():
+        bound = next(key for key in _BOUNDS if key in words)
+        rules.append(CriterionRule(name=name, bound=bound, threshold=float(words.pop(bound)), **words))
+    return rules
 
 
 def evaluate_criteria(
@@ -162,40 +163,28 @@ def overall_sentence(results: Sequence[Criterion]) -> str:
 
 
 def _judge(rule: CriterionRule, value: Any, why_missing: str | None) -> Criterion:
-    number = _number(value)
+    number = number_or_none(value)
     if number is None:
         cause = why_missing or ("it was not computed" if value is None else f"its value is {value}")
         words = f"Not assessable: {cause.rstrip('.')}." + (f" {rule.remedy}" if rule.remedy else "")
         return Criterion(rule.name, rule.title, rule.asks, None, "not assessable", words, rule.reason)
     compare, _ = _BOUNDS[rule.bound]
     verdict = "pass" if compare(number, rule.threshold) else "fail"
-    words = f"It is {_shown(number, rule.threshold)}; {rule.asks} is asked."
+    words = f"It is {exact_words(number, [rule.threshold])}; {rule.asks} is asked."
     return Criterion(rule.name, rule.title, rule.asks, number, verdict, words, rule.reason)
 
 
-def _number(value: Any) -> float | None:
-    """The finite number that a figure is, or None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _shown(number: float, threshold: float) -> str:
-    """Three significant digits, or as many as it takes not to round a miss up to the threshold."""
-    for digits in (3, 6, 12):
-        text = f"{number:.{digits}g}"
-        if float(text) != threshold or number == threshold:
-            return text
-    return repr(number)
+def exact_words(number: float, bounds: Sequence[float]) -> str:
+    """Print three significant digits, or as many as it takes not to round a miss up to one of the bounds."""
+    texts = [f"{number:.{digits}g}" for digits in (3, 6, 12)]
+    return next((text for text in texts if number in bounds or float(text) not in bounds), repr(number))
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(name.replace("_", " ") for name in names)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
@@ -203,47 +192,60 @@ def _read(path: Path) -> dict[str, Any]:
         return content
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        # NaN and infinity as texts, which are no numbers of a criterion.
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=str)
     except OSError as error:
         raise ConfigurationError(
             f"The criteria file {path} cannot be read ({error.strerror}); check the path."
         ) from None
+    except ConfigurationError:
+        raise
     except ValueError as error:
-        if isinstance(error, ConfigurationError):
-            raise
         raise ConfigurationError(f"The criteria file {path} is no JSON ({error}); correct it.") from None
-    if not isinstance(content, dict) or set(content) != {"criteria"} or not isinstance(content["criteria"], dict):
-        raise ConfigurationError(
-            f'{path} is no file of criteria: expected {{"criteria": {{name: ...}}}} and no other key.'
-        )
-    return content["criteria"]
 
 
-def _rule(name: str, content: Any, where: str) -> CriterionRule:
-    known = {*_WORDS, "remedy", *_BOUNDS}
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{where}: the criterion {name!r} is {content!r}; expected keys and values, or null.")
-    unknown = sorted(set(content) - known)
-    if unknown:
-        raise ConfigurationError(
-            f"{where}: the criterion {name!r} has the unknown key {', '.join(map(repr, unknown))}; expected "
-            f"{', '.join(sorted(known))}."
+def _changed(criteria: dict[str, Any], own: Any, path: str | os.PathLike) -> Any:
+    """Return the content of the user's file with what it leaves as it is."""
+    if not isinstance(own, dict) or not isinstance(own.get("criteria"), dict):
+        return own
+    for name, change in own["criteria"].items():
+        if change is None:
+            if criteria.pop(name, None) is None:
+                raise ConfigurationError(
+                    f"{path} leaves out the criterion {name!r}, which is none; choose from {', '.join(criteria)}."
+                )
+        elif isinstance(change, dict):
+            # Without the old bound where there is a new one: a criterion that is turned round would have two.
+            dropped = _BOUNDS if set(change) & set(_BOUNDS) else ()
+            base = {key: value for key, value in criteria.get(name, {}).items() if key not in dropped}
+            criteria[name] = base | change
+        else:
+            criteria[name] = change
+    return own | {"criteria": criteria}
+
+
+def _problem(content: Any) -> str | None:
+    """Say what the schema finds wrong, as the end of a sentence that begins with the file; None when nothing is."""
+    from jsonschema import Draft202012Validator
+
+    errors = Draft202012Validator(json.loads(_SCHEMA.read_text(encoding="utf-8"))).iter_errors(content)
+    error = min(errors, key=lambda error: len(error.absolute_path), default=None)
+    if error is None:
+        return None
+    names = [str(key) for key in error.absolute_path][1:]
+    if error.validator == "minProperties":
+        return " leaves no criterion; keep at least one"
+    if not names:
+        return ' is no file of criteria: expected {"criteria": {name: ...}} and no other key'
+    place = ": " + "".join(f"{key} of " for key in names[1:]) + f"the criterion {names[0]!r}"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema["properties"])
+        unknown = ", ".join(repr(key) for key in sorted(error.instance) if key not in known)
+        return f"{place} has the unknown key {unknown}; expected {', '.join(known)}"
+    if error.validator == "required":
+        return f"{place} lacks {', '.join(key for key in error.validator_value if key not in error.instance)}; add it"
+    if error.validator == "oneOf":
+        return (
+            f"{place} has {sum(key in error.instance for key in _BOUNDS)} bounds; expected one of {', '.join(_BOUNDS)}"
         )
-    lacking = [key for key in _WORDS if key not in content]
-    if lacking:
-        raise ConfigurationError(f"{where}: the criterion {name!r} lacks {', '.join(lacking)}; add it.")
-    for key in (*_WORDS, "remedy"):
-        if not isinstance(content.get(key, ""), str):
-            raise ConfigurationError(f"{where}: {key} of the criterion {name!r} is {content[key]!r}; expected text.")
-    bounds = [key for key in _BOUNDS if key in content]
-    if len(bounds) != 1:
-        raise ConfigurationError(
-            f"{where}: the criterion {name!r} has {len(bounds)} bounds; expected one of {', '.join(_BOUNDS)}."
-        )
-    threshold = content[bounds[0]]
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
-        raise ConfigurationError(
-            f"{where}: {bounds[0]} of the criterion {name!r} is {threshold!r}; expected a finite number."
-        )
-    words = {key: content[key] for key in (*_WORDS, "remedy") if key in content}
-    return CriterionRule(name=name, bound=bounds[0], threshold=float(threshold), **words)
+    return f"{place} is {error.instance!r}; expected {error.schema['description']}"

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from monai_cxrssl.data import DecodedImages, load_predictions, measure_training_range
+from monai_cxrssl.data import DecodedImages, decoded_side, load_predictions, measure_training_range
 from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.networks import MultiTaskNet
 
@@ -88,7 +88,7 @@ def weights(tmp_path_factory) -> Path:
     for number in range(60):
         Image.fromarray((chest((150, 120 + number), number) * 255).astype(np.uint8)).save(folder / f"{number}.png")
         items.append({"image": str(folder / f"{number}.png"), "patient_id": str(number), "age": 30 + number % 40})
-    known = measure_training_range(DecodedImages(items, side=64 * 12 // 7, progress=False), image_size=64)
+    known = measure_training_range(DecodedImages(items, side=decoded_side(64), progress=False), image_size=64)
     torch.manual_seed(3)
     network = MultiTaskNet("resnet18", num_classes=2, decoder="Unet")
     settings = {

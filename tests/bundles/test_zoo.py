@@ -14,6 +14,7 @@ from monai.bundle import ConfigWorkflow, verify_metadata
 
 from monai_cxrssl.phantom import make_phantom_dataset
 
+META_SCHEMA = Path(__file__).parents[2] / "monai_cxrssl" / "apps" / "pack" / "meta_schema_20240725.json"
 BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles").glob("*/train.json"))
 WORKFLOWS = [("train", "train"), ("infer", "inference"), ("infer", "evaluate")]
 
@@ -45,7 +46,7 @@ def test_files_are_complete(bundle):
 
 def test_metadata_passes_the_schema(bundle, tmp_path):
     schema = tmp_path / "schema.json"
-    schema.write_bytes((Path(__file__).parent / "meta_schema_20240725.json").read_bytes())
+    schema.write_bytes(META_SCHEMA.read_bytes())
     verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(schema))
 
 
@@ -55,7 +56,7 @@ def test_schema_of_this_test_refuses(bundle, missing, tmp_path):
     del metadata[missing]
     (tmp_path / "metadata.json").write_text(json.dumps(metadata))
     schema = tmp_path / "schema.json"
-    schema.write_bytes((Path(__file__).parent / "meta_schema_20240725.json").read_bytes())
+    schema.write_bytes(META_SCHEMA.read_bytes())
     with pytest.raises(ValueError, match="Failed validating"):
         verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(schema))
 

@@ -132,6 +132,8 @@ def test_own_file_changes_leaves_out_and_adds(tmp_path):
         ({"criteria": {"leaks": {"at_most": "1"}}}, "expected a finite number"),
         ({"criteria": {"leaks": {"at_most": True}}}, "expected a finite number"),
         ('{"criteria": {"leaks": {"at_most": NaN}}}', "expected a finite number"),
+        ({"criteria": {"leaks": {"at_most": 10**400}}}, "expected a finite number"),
+        ({"criteria": 3}, "no file of criteria"),
         ({"criteria": {"leaks": {"at_most": 1, "above": 0}}}, "2 bounds"),
         ({"criteria": {"leaks": {"reason": 3}}}, "expected text"),
         ({"criteria": {"leaks": 3}}, "expected keys and values"),

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_cxrssl.apps.export.description import decoded_side
 from monai_cxrssl.apps.export.onnx_export import ExportedNetwork, Runner
 from monai_cxrssl.data.datalists.datalist import is_unknown
+from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["CheckFilms", "Int8Cost", "int8_cost", "largest_differences", "open_check_films", "torch_runner"]

@@ -7,17 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT
+from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, decoded_side
 
-__all__ = ["decoded_side", "describe_export", "describe_postprocessing", "describe_preprocessing"]
+__all__ = ["describe_export", "describe_postprocessing", "describe_preprocessing"]
 
 # What OpenCV does.
 _REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"
-
-
-def decoded_side(image_size: int) -> int:
-    """Shorter side, in pixels, to which the bundles reduce a film before the network's own resizing."""
-    return image_size * 12 // 7
 
 
 def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:

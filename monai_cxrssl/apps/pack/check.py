@@ -29,8 +29,8 @@ import torch
 from monai_cxrssl.apps.clear_errors import clear_sentence
 from monai_cxrssl.apps.pack.archive import extract_archive
 from monai_cxrssl.apps.pack.evidence import find_machine_paths
+from monai_cxrssl.apps.pack.metadata import stated_versions
 from monai_cxrssl.apps.pack.package import SUMS, file_sums
-from monai_cxrssl.apps.pack.schema import META_SCHEMA
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["BundleCheck", "check_bundle"]
@@ -38,6 +38,8 @@ __all__ = ["BundleCheck", "check_bundle"]
 _WORKFLOWS = (("train", "train"), ("infer", "inference"), ("infer", "evaluate"))
 _NEEDED = ("LICENSE", "configs/metadata.json", "configs/train.json", "configs/inference.json", "docs/README.md",
            "docs/data_license.txt", "models/model.json", "models/model.pt")  # fmt: skip
+#: MONAI's demands restated; verify_metadata would download the schema that the metadata names.
+_META_SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 # What Python finds as a module in a folder of its search path, on which MONAI puts that of a bundle.
 _CODE = {".py", ".pyc", ".pyd", ".pyw", ".pth", ".so", ".dll", ".dylib"}
 # -I: neither the caller's folder nor PYTHON* variables; the package's own place is given by name.
@@ -182,20 +184,12 @@ class BundleCheck:
         from monai.bundle import verify_metadata
 
         path = self.folder / "configs" / "metadata.json"
-        schema = self.scratch / "schema.json"
-        schema.write_text(json.dumps(META_SCHEMA), encoding="utf-8")
-        verify_metadata(meta_file=str(path), filepath=str(schema))
+        verify_metadata(meta_file=str(path), filepath=str(_META_SCHEMA))
         self.metadata = json.loads(path.read_text(encoding="utf-8"))
         self.settings = json.loads((self.folder / "models" / "model.json").read_text(encoding="utf-8"))
         if self.metadata["version"] not in self.metadata.get("changelog", {}):
             self.problems.append(f"The changelog says nothing of version {self.metadata['version']}.")
-        wanted = {
-            "monai": self.metadata["monai_version"],
-            "torch": self.metadata["pytorch_version"],
-            "numpy": self.metadata["numpy_version"],
-            **self.metadata["required_packages_version"],
-        }
-        for name, version in wanted.items():
+        for name, version in stated_versions(self.metadata).items():
             try:
                 installed = distributions.version(name).partition("+")[0]
             except distributions.PackageNotFoundError:

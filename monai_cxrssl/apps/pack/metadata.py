@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The ``metadata.json`` of a packed bundle: that of the bundle, made to fit the trained model and the packages here."""
+"""``metadata.json`` of a packed bundle, made to fit the trained model and the installed packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from typing import Any
 from monai_cxrssl.apps.export.description import describe_postprocessing, describe_preprocessing
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["packed_metadata", "read_facts"]
+__all__ = ["packed_metadata", "read_facts", "stated_versions"]
+
+#: Key of a version in the metadata, and its distribution.
+_VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 
 #: What pack finds out itself, or what describes the format.
 _FOUND_OUT = {"schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",
@@ -51,8 +54,7 @@ def packed_metadata(
         raise ConfigurationError(
             f"The changelog says nothing of version {about['version']}; say in --changes what is new in it."
         )
-    for key, distribution in (("monai_version", "monai"), ("pytorch_version", "torch"), ("numpy_version", "numpy")):
-        about[key] = _installed(distribution)
+    about |= {key: _installed(distribution) for key, distribution in _VERSIONS.items()}
     required = about.get("required_packages_version", {})
     about["required_packages_version"] = {each: _installed(each) for each in required}
     side = settings["image_size"]
@@ -60,18 +62,16 @@ def packed_metadata(
     formats["inputs"]["image"] |= {"spatial_shape": [side, side], "preprocessing": describe_preprocessing(side)}
     kinds: dict[str, dict[str, Any]] = {}
     for name, shape in outputs.items():
+        kind, layout, channels = "embedding", "latent", ["embedding"]
         if name == "label":
-            known = {"type": "probabilities", "format": "classes"}
-            channels = list(settings["classes"])
+            kind, layout, channels = "probabilities", "classes", list(settings["classes"])
         elif name == "mask":
-            known = {"type": "image", "format": "segmentation"}
             mask = str(settings.get("mask") or "mask")
+            kind, layout = "image", "segmentation"
             channels = [mask] if shape[1] == 1 else [f"{mask} {number}" for number in range(shape[1])]
-        else:
-            known = {"type": "embedding", "format": "latent"}
-            channels = ["embedding"]
         kinds[name] = {
-            **known,
+            "type": kind,
+            "format": layout,
             "num_channels": shape[1],
             "spatial_shape": [1, shape[1]] if len(shape) == 2 else list(shape[2:]),
             "dtype": "float32",
@@ -85,6 +85,12 @@ def packed_metadata(
     if settings.get("classes"):
         about["label_classes"] = ", ".join(settings["classes"])
     return about
+
+
+def stated_versions(about: Mapping[str, Any]) -> dict[str, str]:
+    """Return the version of each distribution that a bundle's metadata states."""
+    own = {distribution: about[key] for key, distribution in _VERSIONS.items()}
+    return own | about["required_packages_version"]
 
 
 def read_facts(path: str | os.PathLike | None) -> dict[str, Any]:

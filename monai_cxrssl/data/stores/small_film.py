@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = ["LONGEST_ASPECT", "Reader", "read_small", "refuse_unreadable", "shrink"]
+__all__ = ["LONGEST_ASPECT", "Reader", "decoded_side", "read_small", "refuse_unreadable", "shrink"]
 
 Reader = Callable[[str], np.ndarray | tuple[np.ndarray, Mapping[str, Any]]]
 
@@ -20,6 +20,16 @@ Reader = Callable[[str], np.ndarray | tuple[np.ndarray, Mapping[str, Any]]]
 LONGEST_ASPECT = 2
 # Unreadable files, however few there are in all.
 _ALWAYS_TOLERATED = 3
+
+
+def decoded_side(image_size: int) -> int:
+    """Return the shorter side, in pixels, to which runs reduce a film before the network's own resizing to its side.
+
+    Example:
+        >>> decoded_side(224)
+        384
+    """
+    return image_size * 12 // 7
 
 
 def read_small(

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the page of a report, written into it, so that the page is one file."""
+"""Pictures inlined into the HTML report as data URLs."""
 
 from __future__ import annotations
 
@@ -11,48 +11,34 @@ import cv2
 import numpy as np
 
 from monai_cxrssl.report.content import Picture
-from monai_cxrssl.report.page.table import text_markup
 
-__all__ = ["picture_markup"]
+__all__ = ["inline_picture"]
 
 _KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
 
-def picture_markup(picture: Picture, folder: Path) -> str:
-    """A picture as markup with its content inside; a sentence in its place where there is nothing to see.
+def inline_picture(picture: Picture, folder: Path) -> tuple[dict[str, str | int], str]:
+    """Return ``src``, ``width`` and ``height`` of a picture's element, and what is wrong with it (else empty).
 
     Args:
         picture: PNG or JPEG; other kinds (an SVG may hold scripts) are not shown.
         folder: what its file is relative to.
     """
-    caption = f"<figcaption>{text_markup(picture.caption)}</figcaption>" if picture.caption else ""
-    kind, size, data, problem = _read(folder / picture.file)
-    if problem:
-        return f'<figure><p class="missing">No picture: {text_markup(problem)}</p>{caption}</figure>'
-    source = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    width, height = size
-    return (
-        f'<figure><img src="{source}" width="{width}" height="{height}" alt="{text_markup(picture.alt)}">'
-        f"{caption}</figure>"
-    )
-
-
-def _read(path: Path) -> tuple[str, tuple[int, int], bytes, str]:
-    """Kind, width and height as to be shown, content, and what is wrong with it."""
-    nothing = ("", (0, 0), b"")
+    path = folder / picture.file
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        return (*nothing, f"{path.name} cannot be read ({getattr(error, 'strerror', None) or error}).")
+        return {}, f"{path.name} cannot be read ({getattr(error, 'strerror', None) or error})."
     kind = next((kind for start, kind in _KINDS if data.startswith(start)), "")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if kind else None
     if pixels is None:
-        return (*nothing, f"{path.name} is no whole PNG or JPEG file.")
+        return {}, f"{path.name} is no whole PNG or JPEG file."
     if (pixels == pixels[0, 0]).all():
-        return (*nothing, f"{path.name} is empty, of one colour.")
+        return {}, f"{path.name} is empty, of one colour."
     height, width = pixels.shape[:2]
     scale = min(1.0, 96 / _dots_per_inch(data))
-    return kind, (round(width * scale), round(height * scale)), data, ""
+    source = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return {"src": source, "width": round(width * scale), "height": round(height * scale)}, ""
 
 
 def _dots_per_inch(data: bytes) -> float:

@@ -1,36 +1,26 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Texts, numbers and tables of the page of a report as markup."""
+"""Numbers and cells of the HTML report in words."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
-from collections.abc import Sequence
 from numbers import Integral, Real
 
 from monai_cxrssl.report.content import Table
 from monai_cxrssl.report.page.printable import printable
 
-__all__ = ["cell_markup", "number_words", "table_markup", "text_markup"]
+__all__ = ["cell_words", "column_classes", "number_words"]
 
-_NONE = '<abbr class="none" title="not assessable" aria-label="not assessable">–</abbr>'
 # What Python and pandas print for a number that is none.
 _NO_NUMBER = frozenset({"nan", "NaN", "None", "inf", "-inf"})
-_INTERVAL = re.compile(r"^([-−+]?[\d.,]+) (\([-−+]?[\d.,]+ to [-−+]?[\d.,]+\))$")
-# Rows beyond which a table scrolls up and down, and columns beyond which it is printed small.
-_LONG, _MANY = 25, 7
+_INTERVAL = re.compile(r"([-−+]?[\d.,]+) (\([-−+]?[\d.,]+ to [-−+]?[\d.,]+\))")
 _NUMERIC = re.compile(r"^[<>≤≥~]?\s?[-−+]?\d[\d.,]*(\s|$|%|\()")
 
 
-def text_markup(text: object) -> str:
-    """Text as markup, with nothing in it that could act as markup."""
-    return html.escape(printable(text), quote=True)
-
-
 def number_words(value: int | float) -> str:
-    """A finite number as printed: counts in full with commas, others with three decimals, large ones with fewer.
+    """Print a finite number: counts in full with commas, others with three decimals, large ones with fewer.
 
     Example:
         >>> number_words(25000), number_words(0.91849), number_words(123.456), number_words(-0.00001)
@@ -46,69 +36,40 @@ def number_words(value: int | float) -> str:
     return words.replace("-", "−")
 
 
-def cell_markup(value: object, is_name: bool = False) -> str:
-    """A cell as markup; a dash, with its meaning as title, for None and for numbers that are none.
+def cell_words(value: object, is_name: bool = False) -> tuple[str, str] | None:
+    """Return a cell's text and, where it ends with an interval in brackets, that one apart.
 
     Args:
         value: of the cell.
         is_name: whether it names its row, where "None" may be a name.
+
+    Returns:
+        None for a value that is None, and for numbers that are none.
     """
     if value is None or (isinstance(value, str) and not is_name and value.strip() in _NO_NUMBER):
-        return _NONE
+        return None
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "yes" if value else "no", ""
     if isinstance(value, Real):
         number = int(value) if isinstance(value, Integral) else float(value)
-        return number_words(number) if math.isfinite(number) else _NONE
-    markup = text_markup(value)
-    # A line may break before an interval, and not within, so that wide tables fit more screens.
-    return markup if is_name else _INTERVAL.sub(r'\1 <span class="interval">\2</span>', markup)
+        return (number_words(number), "") if math.isfinite(number) else None
+    text = printable(value)
+    match = None if is_name else _INTERVAL.fullmatch(text)
+    return (match[1], match[2]) if match else (text, "")
 
 
-def table_markup(table: Table, stack: bool = False) -> str:
-    """A table as markup, in a box of its own in which it scrolls where the screen is too narrow.
-
-    Args:
-        table: a long one scrolls up and down too, so that what follows it is found.
-        stack: whether the cells of a row stand under each other on a narrow screen, each with its heading; for few
-            columns of words.
-    """
-    name = text_markup(table.caption)
-    note = f'<p class="note">{text_markup(table.note)}</p>' if table.note else ""
-    if not table.rows:
-        empty = '<p class="missing">No rows: nothing to list.</p>'
-        return f'<div class="tabled"><p class="name">{name}</p>{empty}{note}</div>'
-    classes = [_column_class([row[number] for row in table.rows]) for number in range(len(table.columns))]
-    classes[:1] = [""]  # the names of the rows
-    heads = "".join(
-        f'<th scope="col"{css}>{text_markup(column)}</th>' for column, css in zip(table.columns, classes, strict=True)
-    )
-    rows = []
-    labels = [f' data-label="{text_markup(column)}"' if stack else "" for column in table.columns]
-    for row in table.rows:
-        cells = [f'<th scope="row">{cell_markup(value, is_name=True)}</th>' for value in row[:1]]
-        cells += [
-            f"<td{css}{label}>{cell_markup(value)}</td>"
-            for value, css, label in zip(row[1:], classes[1:], labels[1:], strict=True)
-        ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    body = "\n".join(rows)
-    box = "scroll" + (" stack" if stack else "") + (" long" if len(rows) > _LONG else "")
-    box += " many" if len(classes) > _MANY else ""
-    return (
-        f'<div class="tabled"><p class="name" aria-hidden="true">{name}</p>'
-        f'<div class="{box}" role="region" tabindex="0" aria-label="{name}"><table aria-label="{name}">\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>{note}</div>"
-    )
+def column_classes(table: Table) -> list[tuple[str, str]]:
+    """Return each column's heading and class: ``"number"`` stands to the right, ``"wide"`` gets room, else empty."""
+    classes = ["", *(_column_class([row[number] for row in table.rows]) for number in range(1, len(table.columns)))]
+    return list(zip(table.columns, classes, strict=True))
 
 
-def _column_class(values: Sequence[object]) -> str:
-    """The class attribute of a column: numbers stand to the right, long texts get room."""
+def _column_class(values: list[object]) -> str:
     known = [value for value in values if value is not None and value != ""]
     if known and all(
         (isinstance(value, Real) and not isinstance(value, bool))
         or (isinstance(value, str) and (value.strip() in _NO_NUMBER or (len(value) < 32 and _NUMERIC.match(value))))
         for value in known
     ):
-        return ' class="number"'
-    return ' class="wide"' if any(isinstance(value, str) and len(value) > 40 for value in known) else ""
+        return "number"
+    return "wide" if any(isinstance(value, str) and len(value) > 40 for value in known) else ""

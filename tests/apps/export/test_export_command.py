@@ -17,9 +17,10 @@ from scipy.special import expit, softmax
 
 from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.apps.export.check import CheckFilms, int8_cost, largest_differences, open_check_films
-from monai_cxrssl.apps.export.description import decoded_side, describe_preprocessing
+from monai_cxrssl.apps.export.description import describe_preprocessing
 from monai_cxrssl.apps.export.onnx_export import ExportedNetwork, open_exported
 from monai_cxrssl.data.stores.images import open_images
+from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet

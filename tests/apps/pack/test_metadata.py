@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from monai_cxrssl.apps.export.description import decoded_side
 from monai_cxrssl.apps.pack.metadata import packed_metadata
 from monai_cxrssl.data.stores.images import open_images
+from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.transforms import ResizeCXR
 
 SETTINGS = {
@@ -32,7 +32,9 @@ def about(repo):
 
 
 def test_metadata_with_the_steps_are_those_of_the_zoo(repo, about):
-    jsonschema.validate(about, json.loads((repo / "tests" / "bundles" / "meta_schema_20240725.json").read_text()))
+    jsonschema.validate(
+        about, json.loads((repo / "monai_cxrssl" / "apps" / "pack" / "meta_schema_20240725.json").read_text())
+    )
 
 
 @pytest.mark.parametrize("shape", [(300, 220), (97, 240), (40, 36), (220, 220)])

@@ -18,7 +18,6 @@ from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.apps.pack.check import BundleCheck, _strict_parsers, check_bundle
 from monai_cxrssl.apps.pack.evidence import find_machine_paths, without_paths
 from monai_cxrssl.apps.pack.package import SUMS, file_sums, pack_bundle
-from monai_cxrssl.apps.pack.schema import META_SCHEMA
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks import Encoder, MultiTaskNet
 
@@ -396,7 +395,3 @@ def test_configs_expressions_are_no_paths(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"x": "$@output_dir + '/phantom/images'", "y": "/workspace/data/x"}))
     assert find_machine_paths(tmp_path) == []
     assert find_machine_paths(tmp_path, Path("/workspace/data")) != []
-
-
-def test_schema_is_that_of_the_tests():
-    assert json.loads((REPO / "tests" / "bundles" / "meta_schema_20240725.json").read_text()) == META_SCHEMA
