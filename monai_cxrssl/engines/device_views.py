@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_cxrssl.data.sampling.view_transform import DrawnViewTransform
 from monai_cxrssl.engines.trainer import prepare_views
-from monai_cxrssl.transforms.views.multi_view import MultiView
 
 __all__ = ["DeviceViews"]
 
@@ -28,7 +28,7 @@ class DeviceViews:
         transform: the one that the data set draws by.
     """
 
-    def __init__(self, transform: MultiView) -> None:
+    def __init__(self, transform: DrawnViewTransform) -> None:
         self.transform = transform
 
     def __call__(
@@ -36,7 +36,7 @@ class DeviceViews:
         batchdata: Mapping[str, Any],
         device: torch.device | str | None = None,
         non_blocking: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepare a batch.
 

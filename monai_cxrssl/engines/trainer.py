@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from ignite.engine import Engine, Events
@@ -22,9 +22,24 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.hardware.compile import FirstStepTime, compile_network
 from monai_cxrssl.hardware.precision import autocast_dtype
 
-__all__ = ["MethodTrainer", "prepare_views"]
+__all__ = ["BatchPreparer", "MethodTrainer", "prepare_views"]
 
 logger = logging.getLogger(__name__)
+
+
+class BatchPreparer(Protocol):
+    """What an engine makes of a batch of its loader before the network sees it: :func:`prepare_views`, or a
+    :class:`monai_cxrssl.engines.DeviceViews`."""
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Any],
+        device: torch.device | str | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Give the batch on the device; ``kwargs`` are further arguments of ``Tensor.to``."""
+        ...
 
 
 def prepare_views(
@@ -97,7 +112,7 @@ class MethodTrainer(Trainer):
         method: nn.Module,
         optimizer: torch.optim.Optimizer,
         inferer: Inferer | None = None,
-        prepare_batch: Callable = prepare_views,
+        prepare_batch: BatchPreparer = prepare_views,
         accumulation_steps: int = 1,
         amp: bool | str = "auto",
         channels_last: bool = True,

@@ -1,7 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
 from .best_checkpoint import BestCheckpoint
-from .existing import existing_handler
 from .fine_tuning_summary import FineTuningSummary
 from .inference.embeddings import EmbeddingWriter
 from .inference.inference_writer import InferenceWriter
@@ -40,6 +39,5 @@ __all__ = [
     "RunProgressBar",
     "StopOnInvalidLoss",
     "Validation",
-    "existing_handler",
     "write_json",
 ]

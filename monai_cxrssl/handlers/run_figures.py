@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monai_cxrssl.data.sampling.replacing_loader import ReplacingLoader
+
 __all__ = ["failed_during_the_run", "figure_table", "history_figures"]
 
 
@@ -18,7 +20,7 @@ def failed_during_the_run(engine: Any) -> list[dict[str, str]]:
             gives none.
     """
     loader = None if engine is None else engine.state.dataloader
-    return list(getattr(loader, "unreadable", ()))
+    return list(loader.unreadable) if isinstance(loader, ReplacingLoader) else []
 
 
 def history_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -17,10 +17,11 @@ from monai_cxrssl.data.sampling.bags import PairSampler, patient_bags
 from monai_cxrssl.data.sampling.deferred_views import augments_on_device
 from monai_cxrssl.data.sampling.loader import training_loader
 from monai_cxrssl.data.sampling.pretext import PairDataset
+from monai_cxrssl.data.sampling.view_transform import DrawnViewTransform, ViewTransform
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.data.stores.pretext_masks import PretextLungMasks
 from monai_cxrssl.engines.device_views import DeviceViews
-from monai_cxrssl.engines.trainer import MethodTrainer
+from monai_cxrssl.engines.trainer import BatchPreparer, MethodTrainer, prepare_views
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.hardware.distributed import data_parallel
 from monai_cxrssl.methods.method import PretextMethod
@@ -134,7 +135,7 @@ class PretextStage:
         """
         torch.manual_seed(seed)
         method = self.method(network)
-        views = getattr(self.transform, "num_views", method.num_views)
+        views = self.transform.num_views if isinstance(self.transform, ViewTransform) else method.num_views
         if views != method.num_views:
             raise ConfigurationError(
                 f"The stage {self.name!r} takes {method.num_views} view(s) of an image, its transform draws {views}."
@@ -156,13 +157,16 @@ class PretextStage:
         schedule = StagedWarmupCosine(optimizer, [epochs], len(loader), self.warmup_epochs)
         follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
         parallel = data_parallel(method, device) if idist.get_world_size() > 1 else method
+        prepare: BatchPreparer = prepare_views
+        if isinstance(self.transform, DrawnViewTransform):
+            prepare = DeviceViews(self.transform)
         trainer = MethodTrainer(
             device,
             epochs,
             loader,
             parallel,
             optimizer,
-            prepare_batch=DeviceViews(self.transform),  # type: ignore[arg-type]
+            prepare_batch=prepare,
             accumulation_steps=self.accumulation_steps,
             amp=amp,
             clip_grad_norm=self.clip_grad_norm,

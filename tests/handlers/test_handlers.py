@@ -26,7 +26,6 @@ from monai_cxrssl.handlers import (
     ProbeReport,
     RunHistory,
     RunProgressBar,
-    existing_handler,
     write_json,
 )
 from monai_cxrssl.networks import Encoder
@@ -266,8 +265,3 @@ def test_load_weights(tmp_path):
     assert torch.equal(encoder.encoder.conv1.weight, donor.encoder.conv1.weight)
     with pytest.raises(ConfigurationError, match="another --encoder_name"):
         engine_of([output(1.0)], [LoadWeights(Encoder("resnet34"), tmp_path / "model.pt")])
-
-
-def test_existing_handler_is_itself():
-    handler = CollapseMonitor()
-    assert existing_handler(handler) is handler

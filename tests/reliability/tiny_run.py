@@ -29,6 +29,8 @@ BATCHES = 6
 class TinyFilms:
     """Noise of 8 x 8 pixels instead of films."""
 
+    in_memory = False  # noise has no contrast to look at
+
     def __init__(self, count: int = 24) -> None:
         self.pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8), dtype=np.uint8)
         self.items = [{"image": f"{n}.png", "patient_id": f"p{n // 2}"} for n in range(count)]

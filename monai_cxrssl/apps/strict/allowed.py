@@ -78,7 +78,7 @@ _SINGLE = {
     "monai_cxrssl.apps": "announce_data announce_fine_tuning install_clear_errors open_run_log",
     "monai.data": "CacheDataset DataLoader Dataset SmartCacheDataset ThreadDataLoader decollate_batch "
     "list_data_collate pad_list_data_collate partition_dataset",
-    "monai.utils": "set_determinism",
+    "monai.utils": "first set_determinism",
     "ignite.handlers": "EMAHandler EarlyStopping ProgressBar TerminateOnNan",
     "ignite.metrics": "Accuracy Loss Precision Recall RunningAverage",
     "timm.optim": "Lamb Lars create_optimizer_v2",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from monai_cxrssl.data.sampling.view_transform import DrawnViewTransform
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["DeferredViews", "augments_on_device", "stack_films"]
@@ -86,7 +87,7 @@ def augments_on_device(
     """
     if augment_on not in PLACES:
         raise ConfigurationError(f"augment_on is {augment_on!r}; expected one of {', '.join(PLACES)}.")
-    batches = bool(getattr(transform, "renders_batches", False))
+    batches = isinstance(transform, DrawnViewTransform) and transform.renders_batches
     if augment_on == "device" and lung_masks:
         raise ConfigurationError(
             "augment_on is 'device', but this pretext task takes lung masks with its views, which only the loader's "

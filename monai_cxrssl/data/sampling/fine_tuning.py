@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from monai_cxrssl.data.datalists.datalist import is_known, is_unknown
 from monai_cxrssl.data.sampling.bags import Draw, patient_numbers
 from monai_cxrssl.data.sampling.pretext import ImageDataset
+from monai_cxrssl.data.sampling.view_transform import DrawnViewTransform
 from monai_cxrssl.data.stores.decoded_masks import MASK_FIELDS, DecodedMasks
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, DatalistError
@@ -63,7 +64,7 @@ class FineTuningImages(Dataset):
         task: str = "multi_class",
         classes: Sequence[str] = (),
         mask: str | None = None,
-        augment: Any | None = None,
+        augment: DrawnViewTransform | None = None,
         boxes_shape: Sequence[int] | None = None,
         progress: bool = True,
         keep_unlabelled: bool = False,
@@ -78,7 +79,7 @@ class FineTuningImages(Dataset):
             raise ConfigurationError(
                 "keep_unlabelled is given without classes; unlabelled images have no masks to learn."
             )
-        views = 1 if augment is None else int(getattr(augment, "num_views", 1))
+        views = 1 if augment is None else augment.num_views
         if views != 1:
             raise ConfigurationError(f"The augmentation draws {views} views per sample; fine-tuning takes num_views 1.")
         labels = np.full(len(images), -1, dtype=np.int64)

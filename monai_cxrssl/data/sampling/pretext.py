@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from monai_cxrssl.data.datalists.datalist import is_known, is_unknown
 from monai_cxrssl.data.sampling.bags import Draw, patient_numbers
 from monai_cxrssl.data.sampling.deferred_views import DeferredViews, augments_on_device
+from monai_cxrssl.data.sampling.view_transform import DrawnViewTransform, ViewTransform
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.data.stores.pretext_masks import PretextLungMasks
 from monai_cxrssl.errors import ConfigurationError
@@ -34,8 +35,8 @@ class PairDataset(Dataset):
         images: decoded images.
         transform: ``transform(image, key=(epoch, position))`` gives all V views of a ``(1, H, W)`` array as a
             ``(V, 1, S, S)`` tensor, ``views=(number,)`` only some of them, and equal keys give equal views:
-            :class:`monai_cxrssl.transforms.MultiView`. For lung masks it must have its ``sample``, ``apply`` and
-            ``apply_mask`` too.
+            :class:`monai_cxrssl.transforms.MultiView`. V is its ``num_views``, 2 of a plain function. For lung masks it
+            must be a :class:`~monai_cxrssl.data.sampling.view_transform.DrawnViewTransform`.
         data: items to show as :attr:`data`, as MONAI's data sets do; by default those of ``images``.
         lung_masks: the masks of ``images``, in the same order.
         augment_on: ``"workers"``, ``"device"`` or ``"auto"``: who makes the views, see
@@ -46,7 +47,8 @@ class PairDataset(Dataset):
         raw: whether samples hold films rather than views.
 
     Raises:
-        ConfigurationError: another number of masks than of images, or a device that cannot make these views.
+        ConfigurationError: another number of masks than of images, masks for a transform that does not warp them, or
+            a device that cannot make these views.
     """
 
     def __init__(
@@ -61,8 +63,13 @@ class PairDataset(Dataset):
         self.images = images
         self.transform = transform
         self.lung_masks = lung_masks
-        self.num_views = int(getattr(transform, "num_views", 2))
+        self.num_views = int(transform.num_views) if isinstance(transform, ViewTransform) else 2
         self.raw = augments_on_device(augment_on, device, transform, lung_masks is not None)
+        if lung_masks is not None and not isinstance(transform, DrawnViewTransform):
+            raise ConfigurationError(
+                f"The samples hold lung masks, but a {type(transform).__name__} does not warp masks as it does images; "
+                "take a MultiView."
+            )
         if lung_masks is not None and len(lung_masks) != len(images):
             raise ConfigurationError(
                 f"There are {len(lung_masks)} lung masks for {len(images)} images; make PretextLungMasks of the very "
@@ -120,7 +127,7 @@ class PairDataset(Dataset):
         numbers = range(self.num_views)
         films = tuple(self.images.image(index) for index in ((first,) if first == second else (first, second)))
         shown = films if len(films) == self.num_views else films * self.num_views
-        transform: Any = self.transform
+        transform = cast(DrawnViewTransform, self.transform)
         drawn = [transform.sample(shown[n].shape, key=key, views=(n,))[0].values() for n in numbers]
         return {
             "image": DeferredViews(films, self.num_views),
@@ -136,7 +143,7 @@ class PairDataset(Dataset):
         if self.lung_masks is None:
             # Without "views" where all are wanted: a transform of the user's own need not know it.
             return self.transform(image[None], key=key, **({} if numbers is None else {"views": numbers})), None
-        transform: Any = self.transform
+        transform = cast(DrawnViewTransform, self.transform)
         drawn = transform.sample(image.shape, key=key, views=numbers)
         # A turned view keeps its angle only on a grid of the film's own proportions.
         mask = self.lung_masks.mask(index, (image.shape[0], image.shape[1]))

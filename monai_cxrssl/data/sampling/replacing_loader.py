@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import default_collate
 
 from monai_cxrssl.data.sampling.bags import Draw
+from monai_cxrssl.data.stores.image_store import ImageSamples, ImageStore
 from monai_cxrssl.errors import CXRReadError, DatalistError
 
-__all__ = ["ReplacingLoader"]
+__all__ = ["ReplacingLoader", "images_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -105,3 +106,11 @@ class ReplacingLoader(DataLoader):
                 f"{failed} of {total} samples can no longer be read, more than the {self.max_unreadable:.0%} that a "
                 f"run may lose, the last {path}: {cause}. Check the disk of the images, then go on with --resume auto."
             )
+
+
+def images_of(loader: object) -> ImageStore | None:
+    """Find the images that a loader's samples are made of, ``None`` where its data set does not tell."""
+    if not isinstance(loader, DataLoader):
+        return None
+    samples = loader.samples if isinstance(loader, ReplacingLoader) else loader.dataset
+    return samples.images if isinstance(samples, ImageSamples) else None

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["ImageStore"]
+__all__ = ["ImageSamples", "ImageStore"]
 
 
 class ImageStore(Protocol):
@@ -46,3 +46,10 @@ class ImageStore(Protocol):
     def nbytes(self) -> int:
         """Bytes of pixels kept."""
         ...
+
+
+@runtime_checkable
+class ImageSamples(Protocol):
+    """A data set whose samples are made of the images of a store, such as :class:`monai_cxrssl.data.PairDataset`."""
+
+    images: ImageStore

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.audit.audit import looks_inverted
+from monai_cxrssl.data.sampling.replacing_loader import images_of
 from monai_cxrssl.errors import CXRReadError, TrainingError
 
 __all__ = ["InputRangeCheck"]
@@ -73,9 +74,8 @@ class InputRangeCheck:
             )
 
     def _check_contrast(self, loader: Any) -> None:
-        dataset = getattr(loader, "dataset", None)
-        images = getattr(getattr(dataset, "dataset", dataset), "images", None)
-        if not self.films or images is None or not getattr(images, "in_memory", False) or not len(images):
+        images = images_of(loader)
+        if not self.films or images is None or not images.in_memory or not len(images):
             return
         numbers = np.unique(np.linspace(0, len(images) - 1, self.films).astype(int)).tolist()
         inverted = []

@@ -11,6 +11,8 @@ import torch
 from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 
+from monai_cxrssl.data.sampling.replacing_loader import images_of
+from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import TrainingError
 
 __all__ = ["StopOnInvalidLoss"]
@@ -51,7 +53,7 @@ class StopOnInvalidLoss:
 def _named(engine: Any) -> str:
     """Name the samples of the batch, or those of them that are no numbers themselves."""
     batch = engine.state.batch
-    names = _names(batch, getattr(engine.state.dataloader, "dataset", None))
+    names = _names(batch, images_of(engine.state.dataloader))
     if not names:
         return ""
     image = batch.get("image")
@@ -63,10 +65,9 @@ def _named(engine: Any) -> str:
     return f" The batch held the samples {_listed(names)}."
 
 
-def _names(batch: Any, dataset: Any) -> list[Any]:
+def _names(batch: Any, images: ImageStore | None) -> list[Any]:
     """The files of each sample where the data set tells them, else its number in the epoch."""
-    dataset = getattr(dataset, "dataset", dataset)  # behind what replaces unreadable samples
-    items = getattr(getattr(dataset, "images", None), "items", None)
+    items = None if images is None else images.items
     numbers = [batch[key].tolist() for key in ("first", "second") if key in batch]
     if items is not None and numbers:
         return [

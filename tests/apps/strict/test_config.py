@@ -196,7 +196,7 @@ def test_macros_are_resolved_before_the_check():
         ({"x": "$@y['k'].upper()", "y": {"k": "v"}}, "V"),
         ({"x": "$str(torch.float32)"}, "torch.float32"),
         ({"x": "$np.asarray([1, 2]).sum()"}, 3),
-        ({"x": {"_target_": "monai_cxrssl.handlers.existing_handler", "handler": "@a"}}, "b"),
+        ({"x": {"_target_": "monai.utils.first", "iterable": ["@a"]}}, "b"),
         ({"x": '$f"{@a}-{3:02d}"'}, "b-03"),
     ],
 )
