@@ -47,8 +47,8 @@ class TestMetrics:
         resamples: of the bootstrap.
         seed: of the bootstrap.
         split: what the images are of, for the column of that name; by default what their items say.
-        table: of the predictions, below the folder; ``None`` where a later handler writes it with columns of its own, as
-            :class:`~monai_cxrssl.report.checks.ReportChecks` does.
+        table: of the predictions, below the folder; ``None`` where a later handler writes it with further columns,
+            as :class:`~monai_cxrssl.report.checks.ReportChecks` does.
         name: of the data set, the source of items that name none.
 
     Attributes:

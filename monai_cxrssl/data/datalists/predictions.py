@@ -126,7 +126,9 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     items, classes, labels = predictions.items, predictions.classes, _one_hot(predictions)
-    columns = {name: ["" if is_unknown(item.get(name)) else str(item[name]) for item in items] for name in _ITEM_COLUMNS}
+    columns = {
+        name: ["" if is_unknown(item.get(name)) else str(item[name]) for item in items] for name in _ITEM_COLUMNS
+    }
     columns |= {"task": [predictions.task] * len(items), "problem": [""] * len(items)}
     if any(_WARNINGS in item for item in items):
         columns[_WARNINGS] = [str(item.get(_WARNINGS) or "") for item in items]

@@ -130,7 +130,7 @@ class ReportChecks:
         """Do the checks on what the evaluator holds, and write their files."""
         started = time.perf_counter()
         self.summary = {"seconds": {}, "not_assessable": []}
-        # Predictions come after these checks, also those on other data sets; an earlier model's are not to stand beside.
+        # Predictions, also those on other data sets, come after the checks; an earlier model's are not to stand beside.
         shutil.rmtree(self.output_dir / "external", ignore_errors=True)
         (self.output_dir / "predictions.csv").unlink(missing_ok=True)
         unreadable = self.dataset.images.unreadable
