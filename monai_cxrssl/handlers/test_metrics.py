@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation leaves behind: every prediction in a table, and the figures with intervals over patients."""
+"""Metrics of a test split with bootstrap intervals, and the predictions behind them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class TestMetrics:
         resamples: of the bootstrap.
         seed: of the bootstrap.
         split: what the images are of, for the column of that name; by default what their items say.
-        table: of the predictions, below the folder.
+        table: of the predictions, below the folder; ``None`` where a later handler writes it with further columns,
+            as :class:`~monai_cxrssl.report.checks.ReportChecks` does.
         name: of the data set, the source of items that name none.
 
     Attributes:
@@ -67,7 +68,7 @@ class TestMetrics:
         resamples: int = 1000,
         seed: int = 0,
         split: str | None = None,
-        table: str = "predictions.csv",
+        table: str | None = "predictions.csv",
         name: str | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
@@ -91,11 +92,13 @@ class TestMetrics:
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Any) -> None:
-        """Write both files from what the evaluator holds, and log the figures."""
+        """Write the files from what the evaluator holds, and log the figures."""
         self.predictions = evaluator_predictions(
             engine, self.items, self.classes, self.task, self.split, self.unreadable, self.name
         )
-        save_predictions(self.predictions, self.output_dir / self.table)
+        if self.table is not None:
+            path = save_predictions(self.predictions, self.output_dir / self.table)
+            logger.info("Predictions: %s.", path)
         self.figures = self._figures(self.predictions, np.asarray(engine.dice))
         if self.filename is not None:
             content = {**self.settings, **self.figures, "unreadable": self.unreadable}
@@ -103,7 +106,6 @@ class TestMetrics:
         logger.info("The evaluation is complete.\n%s", figure_table(self.figures))
         for entry in self.figures["not_assessable"]:
             logger.warning("Not assessable: %s, since %s.", entry["figure"], entry["reason"])
-        logger.info("Predictions: %s.", self.output_dir / self.table)
 
     def _figures(self, predictions: Predictions, dice: np.ndarray) -> dict[str, Any]:
         labels = predictions.labels

@@ -12,14 +12,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from monai_cxrssl import __version__
 from monai_cxrssl.report.card import model_card
 from monai_cxrssl.report.content import Content, Flag, Picture
 from monai_cxrssl.report.criteria import evaluate_criteria, load_criteria, overall_sentence
 from monai_cxrssl.report.evaluation_files import EvaluationFiles
-from monai_cxrssl.report.findings import Findings, films_of
+from monai_cxrssl.report.findings import Evidence, Findings, films_of
 from monai_cxrssl.report.provenance import bundle_metadata, collect_provenance
 from monai_cxrssl.report.sections.attention import attention_findings
 from monai_cxrssl.report.sections.calibration import calibration_findings
@@ -32,15 +30,28 @@ from monai_cxrssl.report.sections.summary import provenance_findings, summary_fi
 
 __all__ = ["AssembledReport", "assemble_report"]
 
-_ALT = {
-    "attention": "Films with heatmaps of right and wrong decisions",
-    "segmentation": "Films with true and predicted contours",
-    "curves": "Training curves",
-}
-_CAPTIONS = {
-    "attention": "Right and wrong decisions with the saliency of the predicted class.",
-    "segmentation": "The worst films, and those around the median.",
-    "curves": "The training of this model.",
+_SECTIONS = (
+    summary_findings,
+    classification_findings,
+    calibration_findings,
+    segmentation_findings,
+    attention_findings,
+    shortcut_findings,
+    shift_findings,
+)
+#: Name in the report, alternative text and caption of the pictures that an evaluation left.
+_PICTURES = {
+    "attention": (
+        "gallery_attention.png",
+        "Films with heatmaps of right and wrong decisions",
+        "Right and wrong decisions with the saliency of the predicted class.",
+    ),
+    "segmentation": (
+        "gallery_segmentation.png",
+        "Films with true and predicted contours",
+        "The worst films, and those around the median.",
+    ),
+    "curves": ("curves.png", "Training curves", "The training of this model."),
 }
 
 
@@ -94,24 +105,19 @@ def assemble_report(
     rules = load_criteria(criteria)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     test = films_of(model.test)
-    validation = None if model.validation is None else films_of(model.validation)
-    external = {name: films_of(part) for name, part in model.external.items()}
-    blanked = {region: films_of(part) for region, part in model.blanked.items()}
-    pictures = {kind: _kept(kind, path, out) for kind, path in model.pictures.items()}
-    provenance = collect_provenance(datalist, test.items, weights, bundle, seed, command)
-    found = [
-        summary_findings(test, validation, model.test.unreadable, model.remarks),
-        classification_findings(test, validation, out, resamples, seed),
-        calibration_findings(test, validation, out, resamples, seed),
-        segmentation_findings(test, pictures.get("segmentation"), resamples, seed),
-        attention_findings(test, model.checks, pictures.get("attention"), out, resamples, seed),
-        shortcut_findings(test, blanked, model.source_prediction, out, resamples, seed),
-        shift_findings(test, validation, external, out, resamples, seed),
-    ]
-    if len(models) > 1:
-        compared = {each.name: test if each is model else films_of(each.test) for each in models}
-        found.append(comparison_findings(compared, resamples, seed))
-    found.append(provenance_findings(provenance, pictures.get("curves")))
+    evidence = Evidence(
+        model,
+        test,
+        None if model.validation is None else films_of(model.validation),
+        {each.name: test if each is model else films_of(each.test) for each in models},
+        {kind: _kept(kind, path, out) for kind, path in model.pictures.items()},
+        collect_provenance(datalist, test.items, weights, bundle, seed, command),
+        out,
+        resamples,
+        seed,
+    )
+    sections = [*_SECTIONS, *([comparison_findings] if len(models) > 1 else []), provenance_findings]
+    found = [section(evidence) for section in sections]
     figures, missing = _together(found)
     figures["unreadable_share"] = _share(figures["unreadable_images"], figures["images"])
     judged = evaluate_criteria(figures, rules, missing)
@@ -128,7 +134,7 @@ def assemble_report(
         sections=[findings.section for findings in found],
         card=[asdict(each) for each in model_card(metadata, figures)],
     )
-    return AssembledReport(content, figures, missing, provenance)
+    return AssembledReport(content, figures, missing, evidence.provenance)
 
 
 def _together(found: Sequence[Findings]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -150,11 +156,11 @@ def _first_flags(found: Sequence[Findings]) -> list[Flag]:
 
 
 def _share(unreadable: int, read: int) -> float:
-    return unreadable / (unreadable + read) if unreadable + read else float(np.nan)
+    return unreadable / (unreadable + read) if unreadable + read else float("nan")
 
 
 def _kept(kind: str, path: Path, out: Path) -> Picture:
     """Copy a picture of the evaluation into the report."""
-    name = f"{'gallery_' if kind != 'curves' else ''}{kind}{path.suffix}"
+    name, alt, caption = _PICTURES[kind]
     shutil.copyfile(path, out / "figures" / name)
-    return Picture(f"figures/{name}", _ALT[kind], _CAPTIONS[kind])
+    return Picture(f"figures/{name}", alt, caption)

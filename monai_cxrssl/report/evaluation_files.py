@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.datalists.predictions import Predictions, load_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, join_predictions, load_predictions
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["EvaluationFiles", "REGIONS", "external_table", "joined_predictions", "read_evaluation", "split_predictions"]
+__all__ = ["EvaluationFiles", "REGIONS", "external_table", "read_evaluation", "split_predictions"]
 
 #: Regions of the shortcut probes, files of the same names under ``blanked``.
 REGIONS = ("lungs", "outside_lungs", "corners", "border")
@@ -95,7 +95,7 @@ def read_evaluation(
         from_split = load_predictions(validation)
         _refuse_other_classes(test, from_split, validation)
         from_split = replace(from_split, items=[{**item, "split": "validation"} for item in from_split.items])
-    used = test if from_split is None else joined_predictions(from_split, test)
+    used = test if from_split is None else join_predictions([from_split, test])
     tables = {Path(file).stem: Path(file) for file in external}
     if len(tables) < len(external):
         raise DatalistError("Two external tables have the same file name; name them after their data sets.")
@@ -139,25 +139,6 @@ def split_predictions(whole: Predictions) -> tuple[dict[str, Any], list[str]]:
     test = replace(_rows(whole, splits == "test"), unreadable=whole.unreadable)
     validation = _rows(whole, splits == "validation") if (splits == "validation").any() else None
     return {"test": test, "validation": validation}, remarks
-
-
-def joined_predictions(first: Predictions, second: Predictions) -> Predictions:
-    """Put two tables of one model below each other; a measure that one lacks is NaN there."""
-    names = dict.fromkeys([*first.measures, *second.measures])
-    return Predictions(
-        first.classes,
-        second.task if second.items else first.task,
-        [*first.items, *second.items],
-        np.concatenate([first.scores, second.scores]),
-        np.concatenate([first.labels, second.labels]),
-        {
-            name: np.concatenate(
-                [part.measures.get(name, np.full(len(part.items), np.nan)) for part in (first, second)]
-            )
-            for name in names
-        },
-        [*first.unreadable, *second.unreadable],
-    )
 
 
 def _rows(whole: Predictions, chosen: np.ndarray) -> Predictions:

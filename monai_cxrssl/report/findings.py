@@ -1,12 +1,13 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What each section of a report is made from, and what it gives: films with their scores, and findings."""
+"""Evidence and findings of the report's sections."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,24 @@ from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.metrics.assessable import class_columns
 from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, patient_strata
-from monai_cxrssl.report.content import Section
+from monai_cxrssl.report.content import Flag, FlagLevel, Picture, Section, Table
+from monai_cxrssl.report.evaluation_files import EvaluationFiles
 
-__all__ = ["Films", "Findings", "films_of", "interval_text", "missing_figures", "number_or_none", "reasons_note"]
+__all__ = [
+    "Evidence",
+    "Films",
+    "Findings",
+    "films_of",
+    "interval_text",
+    "missing_interval",
+    "number_or_none",
+    "reasons_note",
+]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Findings:
-    """One section and the figures behind it.
+    """One section and the figures behind it, put together bit by bit.
 
     Attributes:
         section: for the page.
@@ -33,6 +44,37 @@ class Findings:
     section: Section
     figures: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+
+    def text(self, *paragraphs: str) -> None:
+        """Add paragraphs."""
+        self.section.text.extend(paragraphs)
+
+    def flag(self, level: FlagLevel, text: str) -> None:
+        """Add a finding in words."""
+        self.section.flags.append(Flag(level, text))
+
+    def table(self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> None:
+        """Add a table; intervals among the cells are written as text."""
+        cells = [[interval_text(cell) if isinstance(cell, Interval) else cell for cell in row] for row in rows]
+        self.section.tables.append(Table(caption, list(columns), cells, note))
+
+    def picture(self, name: str, alt: str, caption: str) -> None:
+        """Add a picture that was drawn at :meth:`Evidence.picture_path`."""
+        self.section.pictures.append(Picture(f"figures/{name}", alt, caption))
+
+    def intervals(self, intervals: Mapping[str, Interval]) -> None:
+        """Add figures with their intervals, and why those that are missing are."""
+        for key, interval in intervals.items():
+            flat = flat_metrics({key: interval})
+            self.figures.update(flat)
+            reason = interval.reason or "no resample gave a figure"
+            self.missing.update({name: reason for name, value in flat.items() if not math.isfinite(value)})
+
+    def not_assessable(self, why: str, keys: Iterable[str], what: str = "Not assessable") -> Findings:
+        """Say that the figures of these keys are missing, and return the findings."""
+        self.flag("unknown", f"{what}: {why}.")
+        self.missing.update(dict.fromkeys(keys, why))
+        return self
 
 
 @dataclass(frozen=True)
@@ -70,16 +112,12 @@ class Films:
         """Return some of the films, with the strata that they have here."""
         rows = np.asarray(rows)
         numbers = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        return Films(
-            self.classes,
-            self.task,
-            [self.items[number] for number in numbers],
-            self.scores[numbers],
-            self.label[numbers],
-            self.columns[numbers],
-            self.patient[numbers],
-            self.strata[numbers],
-            {name: values[numbers] for name, values in self.measures.items()},
+        arrays = ("scores", "label", "columns", "patient", "strata")
+        return replace(
+            self,
+            items=[self.items[number] for number in numbers],
+            measures={name: values[numbers] for name, values in self.measures.items()},
+            **{name: getattr(self, name)[numbers] for name in arrays},
         )
 
     def why_no_classes(self) -> str:
@@ -103,17 +141,44 @@ def films_of(predictions: Predictions) -> Films:
         strata = patient_strata(label, patient)
     else:
         columns, strata = np.full(scores.shape, np.nan), np.full(len(patient), -1)
-    return Films(
-        predictions.classes,
-        predictions.task,
-        predictions.items,
-        scores,
-        label,
-        columns,
-        patient,
-        strata,
-        predictions.measures,
-    )
+    known, measures = (predictions.classes, predictions.task, predictions.items), predictions.measures
+    return Films(*known, scores, label, columns, patient, strata, measures)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the sections of a report are made from.
+
+    Attributes:
+        model: files of the evaluation.
+        test: its test films.
+        validation: its validation films, by which thresholds and temperature are chosen; None without any.
+        compared: test films of every model of the report, by name.
+        pictures: of the evaluation, by kind, as far as there are any.
+        provenance: of :func:`~monai_cxrssl.report.collect_provenance`.
+        folder: of the report.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+
+    model: EvaluationFiles
+    test: Films
+    validation: Films | None
+    compared: dict[str, Films]
+    pictures: dict[str, Picture]
+    provenance: dict[str, Any]
+    folder: Path
+    resamples: int
+    seed: int
+
+    @property
+    def bootstrap(self) -> dict[str, Any]:
+        """Options of every bootstrap."""
+        return {"resamples": self.resamples, "seed": self.seed}
+
+    def picture_path(self, name: str) -> Path:
+        """Return where a picture of the report goes."""
+        return self.folder / "figures" / name
 
 
 def number_or_none(value: Any) -> float | None:
@@ -155,15 +220,10 @@ def reasons_note(intervals: Mapping[str, Interval], names: Mapping[str, str] | N
     return " ".join(f"Not assessable: {_listed(keys)}, since {reason}." for reason, keys in told.items())
 
 
-def missing_figures(intervals: Mapping[str, Interval]) -> dict[str, str]:
-    """Return why figures and their intervals are missing, by the keys of ``metrics.json``."""
-    missing = {}
-    for key, interval in intervals.items():
-        flat = flat_metrics({key: interval})
-        for name, value in flat.items():
-            if not math.isfinite(value):
-                missing[name] = interval.reason or "no resample gave a figure"
-    return missing
+def missing_interval(reason: str) -> Interval:
+    """Return the interval of a figure that cannot be assessed, with the reason as half a sentence."""
+    nan = float("nan")
+    return Interval(nan, nan, nan, 0, reason)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, join_predictions, save_predictions
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.report.evaluation_files import joined_predictions, read_evaluation
+from monai_cxrssl.report.evaluation_files import read_evaluation
 
 
 def made(split, films=4, classes=("a", "b"), **measures):
@@ -21,9 +21,9 @@ def made(split, films=4, classes=("a", "b"), **measures):
 
 
 def test_folder_with_all_there_may_be(tmp_path):
-    whole = joined_predictions(made("validation"), made("test", dice=np.full(4, 0.9)))
+    whole = join_predictions([made("validation"), made("test", dice=np.full(4, 0.9))])
     assert np.isnan(whole.measures["dice"][:4]).all()
-    save_predictions(joined_predictions(made("training"), whole), tmp_path / "predictions.csv")
+    save_predictions(join_predictions([made("training"), whole]), tmp_path / "predictions.csv")
     save_predictions(made("test"), tmp_path / "blanked" / "lungs.csv")
     save_predictions(made("test"), tmp_path / "external" / "elsewhere.csv")
     (tmp_path / "checks.json").write_text(json.dumps({"lung_mask_from": "model"}))
@@ -55,7 +55,7 @@ def test_table_without_splits_is_test_and_validation_is_another(tmp_path):
     [(made("test", classes=("a", "c")), "give predictions of the same model"), (made("validation"), "leave one out")],
 )
 def test_validation_that_does_not_fit(tmp_path, validation, words):
-    given = made("test") if "same model" in words else joined_predictions(made("validation"), made("test"))
+    given = made("test") if "same model" in words else join_predictions([made("validation"), made("test")])
     paths = save_predictions(given, tmp_path / "t.csv"), save_predictions(validation, tmp_path / "v.csv")
     with pytest.raises(DatalistError, match=words):
         read_evaluation(paths[0], validation=paths[1])

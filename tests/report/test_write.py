@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from monai_cxrssl.data.datalists.predictions import Predictions, load_predictions, save_predictions
+from monai_cxrssl.data.datalists.predictions import (
+    Predictions,
+    join_predictions,
+    load_predictions,
+    save_predictions,
+)
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.metrics import choose_threshold
-from monai_cxrssl.report.evaluation_files import joined_predictions
 from monai_cxrssl.report.write import write_report
 
 CLASSES = ["normal", "pneumonia", "effusion"]
@@ -50,7 +54,7 @@ def made(split="test", films=90, seed=0, skill=2.5, task="multi_class", measures
 
 
 def evaluation(folder: Path, test: Predictions, validation: Predictions | None, **blanked: Predictions) -> Path:
-    save_predictions(test if validation is None else joined_predictions(validation, test), folder / "predictions.csv")
+    save_predictions(test if validation is None else join_predictions([validation, test]), folder / "predictions.csv")
     for region, part in blanked.items():
         save_predictions(replace(part, measures={}), folder / "blanked" / f"{region}.csv")
     return folder

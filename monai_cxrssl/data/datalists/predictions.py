@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +18,10 @@ from monai_cxrssl.data.datalists.datalist_schema import TASKS, is_unknown
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["Predictions", "load_predictions", "save_predictions"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Predictions", "join_predictions", "load_predictions", "save_predictions"]
 
 _ITEM_COLUMNS = ("image", "patient_id", "study_id", "view_position", "sex", "age", "source", "split")
 # A column of tables whose items have this field, be it empty.
@@ -119,35 +121,32 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
     Returns:
         The file's path.
     """
+    import pandas as pd
+
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    classes, measures = predictions.classes, predictions.measures
-    decided = {_DECISION + name: predictions.decisions[name] for name in classes if name in predictions.decisions}
-    warned = any(_WARNINGS in item for item in predictions.items)
-    header = [name for name in _FIXED_COLUMNS if warned or name != _WARNINGS]
-    header += [*(_LABEL + name for name in classes), *(_SCORE + name for name in classes), *decided, *measures]
-    labels = _one_hot(predictions).tolist()
-    scores = predictions.scores.tolist()
-    columns = [values.tolist() for values in measures.values()]
-    decisions = [values.tolist() for values in decided.values()]
+    items, classes, labels = predictions.items, predictions.classes, _one_hot(predictions)
+    columns = {
+        name: ["" if is_unknown(item.get(name)) else str(item[name]) for item in items] for name in _ITEM_COLUMNS
+    }
+    columns |= {"task": [predictions.task] * len(items), "problem": [""] * len(items)}
+    if any(_WARNINGS in item for item in items):
+        columns[_WARNINGS] = [str(item.get(_WARNINGS) or "") for item in items]
+    columns |= {_LABEL + name: _texts(labels[:, c], ".0f") for c, name in enumerate(classes)}
+    columns |= {_SCORE + name: _texts(predictions.scores[:, c], ".9g") for c, name in enumerate(classes)}
+    decisions = predictions.decisions
+    columns |= {_DECISION + name: _texts(decisions[name], ".0f") for name in classes if name in decisions}
+    columns |= {name: _texts(values) for name, values in predictions.measures.items()}
+    unreadable = {
+        "image": [entry["image"] for entry in predictions.unreadable],
+        "problem": [entry["cause"] or "no cause given" for entry in predictions.unreadable],
+    }
+    rows = pd.concat([pd.DataFrame(part, dtype=object) for part in (columns, unreadable)]).fillna("")
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=_ERRORS) as stream:
-            # The default line end, "\r\n", is what makes the writer quote a carriage return within a cell.
-            writer = csv.writer(stream)
-            writer.writerow(header)
-            for number, item in enumerate(predictions.items):
-                row = ["" if is_unknown(item.get(name)) else str(item[name]) for name in _ITEM_COLUMNS]
-                row += [predictions.task, ""]
-                row += [str(item.get(_WARNINGS) or "")] * warned
-                row += ["" if value != value else f"{value:.0f}" for value in labels[number]]
-                row += ["" if value != value else f"{value:.9g}" for value in scores[number]]
-                row += ["" if column[number] != column[number] else f"{column[number]:.0f}" for column in decisions]
-                row += ["" if column[number] != column[number] else repr(column[number]) for column in columns]
-                writer.writerow(row)
-            for entry in predictions.unreadable:
-                known = {"image": entry["image"], "problem": entry["cause"] or "no cause given"}
-                writer.writerow([known.get(name, "") for name in header])
+            # This line end is what makes the writer quote a carriage return within a cell.
+            rows.to_csv(stream, index=False, lineterminator="\r\n")
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp makes it private)
@@ -176,57 +175,61 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
             header is row 1).
     """
     path = Path(path).expanduser()
-    header, rows = _read(path)
-    classes = _classes(path, header)
-    at = {name: column for column, name in enumerate(header)}
-    problem = at.get("problem")
-    bad = [cells for _, cells in rows if problem is not None and cells[problem]]
-    good = [(number, cells) for number, cells in rows if problem is None or not cells[problem]]
-    numbers, table = [number for number, _ in good], [cells for _, cells in good]
+    rows = _read(path)
+    classes = _classes(path, list(rows))
+    failed = rows[rows["problem"] != ""] if "problem" in rows else rows[:0]
+    rows = rows.drop(failed.index)
     for name in ("image", "patient_id"):
-        empty = [number for number, cells in good if not cells[at[name]]]
+        empty = rows.index[rows[name] == ""]
         refuse_rows(path, empty, f"{name} is empty", "fill it in, or tell under problem why nothing was predicted")
-    tasks = {cells[at["task"]] for cells in table}
+    tasks = set(rows["task"])
     if len(tasks) > 1 or not tasks <= set(TASKS):
         raise DatalistError(
             f"{path} has under task {', '.join(map(repr, sorted(tasks)))}; expected one and the same of "
             f"{', '.join(TASKS)} in all rows."
         )
     task = next(iter(tasks), "multi_class")
-    scores = np.full((len(table), len(classes)), np.nan)
-    values = np.full((len(table), len(classes)), np.nan)
+    scores = np.empty((len(rows), len(classes)))
+    labels = np.empty_like(scores)
     for column, name in enumerate(classes):
-        for prefix, into, wanted in ((_SCORE, scores, "a probability from 0 to 1"), (_LABEL, values, "0 or 1")):
-            into[:, column] = _numbers(path, numbers, [cells[at[prefix + name]] for cells in table], prefix + name)
-            found = into[:, column]
-            _refuse_odd(path, numbers, _outside(found) if prefix == _SCORE else _neither(found), prefix + name, wanted)
+        scores[:, column] = _numbers(path, rows[_SCORE + name], _outside, "a probability from 0 to 1")
+        labels[:, column] = _numbers(path, rows[_LABEL + name], _neither, "0 or 1")
     decisions = {}
-    for name in (name.removeprefix(_DECISION) for name in header if name.startswith(_DECISION)):
+    for name in (name.removeprefix(_DECISION) for name in rows if name.startswith(_DECISION)):
         if name not in classes:
             raise DatalistError(f"{path} has the column '{_DECISION}{name}' without '{_SCORE}{name}'; expected both.")
-        cells = [cells[at[_DECISION + name]] for cells in table]
-        decisions[name] = found = _numbers(path, numbers, cells, _DECISION + name)
-        _refuse_odd(path, numbers, _neither(found), _DECISION + name, "0 or 1")
+        decisions[name] = _numbers(path, rows[_DECISION + name], _neither, "0 or 1")
     own = {*_FIXED_COLUMNS, *(prefix + name for prefix in (_LABEL, _SCORE, _DECISION) for name in classes)}
+    named = [name for name in (*_ITEM_COLUMNS, _WARNINGS) if name in rows]
     return Predictions(
         classes=classes,
         task=task,
-        items=[_item(cells, at) for cells in table],
+        items=[_item(record) for record in rows[named].to_dict("records")],
         scores=scores,
-        labels=_class_numbers(path, numbers, values) if task == "multi_class" else values.astype(np.float32),
-        measures={
-            name: _numbers(path, numbers, [cells[column] for cells in table], name)
-            for name, column in at.items()
-            if name not in own
-        },
-        unreadable=[{"image": cells[at["image"]], "cause": cells[at["problem"]]} for cells in bad],
+        labels=_class_numbers(path, rows.index, labels) if task == "multi_class" else labels.astype(np.float32),
+        measures={name: _numbers(path, rows[name]) for name in rows if name not in own},
+        unreadable=[{"image": row["image"], "cause": row["problem"]} for row in failed.to_dict("records")],
         decisions=decisions,
     )
 
 
-def _refuse_odd(path: Path, numbers: Sequence[int], odd: np.ndarray, column: str, wanted: str) -> None:
-    rows = np.asarray(numbers)[odd] if odd.any() else ()
-    refuse_rows(path, rows, f"{column} is not {wanted}", "correct it, or leave it empty if unknown")
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Put tables of the same classes and task below each other; a measure that one lacks is NaN there."""
+    names = dict.fromkeys(name for part in parts for name in part.measures)
+    absent = [np.full(len(part.items), np.nan) for part in parts]
+    return Predictions(
+        classes=parts[0].classes,
+        # A table of unreadable files only does not know its task.
+        task=next((part.task for part in reversed(parts) if part.items), parts[0].task),
+        items=[item for part in parts for item in part.items],
+        scores=np.concatenate([part.scores for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        measures={
+            name: np.concatenate([part.measures.get(name, none) for part, none in zip(parts, absent, strict=True)])
+            for name in names
+        },
+        unreadable=[entry for part in parts for entry in part.unreadable],
+    )
 
 
 def _neither(values: np.ndarray) -> np.ndarray:
@@ -246,21 +249,29 @@ def _one_hot(predictions: Predictions) -> np.ndarray:
     return np.where(labels[:, None] < 0, np.nan, labels[:, None] == np.arange(len(predictions.classes)))
 
 
-def _class_numbers(path: Path, numbers: Sequence[int], values: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    whole = known.all(axis=1) & (np.nansum(values, axis=1) == 1) if values.shape[1] else np.zeros(len(values), bool)
-    odd = [number for number, fits in zip(numbers, whole | ~known.any(axis=1), strict=True) if not fits]
+def _class_numbers(path: Path, rows: pd.Index, labels: np.ndarray) -> np.ndarray:
+    if not labels.shape[1]:
+        return np.full(len(labels), -1)
+    known = ~np.isnan(labels)
+    whole = known.all(axis=1) & (np.nansum(labels, axis=1) == 1)
     refuse_rows(
         path,
-        odd,
+        rows[~whole & known.any(axis=1)],
         "the task is multi_class, but the labels are not one 1 among zeros",
         "give each image one class, or leave all its labels empty if it is unknown",
     )
-    return np.where(whole, np.nan_to_num(values).argmax(axis=1), -1) if values.shape[1] else np.full(len(values), -1)
+    return np.where(whole, np.nan_to_num(labels).argmax(axis=1), -1)
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and the records with their numbers."""
+def _texts(values: np.ndarray, form: str = "") -> list[str]:
+    """Numbers as cells, without a format such that they come back exactly; empty where there is none."""
+    return ["" if value != value else format(value, form) for value in values.tolist()]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The cells as texts; the index holds the row numbers, which pandas' own reader cannot name where rows differ."""
+    import pandas as pd
+
     try:
         with open(path, newline="", encoding="utf-8-sig", errors=_ERRORS) as stream:
             records = list(csv.reader(stream, strict=True))
@@ -278,14 +289,14 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise DatalistError(f"{path} has two columns {twice!r}; expected one.")
-    rows = [(number, cells) for number, cells in enumerate(records[1:], 2) if cells]
+    rows = {number: cells for number, cells in enumerate(records[1:], 2) if cells}
     refuse_rows(
         path,
-        [number for number, cells in rows if len(cells) != len(header)],
+        [number for number, cells in rows.items() if len(cells) != len(header)],
         f"there are not {len(header)} cells, as in the header",
         "quote cells that hold commas or line ends, or fetch the file again",
     )
-    return header, rows
+    return pd.DataFrame(list(rows.values()), index=list(rows), columns=header, dtype=object)
 
 
 def _classes(path: Path, header: Sequence[str]) -> list[str]:
@@ -302,14 +313,17 @@ def _classes(path: Path, header: Sequence[str]) -> list[str]:
     return named[_SCORE]
 
 
-def _numbers(path: Path, rows: Sequence[int], cells: Sequence[str], name: str) -> np.ndarray:
-    """A column of numbers, NaN where empty."""
-    try:
-        return np.array([float(cell) if cell else math.nan for cell in cells], dtype=np.float64)
-    except ValueError:
-        odd = [row for row, cell in zip(rows, cells, strict=True) if cell and not _is_number(cell)]
-        refuse_rows(path, odd, f"{name} is no number", "correct it, or leave it empty if unknown")
-        raise
+def _numbers(
+    path: Path, cells: pd.Series, odd: Callable[[np.ndarray], np.ndarray] | None = None, expected: str = ""
+) -> np.ndarray:
+    """A column of numbers, NaN where empty; those that are odd are refused."""
+    remedy = "correct it, or leave it empty if unknown"
+    texts = [text or "nan" for text in cells]
+    refuse_rows(path, cells.index[[not _is_number(text) for text in texts]], f"{cells.name} is no number", remedy)
+    values = np.array(texts, dtype=np.float64)
+    if odd is not None:
+        refuse_rows(path, cells.index[odd(values)], f"{cells.name} is not {expected}", remedy)
+    return values
 
 
 def _is_number(cell: str) -> bool:
@@ -320,9 +334,8 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _item(cells: Sequence[str], at: Mapping[str, int]) -> dict[str, Any]:
-    named = (*_ITEM_COLUMNS, _WARNINGS)
-    item: dict[str, Any] = {name: cells[at[name]] for name in named if name in at and cells[at[name]]}
+def _item(record: Mapping[Any, str]) -> dict[str, Any]:
+    item: dict[str, Any] = {name: text for name, text in record.items() if text}
     if "age" in item and _is_number(item["age"]):
         age = float(item["age"])
         item["age"] = int(age) if age.is_integer() and "." not in item["age"] else age

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The predictions of an evaluator as a table, and those of several splits as one."""
+"""Predictions of an evaluator as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_cxrssl.data.datalists.predictions import Predictions
 
-__all__ = ["evaluator_predictions", "join_predictions"]
+__all__ = ["evaluator_predictions"]
 
 
 def evaluator_predictions(
@@ -53,21 +53,3 @@ def evaluator_predictions(
     dice = np.asarray(evaluator.dice, dtype=np.float64)
     measures = {} if np.isnan(dice).all() else {"dice": dice}
     return Predictions(list(classes), task, rows, scores, labels, measures, list(unreadable))
-
-
-def join_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Put tables of the same classes and task under each other; a measure that one lacks is NaN there."""
-    names = dict.fromkeys(name for part in parts for name in part.measures)
-    absent = [np.full(len(part.items), np.nan) for part in parts]
-    return Predictions(
-        classes=parts[0].classes,
-        task=parts[0].task,
-        items=[item for part in parts for item in part.items],
-        scores=np.concatenate([part.scores for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        measures={
-            name: np.concatenate([part.measures.get(name, none) for part, none in zip(parts, absent, strict=True)])
-            for name in names
-        },
-        unreadable=[entry for part in parts for entry in part.unreadable],
-    )

@@ -21,11 +21,11 @@ from ignite.handlers import ProgressBar
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, join_predictions, save_predictions
 from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.engines.evaluator import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions, join_predictions
+from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions
 from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.metrics.surface_distance import segmentation_measures
 from monai_cxrssl.networks.evaluation_mode import in_evaluation
@@ -53,7 +53,8 @@ SALIENCY_METHODS = {
 class ReportChecks:
     """When the evaluation of a test split completes, do the checks of the report that need network and images.
 
-    Stand it after :class:`~monai_cxrssl.handlers.TestMetrics`, whose ``predictions.csv`` it replaces. It writes:
+    Stand it after :class:`~monai_cxrssl.handlers.TestMetrics` with ``table=None``: the one ``predictions.csv`` of the
+    evaluation is written here, when its columns are complete. Files are:
 
     - ``predictions.csv``: rows of test and validation, told apart by the column ``split``. The test rows have measures
       besides ``dice``: ``iou``, ``area_ratio``, ``hd95_mm`` or ``hd95_pixel``, ``surface_distance_mm`` or
@@ -129,8 +130,9 @@ class ReportChecks:
         """Do the checks on what the evaluator holds, and write their files."""
         started = time.perf_counter()
         self.summary = {"seconds": {}, "not_assessable": []}
-        # Predictions on other data sets come after these checks; those of an earlier model are not to stand beside.
+        # Predictions, also those on other data sets, come after the checks; an earlier model's are not to stand beside.
         shutil.rmtree(self.output_dir / "external", ignore_errors=True)
+        (self.output_dir / "predictions.csv").unlink(missing_ok=True)
         unreadable = self.dataset.images.unreadable
         test = evaluator_predictions(
             engine, self.dataset.images.items, self.classes, self.task, "test", unreadable, self.name
@@ -139,11 +141,12 @@ class ReportChecks:
             # Before the checks: an evaluator keeps the mode that it finds.
             validation = self._validation()
             self._check(engine, test)
-        save_predictions(join_predictions([test, *validation]), self.output_dir / "predictions.csv")
+        path = save_predictions(join_predictions([test, *validation]), self.output_dir / "predictions.csv")
         self.summary["seconds"]["all"] = round(time.perf_counter() - started, 2)
         last = {name: self.summary.pop(name) for name in ("not_assessable", "seconds")}
         self.summary |= last
         write_json(self.summary, self.output_dir / "checks.json")
+        logger.info("Predictions: %s.", path)
         logger.info("Checks of %d images: %s.", self.summary["images_checked"], self.output_dir / "checks.json")
         for entry in self.summary["not_assessable"]:
             logger.warning("Not assessable: %s, since %s.", entry["figure"], entry["reason"])

@@ -9,12 +9,18 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.report.page.printable import printable
 from monai_cxrssl.report.plots.canvas import ACCENT, FADED, GRID, canvas, no_plot
 
-__all__ = ["draw_intervals", "draw_probes"]
+__all__ = ["IntervalRow", "draw_intervals", "draw_probes", "interval_row"]
 
 IntervalRow = tuple[str, float | None, float | None, float | None]
+
+
+def interval_row(name: str, interval: Interval) -> IntervalRow:
+    """Return a row of a plot."""
+    return name, interval.value, interval.ci_low, interval.ci_high
 
 
 def draw_intervals(

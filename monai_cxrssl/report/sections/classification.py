@@ -1,20 +1,28 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The section on classification: ranking, operating points chosen on validation films, confusion matrix."""
+"""Report section on classification: AUROC, operating points, confusion matrix."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from monai_cxrssl.metrics.confusion import confusion_figures, confusion_matrix
 from monai_cxrssl.metrics.operating_point import OperatingPoint, choose_thresholds, operating_point_figures
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.metrics.ranking import ranking_figures
-from monai_cxrssl.report.content import Flag, Picture, Section, Table
-from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, number_or_none, reasons_note
+from monai_cxrssl.report.content import Section
+from monai_cxrssl.report.findings import (
+    Evidence,
+    Films,
+    Findings,
+    interval_text,
+    missing_interval,
+    number_or_none,
+    reasons_note,
+)
 from monai_cxrssl.report.plots.confusion import draw_confusion
 from monai_cxrssl.report.plots.ranking import draw_ranking
 
@@ -26,8 +34,7 @@ OPERATING_POINTS = (
     ("sens90_", "sensitivity", 0.9, "sensitivity of 0.9 or more on validation"),
     ("spec90_", "specificity", 0.9, "specificity of 0.9 or more on validation"),
 )
-_SHOWN = ("sensitivity", "specificity", "ppv", "npv")
-_HEADINGS = ("Sensitivity", "Specificity", "PPV", "NPV")
+_AT_A_POINT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
 #: In a table of their own, since a page is not wide enough.
 _AGREEMENT = {
     "f1": "F1, Youden",
@@ -35,6 +42,7 @@ _AGREEMENT = {
     "sens90_f1": "F1, sensitivity 0.9",
     "spec90_f1": "F1, specificity 0.9",
 }
+_DECISION = {"accuracy": "Accuracy", "kappa": "Cohen's kappa", "macro_f1": "Macro F1"}
 
 
 def operating_points(films: Films, validation: Films | None, rule: str, target: float) -> list[OperatingPoint]:
@@ -46,79 +54,94 @@ def operating_points(films: Films, validation: Films | None, rule: str, target: 
     return choose_thresholds(validation.scores, validation.label, rule, target)
 
 
-def classification_findings(
-    test: Films, validation: Films | None, folder: Path, resamples: int = 1000, seed: int = 0
-) -> Findings:
+def classification_findings(evidence: Evidence) -> Findings:
     """Make the section.
 
     Figures: ``macro_auc``, ``auc_<class>``, ``macro_ap``, ``ap_<class>``; ``sensitivity_<class>`` and so on at the
     Youden threshold, with ``sens90_`` and ``spec90_`` in front at the other two; ``threshold_<class>``;
     ``lowest_sensitivity``; for multi_class ``accuracy``, ``kappa``, ``macro_f1``; ``smallest_class_patients``.
-
-    Args:
-        test: what to assess.
-        validation: what thresholds are chosen on; None: not assessable.
-        folder: of the report; pictures go to ``figures`` in it.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
     """
-    why = test.why_no_classes()
-    if why:
+    findings, test = Findings(Section("classification", "Classification")), evidence.test
+    if why := test.why_no_classes():
         keys = ("macro_auc", "macro_auc_ci_low", "lowest_sensitivity", "lowest_sensitivity_ci_low")
-        section = Section("classification", "Classification", [], [Flag("unknown", f"Not assessable: {why}.")])
-        return Findings(section, {}, dict.fromkeys((*keys, "smallest_class_patients"), why))
-    common: dict[str, Any] = {"resamples": resamples, "seed": seed, "strata": test.strata}
+        return findings.not_assessable(why, (*keys, "smallest_class_patients"))
+    common: dict[str, Any] = {**evidence.bootstrap, "strata": test.strata}
     ranking = ranking_figures(test.scores, test.label, test.patient, test.classes, **common)
-    points = {prefix: operating_points(test, validation, rule, target) for prefix, rule, target, _ in OPERATING_POINTS}
-    figures: dict[str, Any] = {"smallest_class_patients": _smallest_class(test)}
     intervals = dict(ranking)
-    tables = [_ranking_table(test, ranking)]
-    flags = [_ranking_flag(ranking["macro_auc"])]
+    counts = [_counts(test, c) for c in range(len(test.classes))]
+    findings.figures["smallest_class_patients"] = min(patients for _, patients, _ in counts)
+    columns = ["Class", "Positive films", "Positive patients", "Negative films", "AUROC", "Average precision"]
+    findings.table("Ranking", columns, _rows(test.classes, counts, intervals, ("auc", "ap")), reasons_note(ranking))
+    _flag_ranking(findings, ranking["macro_auc"])
+    validation = evidence.validation
+    points = {start: operating_points(test, validation, rule, target) for start, rule, target, _ in OPERATING_POINTS}
     for prefix, _, _, words in OPERATING_POINTS:
         found = operating_point_figures(test.scores, test.label, points[prefix], test.patient, test.classes, **common)
         intervals |= {prefix + key: interval for key, interval in found.items()}
-        tables.append(_point_table(test.classes, points[prefix], found, words))
-        figures |= {
-            f"{prefix}threshold_{name}": point.threshold
-            for name, point in zip(test.classes, points[prefix], strict=True)
-        }
-    tables.append(_agreement_table(test.classes, intervals))
-    lowest = _lowest(test.classes, intervals)
-    intervals["lowest_sensitivity"] = lowest
-    if not np.isfinite(lowest.value):
-        flags.append(Flag("unknown", f"The lowest class sensitivity is not assessable: {lowest.reason}."))
-    pictures = []
-    if any(np.isfinite(ranking[f"auc_{name}"].value) for name in test.classes):
-        draw_ranking(
-            test.scores, test.columns, test.classes, folder / "figures" / "ranking.png", points[""], test.patient
+        thresholds = dict(zip(test.classes, [point.threshold for point in points[prefix]], strict=True))
+        findings.figures |= {f"{prefix}threshold_{name}": threshold for name, threshold in thresholds.items()}
+        rows = _rows(
+            test.classes,
+            [[number_or_none(threshold)] for threshold in thresholds.values()],
+            intervals,
+            [prefix + figure for figure in _AT_A_POINT],
         )
-        alt = "ROC curves and precision-recall curves of the classes"
+        note = reasons_note({key: interval for key, interval in found.items() if not key.startswith("macro_")})
+        findings.table(f"At the threshold of {words}", ["Class", "Threshold", *_AT_A_POINT.values()], rows, note)
+    findings.table(
+        "F1 and Cohen's kappa at these thresholds",
+        ["Class", *_AGREEMENT.values()],
+        _rows(test.classes, [[] for _ in test.classes], intervals, _AGREEMENT),
+        "Cohen's kappa at the other two thresholds stands in metrics.json.",
+    )
+    lowest = intervals["lowest_sensitivity"] = _lowest(test.classes, intervals)
+    if not np.isfinite(lowest.value):
+        findings.flag("unknown", f"The lowest class sensitivity is not assessable: {lowest.reason}.")
+    if any(np.isfinite(ranking[f"auc_{name}"].value) for name in test.classes):
+        path = evidence.picture_path("ranking.png")
+        draw_ranking(test.scores, test.columns, test.classes, path, points[""], test.patient)
         caption = (
             "ROC and precision-recall curves on the test films; the marks are the Youden thresholds of validation."
         )
-        pictures.append(Picture("figures/ranking.png", alt, caption))
+        findings.picture("ranking.png", "ROC curves and precision-recall curves of the classes", caption)
     if test.task == "multi_class":
         decided = confusion_figures(test.scores, test.label, test.patient, test.classes, **common)
         intervals |= decided
-        tables.append(_decision_table(decided))
+        note = reasons_note({key: decided[key] for key in _DECISION})
+        rows = [[words, decided[key]] for key, words in _DECISION.items()]
+        findings.table("Of the most probable class", ["Figure", "Value"], rows, note)
         matrix = confusion_matrix(test.scores, test.label)
         if np.isfinite(matrix).all() and not decided["accuracy"].reason:
-            draw_confusion(matrix, test.classes, folder / "figures" / "confusion.png")
+            draw_confusion(matrix, test.classes, evidence.picture_path("confusion.png"))
             alt = "Confusion matrix of the most probable class"
-            pictures.append(Picture("figures/confusion.png", alt, "True classes (rows) by the most probable class."))
-    text = [
+            findings.picture("confusion.png", alt, "True classes (rows) by the most probable class.")
+    findings.text(
         "Every figure is of the test films, with its 95 % interval from resampled patients, drawn within strata of "
-        f"their rarest class ({resamples} resamples, seed {seed}). Classes count one against the rest. Thresholds were "
-        "chosen on validation films; PPV and NPV hold at the prevalence of these films only."
-    ]
-    figures |= flat_metrics(intervals)
-    return Findings(
-        Section("classification", "Classification", text, flags, tables, pictures), figures, missing_figures(intervals)
+        f"their rarest class ({evidence.resamples} resamples, seed {evidence.seed}). Classes count one against the "
+        "rest. Thresholds were chosen on validation films; PPV and NPV hold at the prevalence of these films only."
     )
+    findings.intervals(intervals)
+    return findings
 
 
-def _smallest_class(test: Films) -> int:
-    return min(len(np.unique(test.patient[test.columns[:, c] == 1])) for c in range(len(test.classes)))
+def _counts(test: Films, column: int) -> tuple[int, int, int]:
+    """Positive films of a class, their patients, and negative films."""
+    positive = test.columns[:, column] == 1
+    return int(positive.sum()), len(np.unique(test.patient[positive])), int((test.columns[:, column] == 0).sum())
+
+
+def _rows(
+    classes: Sequence[str], leading: Sequence[Sequence[Any]], intervals: dict[str, Interval], keys: Collection[str]
+) -> list[list[Any]]:
+    """A row per class, with its leading cells, and one of the macro figures."""
+    split = [key.rpartition("_") for key in keys]
+    rows: list[list[Any]] = [
+        [name, *cells, *(intervals[f"{key}_{name}"] for key in keys)]
+        for name, cells in zip(classes, leading, strict=True)
+    ]
+    # The prefix of an operating point goes in front of the whole name of a figure.
+    macro = [intervals[f"{prefix}{line}macro_{figure}"] for prefix, line, figure in split]
+    return [*rows, ["Macro", *[""] * len(leading[0]), *macro]]
 
 
 def _lowest(classes: list[str], intervals: dict[str, Interval]) -> Interval:
@@ -126,69 +149,17 @@ def _lowest(classes: list[str], intervals: dict[str, Interval]) -> Interval:
     each = {name: intervals[f"sensitivity_{name}"] for name in classes}
     for name, interval in each.items():
         if not np.isfinite(interval.value):
-            nan = float("nan")
-            return Interval(nan, nan, nan, 0, f"of the class {name}, {interval.reason}")
+            return missing_interval(f"of the class {name}, {interval.reason}")
     return min(each.values(), key=lambda interval: interval.value)
 
 
-def _ranking_flag(macro: Interval) -> Flag:
-    if not np.isfinite(macro.value):
-        return Flag("unknown", f"Discrimination is not assessable: {macro.reason}.")
+def _flag_ranking(findings: Findings, macro: Interval) -> None:
     shown = f"macro AUROC {interval_text(macro)}, chance 0.5"
-    if number_or_none(macro.ci_low) is None:
-        return Flag("unknown", f"Whether the model ranks better than chance is not known: {shown}.")
-    if macro.ci_low <= 0.5:
-        return Flag("bad", f"The model does not rank films better than chance: {shown}.")
-    return Flag("good", f"The model ranks films better than chance: {shown}.")
-
-
-def _ranking_table(test: Films, ranking: dict[str, Interval]) -> Table:
-    rows: list[list[Any]] = []
-    for c, name in enumerate(test.classes):
-        positive = test.columns[:, c] == 1
-        rows.append(
-            [
-                name,
-                int(positive.sum()),
-                len(np.unique(test.patient[positive])),
-                int((test.columns[:, c] == 0).sum()),
-                interval_text(ranking[f"auc_{name}"]),
-                interval_text(ranking[f"ap_{name}"]),
-            ]
-        )
-    rows.append(["Macro", "", "", "", interval_text(ranking["macro_auc"]), interval_text(ranking["macro_ap"])])
-    columns = ["Class", "Positive films", "Positive patients", "Negative films", "AUROC", "Average precision"]
-    return Table("Ranking", columns, rows, reasons_note(ranking))
-
-
-def _point_table(classes: list[str], points: list[OperatingPoint], found: dict[str, Interval], words: str) -> Table:
-    rows: list[list[Any]] = [
-        [name, number_or_none(point.threshold), *(interval_text(found[f"{figure}_{name}"]) for figure in _SHOWN)]
-        for name, point in zip(classes, points, strict=True)
-    ]
-    rows.append(["Macro", "", *(interval_text(found[f"macro_{figure}"]) for figure in _SHOWN)])
-    note = reasons_note({key: interval for key, interval in found.items() if not key.startswith("macro_")})
-    return Table(f"At the threshold of {words}", ["Class", "Threshold", *_HEADINGS], rows, note)
-
-
-def _agreement_table(classes: list[str], intervals: dict[str, Interval]) -> Table:
-    """F1 and Cohen's kappa at the thresholds; a prefix goes in front of the whole name of a figure."""
-
-    def cells(name: str) -> list[Any]:
-        split = [key.rpartition("_") for key in _AGREEMENT]
-        macro = [f"{prefix}{line}macro_{figure}" for prefix, line, figure in split]
-        keys = macro if not name else [f"{key}_{name}" for key in _AGREEMENT]
-        return [interval_text(intervals[key]) for key in keys]
-
-    rows: list[list[Any]] = [[name, *cells(name)] for name in classes]
-    rows.append(["Macro", *cells("")])
-    note = "Cohen's kappa at the other two thresholds stands in metrics.json."
-    return Table("F1 and Cohen's kappa at these thresholds", ["Class", *_AGREEMENT.values()], rows, note)
-
-
-def _decision_table(decided: dict[str, Interval]) -> Table:
-    names = {"accuracy": "Accuracy", "kappa": "Cohen's kappa", "macro_f1": "Macro F1"}
-    rows: list[list[Any]] = [[words, interval_text(decided[key])] for key, words in names.items()]
-    return Table(
-        "Of the most probable class", ["Figure", "Value"], rows, reasons_note({key: decided[key] for key in names})
-    )
+    if not np.isfinite(macro.value):
+        findings.flag("unknown", f"Discrimination is not assessable: {macro.reason}.")
+    elif not np.isfinite(macro.ci_low):
+        findings.flag("unknown", f"Whether the model ranks better than chance is not known: {shown}.")
+    elif macro.ci_low <= 0.5:
+        findings.flag("bad", f"The model does not rank films better than chance: {shown}.")
+    else:
+        findings.flag("good", f"The model ranks films better than chance: {shown}.")

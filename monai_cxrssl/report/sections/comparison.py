@@ -1,158 +1,153 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The section that compares models on the same cases: DeLong's test and the paired bootstrap over patients."""
+"""Report section comparing models: DeLong's test and paired bootstrap over patients."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.delong import delong_test, holm_adjust
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean, flat_metrics
-from monai_cxrssl.report.content import Flag, Section, Table
-from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, number_or_none, reasons_note
+from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
+from monai_cxrssl.report.content import Section
+from monai_cxrssl.report.findings import (
+    Evidence,
+    Films,
+    Findings,
+    interval_text,
+    missing_interval,
+    number_or_none,
+    reasons_note,
+)
 from monai_cxrssl.report.paired import match_films, p_of_interval, paired_figures
 
 __all__ = ["comparison_findings"]
 
 
-def comparison_findings(models: Mapping[str, Films], resamples: int = 1000, seed: int = 0) -> Findings:
+@dataclass(frozen=True)
+class _Difference:
+    """A difference of two models, its name among the figures and in words, and p of DeLong's test."""
+
+    key: str
+    words: str
+    interval: Interval
+    delong_p: float = float("nan")
+
+
+def comparison_findings(evidence: Evidence) -> Findings:
     """Make the section, on the films that all models scored.
 
     Figures: ``<first>_minus_<second>_macro_auc``, ``…_auc_<class>`` and ``…_dice``.
 
-    Args:
-        models: test films of each model, by name; two or more.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-
     Raises:
         DatalistError: models of other classes, no film in common, or films whose labels differ.
     """
-    aligned, text = _aligned(models)
-    intervals: dict[str, Interval] = {}
-    tables, flags = [], []
-    patients = next(iter(aligned.values())).patients
-    films = len(next(iter(aligned.values())).items)
-    tests: list[dict[str, Any]] = []
-    for first, second in combinations(aligned, 2):
-        tests += _pair(first, aligned[first], second, aligned[second], intervals, resamples, seed)
-    for kind in ("p", "delong_p"):
-        for test, adjusted in zip(tests, holm_adjust([test[kind] for test in tests]), strict=True):
-            test[f"holm_{kind}"] = adjusted
-    pairs = list(combinations(aligned, 2))
-    for first, second in pairs:
-        own = [test for test in tests if test["pair"] == (first, second)]
-        rows: list[list[Any]] = [
-            [
-                test["what"],
-                interval_text(test["interval"], signed=True),
-                *(number_or_none(test[key]) for key in ("p", "holm_p", "delong_p", "holm_delong_p")),
-            ]
-            for test in own
+    findings = Findings(Section("comparison", "Comparison of models"))
+    aligned = _aligned(findings, evidence.compared)
+    pairs = {pair: _differences(*pair, aligned, evidence) for pair in combinations(aligned, 2)}
+    every = [each for differences in pairs.values() for each in differences]
+    own = [[p_of_interval(each.interval) for each in every], [each.delong_p for each in every]]
+    tested = iter(zip(own[0], holm_adjust(own[0]), own[1], holm_adjust(own[1]), strict=True))
+    columns = ["Figure", "Difference", "p, bootstrap", "p, Holm", "p, DeLong", "p DeLong, Holm"]
+    for (first, second), differences in pairs.items():
+        rows = [
+            [each.words, interval_text(each.interval, signed=True), *map(number_or_none, p)]
+            for each, p in zip(differences, tested, strict=False)
         ]
-        columns = ["Figure", "Difference", "p, bootstrap", "p, Holm", "p, DeLong", "p DeLong, Holm"]
-        note = reasons_note({test["what"]: test["interval"] for test in own})
-        tables.append(Table(f"{first} minus {second}", columns, rows, note))
-        flags.append(_flag(first, second, own[0]))
-    text += [
-        f"{films} films of {patients} patients that all models scored. The differences have 95 % intervals from the "
-        "same resampled patients for both models; their p is of the width of that interval. DeLong's test takes films "
-        "as independent: where patients have several, trust the bootstrap.",
-        f"{len(tests)} differences are tested here. The columns Holm are corrected for that number; without the "
+        note = reasons_note({each.words: each.interval for each in differences})
+        findings.table(f"{first} minus {second}", columns, rows, note)
+        _flag(findings, first, second, differences[0])
+        findings.intervals({f"{first}_minus_{second}_{each.key}": each.interval for each in differences})
+    films = next(iter(aligned.values()))
+    findings.text(
+        f"{len(films.items)} films of {films.patients} patients that all models scored. The differences have 95 % "
+        "intervals from the same resampled patients for both models; their p is of the width of that interval. "
+        "DeLong's test takes films as independent: where patients have several, trust the bootstrap.",
+        f"{len(every)} differences are tested here. The columns Holm are corrected for that number; without the "
         "correction, one in twenty would come out below 0.05 by chance.",
         "The sections above are of the first model; this one alone is of all.",
-    ]
-    section = Section("comparison", "Comparison of models", text, flags, tables)
-    return Findings(section, flat_metrics(intervals), missing_figures(intervals))
+    )
+    return findings
 
 
-def _aligned(models: Mapping[str, Films]) -> tuple[dict[str, Films], list[str]]:
-    """The films that all models scored, in the order of the first, and what was left out."""
-    names = list(models)
-    first = models[names[0]]
-    for name in names[1:]:
-        if (models[name].classes, models[name].task) != (first.classes, first.task):
-            raise DatalistError(
-                f"{names[0]} has the classes {', '.join(first.classes)} ({first.task}) and {name} has "
-                f"{', '.join(models[name].classes)} ({models[name].task}); compare models of the same classes."
-            )
+def _aligned(findings: Findings, models: Mapping[str, Films]) -> dict[str, Films]:
+    """The films that all models scored, in the order of the first; what was left out is said."""
+    (name_of_first, first), *others = models.items()
     common = np.arange(len(first.items))
-    for name in names[1:]:
-        common = np.intersect1d(common, match_films(first.items, models[name].items)[0])
+    for name, other in others:
+        if (other.classes, other.task) != (first.classes, first.task):
+            raise DatalistError(
+                f"{name_of_first} has the classes {', '.join(first.classes)} ({first.task}) and {name} has "
+                f"{', '.join(other.classes)} ({other.task}); compare models of the same classes."
+            )
+    for _, other in others:
+        common = np.intersect1d(common, match_films(first.items, other.items)[0])
     if not len(common):
         raise DatalistError(
-            f"{', '.join(names)} have no test film in common, by image and patient_id; predict the same cases."
+            f"{', '.join(models)} have no test film in common, by image and patient_id; predict the same cases."
         )
     chosen = first.take(common)
-    aligned = {names[0]: chosen}
-    for name in names[1:]:
-        other = models[name].take(match_films(chosen.items, models[name].items)[1])
+    aligned = {name_of_first: chosen}
+    for name, other in others:
+        aligned[name] = other = other.take(match_films(chosen.items, other.items)[1])
         odd = ~((other.columns == chosen.columns) | (np.isnan(other.columns) & np.isnan(chosen.columns)))
         if odd.any():
             image = chosen.items[int(np.flatnonzero(odd.any(axis=1))[0])]["image"]
             raise DatalistError(
-                f"{names[0]} and {name} have other labels of {image}; give predictions on the same labels."
+                f"{name_of_first} and {name} have other labels of {image}; give predictions on the same labels."
             )
-        aligned[name] = other
-    left_out = {
-        name: len(films.items) - len(common) for name, films in models.items() if len(films.items) > len(common)
-    }
-    told = ", ".join(f"{count} of {name}" for name, count in left_out.items())
-    return aligned, [f"The models were not scored on the same films; left out are {told}."] if told else []
+    left_out = {name: len(films.items) - len(common) for name, films in models.items()}
+    listed = ", ".join(f"{count} of {name}" for name, count in left_out.items() if count > 0)
+    if listed:
+        findings.text(f"The models were not scored on the same films; left out are {listed}.")
+    return aligned
 
 
-def _pair(
-    first: str, one: Films, second: str, other: Films, intervals: dict[str, Interval], resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """The differences of two models; they go to ``intervals`` too."""
-    nan = float("nan")
-    tests: list[dict[str, Any]] = []
+def _differences(first: str, second: str, models: Mapping[str, Films], evidence: Evidence) -> list[_Difference]:
+    one, other = models[first], models[second]
+    differences: list[_Difference] = []
     if one.classes:
-        differences = paired_figures(
-            one.scores, other.scores, one.columns, one.patient, one.classes, resamples, seed, one.strata
-        ).difference
-        for key, interval in differences.items():
-            what = "Macro AUROC" if key == "macro_auc" else f"AUROC of {key.removeprefix('auc_')}"
-            test: dict[str, Any] = {"pair": (first, second), "what": what, "interval": interval, "delong_p": nan}
-            if key != "macro_auc" and np.isfinite(interval.value):
-                column = one.classes.index(key.removeprefix("auc_"))
-                test["delong_p"] = delong_test(one.scores[:, column], other.scores[:, column], one.columns[:, column]).p
-            intervals[f"{first}_minus_{second}_{key}"] = interval
-            tests.append(test)
+        paired = paired_figures(
+            one.scores, other.scores, one.columns, one.patient, one.classes, **evidence.bootstrap, strata=one.strata
+        )
+        for key, interval in paired.difference.items():
+            name = key.removeprefix("auc_")
+            if key == "macro_auc":
+                differences.append(_Difference(key, "Macro AUROC", interval))
+            elif not np.isfinite(interval.value):
+                differences.append(_Difference(key, f"AUROC of {name}", interval))
+            else:
+                c = one.classes.index(name)
+                p = delong_test(one.scores[:, c], other.scores[:, c], one.columns[:, c]).p
+                differences.append(_Difference(key, f"AUROC of {name}", interval, p))
     if "dice" in one.measures and "dice" in other.measures:
-        difference = one.measures["dice"] - other.measures["dice"]
-        known = np.isfinite(difference)
-        if len(np.unique(one.patient[known])) > 1:
-            interval = bootstrap_mean(difference, one.patient, "difference of dice", resamples, seed=seed)
+        values = one.measures["dice"] - other.measures["dice"]
+        if len(np.unique(one.patient[np.isfinite(values)])) > 1:
+            interval = bootstrap_mean(values, one.patient, "difference of dice", **evidence.bootstrap)
         else:
-            interval = Interval(nan, nan, nan, 0, "the films with a mask are of fewer than two patients")
-        intervals[f"{first}_minus_{second}_dice"] = interval
-        tests.append({"pair": (first, second), "what": "Dice", "interval": interval, "delong_p": nan})
-    if not tests:
+            interval = missing_interval("the films with a mask are of fewer than two patients")
+        differences.append(_Difference("dice", "Dice", interval))
+    if not differences:
         raise DatalistError(
             f"{first} and {second} have neither classes nor Dice in common; there is nothing to compare."
         )
-    for test in tests:
-        test["p"] = p_of_interval(test["interval"])
-    return tests
+    return differences
 
 
-def _flag(first: str, second: str, test: Mapping[str, Any]) -> Flag:
-    interval = test["interval"]
-    what = "macro AUROC" if test["what"] == "Macro AUROC" else test["what"]
-    if number_or_none(interval.ci_low) is None:
-        return Flag(
-            "unknown",
-            f"{first} and {second}: {what} is not assessable, since {interval.reason or 'there is no interval'}.",
-        )
+def _flag(findings: Findings, first: str, second: str, difference: _Difference) -> None:
+    interval = difference.interval
+    what = "macro AUROC" if difference.key == "macro_auc" else difference.words
     shown = f"{what} {interval_text(interval, signed=True)}"
-    if interval.ci_low > 0:
-        return Flag("good", f"{first} is better than {second}: {shown}.")
-    if interval.ci_high < 0:
-        return Flag("warning", f"{first} is worse than {second}: {shown}.")
-    return Flag("unknown", f"No difference between {first} and {second} is shown: {shown}.")
+    if not np.isfinite(interval.ci_low):
+        reason = interval.reason or "there is no interval"
+        findings.flag("unknown", f"{first} and {second}: {what} is not assessable, since {reason}.")
+    elif interval.ci_low > 0:
+        findings.flag("good", f"{first} is better than {second}: {shown}.")
+    elif interval.ci_high < 0:
+        findings.flag("warning", f"{first} is worse than {second}: {shown}.")
+    else:
+        findings.flag("unknown", f"No difference between {first} and {second} is shown: {shown}.")

@@ -1,16 +1,14 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The section on segmentation: overlap, surface distances and area, of the films that have a mask."""
+"""Report section on segmentation: overlap, surface distances and area."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean, flat_metrics
-from monai_cxrssl.report.content import Flag, Picture, Section, Table
-from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, reasons_note
+from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
+from monai_cxrssl.report.content import Section
+from monai_cxrssl.report.findings import Evidence, Films, Findings, missing_interval, reasons_note
 
 __all__ = ["measure_interval", "segmentation_findings"]
 
@@ -27,65 +25,62 @@ _NAMES = {
 
 def measure_interval(films: Films, name: str, resamples: int = 1000, seed: int = 0) -> Interval:
     """Return the mean of a measure over the films that have it, with its interval over patients, or why not."""
-    values, nan = films.measures.get(name), float("nan")
+    values = films.measures.get(name)
     if values is None or not np.isfinite(values).any():
-        return Interval(nan, nan, nan, 0, "no film has this figure")
+        return missing_interval("no film has this figure")
     if len(np.unique(films.patient[np.isfinite(values)])) < 2:
-        return Interval(nan, nan, nan, 0, "the films that have it are of fewer than two patients")
+        return missing_interval("the films that have it are of fewer than two patients")
     return bootstrap_mean(values, films.patient, name, resamples, seed=seed)
 
 
-def segmentation_findings(test: Films, gallery: Picture | None, resamples: int = 1000, seed: int = 0) -> Findings:
+def segmentation_findings(evidence: Evidence) -> Findings:
     """Make the section.
 
-    Figures: the means ``dice``, ``iou``, ``hd95_mm``, ``surface_distance_mm``, ``hd95_pixel``,
-    ``surface_distance_pixel``, ``area_ratio``, and ``masked``, the films with a mask.
-
-    Args:
-        test: what to assess.
-        gallery: picture of the worst cases, if there is one.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+    Figures: ``masked``, the films with a mask, and the means ``dice``, ``iou``, ``hd95_mm``, ``surface_distance_mm``,
+    ``hd95_pixel``, ``surface_distance_pixel``, ``area_ratio``.
     """
-    counts = {name: int(np.isfinite(test.measures[name]).sum()) for name in _NAMES if name in test.measures}
+    findings, test = Findings(Section("segmentation", "Segmentation")), evidence.test
+    known = {name: values[np.isfinite(values)] for name in _NAMES if (values := test.measures.get(name)) is not None}
+    counts = {name: len(known.get(name, ())) for name in _NAMES}
+    findings.figures["masked"] = counts["dice"]
     if not any(counts.values()):
         why = "no film was compared with a mask: the films have none, or the model gives none"
-        section = Section("segmentation", "Segmentation", [], [Flag("unknown", f"Not assessable: {why}.")])
-        return Findings(section, {"masked": 0}, {"dice": why, "dice_ci_low": why})
+        return findings.not_assessable(why, ("dice", "dice_ci_low"))
     # Distances in mm and in pixels stand apart, and only the kind that there is is shown.
-    shown = [name for name in _NAMES if counts.get(name) or not name.endswith(("_mm", "_pixel"))]
-    intervals = {name: measure_interval(test, name, resamples, seed) for name in shown}
-    rows: list[list[Any]] = []
-    for name in shown:
-        values = test.measures.get(name, np.empty(0))
-        values = values[np.isfinite(values)]
-        worst = None
-        if values.size:
-            worst = float(values.max() if name.startswith(("hd95", "surface")) else values.min())
-        if name == "area_ratio" and values.size:
-            worst = float(values[np.abs(np.log(np.maximum(values, 1e-6))).argmax()])
+    names = [name for name in _NAMES if counts[name] or not name.endswith(("_mm", "_pixel"))]
+    intervals = {name: measure_interval(test, name, **evidence.bootstrap) for name in names}
+    rows = []
+    for name in names:
+        values = known.get(name, np.empty(0))
         median = float(np.median(values)) if values.size else None
-        rows.append([_NAMES[name], counts.get(name, 0), interval_text(intervals[name]), median, worst])
-    flags = []
-    if counts.get("hd95_pixel") or counts.get("surface_distance_pixel"):
-        films = max(counts.get("hd95_pixel", 0), counts.get("surface_distance_pixel", 0))
-        flags.append(
-            Flag(
-                "warning",
-                f"The size of a pixel is unknown for {films} films; their distances are in pixels, not in mm.",
-            )
+        rows.append([_NAMES[name], counts[name], intervals[name], median, _worst(name, values)])
+    findings.table(
+        "Films with a mask", ["Figure", "Films", "Mean", "Median", "Worst film"], rows, reasons_note(intervals, _NAMES)
+    )
+    if films := max(counts["hd95_pixel"], counts["surface_distance_pixel"]):
+        findings.flag(
+            "warning", f"The size of a pixel is unknown for {films} films; their distances are in pixels, not in mm."
         )
-    empty = counts.get("dice", 0) - counts.get("hd95_mm", 0) - counts.get("hd95_pixel", 0)
+    empty = counts["dice"] - counts["hd95_mm"] - counts["hd95_pixel"]
     if empty > 0:
-        flags.append(
-            Flag("warning", f"{empty} films have no surface distance, since the true or the predicted mask is empty.")
+        findings.flag(
+            "warning", f"{empty} films have no surface distance, since the true or the predicted mask is empty."
         )
     if not np.isfinite(intervals["dice"].value):
-        flags.append(Flag("unknown", f"The mean Dice is not assessable: {intervals['dice'].reason}."))
-    table = Table("Films with a mask", ["Figure", "Films", "Mean", "Median", "Worst film"], rows,
-                  reasons_note(intervals, _NAMES))  # fmt: skip
-    text = ["Means over films, with 95 % intervals from resampled patients. Dice and IoU are better when higher, "
-            "distances when lower; an area ratio of 1 is right."]  # fmt: skip
-    section = Section("segmentation", "Segmentation", text, flags, [table], [] if gallery is None else [gallery])
-    figures = {"masked": counts.get("dice", 0), **flat_metrics(intervals)}
-    return Findings(section, figures, missing_figures(intervals))
+        findings.flag("unknown", f"The mean Dice is not assessable: {intervals['dice'].reason}.")
+    findings.text(
+        "Means over films, with 95 % intervals from resampled patients. Dice and IoU are better when higher, distances "
+        "when lower; an area ratio of 1 is right."
+    )
+    if "segmentation" in evidence.pictures:
+        findings.section.pictures.append(evidence.pictures["segmentation"])
+    findings.intervals(intervals)
+    return findings
+
+
+def _worst(name: str, values: np.ndarray) -> float | None:
+    if not values.size:
+        return None
+    if name == "area_ratio":
+        return float(values[np.abs(np.log(np.maximum(values, 1e-6))).argmax()])
+    return float(values.max() if name.startswith(("hd95", "surface")) else values.min())

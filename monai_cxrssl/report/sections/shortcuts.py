@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The section on shortcuts: what the model still knows when a region of the film is blanked, and of its source.
+"""Report section on shortcuts: probes with blanked regions, data source in the features.
 
 The rule for the lungs, on the macro AUROC: the model reads something outside the lungs (bad) if, with the lungs
 blanked, the interval lies above 0.5, and either the figure lies above :data:`KEPT` or the drop is not shown (its
@@ -15,20 +15,27 @@ that look like none that it has seen, and blanking everything but the lungs take
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
-from monai_cxrssl.report.content import Flag, Picture, Section, Table
-from monai_cxrssl.report.evaluation_files import REGIONS
-from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, number_or_none, reasons_note
+from monai_cxrssl.report.content import Flag, Section
+from monai_cxrssl.report.findings import (
+    Evidence,
+    Findings,
+    films_of,
+    interval_text,
+    missing_interval,
+    number_or_none,
+    reasons_note,
+)
 from monai_cxrssl.report.paired import match_films, paired_figures
-from monai_cxrssl.report.plots.intervals import draw_probes
+from monai_cxrssl.report.plots.intervals import IntervalRow, draw_probes, interval_row
 
 __all__ = ["KEPT", "probe_flag", "shortcut_findings"]
 
@@ -53,7 +60,7 @@ def probe_flag(region: str, whole: Interval, blanked: Interval, drop: Interval) 
     """
     words = _WORDS[region]
     for interval in (whole, blanked, drop):
-        if number_or_none(interval.ci_low) is None:
+        if not np.isfinite(interval.ci_low):
             reason = interval.reason or "there is no interval"
             return Flag("unknown", f"{words}: not assessable, since {reason}.")
     if whole.ci_low <= 0.5:
@@ -88,123 +95,95 @@ def probe_flag(region: str, whole: Interval, blanked: Interval, drop: Interval) 
     )
 
 
-def shortcut_findings(
-    test: Films,
-    blanked: Mapping[str, Films],
-    source: Mapping[str, Any] | None,
-    folder: Path,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Findings:
+def shortcut_findings(evidence: Evidence) -> Findings:
     """Make the section.
 
     Figures: ``<region>_blanked_macro_auc``, ``<region>_blanked_drop`` and ``<region>_whole_macro_auc``, of the same
     films and classes, and ``source_macro_auc``.
-
-    Args:
-        test: whole films.
-        blanked: films with a region blanked, by region.
-        source: content of ``source_prediction.json``; None without it.
-        folder: of the report.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
     """
-    intervals: dict[str, Interval] = {}
-    flags: list[Flag] = []
-    rows: list[list[Any]] = []
-    picture: list[tuple[str, float | None, float | None, float | None]] = []
-    text = [
+    findings = Findings(Section("shortcuts", "Shortcut probes"))
+    findings.text(
         "A part of each film is filled with the mean of the rest, and the model scores it again. A model of lung "
         "disease should know nothing once the lungs are gone, and lose nothing with corners and border, where markers "
         "are. Each row compares the same films with their whole selves, class by class where both can be assessed."
-    ]
+    )
     # The products of sparse matrices, which take the time, leave the interpreter's lock.
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="probes") as pool:
-        probes = list(pool.map(lambda region: _probe(test, blanked.get(region), resamples, seed), REGIONS))
-    for region, (whole, gone, drop, films) in zip(REGIONS, probes, strict=True):
-        found = {
-            f"{region}_blanked_macro_auc": gone, f"{region}_blanked_drop": drop, f"{region}_whole_macro_auc": whole,
-        }  # fmt: skip
-        intervals |= found
-        flags.append(probe_flag(region, whole, gone, drop))
-        rows.append(
-            [_WORDS[region], films, interval_text(whole), interval_text(gone), interval_text(drop, signed=True)]
+        probes = dict(zip(_WORDS, pool.map(lambda region: _probe(evidence, region), _WORDS), strict=True))
+    rows, drawn = [], list[IntervalRow]()
+    for region, (whole, blanked, drop, films) in probes.items():
+        words = _WORDS[region]
+        findings.intervals(
+            {f"{region}_blanked_macro_auc": blanked, f"{region}_blanked_drop": drop, f"{region}_whole_macro_auc": whole}
         )
-        if not picture and np.isfinite(whole.value):
-            picture.append(("Whole films", whole.value, number_or_none(whole.ci_low), number_or_none(whole.ci_high)))
-        if np.isfinite(gone.value):
-            picture.append((_WORDS[region], gone.value, number_or_none(gone.ci_low), number_or_none(gone.ci_high)))
-    names = {f"{region}_blanked_macro_auc": words for region, words in _WORDS.items()}
-    note = reasons_note({key: intervals[key] for key in names}, names)
-    tables = [Table("Macro AUROC", ["Probe", "Films", "Whole films", "Blanked", "Drop"], rows, note)]
-    pictures = []
-    if picture and draw_probes(picture, folder / "figures" / "probes.png"):
+        findings.section.flags.append(probe_flag(region, whole, blanked, drop))
+        rows.append([words, films, whole, blanked, interval_text(drop, signed=True)])
+        if not drawn and np.isfinite(whole.value):
+            drawn.append(interval_row("Whole films", whole))
+        if np.isfinite(blanked.value):
+            drawn.append(interval_row(words, blanked))
+    note = reasons_note({_WORDS[region]: blanked for region, (_, blanked, _, _) in probes.items()})
+    findings.table("Macro AUROC", ["Probe", "Films", "Whole films", "Blanked", "Drop"], rows, note)
+    if drawn and draw_probes(drawn, evidence.picture_path("probes.png")):
         alt = "Macro AUROC on whole films and with each region blanked, with intervals"
-        pictures.append(Picture("figures/probes.png", alt, "What is left of the score when a region is blanked."))
-    missing = missing_figures(intervals)
-    figures = flat_metrics(intervals)
-    flag, table = _source(source)
-    flags.append(flag)
-    macro = _source_interval(source)
-    if macro is None:
-        missing["source_macro_auc"] = flag.text.rpartition("Not assessable: ")[2].rstrip(".")
-    else:
-        figures |= flat_metrics({"source_macro_auc": macro})
-    if table is not None:
-        tables.append(table)
-    return Findings(Section("shortcuts", "Shortcut probes", text, flags, tables, pictures), figures, missing)
+        findings.picture("probes.png", alt, "What is left of the score when a region is blanked.")
+    _source(findings, evidence.model.source_prediction or {})
+    return findings
 
 
-def _probe(test: Films, blanked: Films | None, resamples: int, seed: int) -> tuple[Interval, Interval, Interval, int]:
+def _probe(evidence: Evidence, region: str) -> tuple[Interval, Interval, Interval, int]:
     """Macro AUROC of whole films, of blanked ones, their difference, and how many films."""
-    nan = float("nan")
-    why = test.why_no_classes() or ("the evaluation did not make this probe" if blanked is None else "")
-    here, there = match_films(test.items, blanked.items) if blanked is not None and not why else (np.empty(0),) * 2
-    if not why and not len(here):
-        why = "no test film was scored with this region blanked: the lungs are not known"
-    if not why and blanked is not None and blanked.classes != test.classes:
+    test, predictions = evidence.test, evidence.model.blanked.get(region)
+    if (why := test.why_no_classes()) or predictions is None:
+        nothing = missing_interval(why or "the evaluation did not make this probe")
+        return nothing, nothing, nothing, 0
+    blanked = films_of(predictions)
+    here, there = match_films(test.items, blanked.items)
+    if not len(here) or blanked.classes != test.classes:
         why = "the blanked films were scored for other classes"
-    if why or blanked is None:
-        nothing = Interval(nan, nan, nan, 0, why)
+        if not len(here):
+            why = "no test film was scored with this region blanked: the lungs are not known"
+        nothing = missing_interval(why)
         return nothing, nothing, nothing, 0
     films = test.take(here)
-    found = paired_figures(
-        films.scores, blanked.scores[there], films.columns, films.patient, films.classes, resamples, seed, films.strata
-    )
-    sides = [side["macro_auc"] for side in (found.first, found.second, found.difference)]
-    if sides[2].reason:
+    paired = paired_figures(
+        films.scores, blanked.scores[there], films.columns, films.patient, films.classes, **evidence.bootstrap,
+        strata=films.strata,
+    )  # fmt: skip
+    whole, gone, drop = (side["macro_auc"] for side in (paired.first, paired.second, paired.difference))
+    if drop.reason:
         # Why no class can be assessed says more than that none can.
-        reason = next((side.reason for key, side in found.difference.items() if key != "macro_auc"), "")
-        sides = [Interval(nan, nan, nan, 0, reason or sides[2].reason)] * 3
-    return sides[0], sides[1], sides[2], len(here)
+        reason = next((side.reason for key, side in paired.difference.items() if key != "macro_auc"), "")
+        whole = gone = drop = missing_interval(reason or drop.reason)
+    return whole, gone, drop, len(here)
 
 
-def _source_interval(source: Mapping[str, Any] | None) -> Interval | None:
-    macro = None if source is None else source.get("macro_auc")
-    numbers = (
-        [number_or_none(macro.get(key)) for key in ("value", "ci_low", "ci_high")] if isinstance(macro, Mapping) else []
+def _source(findings: Findings, prediction: Mapping[str, Any]) -> None:
+    """Add whether the data source can be read off the features."""
+    macro = _interval(prediction.get("macro_auc"))
+    untried = "Not assessable: the evaluation did not try to predict the source."
+    told = prediction.get("text") or (untried if macro is None else "")
+    text = f"Data source, from the model's features. {told}".strip()
+    if macro is None:
+        findings.flag("unknown", text)
+        findings.missing["source_macro_auc"] = text.rpartition("Not assessable: ")[2].rstrip(".")
+        return
+    findings.flag("warning" if macro.ci_low > 0.5 else "good", text)
+    findings.figures |= flat_metrics({"source_macro_auc": macro})
+    films = prediction.get("images") or {}
+    rows = [[str(name), films.get(name), _interval(area)] for name, area in (prediction.get("auc") or {}).items()]
+    findings.table(
+        "How well a linear classifier reads the source off the features",
+        ["Source", "Films", "AUROC"],
+        [*rows, ["Macro", "", macro]],
+        "Chance is 0.5. Sources that differ in their patients differ in features that matter, too.",
     )
-    if not numbers or numbers[0] is None:
+
+
+def _interval(content: Any) -> Interval | None:
+    """A figure of ``source_prediction.json``; None without a number."""
+    if not isinstance(content, Mapping) or number_or_none(content.get("value")) is None:
         return None
-    value, low, high = (float("nan") if number is None else number for number in numbers)
+    ends = [number_or_none(content.get(key)) for key in ("value", "ci_low", "ci_high")]
+    value, low, high = (math.nan if number is None else number for number in ends)
     return Interval(value, low, high, 0)
-
-
-def _source(source: Mapping[str, Any] | None) -> tuple[Flag, Table | None]:
-    macro = _source_interval(source)
-    if source is None or macro is None:
-        told = (source or {}).get("text") or "Not assessable: the evaluation did not try to predict the source."
-        return Flag("unknown", f"Data source, from the model's features. {told}"), None
-    above = number_or_none(macro.ci_low) is not None and macro.ci_low > 0.5
-    flag = Flag(
-        "warning" if above else "good", f"Data source, from the model's features. {source.get('text') or ''}".strip()
-    )
-    rows: list[list[Any]] = []
-    for name, area in (source.get("auc") or {}).items():
-        interval = _source_interval({"macro_auc": area})
-        rows.append([str(name), (source.get("images") or {}).get(name), interval_text(interval)])
-    rows.append(["Macro", "", interval_text(macro)])
-    note = "Chance is 0.5. Sources that differ in their patients differ in features that matter, too."
-    return flag, Table(
-        "How well a linear classifier reads the source off the features", ["Source", "Films", "AUROC"], rows, note
-    )

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -18,11 +19,11 @@ from monai_cxrssl.data import DecodedImages, FineTuningImages, load_predictions,
 from monai_cxrssl.data.reading.spacing import film_spacing
 from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers import TestMetrics
+from monai_cxrssl.handlers import TestMetrics, test_metrics
 from monai_cxrssl.metrics.surface_distance import segmentation_figures
 from monai_cxrssl.networks import MultiTaskNet
 from monai_cxrssl.probing import predict_source, saliency_maps
-from monai_cxrssl.report.checks import ReportChecks
+from monai_cxrssl.report.checks import ReportChecks, report_checks
 from monai_cxrssl.transforms import BlankRegion, ResizeCXR
 
 CLASSES = ["negative", "typical", "indeterminate", "atypical"]
@@ -66,7 +67,8 @@ def data_of(items, mask=None, classes=CLASSES, task="multi_class") -> FineTuning
 
 def check(folder, network, dataset, classes=CLASSES, task="multi_class", **options):
     items = dataset.images.items
-    assessment = TestMetrics(folder, items, classes, task, resamples=20, unreadable=dataset.images.unreadable)
+    unreadable = dataset.images.unreadable
+    assessment = TestMetrics(folder, items, classes, task, resamples=20, unreadable=unreadable, table=None)
     checks = ReportChecks(network, dataset, folder, classes, task, amp=False, progress=False, **options)
     evaluator = MultiTaskPredictor(
         "cpu", DataLoader(dataset, 8), network, task, classes, amp=False, val_handlers=[assessment, checks]
@@ -136,6 +138,37 @@ def test_classification_and_segmentation(tmp_path, phantoms, both):
         np.testing.assert_allclose(table.scores[row], expected, rtol=1e-4)
         assert [item["image"] for item in table.items] == [item["image"] for item in found.items[:18]]
         assert table.labels.tolist() == found.labels[:18].tolist()
+
+
+@pytest.mark.parametrize("report", [True, False])
+def test_predictions_are_written_once(tmp_path, phantoms, classifier, monkeypatch, report):
+    """By the handlers as the bundles put them together, with and without the checks of a report."""
+    written = []
+    for module in (test_metrics, report_checks):
+        save = module.save_predictions
+        monkeypatch.setattr(
+            module, "save_predictions", lambda part, path, save=save: written.append(path) or save(part, path)
+        )
+    config = json.loads(Path("bundles/multitask/configs/evaluate.json").read_text())
+    handlers = [handler for handler in config["handlers"] if handler["_target_"].startswith("monai_cxrssl.")][1:]
+    assert [handler["_target_"].rpartition(".")[2] for handler in handlers] == ["TestMetrics", "ReportChecks"]
+    table = ConfigParser({"report": report, "table": handlers[0]["table"]}).get_parsed_content("table")
+    dataset = data_of(phantoms[:4])
+    items = dataset.images.items
+    attached = [TestMetrics(tmp_path, items, CLASSES, "multi_class", resamples=20, table=table)]
+    if report:
+        attached.append(
+            ReportChecks(
+                classifier, dataset, tmp_path, CLASSES, "multi_class", validation_dataset=dataset, amp=False,
+                progress=False,
+            )
+        )  # fmt: skip
+    MultiTaskPredictor(
+        "cpu", DataLoader(dataset, 4), classifier, "multi_class", CLASSES, amp=False, val_handlers=attached
+    ).run()
+    assert [path.name for path in written].count("predictions.csv") == 1
+    found = load_predictions(tmp_path / "predictions.csv")
+    assert ("pfs" in found.measures, len(found.items)) == ((True, 8) if report else (False, 4))
 
 
 def test_classification_only_reads_the_lung_masks_that_the_items_name(tmp_path, phantoms, classifier):
