@@ -6,6 +6,7 @@ from .gmml_head import GMMLHead
 from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
+from .prediction_head import PredictionHead
 from .pretrained import load_encoder_weights, load_state_dict_file
 from .reconstruction import ReconstructionDecoder
 from .settings import read_model_setting, read_temperature, read_thresholds, read_training_range
@@ -17,6 +18,7 @@ __all__ = [
     "GMMLHead",
     "EMACopy",
     "MultiTaskNet",
+    "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
     "TokenBlocks",
