@@ -11,7 +11,7 @@ from .pretrained import load_encoder_weights, load_state_dict_file
 from .reconstruction import ReconstructionDecoder
 from .settings import read_model_setting, read_temperature, read_thresholds, read_training_range
 from .token_blocks import TokenBlocks, last_half_blocks
-from .trained import load_trained_network
+from .trained import load_trained_model, load_trained_network
 
 __all__ = [
     "Encoder",
@@ -27,6 +27,7 @@ __all__ = [
     "last_half_blocks",
     "load_encoder_weights",
     "load_state_dict_file",
+    "load_trained_model",
     "load_trained_network",
     "momentum_at",
     "read_model_setting",
