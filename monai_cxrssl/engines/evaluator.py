@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from monai_cxrssl.engines.trainer import prepare_views
-from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.hardware.precision import autocast_dtype
 from monai_cxrssl.metrics.classification import roc_auc
 from monai_cxrssl.metrics.segmentation import overlap_per_image
+from monai_cxrssl.networks.prediction_head import PredictionHead
 
 __all__ = ["MultiTaskPredictor"]
 
@@ -67,8 +67,6 @@ class MultiTaskPredictor(Evaluator):
         amp: bool | str = "auto",
         val_handlers: Sequence | None = None,
     ) -> None:
-        if task not in ("multi_class", "multi_label"):
-            raise ConfigurationError(f"The task is {task!r}; expected multi_class or multi_label.")
         super().__init__(
             device=device,
             val_data_loader=val_data_loader,
@@ -78,8 +76,8 @@ class MultiTaskPredictor(Evaluator):
         )
         self.logger.setLevel(logging.WARNING)
         self.network = network.to(device)
-        self.task = task
         self.classes = list(classes)
+        self.head = PredictionHead(task, classes)
         self.autocast_dtype = autocast_dtype(device, amp)
         self.scores: np.ndarray = np.zeros((0, 0), dtype=np.float32)
         self.labels: np.ndarray = np.zeros(0, dtype=np.int64)
@@ -104,11 +102,10 @@ class MultiTaskPredictor(Evaluator):
         size = len(batch["image"])
         scores = torch.zeros(size, 0)
         if "label" in output and self.classes:
-            logits = output["label"]
-            scores = logits.softmax(1) if self.task == "multi_class" else logits.sigmoid()
+            scores = self.head({"label": output["label"]})["label"]
         dice = torch.full((size,), float("nan"), dtype=torch.float64)
         if "mask" in output and "mask" in batch:
-            found = overlap_per_image(output["mask"] > 0, batch["mask"]).mean(1)
+            found = overlap_per_image(self.head.mark(output["mask"]), batch["mask"]).mean(1)
             dice = torch.where(batch["has_mask"].cpu(), found.cpu(), dice)
         return {"scores": scores, "labels": batch["label"], "indices": batch["index"], "dice": dice}
 

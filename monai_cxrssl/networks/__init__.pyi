@@ -6,17 +6,19 @@ from .gmml_head import GMMLHead
 from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
+from .prediction_head import PredictionHead
 from .pretrained import load_encoder_weights, load_state_dict_file
 from .reconstruction import ReconstructionDecoder
 from .settings import read_model_setting, read_temperature, read_thresholds, read_training_range
 from .token_blocks import TokenBlocks, last_half_blocks
-from .trained import load_trained_network
+from .trained import load_trained_model, load_trained_network
 
 __all__ = [
     "Encoder",
     "GMMLHead",
     "EMACopy",
     "MultiTaskNet",
+    "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
     "TokenBlocks",
@@ -25,6 +27,7 @@ __all__ = [
     "last_half_blocks",
     "load_encoder_weights",
     "load_state_dict_file",
+    "load_trained_model",
     "load_trained_network",
     "momentum_at",
     "read_model_setting",

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A fine-tuned network, rebuilt from its weights and the options beside them."""
+"""Trained networks rebuilt from their weights and model.json."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.pretrained import load_state_dict_file
 
-__all__ = ["load_trained_network"]
+__all__ = ["load_trained_model", "load_trained_network"]
 
 TASKS = ("multi_class", "multi_label")
 # What stands in model.json, and what each entry must be.
@@ -62,6 +63,38 @@ def load_trained_network(path: str | os.PathLike, return_dict: bool = True) -> t
             f"{str(error).splitlines()[-1].strip()} Take both files from one training."
         ) from error
     return network.eval(), settings
+
+
+def load_trained_model(path: str | os.PathLike) -> tuple[Encoder | MultiTaskNet, dict[str, Any]]:
+    """Build the network of any bundle and fill it: an :class:`Encoder` where ``model.json`` names no classes.
+
+    Args:
+        path: ``model.pt``, beside ``model.json``.
+
+    Returns:
+        The network, on the CPU and in evaluation mode, and what ``model.json`` says.
+
+    Raises:
+        ConfigurationError: see :func:`load_trained_network`.
+    """
+    path = Path(path)
+    weights = load_state_dict_file(path)
+    try:
+        settings = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = None
+    # Fine-tuning writes the classes too, even where there are none.
+    if not isinstance(settings, dict) or "classes" in settings or not {"encoder_name", "image_size"} <= settings.keys():
+        return load_trained_network(path)  # or says what is wrong
+    encoder = Encoder(settings["encoder_name"])
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"{path} does not fit the encoder {settings['encoder_name']} that its .json file names; take both files "
+            "from one training."
+        ) from error
+    return encoder.eval(), settings
 
 
 def _read_settings(weights: Path) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from .corruptions.blank_region import BlankRegion, BlankRegiond
 from .corruptions.group_mask import GroupMask, GroupMaskd
 from .corruptions.inpaint_holes import InpaintHoles, InpaintHolesd
-from .io.label_reply import LabelReply, LabelReplyd
 from .io.load import LoadCXR, LoadCXRd, LoadLungMask, LoadLungMaskd
 from .io.load_small import LoadSmallCXR, LoadSmallCXRd
-from .io.predictions import RestoreMask, RestoreMaskd, SplitPrediction, SplitPredictiond
+from .io.predictions import LabelReplyd, RestoreMask, RestoreMaskd, SplitPredictiond
 from .spatial.crop_to_lungs import CropToLungs, CropToLungsd
 from .spatial.resize import ResizeCXR, ResizeCXRd
 from .views.multi_view import MultiView, MultiViewd
@@ -21,7 +20,6 @@ __all__ = [
     "GroupMaskd",
     "InpaintHoles",
     "InpaintHolesd",
-    "LabelReply",
     "LabelReplyd",
     "LoadCXR",
     "LoadCXRd",
@@ -35,7 +33,6 @@ __all__ = [
     "ResizeCXRd",
     "RestoreMask",
     "RestoreMaskd",
-    "SplitPrediction",
     "SplitPredictiond",
     "ViewParameters",
     "stack_views",

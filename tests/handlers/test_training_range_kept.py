@@ -17,7 +17,7 @@ from monai_cxrssl.data import DecodedImages, load_predictions, measure_training_
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers import FineTuningSummary, InferenceWriter
 from monai_cxrssl.handlers.inference.film_warnings import film_warnings
-from monai_cxrssl.networks import read_training_range
+from monai_cxrssl.networks import PredictionHead, read_training_range
 from monai_cxrssl.transforms import ResizeCXR
 
 MODEL = {"encoder_name": "resnet18", "image_size": 48, "classes": ["x"], "task": "multi_label"}
@@ -74,7 +74,9 @@ def test_model_json_with_something_else(tmp_path):
 
 
 def infer(images, folder, training_range):
-    writer = InferenceWriter(folder, images, ["x"], "multi_label", ResizeCXR(48), training_range=training_range)
+    writer = InferenceWriter(
+        folder, images, PredictionHead("multi_label", ["x"]), ResizeCXR(48), training_range=training_range
+    )
     engine = Engine(lambda engine, batch: {"label": torch.zeros(40, 1)})
     writer.attach(engine)
     for _ in range(2):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose, Invertd, InvertibleTransform, Randomizable
 from torch.utils.data import Dataset
@@ -21,13 +22,14 @@ from monai_cxrssl import transforms
 
 AFFINE = np.array([[0.0, -0.2, 0, 7], [-0.3, 0, 0, 9], [0, 0, 1, 0], [0, 0, 0, 1]])
 
+HEAD = {"_target_": "monai_cxrssl.networks.PredictionHead", "classes": ["a", "b"]}
 #: Name of the class, options (plain JSON), and the items that it takes; see :func:`make_item`.
 CASES = [
     ("BlankRegiond", {"keys": "image", "region": "lungs"}, "film"),
     ("CropToLungsd", {"keys": "image", "margin": 0.1}, "film"),
     ("GroupMaskd", {"keys": "image", "patch_size": 4}, "film"),
     ("InpaintHolesd", {"keys": "image"}, "film"),
-    ("LabelReplyd", {"classes": ["a", "b"]}, "answer"),
+    ("LabelReplyd", {"head": HEAD}, "answer"),
     ("LoadCXRd", {"keys": "image"}, "path"),
     ("LoadLungMaskd", {"keys": "lung_mask", "image_key": None}, "path"),
     ("LoadSmallCXRd", {"keys": "image", "side": 32}, "path"),
@@ -38,19 +40,19 @@ CASES = [
         "film",
     ),
     ("ResizeCXRd", {"keys": "image", "mask_keys": "lung_mask", "size": 24}, "film"),
-    ("RestoreMaskd", {"size": 24}, "answer"),
-    ("SplitPredictiond", {"classes": ["a", "b"]}, "logits"),
+    ("RestoreMaskd", {"resize": {"_target_": "monai_cxrssl.transforms.ResizeCXR", "size": 24}}, "answer"),
+    ("SplitPredictiond", {"head": HEAD}, "logits"),
 ]
 IDS = [f"{name}-{number}" for number, (name, _, _) in enumerate(CASES)]
 
 
 def dictionary_transforms():
-    found = {name: getattr(transforms, name) for name in transforms.__all__ if name.endswith("d")}
-    return {name for name, value in found.items() if inspect.isclass(value) and hasattr(transforms, name[:-1])}
+    return {name for name in transforms.__all__ if name.endswith("d") and inspect.isclass(getattr(transforms, name))}
 
 
 def make(name, options):
-    return getattr(transforms, name)(**json.loads(json.dumps(options)))
+    config = json.loads(json.dumps({"made": {"_target_": f"monai_cxrssl.transforms.{name}", **options}}))
+    return ConfigParser(config).get_parsed_content("made")
 
 
 def tensor(values, name):

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a trained network as ONNX, TorchScript or a torch.export program, and check that it says the same."""
+"""Write a trained network as ONNX and compare it with PyTorch."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ TOLERANCE = 1e-4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``export``."""
     parser.add_argument("weights", metavar="model.pt", help="trained weights, with model.json beside them")
-    parser.add_argument("--out", metavar="FILE", help="default: beside the weights, named after the format")
-    parser.add_argument("--format", choices=("onnx", "torchscript", "exported"), default="onnx")
-    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX; default the one that torch writes")
+    parser.add_argument("--out", metavar="FILE", help="default: beside the weights, with the suffix .onnx")
+    parser.add_argument("--opset", type=int, metavar="N", help="default the one that torch writes")
     parser.add_argument("--temperature", type=float, metavar="T",
                         help="dividing the logits; default the one stored in model.json, or 1")  # fmt: skip
     parser.add_argument("--check_images", nargs="+", default=[], metavar="PATH",
@@ -39,36 +38,32 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from monai_cxrssl.apps.export.check import largest_differences, open_check_films, torch_runner
+    from monai_cxrssl.apps.export.check import largest_differences, open_check_films
     from monai_cxrssl.apps.export.description import describe_export
-    from monai_cxrssl.apps.export.onnx_export import FORMATS, export_network, open_exported, require_onnx
+    from monai_cxrssl.apps.export.onnx_export import export_network, open_exported, require_onnx
     from monai_cxrssl.errors import ConfigurationError
     from monai_cxrssl.label_efficiency.grid import file_sha256
 
-    if args.format != "onnx" and (args.int8 or args.opset is not None):
-        word = "--int8" if args.int8 else "--opset"
-        raise ConfigurationError(f"{word} is of --format onnx, not of {args.format}; leave one of the two out.")
-    if args.format == "onnx":
-        require_onnx()
+    require_onnx()
     network, settings, temperature = _load(Path(args.weights), args.temperature)
     size = settings["image_size"]
     films = open_check_films(args.check_images, size, settings.get("classes", []), settings.get("task", ""))
-    out = Path(args.out).expanduser() if args.out else Path(args.weights).with_suffix(FORMATS[args.format])
+    out = Path(args.out).expanduser() if args.out else Path(args.weights).with_suffix(".onnx")
     description = describe_export(settings, network.output_names, temperature, file_sha256(args.weights))
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            export_network(network, partial, size, description, args.format, args.opset)
+            export_network(network, partial, size, description, args.opset)
         except OSError as error:
             raise ConfigurationError(f"{out} cannot be written: {error.strerror or error}.") from error
-        exported = open_exported(partial, args.format, network.output_names)
-        worst = largest_differences(exported, torch_runner(network), films.images)
+        exported = open_exported(partial, network.output_names)
+        worst = largest_differences(exported, network.run, films.images)
         told = ", ".join(f"{name} {value:.1e}" for name, value in worst.items())
         print(f"Largest difference from PyTorch {torch.__version__} on {len(films.images)} {films.name}, "
               f"batches of 1 and 3: {told}.")  # fmt: skip
         if not all(value <= TOLERANCE for value in worst.values()):
-            print(f"error: that is more than {TOLERANCE:g}, so {out} was not written; try another --opset or --format.",
+            print(f"error: that is more than {TOLERANCE:g}, so {out} was not written; try another --opset.",
                   file=sys.stderr)  # fmt: skip
             return 1
         partial.replace(out)
@@ -86,47 +81,21 @@ def _load(weights: Path, temperature: float | None) -> tuple[ExportedNetwork, di
 
     from monai_cxrssl.apps.export.onnx_export import ExportedNetwork
     from monai_cxrssl.errors import ConfigurationError
-    from monai_cxrssl.networks.settings import read_model_setting, read_temperature
-    from monai_cxrssl.networks.trained import load_trained_network
+    from monai_cxrssl.networks.encoder import Encoder
+    from monai_cxrssl.networks.prediction_head import PredictionHead
+    from monai_cxrssl.networks.settings import read_temperature
+    from monai_cxrssl.networks.trained import load_trained_model
 
     if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
         raise ConfigurationError(f"--temperature is {temperature:g}; expected a number above 0, 1 to change nothing.")
-    encoder = _load_encoder(weights)
-    if encoder is not None:
+    network, settings = load_trained_model(weights)
+    if isinstance(network, Encoder):
         if temperature is not None:
             raise ConfigurationError(f"{weights} is an encoder without classes, so --temperature has nothing to scale.")
-        settings = {name: read_model_setting(weights, name, None) for name in ("encoder_name", "image_size")}
-        return ExportedNetwork(encoder), settings, 1.0
-    network, settings = load_trained_network(weights)
-    found = read_temperature(weights) if temperature is None else temperature
-    return ExportedNetwork(network, settings["task"], found), settings, found
-
-
-def _load_encoder(weights: Path) -> Any:
-    """The encoder of a pretraining bundle, or ``None`` if the weights are of another kind."""
-    import json
-
-    from monai_cxrssl.errors import ConfigurationError
-    from monai_cxrssl.networks.encoder import Encoder
-    from monai_cxrssl.networks.pretrained import load_state_dict_file
-
-    state = load_state_dict_file(weights)
-    try:
-        settings = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None  # load_trained_network says what is wrong
-    # Fine-tuning writes the classes too, even where there are none.
-    if not isinstance(settings, dict) or "classes" in settings or not {"encoder_name", "image_size"} <= settings.keys():
-        return None
-    network = Encoder(settings["encoder_name"])
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ConfigurationError(
-            f"{weights} does not fit the encoder {settings['encoder_name']} that its .json file names; take both files "
-            "from one training."
-        ) from error
-    return network
+        return ExportedNetwork(network), settings, 1.0
+    temperature = read_temperature(weights) if temperature is None else temperature
+    head = PredictionHead(settings["task"], settings["classes"], temperature)
+    return ExportedNetwork(network, head), settings, temperature
 
 
 def _write_int8(out: Path, network: ExportedNetwork, films: CheckFilms) -> None:
@@ -141,7 +110,7 @@ def _write_int8(out: Path, network: ExportedNetwork, films: CheckFilms) -> None:
         partial.replace(small)
     finally:
         partial.unlink(missing_ok=True)
-    runners: list[Runner] = [open_exported(path, "onnx", network.output_names, threads=1) for path in (out, small)]
+    runners: list[Runner] = [open_exported(path, network.output_names, threads=1) for path in (out, small)]
     cost = int8_cost(runners[0], runners[1], films)
     megabytes = [path.stat().st_size / 1e6 for path in (out, small)]
     print(f"Written: {small}; its price, on {len(films.images)} {films.name}, one at a time, 32 bits -> 8 bits:")

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an exported network says what the network says, and what 8 bits cost it, on films."""
+"""Numeric check of an exported network, and the cost of 8-bit quantisation, on images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_cxrssl.apps.export.onnx_export import ExportedNetwork, Runner
-from monai_cxrssl.data.datalists.datalist import is_unknown
-from monai_cxrssl.data.stores.small_film import decoded_side
+from monai_cxrssl.apps.export.onnx_export import Runner
+from monai_cxrssl.data.sampling.pretext import ImageDataset
+from monai_cxrssl.data.sources.registry import index_folder
+from monai_cxrssl.data.stores.images import open_images
+from monai_cxrssl.data.stores.small_film import decoded_side, shrink
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.metrics.classification import macro_auc
+from monai_cxrssl.metrics.segmentation import overlap_per_image
+from monai_cxrssl.phantom.dataset import iter_patients
+from monai_cxrssl.phantom.findings import CLASSES
+from monai_cxrssl.phantom.render import render
+from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
-__all__ = ["CheckFilms", "Int8Cost", "int8_cost", "largest_differences", "open_check_films", "torch_runner"]
+__all__ = ["CheckFilms", "Int8Cost", "int8_cost", "largest_differences", "open_check_films"]
 
 #: Sizes of the batches that a check runs.
 BATCH_SIZES = (1, 3)
@@ -57,36 +65,19 @@ def open_check_films(
         ConfigurationError: a path does not exist, or folders and files are mixed.
         DatalistError: the folder holds no readable films.
     """
-    from monai_cxrssl.data.stores.images import open_images
-    from monai_cxrssl.transforms.spatial.resize import ResizeCXR
-
-    resize = ResizeCXR(image_size)
     if not paths:
-        planes, labels = _phantoms(image_size)
-        from monai_cxrssl.phantom.findings import CLASSES
-
-        known = task == "multi_class" and list(classes) == list(CLASSES)
-        return CheckFilms(_stack([resize(plane) for plane in planes]), labels if known else None, "phantoms")
+        return _phantoms(image_size, classes, task)
     items, known = _items(paths, classes, task)
     chosen = [items[k] for k in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))]
     store = open_images(chosen, decoded_side(image_size), max_unreadable=0.999, progress=False)
-    images = _stack([resize(store.image(index)[None]) for index in range(len(store))])
-    found = [item.get("label") for item in store.items]
-    if not known:
-        return CheckFilms(images, None, "films")
-    if task == "multi_class":
-        return CheckFilms(images, np.array([-1 if is_unknown(k) else k for k in found], dtype=np.int64), "films")
-    values = [
-        [np.nan] * len(classes) if row is None else [np.nan if is_unknown(value) else value for value in row]
-        for row in found
-    ]
-    return CheckFilms(images, np.array(values, dtype=np.float32), "films")
+    resize = ResizeCXR(image_size)
+    images = torch.stack([resize(store.image(index)[None]) for index in range(len(store))]).numpy()
+    label = ImageDataset(store, resize, task, len(classes)).labels if known else None
+    return CheckFilms(images, label, "films")
 
 
 def _items(paths: Sequence[str], classes: Sequence[str], task: str) -> tuple[list[dict[str, Any]], bool]:
     """Datalist items, and whether their labels are of the network's classes."""
-    from monai_cxrssl.data.sources.registry import index_folder
-
     missing = [path for path in paths if not Path(path).exists()]
     if missing:
         raise ConfigurationError(f"--check_images {missing[0]} does not exist; give a folder or files of X-rays.")
@@ -99,32 +90,13 @@ def _items(paths: Sequence[str], classes: Sequence[str], task: str) -> tuple[lis
     return [{"image": str(Path(path).absolute()), "patient_id": str(k)} for k, path in enumerate(paths)], False
 
 
-def _phantoms(image_size: int) -> tuple[list[np.ndarray], np.ndarray]:
-    from monai_cxrssl.data.stores.small_film import shrink
-    from monai_cxrssl.phantom.dataset import iter_patients
-    from monai_cxrssl.phantom.render import render
-
-    planes, labels = [], []
-    for patient in iter_patients(PHANTOMS, size=2 * image_size):
-        levels = (render(patient, 0).image[0] * 255).round().astype(np.uint8)
-        planes.append(shrink(levels, decoded_side(image_size))[None])
-        labels.append(patient.label)
-    return planes, np.array(labels, dtype=np.int64)
-
-
-def _stack(images: Sequence[torch.Tensor]) -> np.ndarray:
-    return torch.stack(list(images)).numpy()
-
-
-def torch_runner(network: ExportedNetwork) -> Runner:
-    """Return a function from images to outputs by name, computed by the network itself."""
-
-    def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        with torch.no_grad():
-            outputs = network(torch.from_numpy(images))
-        return {name: value.numpy() for name, value in zip(network.output_names, outputs, strict=True)}
-
-    return run
+def _phantoms(image_size: int, classes: Sequence[str], task: str) -> CheckFilms:
+    resize, patients = ResizeCXR(image_size), list(iter_patients(PHANTOMS, size=2 * image_size))
+    levels = [(render(patient, 0).image[0] * 255).round().astype(np.uint8) for patient in patients]
+    images = torch.stack([resize(shrink(plane, decoded_side(image_size))[None]) for plane in levels]).numpy()
+    known = task == "multi_class" and list(classes) == list(CLASSES)
+    label = np.array([patient.label for patient in patients], dtype=np.int64)
+    return CheckFilms(images, label if known else None, "phantoms")
 
 
 def largest_differences(exported: Runner, network: Runner, images: np.ndarray) -> dict[str, float]:
@@ -176,8 +148,6 @@ def int8_cost(full: Runner, quantized: Runner, films: CheckFilms) -> Int8Cost:
         quantized: in 8 bits.
         films: N at least 1.
     """
-    from monai_cxrssl.metrics.classification import macro_auc
-
     results: tuple[list[dict[str, np.ndarray]], ...] = ([], [])
     times: tuple[list[float], ...] = ([], [])
     for image in films.images[:1].repeat(3, axis=0):  # warms both up
@@ -191,13 +161,12 @@ def int8_cost(full: Runner, quantized: Runner, films: CheckFilms) -> Int8Cost:
     one, other = ({name: np.concatenate([row[name] for row in rows]) for name in rows[0]} for rows in results)
     auc = None
     if films.label is not None and "label" in one:
-        before, after = (macro_auc(scores["label"], films.label)[0] for scores in (one, other))
-        auc = None if np.isnan(before) else (before, after)
+        full_auc, quantized_auc = (macro_auc(scores["label"], films.label)[0] for scores in (one, other))
+        auc = None if np.isnan(full_auc) else (full_auc, quantized_auc)
     dice = None
     if "mask" in one:
-        a, b = (scores["mask"].reshape(len(films.images), -1) > 0.5 for scores in (one, other))
-        total = a.sum(1) + b.sum(1)
-        dice = float(np.where(total > 0, 2 * (a & b).sum(1) / np.maximum(total, 1), 1.0).mean())
+        masks, others = (torch.from_numpy(scores["mask"] > 0.5).flatten(1)[:, None, None] for scores in (one, other))
+        dice = float(overlap_per_image(masks, others).mean())
     return Int8Cost(
         differences={name: float(np.abs(one[name].astype(np.float64) - other[name]).max()) for name in one},
         auc=auc,

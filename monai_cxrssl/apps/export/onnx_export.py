@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A trained network as one file for another runtime: ONNX, TorchScript or a program of ``torch.export``."""
+"""ONNX export of trained networks through MONAI, 8-bit quantisation, onnxruntime sessions."""
 
 from __future__ import annotations
 
@@ -10,68 +10,52 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from monai.networks.utils import convert_to_onnx
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
+from monai_cxrssl.networks.prediction_head import PredictionHead
 
-__all__ = ["FORMATS", "ExportedNetwork", "Runner", "export_network", "open_exported", "quantize_onnx", "require_onnx"]
+__all__ = ["ExportedNetwork", "Runner", "export_network", "open_exported", "quantize_onnx", "require_onnx"]
 
-#: Formats and the suffixes of their files.
-FORMATS = {"onnx": ".onnx", "torchscript": ".ts", "exported": ".pt2"}
-#: Of the description within a TorchScript file or a program; ONNX files keep its entries as metadata.
-DESCRIPTION = "description.json"
-
+#: From images ``(B, 1, S, S)`` float32 in [0, 1] to the outputs by name.
 Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 class ExportedNetwork(nn.Module):
-    """A network with its last steps, so that what leaves it are probabilities.
+    """A network and its prediction head, whose outputs are a tuple in the order of ``output_names``.
 
     Args:
-        network: a :class:`MultiTaskNet`, or an :class:`Encoder`, which has no probabilities to give.
-        task: ``"multi_class"`` (softmax over the classes) or ``"multi_label"`` (sigmoid of each).
-        temperature: above 0; the logits of the label are divided by it.
+        network: a :class:`MultiTaskNet`, or an :class:`Encoder`, which gives embeddings.
+        head: of the former; ``None`` for an encoder.
     """
 
-    def __init__(self, network: MultiTaskNet | Encoder, task: str = "multi_class", temperature: float = 1.0) -> None:
+    def __init__(self, network: MultiTaskNet | Encoder, head: PredictionHead | None = None) -> None:
         super().__init__()
         self.network = network
-        self.task = task
-        self.temperature = float(temperature)
-        if isinstance(network, Encoder):
-            self.output_names = ["embedding"]
-        else:
-            named = {"label": network.classification_head, "mask": network.decoder}
-            self.output_names = [name for name, module in named.items() if module is not None]
-            network.return_dict = True
+        self.head = head
+        self.output_names = ["embedding"]
+        if isinstance(network, MultiTaskNet):
+            branches = {"label": network.classification_head, "mask": network.decoder}
+            self.output_names = [name for name, module in branches.items() if module is not None]
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs, in the order of ``output_names``.
-
-        Args:
-            image: ``(B, 1, S, S)`` float32 in [0, 1].
-
-        Returns:
-            ``label`` ``(B, C)`` and ``mask`` ``(B, channels, S, S)``, probabilities, as far as the network has them;
-            or ``embedding`` ``(B, D)``.
-        """
+        """Return probabilities ``(B, C)`` and ``(B, channels, S, S)``, what there is of them, or embeddings."""
         output = self.network(image)
-        if isinstance(output, Tensor):
-            return (output,)
-        if "label" in output:
-            logits = output["label"] / self.temperature
-            output["label"] = logits.softmax(1) if self.task == "multi_class" else logits.sigmoid()
-        if "mask" in output:
-            output["mask"] = output["mask"].sigmoid()
-        return tuple(output[name] for name in self.output_names)
+        return (output,) if self.head is None else tuple(self.head(output).values())
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs by name, as a :data:`Runner` does."""
+        with torch.no_grad():
+            outputs = self(torch.from_numpy(images))
+        return {name: value.numpy() for name, value in zip(self.output_names, outputs, strict=True)}
 
 
 def require_onnx() -> None:
@@ -82,8 +66,7 @@ def require_onnx() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ConfigurationError(
-            f"ONNX export needs the package {error.name}, which is not installed: "
-            'pip install "monai-cxrssl[export]", or choose --format torchscript or exported.'
+            f'ONNX export needs the package {error.name}, which is not installed: pip install "monai-cxrssl[export]".'
         ) from error
 
 
@@ -92,75 +75,48 @@ def export_network(
     path: str | os.PathLike,
     image_size: int,
     description: Mapping[str, Any],
-    file_format: str = "onnx",
     opset: int | None = None,
 ) -> None:
-    """Write a network for batches of any size.
+    """Write a network as ONNX for batches of any size.
 
     Args:
         network: on the CPU.
         path: of the file.
         image_size: S, pixels.
-        description: plain JSON values, kept in the file: as ONNX metadata, texts as they are and others as JSON, or as
-            its ``description.json``.
-        file_format: one of :data:`FORMATS`.
+        description: plain JSON values, kept as metadata of the file: texts as they are and others as JSON.
         opset: of ONNX; by default the one that torch writes without conversion.
 
     Raises:
-        ConfigurationError: a package is absent, the network cannot take the size, or cannot be written in this format.
+        ConfigurationError: a package is absent, the network cannot take the size, or cannot be written.
     """
-    if file_format not in FORMATS:
-        raise ConfigurationError(f"The format is {file_format!r}; expected one of {', '.join(FORMATS)}.")
+    require_onnx()
+    import onnx
+
     if isinstance(network.network, MultiTaskNet):
         network.network.check_size(image_size, image_size)
-    if file_format == "onnx":
-        require_onnx()
-    path = Path(path)
     # Two images: a batch of one would be taken for a constant.
     example = torch.zeros(2, 1, image_size, image_size)
-    extra = {DESCRIPTION: json.dumps(description, ensure_ascii=False)}
-    shapes = {"image": {0: torch.export.Dim("batch")}}
     try:
-        with torch.no_grad(), _quiet():
-            if file_format == "onnx":
-                _export_onnx(network, example, shapes, path, description, opset)
-            elif file_format == "torchscript":
-                torch.jit.save(torch.jit.trace(network, example, check_trace=False), path, _extra_files=extra)
-            else:
-                program = torch.export.export(network, (example,), dynamic_shapes=shapes)
-                torch.export.save(program, path, extra_files=extra)
-    except (ConfigurationError, OSError):
+        with _quiet():
+            model = convert_to_onnx(
+                network, [example], input_names=["image"], output_names=network.output_names, opset_version=opset,
+                filename=os.fspath(path), do_constant_folding=False, dynamo=True, external_data=False, verbose=False,
+                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+            )  # fmt: skip
+    except OSError:
         raise
     except Exception as error:  # exporters raise what they like
         words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        opset_words = f" with opset {opset}" if opset and file_format == "onnx" else ""
+        with_opset = f" with opset {opset}; leave out --opset" if opset else "; choose another encoder or decoder"
+        raise ConfigurationError(f"This network cannot be written as ONNX{with_opset} ({words}).") from error
+    written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset not in (None, written):
         raise ConfigurationError(
-            f"This network cannot be written as {file_format}{opset_words} ({words}); choose another --format"
-            + (", or leave out --opset." if opset_words else ".")
-        ) from error
-
-
-def _export_onnx(
-    network: ExportedNetwork,
-    example: Tensor,
-    shapes: dict[str, Any],
-    path: Path,
-    description: Mapping[str, Any],
-    opset: int | None,
-) -> None:
-    program = torch.onnx.export(
-        network, (example,), input_names=["image"], output_names=network.output_names, opset_version=opset,
-        dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False,
-    )  # fmt: skip
-    assert program is not None
-    model = program.model_proto
-    found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if opset is not None and found != opset:
-        raise ConfigurationError(f"torch wrote opset {found} instead of {opset}; give --opset {found} or leave it out.")
-    for name, value in description.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    path.write_bytes(model.SerializeToString())
+            f"torch wrote opset {written} instead of {opset}; give --opset {written} or leave it out."
+        )
+    texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in description.items()}
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, os.fspath(path))
 
 
 def quantize_onnx(path: str | os.PathLike, out: str | os.PathLike) -> None:
@@ -189,45 +145,32 @@ def quantize_onnx(path: str | os.PathLike, out: str | os.PathLike) -> None:
     onnx.save(result, os.fspath(out))
 
 
-def open_exported(
-    path: str | os.PathLike, file_format: str, names: Sequence[str], threads: int | None = None
-) -> Runner:
-    """Load a file of :func:`export_network`, as a user of it would.
+def open_exported(path: str | os.PathLike, names: Sequence[str], threads: int | None = None) -> Runner:
+    """Load a file of :func:`export_network` in onnxruntime.
 
     Args:
         path: the file.
-        file_format: one of :data:`FORMATS`.
         names: of the outputs.
         threads: of onnxruntime; by default all cores.
 
-    Returns:
-        A function from images ``(B, 1, S, S)`` float32 to the outputs by name.
+    Raises:
+        ConfigurationError: a package is absent, or onnxruntime cannot run the file.
     """
-    if file_format == "onnx":
-        require_onnx()
-        import onnxruntime
+    require_onnx()
+    import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own classes
-            raise ConfigurationError(
-                f"onnxruntime {onnxruntime.__version__} cannot run the file ({str(error).splitlines()[0][:300]}); give "
-                "a lower --opset, or install a newer onnxruntime."
-            ) from error
-        return lambda images: dict(zip(names, session.run(list(names), {"image": images}), strict=True))
-    with _quiet():
-        module = torch.jit.load(path) if file_format == "torchscript" else torch.export.load(path).module()
-
-    def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        with torch.no_grad():
-            outputs = module(torch.from_numpy(images))
-        return {name: value.numpy() for name, value in zip(names, outputs, strict=True)}
-
-    return run
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes
+        raise ConfigurationError(
+            f"onnxruntime {onnxruntime.__version__} cannot run the file ({str(error).splitlines()[0][:300]}); give a "
+            "lower --opset, or install a newer onnxruntime."
+        ) from error
+    return lambda images: dict(zip(names, session.run(list(names), {"image": images}), strict=True))
 
 
 @contextmanager

@@ -29,9 +29,8 @@ from monai_cxrssl.apps.pack.card import write_card
 from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.pretrained import load_state_dict_file
-from monai_cxrssl.networks.trained import load_trained_network
+from monai_cxrssl.networks.trained import load_trained_model
 from monai_cxrssl.report.provenance import bundle_metadata
 
 __all__ = ["SUMS", "PackedBundle", "file_sums", "pack_bundle"]
@@ -214,30 +213,9 @@ def _read_model(weights: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...
             f"{weights} is no plain state dict, which bundles hold, but a checkpoint or another format; give the "
             "model.pt that training wrote."
         )
-    try:
-        settings = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{weights.with_suffix('.json')} cannot be read ({error}), so the encoder of the weights beside it is not "
-            "known; keep the two files together, as training wrote them."
-        ) from None
-    if not isinstance(settings, dict) or not {"encoder_name", "image_size"} <= set(settings):
-        raise ConfigurationError(
-            f"{weights.with_suffix('.json')} does not name encoder_name and image_size; train the bundle again."
-        )
-    network: torch.nn.Module
-    if "classes" in settings:
-        network = load_trained_network(weights)[0]
-    else:
-        network = Encoder(settings["encoder_name"])
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"{weights} does not fit {settings['encoder_name']}: {str(error).splitlines()[-1].strip()}"
-            ) from None
+    network, settings = load_trained_model(weights)
     with torch.no_grad():
-        result = network.eval()(torch.zeros(1, 1, settings["image_size"], settings["image_size"]))
+        result = network(torch.zeros(1, 1, settings["image_size"], settings["image_size"]))
     named = result if isinstance(result, dict) else {"pred": result}
     return settings, {key: tuple(value.shape) for key, value in named.items()}
 

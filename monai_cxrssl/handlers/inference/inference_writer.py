@@ -24,7 +24,9 @@ from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.handlers.inference.film_warnings import film_warnings
 from monai_cxrssl.handlers.inference.mask_files import MaskFiles, SourceFilm, write_table
 from monai_cxrssl.handlers.inference.saliency_overlay import write_overlay
+from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.probing.saliency import attention_method, saliency_maps
+from monai_cxrssl.transforms.io.predictions import RestoreMask
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
 __all__ = ["InferenceWriter", "mask_names"]
@@ -51,56 +53,47 @@ class InferenceWriter:
     Args:
         output_dir: folder of the files; only the first process writes.
         images: that the evaluator's data set takes its images from.
-        classes: names of the classes; none for a network that only segments.
-        task: ``"multi_class"`` (softmax) or ``"multi_label"`` (sigmoid).
+        head: with the classes, none for a network that only segments; a film that reaches a class's threshold gets 1
+            under ``decision:<class>``.
         transform: the resizing that the evaluator's data set applies, which is undone on the masks.
         unreadable: files that were left out, each with ``image`` and ``cause``; by default those of ``images``.
-        temperature: that the logits are divided by (:func:`monai_cxrssl.metrics.fit_temperature`); 1 leaves them.
         mask_format: of ``masks/``: ``"png"`` (uint8, 0 and 255) or ``"nifti"``, see
             :class:`~monai_cxrssl.handlers.inference.mask_files.MaskFiles`.
         dicom_seg: write DICOM SEG of films in DICOM; needs highdicom.
         overlays: write overlays; the engine must have the ``network``, as evaluators of MONAI do.
-        thresholds: the chosen operating point by class, of the probabilities written here: a film that reaches it gets
-            1 under ``decision:<class>``. Classes that are left out, or have None or NaN, get no decision.
         training_range: of the films that the network was trained on, as ``model.json`` holds it
             (:func:`monai_cxrssl.networks.read_training_range`), for the warning "outside training range"; without it
             there are none, which the log says once.
 
     Raises:
-        ConfigurationError: thresholds of other classes or outside [0, 1], another mask format, overlays without
-            classes, a training range that is none; from the run: the network's outputs are not those of ``classes`` and
-            one mask channel.
+        ConfigurationError: another mask format, overlays without classes, a training range that is none; from the
+            run: the network's outputs are not those of the head's classes and one mask channel.
     """
 
     def __init__(
         self,
         output_dir: str | os.PathLike,
         images: ImageStore,
-        classes: Sequence[str],
-        task: str,
+        head: PredictionHead,
         transform: ResizeCXR,
         unreadable: Sequence[dict[str, str]] | None = None,
-        temperature: float = 1.0,
         mask_format: str = "png",
         dicom_seg: bool = True,
         overlays: bool = False,
-        thresholds: Mapping[str, float | None] | None = None,
         training_range: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.images = images
-        self.classes = list(classes)
-        self.task = task
+        self.head = head
         self.transform = transform
-        self.temperature = float(temperature)
+        self.restore = RestoreMask(transform, head.mask_threshold)
         self.unreadable = list(images.unreadable if unreadable is None else unreadable)
         self.names = mask_names([item["image"] for item in images.items])
-        if overlays and not self.classes:
+        if overlays and not head.classes:
             raise ConfigurationError(
                 "Overlays show the evidence for a class, and this network has none; leave them out."
             )
         self.overlays = bool(overlays)
-        self.thresholds = _checked_thresholds(thresholds, self.classes)
         self.training_range = None if training_range is None else TrainingRange.from_dict(training_range)
         self.masks = MaskFiles(self.output_dir, mask_format, dicom_seg)
         self._start(None)
@@ -122,7 +115,7 @@ class InferenceWriter:
 
     def _start(self, engine: Any) -> None:
         self._items: list[dict[str, Any]] = []
-        self._scores: list[np.ndarray] = []
+        self._scores: list[torch.Tensor] = []
         self._overlays: list[tuple[str, ...]] = []
         self.masks.clear()
         self._odd: dict[str, list[str]] = defaultdict(list)
@@ -132,25 +125,14 @@ class InferenceWriter:
     def _add(self, engine: Any) -> None:
         output = engine.state.output
         indices = [int(index) for index in engine.state.batch["index"]]
-        width = output["label"].shape[1] if "label" in output else 0
-        if width != len(self.classes):
-            raise ConfigurationError(
-                f"The network gives {width} values per image for {len(self.classes)} classes; give the classes that it "
-                "was trained on."
-            )
+        probabilities = self.head.predict(output)
         films = [SourceFilm(self.images.items[index]["image"]) for index in indices]
         for index, film in zip(indices, films, strict=True):
             self._items.append({**self.images.items[index], "warnings": self._warnings(index, film)})
-        if width:
-            logits = output["label"].detach().double().cpu() / self.temperature
-            self._scores.append((logits.softmax(1) if self.task == "multi_class" else logits.sigmoid()).numpy())
-        if "mask" in output:
-            if output["mask"].shape[1] != 1:
-                raise ConfigurationError(
-                    f"The network draws {output['mask'].shape[1]} masks per image; one can be written."
-                )
-            drawn = output["mask"].detach().float().sigmoid().cpu().numpy()
-            for index, film, plane in zip(indices, films, drawn, strict=True):
+        if "label" in probabilities:
+            self._scores.append(probabilities["label"])
+        if "mask" in probabilities:
+            for index, film, plane in zip(indices, films, probabilities["mask"], strict=True):
                 self._write_mask(index, film, plane)
         if self.overlays:
             self._draw(engine, indices, output["label"])
@@ -161,11 +143,11 @@ class InferenceWriter:
         found = film_warnings(known, self.images.image(index), view, self.training_range)
         return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
 
-    def _write_mask(self, index: int, film: SourceFilm, plane: np.ndarray) -> None:
+    def _write_mask(self, index: int, film: SourceFilm, plane: torch.Tensor) -> None:
         try:
-            if not np.isfinite(plane).all():
+            if not bool(plane.isfinite().all()):
                 raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
-            mask = self.transform.invert(plane, film.shape, self.images.image(index).shape)[0].numpy() > 0.5
+            mask = self.restore(plane, film.shape, self.images.image(index).shape)[0].bool().numpy()
         except CXRReadError as error:
             self.masks.refuse(film, self.names[index], error)
             return
@@ -187,19 +169,16 @@ class InferenceWriter:
             film = self.images.image(index)
             saliency = self.transform.invert(plane, film.shape, film.shape)[0].numpy()
             write_overlay(film, saliency, self.output_dir / place)
-            self._overlays.append((name, place, self.classes[number], ""))
+            self._overlays.append((name, place, self.head.classes[number], ""))
 
     def _finish(self, engine: Any) -> None:
-        count, width = len(self._items), len(self.classes)
-        scores = np.concatenate(self._scores) if self._scores else np.zeros((count, width))
-        labels = np.full(count, -1) if self.task == "multi_class" else np.full((count, width), np.nan, np.float32)
-        decisions = {}
-        for name, threshold in self.thresholds.items():
-            of_class = scores[:, self.classes.index(name)]
-            decisions[name] = np.where(np.isnan(of_class), np.nan, (of_class >= threshold).astype(np.float64))
-        table = Predictions(
-            self.classes, self.task, self._items, scores, labels, unreadable=self.unreadable, decisions=decisions
-        )
+        task, classes = self.head.task, self.head.classes
+        count, width = len(self._items), len(classes)
+        probabilities = torch.cat(self._scores) if self._scores else torch.zeros(count, width, dtype=torch.float64)
+        decided, scores = self.head.decide(probabilities).numpy(), probabilities.numpy()
+        labels = np.full(count, -1) if task == "multi_class" else np.full((count, width), np.nan, np.float32)
+        decisions = {name: decided[:, classes.index(name)] for name in self.head.thresholds}
+        table = Predictions(classes, task, self._items, scores, labels, unreadable=self.unreadable, decisions=decisions)
         save_predictions(table, self.output_dir / "predictions.csv")
         if self._overlays:
             write_table(self.output_dir / "overlays.csv", ("image", "overlay", "class", "problem"), self._overlays)
@@ -222,25 +201,6 @@ class InferenceWriter:
             *failures,
             self.output_dir,
         )
-
-
-def _checked_thresholds(thresholds: Mapping[str, float | None] | None, classes: Sequence[str]) -> dict[str, float]:
-    """The thresholds that are numbers, by class.
-
-    Raises:
-        ConfigurationError: one of another class, or outside [0, 1].
-    """
-    # NaN is what choose_threshold gives where no threshold serves.
-    given = {name: float(value) for name, value in (thresholds or {}).items() if value is not None and value == value}
-    unknown = [name for name in thresholds or {} if name not in classes]
-    if unknown:
-        raise ConfigurationError(f"There is a threshold of {unknown[0]!r}; the classes are {', '.join(classes)}.")
-    odd = [name for name, value in given.items() if not 0 <= value <= 1]
-    if odd:
-        raise ConfigurationError(
-            f"The threshold of {odd[0]} is {given[odd[0]]:g}; expected a probability, from 0 to 1."
-        )
-    return given
 
 
 def mask_names(paths: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from monai_cxrssl.data.stores.decoded_masks import MASK_FIELDS, DecodedMasks
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.report.checks.checked_images import CheckedImages, ImageSubset
 from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
+from monai_cxrssl.transforms.io.predictions import RestoreMask
 
 __all__ = ["CheckedLungs", "drawn_masks"]
 
@@ -29,10 +30,10 @@ def drawn_masks(outputs: NetworkOutputs, checked: CheckedImages) -> np.ndarray |
     if getattr(outputs.network, "segmentation_head", None) is None:
         return None
     for _, image in checked.batches("segmentation"):
-        logits = outputs(image)["mask"]
-        if logits.shape[1] != 1:
+        masks = outputs.masks(image)
+        if masks.shape[1] != 1:
             return None
-        planes.append((logits[:, 0] > 0).numpy())
+        planes.append(masks[:, 0])
     return np.concatenate(planes)
 
 
@@ -92,7 +93,7 @@ class CheckedLungs:
         shape = self._checked.film(place).shape[1:]
         if self._drawn is not None and (own or self.from_model[place] == 1):
             plane = self._drawn[place][None].astype(np.float32)
-            return (self._checked.dataset.transform.invert(plane, shape).numpy() > 0.5).astype(np.uint8)
+            return RestoreMask(self._checked.dataset.transform)(plane, shape).numpy()
         if self._masks is None:
             return np.zeros((1, *shape), np.uint8)
         return self._masks.mask(self._number(place), shape)[None]

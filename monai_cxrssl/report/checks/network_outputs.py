@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a finished network of fine-tuning says of a batch: the one forward pass of all checks of the report."""
+"""Forward pass of a fine-tuned network for the checks of the report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.hardware.precision import autocast_dtype
+from monai_cxrssl.networks.prediction_head import PredictionHead
 
 __all__ = ["NetworkOutputs", "last_map"]
 
@@ -18,14 +19,16 @@ class NetworkOutputs:
 
     Args:
         network: a :class:`~monai_cxrssl.networks.MultiTaskNet` in evaluation mode, on the device.
-        task: ``"multi_class"`` or ``"multi_label"``.
+        head: with its classes.
         device: where to compute.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
     """
 
-    def __init__(self, network: nn.Module, task: str, device: torch.device | str, amp: bool | str = "auto") -> None:
+    def __init__(
+        self, network: nn.Module, head: PredictionHead, device: torch.device | str, amp: bool | str = "auto"
+    ) -> None:
         self.network = network
-        self.task = task
+        self.head = head
         self.device = torch.device(device)
         self.autocast_dtype = autocast_dtype(self.device, amp)
 
@@ -33,19 +36,18 @@ class NetworkOutputs:
         """Return the context of the precision."""
         return torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
 
-    def __call__(self, image: Tensor) -> dict[str, Tensor]:
-        """Return float32 logits on the CPU, by ``"label"`` and ``"mask"``, of images ``(B, 1, H, W)``."""
+    def masks(self, image: Tensor) -> np.ndarray:
+        """Return the masks ``(B, channels, H, W)``, bool, that are drawn on images ``(B, 1, H, W)``."""
         with torch.inference_mode(), self.autocast():
-            output = self.network(image.to(self.device))
-        return {name: logits.float().cpu() for name, logits in output.items()}
+            logits = self.network(image.to(self.device))["mask"]
+        return self.head.mark(logits.float()).cpu().numpy()
 
     def scores(self, image: Tensor) -> np.ndarray:
         """Return probabilities ``(B, C)`` float64 of images ``(B, 1, H, W)``; NaN where a logit is not finite."""
         # The decoder is spared, which takes more time than the encoder.
         with torch.inference_mode(), self.autocast():
             logits = self.network.classification_head(last_map(self.network.encoder, image.to(self.device)))  # type: ignore[operator, arg-type]
-        logits = logits.cpu().double()
-        scores = logits.softmax(1) if self.task == "multi_class" else logits.sigmoid()
+        scores = self.head.predict({"label": logits})["label"]
         return torch.where(scores.isfinite(), scores, torch.nan).numpy()
 
 

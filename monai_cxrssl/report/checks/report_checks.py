@@ -29,6 +29,7 @@ from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_pred
 from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.metrics.surface_distance import segmentation_measures
 from monai_cxrssl.networks.evaluation_mode import in_evaluation
+from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.probing.saliency import attention_method
 from monai_cxrssl.report.checks.attention_check import check_attention, decide, draw_decisions
 from monai_cxrssl.report.checks.blanking_check import REGIONS, check_blanking
@@ -161,7 +162,7 @@ class ReportChecks:
                 "were given; give both the same."
             )
         rows = np.array([row_of[int(number)] for number in checked.numbers], dtype=np.int64)
-        outputs = NetworkOutputs(self.network, self.task, self.device, self.amp)
+        outputs = NetworkOutputs(self.network, PredictionHead(self.task, self.classes), self.device, self.amp)
         with self._timed("segmentation"):
             drawn = drawn_masks(outputs, checked)
         lungs = CheckedLungs(checked, drawn)

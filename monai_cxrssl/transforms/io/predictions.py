@@ -1,79 +1,43 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From a network's logits of one film to probabilities of its classes and a mask of the film's own size."""
+"""Postprocessing of one image's prediction: probabilities, restored mask, MONAI Label reply."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
-__all__ = ["RestoreMask", "RestoreMaskd", "SplitPrediction", "SplitPredictiond"]
+__all__ = ["LabelReplyd", "RestoreMask", "RestoreMaskd", "SplitPredictiond"]
 
 
-class SplitPrediction(Transform):
-    """Turn the logits of :class:`monai_cxrssl.networks.MultiTaskNet` of one film into probabilities.
+class Head(Protocol):
+    """What these transforms need of :class:`monai_cxrssl.networks.PredictionHead`."""
 
-    Args:
-        classes: names of the classes; none for a network that only segments.
-        task: ``"multi_class"`` (softmax) or ``"multi_label"`` (sigmoid).
-        temperature: that the logits of the classes are divided by; 1 leaves them.
+    classes: list[str]
 
-    Raises:
-        ConfigurationError: another task, or a temperature that is not above 0.
-    """
+    def predict(self, output: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return probabilities by ``"label"`` and ``"mask"``."""
 
-    def __init__(self, classes: Sequence[str] = (), task: str = "multi_class", temperature: float = 1.0) -> None:
-        if task not in ("multi_class", "multi_label"):
-            raise ConfigurationError(f"task is {task!r}; choose 'multi_class' or 'multi_label'.")
-        if not temperature > 0:
-            raise ConfigurationError(f"temperature is {temperature!r}; expected a number above 0.")
-        self.classes = list(classes)
-        self.task = task
-        self.temperature = float(temperature)
-
-    def __call__(self, prediction: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Take the outputs of one film apart.
-
-        Args:
-            prediction: ``{"label": (classes,) logits, "mask": (1, h, w) logits}`` or one of both.
-
-        Returns:
-            ``{"scores": (classes,) float64, "mask": (1, h, w) float32}``, probabilities, what there is of them.
-
-        Raises:
-            ConfigurationError: other numbers of classes or of masks.
-        """
-        result = {}
-        width = int(prediction["label"].shape[-1]) if "label" in prediction else 0
-        if width != len(self.classes):
-            raise ConfigurationError(
-                f"The network gives {width} values per image for {len(self.classes)} classes; give the classes that it "
-                "was trained on."
-            )
-        if width:
-            logits = torch.as_tensor(prediction["label"]).detach().double().cpu() / self.temperature
-            result["scores"] = logits.softmax(-1) if self.task == "multi_class" else logits.sigmoid()
-        if "mask" in prediction:
-            mask = torch.as_tensor(prediction["mask"]).detach().float().cpu()
-            if mask.shape[0] != 1:
-                raise ConfigurationError(f"The network draws {mask.shape[0]} masks per image; one can be restored.")
-            result["mask"] = mask.sigmoid()
-        return result
+    def decide(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Return decisions of ``(C,)`` probabilities, NaN where there is none."""
 
 
 class SplitPredictiond(MapTransform):
-    """Dictionary form of :class:`SplitPrediction`: one entry becomes ``scores`` and ``mask``.
+    """Replace a network's outputs by the probabilities of the classes and of the mask.
 
     Args:
-        keys: the entry with the network's outputs, which is taken away.
-        classes, task, temperature: as in :class:`SplitPrediction`.
+        head: :class:`monai_cxrssl.networks.PredictionHead`.
+        keys: the entry with ``{"label": (classes,) logits, "mask": (1, h, w) logits}`` or one of both.
         scores_key: gets ``(classes,)`` float64 probabilities, where the network classifies.
         mask_key: gets ``(1, h, w)`` float32 probabilities, where it segments.
         allow_missing_keys: pass over an item without the entry.
@@ -81,10 +45,8 @@ class SplitPredictiond(MapTransform):
 
     def __init__(
         self,
+        head: Head,
         keys: KeysCollection = "pred",
-        classes: Sequence[str] = (),
-        task: str = "multi_class",
-        temperature: float = 1.0,
         scores_key: str = "scores",
         mask_key: str = "mask",
         allow_missing_keys: bool = False,
@@ -92,47 +54,46 @@ class SplitPredictiond(MapTransform):
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 1:
             raise ConfigurationError(f"keys names {len(self.keys)} entries; a film has one prediction.")
-        self.split = SplitPrediction(classes, task, temperature)
-        self.scores_key = scores_key
-        self.mask_key = mask_key
+        self.head = head
+        self.targets = {"label": scores_key, "mask": mask_key}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of the item with its prediction taken apart."""
+        """Return a copy of the item with its prediction taken apart.
+
+        Raises:
+            ConfigurationError: the network gives another number of classes or of masks.
+        """
         item = dict(data)
         for key in self.key_iterator(item):
-            found = self.split(item.pop(key))
-            for name, target in (("scores", self.scores_key), ("mask", self.mask_key)):
-                if name in found:
-                    item[target] = found[name]
+            item |= {self.targets[name]: value for name, value in self.head.predict(item.pop(key)).items()}
         return item
 
 
 class RestoreMask(Transform):
-    """Bring a mask of probabilities from the network's grid to the film's own rows and columns, and decide.
+    """Bring a mask of probabilities from the network's grid to the image's own rows and columns, and decide.
 
     Args:
-        size: side of the network's images in pixels, or ``[height, width]``.
-        mode: of the :class:`~monai_cxrssl.transforms.ResizeCXR` that made them.
-        threshold: a probability above it is lung.
+        resize: what made the network's images.
+        threshold: a probability above it belongs to the mask.
 
     Raises:
-        ConfigurationError: an option is out of its range.
+        ConfigurationError: the threshold is out of its range.
     """
 
-    def __init__(self, size: int | Sequence[int] = 224, mode: str = "pad", threshold: float = 0.5) -> None:
-        self.resize = ResizeCXR(size=size, mode=mode)
+    def __init__(self, resize: ResizeCXR, threshold: float = 0.5) -> None:
+        self.resize = resize
         if not 0 <= threshold < 1:
             raise ConfigurationError(f"threshold is {threshold!r}; expected a probability below 1.")
         self.threshold = float(threshold)
 
     def __call__(  # type: ignore[override]
-        self, mask: torch.Tensor, shape: Sequence[int], decoded_shape: Sequence[int] | None = None
+        self, mask: Any, shape: tuple[int, ...], decoded_shape: tuple[int, ...] | None = None
     ) -> torch.Tensor:
         """Restore one mask.
 
         Args:
-            mask: ``(1, h, w)`` of the size of this transform, probabilities.
-            shape: rows and columns of the film.
+            mask: ``(1, h, w)`` of the size of ``resize``, probabilities.
+            shape: rows and columns of the image.
             decoded_shape: those of the smaller copy that was resized, where there was one.
 
         Returns:
@@ -141,39 +102,38 @@ class RestoreMask(Transform):
         Raises:
             ValueError: the mask is of another size or not finite.
         """
-        if not bool(torch.isfinite(mask).all()):
+        if not bool(torch.isfinite(torch.as_tensor(mask)).all()):
             raise ValueError("The network gave no finite numbers for its mask; its weights may be damaged.")
         return (self.resize.invert(mask, shape, decoded_shape) > self.threshold).to(torch.uint8)
 
 
 class RestoreMaskd(MapTransform):
-    """Dictionary form of :class:`RestoreMask`, for films loaded by :class:`~monai_cxrssl.transforms.LoadSmallCXRd`.
+    """Dictionary form of :class:`RestoreMask`, for images loaded by :class:`~monai_cxrssl.transforms.LoadSmallCXRd`.
 
     Args:
+        resize, threshold: as in :class:`RestoreMask`.
         keys: entries with a mask of probabilities.
-        size, mode, threshold: as in :class:`RestoreMask`.
-        image_key: the film's entry, whose ``<image_key>_film`` tells the sizes.
+        image_key: the image's entry, whose ``<image_key>_film`` tells the sizes.
         allow_missing_keys: pass over keys that an item lacks, as of a network that only classifies.
     """
 
     def __init__(
         self,
+        resize: ResizeCXR,
         keys: KeysCollection = "mask",
-        size: int | Sequence[int] = 224,
-        mode: str = "pad",
         threshold: float = 0.5,
         image_key: str = "image",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.restore = RestoreMask(size, mode, threshold)
+        self.restore = RestoreMask(resize, threshold)
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of the item with its masks restored.
 
         Raises:
-            KeyError: the item does not tell the film's size.
+            KeyError: the item does not tell the image's size.
         """
         item = dict(data)
         for key in self.key_iterator(item):
@@ -182,3 +142,73 @@ class RestoreMaskd(MapTransform):
                 raise KeyError(f"The item has no '{self.image_key}_film'; load its film with LoadSmallCXRd.")
             item[key] = self.restore(item[key], film["shape"], film["decoded_shape"])
         return item
+
+
+class LabelReplyd(Transform):
+    """Put a prediction into the form that MONAI Label's writers take: the last of a bundle's ``postprocessing``.
+
+    A mask becomes ``pred``, ``(W, H, 1)`` uint8 with its affine; of a network without one, the probabilities do.
+    ``result``, which is the reply's JSON, gets ``{"prediction": [{"idx", "label", "score", "decision"}]}`` where there
+    are probabilities; ``decision`` (0 or 1) where the class has a threshold. The image goes: MONAI Label would
+    otherwise resize the prediction to it once more.
+
+    Args:
+        head: :class:`monai_cxrssl.networks.PredictionHead`.
+        image_key, mask_key, scores_key: entries of the image, the restored mask and the probabilities.
+        pred_key: entry that MONAI Label writes; fixed there.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        image_key: str = "image",
+        mask_key: str = "mask",
+        scores_key: str = "scores",
+        pred_key: str = "pred",
+    ) -> None:
+        self.head = head
+        self.image_key = image_key
+        self.mask_key = mask_key
+        self.scores_key = scores_key
+        self.pred_key = pred_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of the item as MONAI Label writes it.
+
+        Raises:
+            KeyError: there are neither a mask nor probabilities.
+        """
+        item = dict(data)
+        scores, mask = item.pop(self.scores_key, None), item.pop(self.mask_key, None)
+        film = item.pop(f"{self.image_key}_film", None)
+        item.pop(self.image_key, None)
+        item.pop(f"{self.image_key}_meta_dict", None)
+        if scores is None and mask is None:
+            raise KeyError(f"The item has neither {self.scores_key!r} nor {self.mask_key!r} to reply with.")
+        if scores is not None:
+            item["result"] = {"prediction": self._table(scores)}
+        # The app adds a last step of its own on the network's first output, by the name in the bundle's metadata.
+        vector = None if scores is None else MetaTensor(torch.as_tensor(scores))
+        item[self.pred_key] = vector if mask is None else _columns_first(mask, film["affine"])
+        item["label"] = item[self.pred_key] if vector is None else vector
+        item["mask"] = item[self.pred_key]
+        return item
+
+    def _table(self, scores: torch.Tensor) -> list[dict[str, Any]]:
+        table: list[dict[str, Any]] = []
+        values = zip(self.head.classes, scores.tolist(), self.head.decide(scores).tolist(), strict=True)
+        for index, (name, score, decision) in enumerate(values):
+            row = {"idx": index, "label": name, "score": score}
+            table.append(row if math.isnan(decision) else {**row, "decision": int(decision)})
+        return table
+
+
+def _columns_first(mask: torch.Tensor, affine: Any) -> MetaTensor:
+    """Turn a mask ``(1, H, W)`` with the affine of (row, column, 0, 1) to column, row, slice.
+
+    MONAI Label's writer swaps the axes of what it gets, since MONAI's own readers hand out pictures as (width, height).
+    The third axis makes it write the place in space into NIfTI and NRRD, so that the mask lies on its image in a
+    viewer; a picture (PNG) has the image's rows and columns all the same.
+    """
+    turned = np.asarray(affine, dtype=np.float64)[:, [1, 0, 2, 3]]
+    return MetaTensor(torch.as_tensor(mask)[0].T.contiguous()[..., None], affine=torch.from_numpy(turned))

@@ -24,6 +24,7 @@ from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
+from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
 SIZE = 64
@@ -94,31 +95,15 @@ def test_onnx_metadata_say_how_to_use_it(onnx_file):
     assert small.ByteSize() < model.ByteSize() / 3
 
 
-@pytest.mark.parametrize(("file_format", "suffix"), [("torchscript", ".ts"), ("exported", ".pt2")])
-def test_other_formats(tmp_path, capsys, file_format, suffix):
+def test_multi_label_at_a_given_temperature_in_a_new_folder(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
     weights = made(tmp_path, task="multi_label", classes=["a", "b"])
-    words = [
-        "export",
-        str(weights),
-        "--format",
-        file_format,
-        "--temperature",
-        "0.5",
-        "--out",
-        f"{tmp_path}/x/m{suffix}",
-    ]
-    assert main(words) == 0
-    told = capsys.readouterr().out
-    assert all(float(value) <= 1e-4 for value in re.findall(r"(?:label|mask) (\d\S+?)[,.]? ?(?=mask|\n)", told))
-    extra = {"description.json": ""}
-    path = tmp_path / "x" / f"m{suffix}"
-    if file_format == "torchscript":
-        module = torch.jit.load(path, _extra_files=extra)
-    else:
-        module = torch.export.load(path, extra_files=extra).module()
-    assert json.loads(extra["description.json"])["temperature"] == 0.5
-    with torch.no_grad():
-        label = module(torch.from_numpy(films(4)))[0].numpy()
+    path = tmp_path / "x" / "m.onnx"
+    assert main(["export", str(weights), "--temperature", "0.5", "--out", str(path)]) == 0
+    differences = re.findall(r"(?:label|mask) (\d\S+?)[,.]? ?(?=mask|\n)", capsys.readouterr().out)
+    assert len(differences) == 2
+    assert all(float(value) <= 1e-4 for value in differences)
+    label = open_exported(path, ["label"])(films(4))["label"]
     np.testing.assert_allclose(label, expit(logits_of(weights, films(4))["label"] / 0.5), atol=1e-5)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -130,16 +115,18 @@ def test_vision_transformer_with_dpt(tmp_path, capsys):
     # The command itself compares the file with PyTorch.
     assert main(["export", str(weights), "--check_images", str(tmp_path / "film.png")]) == 0
     assert re.search("Largest difference from PyTorch .* on 1 films, batches of 1 and 3", capsys.readouterr().out)
-    found = open_exported(tmp_path / "model.onnx", "onnx", ["label", "mask"])(films(2))
+    found = open_exported(tmp_path / "model.onnx", ["label", "mask"])(films(2))
     assert (found["label"].shape, found["mask"].shape) == ((2, 1), (2, 1, SIZE, SIZE))
 
 
 @pytest.mark.parametrize(("classes", "decoder", "names"), [([], "Unet", ["mask"]), (["a", "b"], None, ["label"])])
 def test_one_branch(tmp_path, capsys, classes, decoder, names):
+    onnxruntime = pytest.importorskip("onnxruntime")
     weights = made(tmp_path, classes=classes, decoder=decoder)
-    assert main(["export", str(weights), "--format", "torchscript"]) == 0
+    assert main(["export", str(weights)]) == 0
     assert capsys.readouterr().out.endswith(f"; {names[0]})\n")
-    assert len(torch.jit.load(tmp_path / "model.ts")(torch.zeros(1, 1, SIZE, SIZE))) == 1
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    assert [entry.name for entry in session.get_outputs()] == names
 
 
 def test_encoder_of_pretraining_gives_embeddings(tmp_path):
@@ -150,7 +137,7 @@ def test_encoder_of_pretraining_gives_embeddings(tmp_path):
     import onnx
 
     assert onnx.load(tmp_path / "model.onnx").opset_import[0].version == 21
-    found = open_exported(tmp_path / "model.onnx", "onnx", ["embedding"])(films(3))["embedding"]
+    found = open_exported(tmp_path / "model.onnx", ["embedding"])(films(3))["embedding"]
     with torch.no_grad():
         expected = network.eval()(torch.from_numpy(films(3))).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -159,8 +146,6 @@ def test_encoder_of_pretraining_gives_embeddings(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--format", "torchscript", "--int8"], "--int8 is of --format onnx"),
-        (["--format", "exported", "--opset", "20"], "--opset is of --format onnx"),
         (["--temperature", "0"], "--temperature is 0"),
         (["--check_images", "nowhere"], "nowhere does not exist"),
     ],
@@ -175,12 +160,19 @@ def test_wrong_use_is_one_sentence(onnx_file, tmp_path, capsys, words, expected)
     assert not list(tmp_path.iterdir())
 
 
+def test_an_opset_that_torch_cannot_write(onnx_file, tmp_path, capsys):
+    out = tmp_path / "model.onnx"
+    assert main(["export", str(onnx_file.with_suffix(".pt")), "--out", str(out), "--opset", "5"]) == 2
+    assert re.search(r"error: torch wrote opset \d+ instead of 5; give --opset \d+", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_that_cannot_be_exported(tmp_path, capsys):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "model.pt")
-    assert main(["export", str(tmp_path / "model.pt"), "--format", "exported"]) == 2
+    assert main(["export", str(tmp_path / "model.pt")]) == 2
     assert "There is no model.json beside" in capsys.readouterr().err
     (tmp_path / "model.json").write_text(json.dumps({"encoder_name": "resnet18", "image_size": SIZE}))
-    assert main(["export", str(tmp_path / "model.pt"), "--format", "exported"]) == 2
+    assert main(["export", str(tmp_path / "model.pt")]) == 2
     assert "does not fit the encoder resnet18" in capsys.readouterr().err
 
 
@@ -198,7 +190,7 @@ def test_an_export_that_differs_is_not_kept(tmp_path, capsys, monkeypatch):
 
     before = logging.root.manager.disable
     monkeypatch.setattr(check, "largest_differences", lambda *_: {"label": float("nan")})
-    assert main(["export", str(made(tmp_path, decoder=None)), "--format", "torchscript"]) == 1
+    assert main(["export", str(made(tmp_path, decoder=None))]) == 1
     assert "was not written" in capsys.readouterr().err
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model.json", "model.pt"]
     assert logging.root.manager.disable == before
@@ -281,6 +273,6 @@ def test_example_alone_gives_the_same_probabilities(repo, onnx_file, shared_data
     network = MultiTaskNet("resnet18", 4, "Unet")
     network.load_state_dict(torch.load(onnx_file.with_suffix(".pt"), weights_only=True))
     with torch.no_grad():
-        expected = ExportedNetwork(network, "multi_class", 2.5)(images)[0].numpy()
+        expected = ExportedNetwork(network, PredictionHead("multi_class", [*"abcd"], 2.5))(images)[0].numpy()
     found = [[row[name] for name in ("negative", "typical", "indeterminate", "atypical")] for row in rows]
     np.testing.assert_allclose(found, expected, atol=1e-4)

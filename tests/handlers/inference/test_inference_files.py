@@ -22,7 +22,7 @@ from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers import InferenceWriter
 from monai_cxrssl.handlers.inference import mask_files
-from monai_cxrssl.networks import MultiTaskNet
+from monai_cxrssl.networks import MultiTaskNet, PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
 SHAPES = {"a/1.png": (130, 100), "a/b/2.jpg": (96, 140), "film.dcm": (120, 90), "c/lateral": (88, 100), "n.nii.gz": (110, 84)}  # fmt: skip
@@ -87,10 +87,11 @@ class BrightIsLung(MultiTaskNet):
         return {**super().forward(image), "mask": 20 * (image - 0.5)}
 
 
-def infer(images, out, classes=("x", "y"), **options):
+def infer(images, out, classes=("x", "y"), thresholds=None, **options):
     torch.manual_seed(0)
     network = BrightIsLung("resnet18", len(classes), decoder=None)
-    writer = InferenceWriter(out, images, classes, "multi_class", ResizeCXR(96), **options)
+    head = PredictionHead(classes=classes, thresholds=thresholds)
+    writer = InferenceWriter(out, images, head, ResizeCXR(96), **options)
     loader = torch.utils.data.DataLoader(ImageDataset(images, writer.transform, num_classes=1), batch_size=2)
     MultiTaskPredictor("cpu", loader, network, "multi_class", classes, amp=False, val_handlers=[writer]).run()
     return load_predictions(out / "predictions.csv"), rows_of(out / "masks.csv")
@@ -181,16 +182,12 @@ def test_a_film_that_a_seg_cannot_refer_to_keeps_its_mask(tmp_path, caplog):
     ("options", "words"),
     [
         ({"mask_format": "jpeg"}, "mask_format is 'jpeg'"),
-        ({"thresholds": {"z": 0.5}}, "threshold of 'z'; the classes are x, y"),
-        ({"thresholds": {"x": 1.5}}, "threshold of x is 1.5"),
-        ({"classes": (), "overlays": True}, "this network has none"),
+        ({"overlays": True}, "this network has none"),
     ],
 )
 def test_impossible_options(images, tmp_path, options, words):
     with pytest.raises(ConfigurationError, match=words):
-        InferenceWriter(
-            tmp_path, images, **{"classes": ("x", "y"), "task": "multi_class", **options}, transform=ResizeCXR(96)
-        )
+        InferenceWriter(tmp_path, images, PredictionHead(), ResizeCXR(96), **options)
 
 
 def test_real_films_of_mixed_modes_and_sizes(shared_data, tmp_path):

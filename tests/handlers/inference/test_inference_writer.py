@@ -20,6 +20,7 @@ from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers import InferenceWriter
 from monai_cxrssl.handlers.inference.inference_writer import mask_names
+from monai_cxrssl.networks import PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
 SHAPES = {"a/1.png": (301, 200), "b/1.png": (200, 333), "b/c/2.png": (190, 190), "tiny.png": (40, 50)}
@@ -78,7 +79,7 @@ def infer(images, writer, network, task="multi_class"):
 
 @pytest.mark.parametrize("mode", ["pad", "stretch"])
 def test_masks_lie_on_the_films(images, tmp_path, mode, caplog):
-    writer = InferenceWriter(tmp_path / "out", images, ["bright", "dark"], "multi_class", ResizeCXR(96, mode))
+    writer = InferenceWriter(tmp_path / "out", images, PredictionHead(classes=["bright", "dark"]), ResizeCXR(96, mode))
     with caplog.at_level(logging.INFO):
         infer(images, writer, BrightIsLung("label", "mask"))
     found = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (tmp_path / "out/masks").iterdir()}
@@ -97,7 +98,7 @@ def test_masks_lie_on_the_films(images, tmp_path, mode, caplog):
 
 
 def test_probabilities_and_unreadable_files(images, tmp_path):
-    writer = InferenceWriter(tmp_path, images, ["bright", "dark"], "multi_class", ResizeCXR(96))
+    writer = InferenceWriter(tmp_path, images, PredictionHead(classes=["bright", "dark"]), ResizeCXR(96))
     evaluator = infer(images, writer, BrightIsLung("label"))
     table = load_predictions(tmp_path / "predictions.csv")
     assert [item["image"] for item in table.items] == [item["image"] for item in images.items]
@@ -111,7 +112,7 @@ def test_probabilities_and_unreadable_files(images, tmp_path):
 
 def test_films_that_are_gone_keep_their_row(images, tmp_path, caplog):
     out = tmp_path / "out"
-    writer = InferenceWriter(out, images, [], "multi_label", ResizeCXR(96))
+    writer = InferenceWriter(out, images, PredictionHead(), ResizeCXR(96))
     infer(images, writer, BrightIsLung("mask"))
     Path(images.items[1]["image"]).unlink()
     with caplog.at_level(logging.INFO):
@@ -127,7 +128,7 @@ def test_films_that_are_gone_keep_their_row(images, tmp_path, caplog):
 
 
 def test_no_numbers_are_no_mask_and_no_probability(images, tmp_path, caplog):
-    writer = InferenceWriter(tmp_path, images, ["x"], "multi_label", ResizeCXR(8))
+    writer = InferenceWriter(tmp_path, images, PredictionHead("multi_label", ["x"]), ResizeCXR(8))
     engine = Engine(lambda engine, batch: {"label": torch.tensor([[np.nan]]), "mask": torch.full((1, 1, 8, 8), np.nan)})
     writer.attach(engine)
     engine.run([{"index": torch.tensor([0])}])
@@ -146,7 +147,7 @@ def test_no_numbers_are_no_mask_and_no_probability(images, tmp_path, caplog):
 )
 def test_outputs_of_other_classes_are_refused(images, tmp_path, output, words):
     engine = Engine(lambda engine, batch: output)
-    InferenceWriter(tmp_path, images, ["x"], "multi_label", ResizeCXR(8)).attach(engine)
+    InferenceWriter(tmp_path, images, PredictionHead("multi_label", ["x"]), ResizeCXR(8)).attach(engine)
     with pytest.raises(ConfigurationError, match=words):
         engine.run([{"index": torch.tensor([0])}])
 
