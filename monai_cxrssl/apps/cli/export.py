@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.apps.export.description import describe_export
     from monai_cxrssl.apps.export.onnx_export import FORMATS, export_network, open_exported, require_onnx
     from monai_cxrssl.errors import ConfigurationError
-    from monai_cxrssl.label_efficiency.grid import file_sha256
+    from monai_cxrssl.files import sha256
 
     if args.format != "onnx" and (args.int8 or args.opset is not None):
         word = "--int8" if args.int8 else "--opset"
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     size = settings["image_size"]
     films = open_check_films(args.check_images, size, settings.get("classes", []), settings.get("task", ""))
     out = Path(args.out).expanduser() if args.out else Path(args.weights).with_suffix(FORMATS[args.format])
-    description = describe_export(settings, network.output_names, temperature, file_sha256(args.weights))
+    description = describe_export(settings, network.output_names, temperature, sha256(args.weights))
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         try:

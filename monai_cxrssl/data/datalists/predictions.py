@@ -7,7 +7,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from monai_cxrssl.data.datalists.datalist_schema import TASKS, is_unknown
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import atomic_write
 
 __all__ = ["Predictions", "load_predictions", "save_predictions"]
 
@@ -120,7 +120,6 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
         The file's path.
     """
     path = Path(path).expanduser().absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
     classes, measures = predictions.classes, predictions.measures
     decided = {_DECISION + name: predictions.decisions[name] for name in classes if name in predictions.decisions}
     warned = any(_WARNINGS in item for item in predictions.items)
@@ -130,31 +129,25 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
     scores = predictions.scores.tolist()
     columns = [values.tolist() for values in measures.values()]
     decisions = [values.tolist() for values in decided.values()]
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=_ERRORS) as stream:
-            # The default line end, "\r\n", is what makes the writer quote a carriage return within a cell.
-            writer = csv.writer(stream)
-            writer.writerow(header)
-            for number, item in enumerate(predictions.items):
-                row = ["" if is_unknown(item.get(name)) else str(item[name]) for name in _ITEM_COLUMNS]
-                row += [predictions.task, ""]
-                row += [str(item.get(_WARNINGS) or "")] * warned
-                row += ["" if value != value else f"{value:.0f}" for value in labels[number]]
-                row += ["" if value != value else f"{value:.9g}" for value in scores[number]]
-                row += ["" if column[number] != column[number] else f"{column[number]:.0f}" for column in decisions]
-                row += ["" if column[number] != column[number] else repr(column[number]) for column in columns]
-                writer.writerow(row)
-            for entry in predictions.unreadable:
-                known = {"image": entry["image"], "problem": entry["cause"] or "no cause given"}
-                writer.writerow([known.get(name, "") for name in header])
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp makes it private)
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with (
+        atomic_write(path, sync=True) as partial,
+        open(partial, "w", newline="", encoding="utf-8", errors=_ERRORS) as stream,
+    ):
+        # The default line end, "\r\n", is what makes the writer quote a carriage return within a cell.
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        for number, item in enumerate(predictions.items):
+            row = ["" if is_unknown(item.get(name)) else str(item[name]) for name in _ITEM_COLUMNS]
+            row += [predictions.task, ""]
+            row += [str(item.get(_WARNINGS) or "")] * warned
+            row += ["" if value != value else f"{value:.0f}" for value in labels[number]]
+            row += ["" if value != value else f"{value:.9g}" for value in scores[number]]
+            row += ["" if column[number] != column[number] else f"{column[number]:.0f}" for column in decisions]
+            row += ["" if column[number] != column[number] else repr(column[number]) for column in columns]
+            writer.writerow(row)
+        for entry in predictions.unreadable:
+            known = {"image": entry["image"], "problem": entry["cause"] or "no cause given"}
+            writer.writerow([known.get(name, "") for name in header])
     return path
 
 
