@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from monai_cxrssl.data import Datalist, decoded_side, index_folder, open_images
 from monai_cxrssl.data.datalists.split import label_fraction, split_datalist
-from monai_cxrssl.handlers import write_json
+from monai_cxrssl.files import write_json
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.transforms import MultiView, ResizeCXR
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monai_cxrssl.data import Datalist, save_datalist
-from monai_cxrssl.handlers import write_json
+from monai_cxrssl.files import write_json
 
 __all__ = ["CNN", "ROOT", "RUNS", "VIT", "Run", "file_name", "pretrain", "write_corpus"]
 

@@ -47,7 +47,7 @@ from real_table import page_text, readme_text
 from real_tasks import make_tasks
 from tqdm import tqdm
 
-from monai_cxrssl.handlers import write_json
+from monai_cxrssl.files import write_json
 
 __all__ = ["main"]
 

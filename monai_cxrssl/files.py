@@ -1,58 +1,214 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a JSON file in one step: a reader finds the old file or the whole new one, never a part."""
+"""Atomic file writing, checksums, file locks and ordered parallel reading."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import logging
 import os
-import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["sync_folder", "write_json_file"]
+__all__ = ["atomic_write", "lock", "ordered_map", "replace", "sha256", "sync_folder", "write_json"]
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Characters of a file's name that its temporary name keeps: four bytes each at most, of the 255 that a name may have.
+_KEPT_NAME = 50
 
 
-def write_json_file(path: Path, content: dict[str, Any]) -> None:
-    """Write compact JSON; an equal file is left alone.
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, sync: bool = False, suffix: str = ".partial") -> Iterator[Path]:
+    """Give a hidden path beside a file to write to, and put what was written in the file's place when all went well.
+
+    A reader finds the old file or the whole new one, never a part, also after a kill. After an error nothing is left
+    of the new one. Several processes may write the same file: the last one wins.
 
     Args:
-        path: the file; its folder exists.
-        content: plain values without NaN.
+        path: the file; its folder is made.
+        sync: bring the content to the disk before the old file goes, and then the name.
+        suffix: end of the path to write to, for libraries that tell a format by it.
 
-    Raises:
-        DatalistError: the content is no JSON.
-        OSError: the disk refuses.
+    Yields:
+        The path to write to; nothing is there yet.
     """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name[:_KEPT_NAME]}.{os.urandom(4).hex()}{suffix}")
     try:
-        data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError) as error:
-        raise DatalistError(f"An item of the datalist cannot be written as JSON ({error}).") from None
-    if path.exists() and path.read_bytes() == data:
-        return
-    # Shards may write the same file at the same time, hence a name of one's own.
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp makes it private)
-        os.replace(temporary, path)  # noqa: PTH105
-        sync_folder(path.parent)
+        yield partial
+        if sync:
+            handle = os.open(partial, os.O_RDWR)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        replace(partial, path, sync)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
+def replace(partial: Path, path: Path, sync: bool = False) -> None:
+    """Put a file that is whole in the place of another, and bring its name to the disk with ``sync``."""
+    os.replace(partial, path)  # noqa: PTH105 (tests kill a process at this very call)
+    if sync:
+        sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk, where the system can."""
+    """Bring the names in a folder to the disk, where the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def write_json(content: Any, path: str | os.PathLike, indent: int | None = 2) -> None:
+    """Write a JSON file in one step.
+
+    Args:
+        content: plain values; a number that does not exist is None, as NaN is no JSON.
+        path: the file; its folder is made.
+        indent: spaces of each level, for people. None for a single line of ASCII, for programs: it is brought to the
+            disk, and a file that holds the same already is left alone.
+
+    Raises:
+        TypeError: a value that JSON does not know.
+        ValueError: NaN or an infinite number.
+    """
+    if indent is None:
+        data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        with contextlib.suppress(FileNotFoundError):
+            if Path(path).read_bytes() == data:
+                return
+    else:
+        text = json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+        # An undecodable byte of a file name is no UTF-8; its backslash form is an escape that JSON reads back.
+        data = text.encode(errors="backslashreplace")
+    with atomic_write(path, sync=indent is None) as partial:
+        partial.write_bytes(data)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+#: The descriptors of the locks of this process.
+_locked: dict[object, int] = {}
+
+
+def _let_go() -> None:
+    """Close locks in a forked child, which would keep them while it outlives its killed parent."""
+    for handle in _locked.values():
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _locked.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+@contextlib.contextmanager
+def lock(
+    path: Path, busy: str, seconds: float | None = 0.0, without: Callable[[OSError], None] | None = None
+) -> Iterator[int]:
+    """Keep other processes out until the context or this process ends, however that happens.
+
+    Forked children do not hold the lock on. A child process that inherits a duplicate of the descriptor does.
+
+    Args:
+        path: a folder, which then needs no file in it; or a file, which is made and stays.
+        busy: what to say while another process holds the lock: as an error, or in the log where the wait is endless.
+        seconds: how long to wait for it; None for as long as it takes.
+        without: called with the system's words where the disk has no locks; by default the context is entered all the
+            same.
+
+    Yields:
+        The descriptor of the open file or folder.
+
+    Raises:
+        ConfigurationError: another process holds the lock, or has renamed the file meanwhile.
+        OSError: the file cannot be opened.
+    """
+    from filelock import lock_descriptor  # takes 80 ms to import, and most commands lock nothing
+
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    mark = object()  # a forked child may get the same number for a lock of its own
+    _locked[mark] = handle
+    try:
+        try:
+            free = lock_descriptor(handle, blocking=False)
+            if not free and seconds is None:
+                logger.info("%s", busy)
+                free = lock_descriptor(handle)
+            until = time.monotonic() + (seconds or 0.0)
+            while not free and time.monotonic() < until:
+                time.sleep(0.2)
+                free = lock_descriptor(handle, blocking=False)
+        except OSError as error:
+            free = True
+            if without is not None:
+                without(error)
+        if not free or not _is_at(handle, path):
+            raise ConfigurationError(busy)
+        yield handle
+    finally:
+        if _locked.pop(mark, None) is not None:  # not in a forked child
+            os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, name: str = "map"
+) -> Iterator[Result]:
+    """Apply a function in threads and yield the results in order.
+
+    At most ``4 * threads`` calls are under way or wait to be taken, so that one slow call does not fill the memory
+    with the results behind it. An error of a call is raised in its turn. It, and leaving the iterator, cancel the calls
+    that have not begun.
+
+    Args:
+        function: called with each item.
+        items: taken only as far ahead as calls are.
+        threads: that call.
+        name: of the threads.
+    """
+    calls: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        for item in items:
+            calls.append(pool.submit(function, item))
+            if len(calls) == 4 * threads:
+                yield calls.popleft().result()
+        while calls:
+            yield calls.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -18,7 +18,6 @@ from ignite.engine import Engine, Events
 from monai_cxrssl.checkpoints.agreed_saves import SaveBarrier, gather_states, said_by_first, state_of_this_process
 from monai_cxrssl.checkpoints.file import save_atomically
 from monai_cxrssl.checkpoints.folder import CheckpointFolder
-from monai_cxrssl.checkpoints.folder_lock import hold_folder
 from monai_cxrssl.checkpoints.freed_memory import return_freed_memory
 from monai_cxrssl.checkpoints.random_state import random_state, set_random_state
 from monai_cxrssl.checkpoints.run_faults import describe_fault
@@ -90,7 +89,7 @@ class RunCheckpoint:
     def attach(self, engine: Engine) -> None:
         """Load the state to resume from, if any, into the engine and the parts; then save as the run goes."""
         if idist.get_rank() == 0:
-            hold_folder(self.folder)
+            self._folder.hold()
         self._load(engine)
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.EPOCH_STARTED, self._skip_to_start)

@@ -14,7 +14,7 @@ import torch
 
 from monai_cxrssl.checkpoints.run_faults import describe_fault
 from monai_cxrssl.errors import TrainingError
-from monai_cxrssl.files import sync_folder
+from monai_cxrssl.files import atomic_write
 
 __all__ = ["read_checked", "save_atomically"]
 
@@ -32,20 +32,12 @@ def save_atomically(content: Any, path: str | os.PathLike, verify: bool = False)
             ``path`` is still there.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_write(path, sync=True) as partial:
             with open(partial, "wb") as file:
                 torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
             if verify:
                 _compare_checksums(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch hides what the disk said behind a complaint about positions in its file.
         sentence = describe_fault(error)

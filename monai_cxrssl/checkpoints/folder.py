@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.checkpoints.file import read_checked, save_atomically
 from monai_cxrssl.errors import ConfigurationError, TrainingError
+from monai_cxrssl.files import lock
 
 __all__ = ["CheckpointFolder"]
 
@@ -19,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Epochs completed and, in the middle of one, the iterations of it that are.
 _NAME = re.compile(r"checkpoint_epoch=(\d+)(?:_iteration=(\d+))?\.pt$")
+#: Folders that this process holds, each with process and inode, and what lets it go.
+_held: dict[Path, tuple[tuple[int, int], contextlib.ExitStack]] = {}
 _CONTENT = {"parts", "epoch", "iteration", "epoch_length", "random"}
 
 
@@ -60,6 +65,37 @@ class CheckpointFolder:
         for old in self.files()[self.keep :]:
             old.unlink(missing_ok=True)
         return path
+
+    def hold(self) -> None:
+        """Keep other runs out of the folder until this process ends; it is made if it is not there.
+
+        The lock is on the folder itself, so no file is left behind. Where the system or the disk has no such locks,
+        nothing is kept. The same process may ask again. Loader processes do not hold the folder on: a killed run may be
+        resumed at once.
+
+        Raises:
+            ConfigurationError: another process holds it, or it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder {self.path} cannot be made: {error.strerror or error}. Choose another --output_dir."
+            ) from error
+        if sys.platform == "win32":  # a folder cannot be opened there
+            return
+        place = self.path.resolve()
+        # A folder that was deleted and made again is another one, and a forked child holds nothing.
+        holder = (os.getpid(), place.stat().st_ino)
+        if place in _held and _held[place][0] == holder:
+            return
+        busy = f"Another run is writing to {self.path}. Wait for its end, or give this one an --output_dir of its own."
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock(place, busy))
+            _, earlier = _held.pop(place, (None, None))
+            if earlier is not None:
+                earlier.close()
+            _held[place] = holder, stack.pop_all()
 
     def clean(self) -> None:
         """Remove what a run left that was killed as it saved."""

@@ -6,7 +6,6 @@ from .inference.embeddings import EmbeddingWriter
 from .inference.inference_writer import InferenceWriter
 from .inference.predictions import PredictionHandler
 from .load_weights import LoadWeights
-from .model_files import write_json
 from .monitors.collapse import CollapseMonitor
 from .monitors.curves import CurvesPlot
 from .monitors.history import RunHistory
@@ -39,5 +38,4 @@ __all__ = [
     "RunProgressBar",
     "StopOnInvalidLoss",
     "Validation",
-    "write_json",
 ]

@@ -19,8 +19,9 @@ from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.audit.training_range import measure_training_range
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, TrainingError
+from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
-from monai_cxrssl.handlers.model_files import write_json, write_model
+from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 from monai_cxrssl.handlers.test_metrics import TestMetrics

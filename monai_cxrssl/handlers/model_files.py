@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,20 +13,9 @@ from torch import nn
 
 from monai_cxrssl.checkpoints.checkpoint import save_atomically
 from monai_cxrssl.data.audit.leak import training_patients_path, write_training_patients
+from monai_cxrssl.files import write_json
 
-__all__ = ["write_json", "write_model"]
-
-
-def write_json(content: Any, path: str | os.PathLike) -> None:
-    """Write JSON so that the file is at any moment either the old one or the whole new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    # NaN is no JSON; a figure that does not exist is null.
-    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    # An undecodable byte of a file name is no UTF-8; its backslash form is an escape that JSON reads back as it was.
-    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    partial.replace(path)
+__all__ = ["write_model"]
 
 
 def write_model(

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.inference.predictions import PredictionHandler
-from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.probing.linear_probe import one_hot_labels, probe
 
 __all__ = ["ProbeReport"]

@@ -16,8 +16,8 @@ from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
+from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions
-from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.handlers.run_figures import figure_table
 from monai_cxrssl.metrics.classification import bootstrap_auc, roc_auc
 from monai_cxrssl.metrics.patient_bootstrap import bootstrap_mean, flat_metrics

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import json
 import math
 import os
@@ -28,9 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.files import lock, sha256, write_json
 
-__all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "file_sha256", "grid_lock", "run_cells"]
+__all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "grid_lock", "run_cells"]
 
 #: How a bundle is run.
 LAUNCH = (sys.executable, "-m", "monai.bundle", "run")
@@ -90,15 +89,6 @@ class CellResult:
     problem: str = ""
 
 
-def file_sha256(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while part := stream.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
-
-
 def cell_state(cell: Cell) -> tuple[str, float]:
     """Tell what is there of a cell.
 
@@ -113,7 +103,7 @@ def cell_state(cell: Cell) -> tuple[str, float]:
         return "left", math.nan
     except (ValueError, KeyError, TypeError):
         return "changed", math.nan
-    if key != cell.key or not cell.predictions.is_file() or file_sha256(cell.predictions) != told:
+    if key != cell.key or not cell.predictions.is_file() or sha256(cell.predictions) != told:
         return "changed", math.nan
     return "finished", seconds
 
@@ -199,49 +189,30 @@ def estimate_seconds(known: Sequence[tuple[int, float]], left: Sequence[int]) ->
 
 
 @contextlib.contextmanager
-def grid_lock(folder: Path) -> Iterator[int | None]:
+def grid_lock(folder: Path) -> Iterator[int]:
     """Keep a second grid out of a folder, also while a run of a killed one is still at work there.
 
     Args:
         folder: of the grid; it exists.
 
     Yields:
-        The descriptor of the lock, for the runs to inherit; ``None`` where the system or the disk has no file locks.
+        A descriptor for the runs to inherit, which holds the lock on.
 
     Raises:
         ConfigurationError: somebody else holds the lock.
     """
-    handle = os.open(folder / "grid.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield handle if _lock(handle, folder) else None
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    until = time.monotonic() + _LOCK_PATIENCE
-    while True:
+    busy = f"Another run of this command is at work in {folder}; wait for it, or give another --output_dir."
+    with lock(folder / ".lock", busy, _LOCK_PATIENCE) as handle:
+        # A copy: a forked child gives the lock itself up before the run begins in it.
+        inherited = os.dup(handle)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise ConfigurationError(
-                    f"Another run of this command is at work in {folder}; wait for it, or give another --output_dir."
-                ) from None
-            time.sleep(0.2)
-        except OSError:
-            return False
+            yield inherited
+        finally:
+            os.close(inherited)
 
 
 def _run(cell: Cell, lock: int | None) -> CellResult:
     """Run one cell in an emptied folder and leave its marker."""
-    from monai_cxrssl.files import write_json_file
-
     shutil.rmtree(cell.folder, ignore_errors=True)
     cell.folder.mkdir(parents=True)
     (cell.folder / "command.txt").write_text(shlex.join(cell.command) + "\n", encoding="utf-8")
@@ -255,11 +226,11 @@ def _run(cell: Cell, lock: int | None) -> CellResult:
         return CellResult("failed", seconds, f"the run ended well but left no {cell.predictions.name}")
     marker = {
         "key": cell.key,
-        "predictions_sha256": file_sha256(cell.predictions),
+        "predictions_sha256": sha256(cell.predictions),
         "seconds": round(seconds, 3),
         "command": list(cell.command),
     }
-    write_json_file(cell.folder / "done.json", marker)
+    write_json(marker, cell.folder / "done.json", indent=None)
     return CellResult("finished", seconds)
 
 
@@ -279,7 +250,7 @@ def _call(command: Sequence[str], output: int, lock: int | None) -> int:
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
-        pass_fds=() if lock is None else (lock,),
+        pass_fds=() if lock is None or sys.platform == "win32" else (lock,),
         preexec_fn=die_with_parent if prctl is not None else None,
     )
     try:

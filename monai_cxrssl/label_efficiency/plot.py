@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from monai_cxrssl.files import atomic_write
 from monai_cxrssl.label_efficiency.table import METRIC_NAMES, subset_counts
 
 __all__ = ["plot_label_efficiency"]
@@ -80,10 +80,8 @@ def plot_label_efficiency(report: Mapping[str, Any], path: str | os.PathLike) ->
         f"{averaged}, bars: {confidence} interval",
         fontsize=10,
     )
-    path = Path(path)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=130, format="png")
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        figure.savefig(partial, dpi=130, format="png")
 
 
 def _draw(

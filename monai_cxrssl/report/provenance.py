@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -21,6 +20,7 @@ from monai_cxrssl.data.audit.leak import refuse_leak, refuse_shared_patients, tr
 from monai_cxrssl.data.datalists.datalist import load_datalist
 from monai_cxrssl.data.datalists.split import manifest_hash
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.files import sha256
 
 __all__ = ["LIBRARIES", "bundle_metadata", "collect_provenance", "data_manifest", "library_versions", "split_audit"]
 
@@ -192,11 +192,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _file_hash(path: str | os.PathLike) -> str:
-    digest = hashlib.sha256()
     try:
-        with Path(path).expanduser().open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        return sha256(Path(path).expanduser())
     except OSError as error:
         raise ConfigurationError(f"The weights {path} cannot be read ({error.strerror}); check the path.") from None
-    return digest.hexdigest()

@@ -14,7 +14,7 @@ import numpy as np
 
 from monai_cxrssl.data.datalists.predictions import load_predictions
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers.model_files import write_json
+from monai_cxrssl.files import write_json
 from monai_cxrssl.metrics.operating_point import choose_thresholds
 from monai_cxrssl.metrics.temperature import apply_temperature
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from monai_cxrssl.data.datalists.predictions import save_predictions
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers.model_files import write_json
+from monai_cxrssl.files import write_json
 from monai_cxrssl.report.assemble import assemble_report
 from monai_cxrssl.report.evaluation_files import read_evaluation
 from monai_cxrssl.report.page.page import write_page

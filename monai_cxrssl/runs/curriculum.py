@@ -201,7 +201,7 @@ class Curriculum:
         told = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
         logger.info("Stage %d: %s comes next; linear probe after each candidate: %s.", place, chosen, told)
         if idist.get_rank() == 0:
-            from monai_cxrssl.handlers.model_files import write_json
+            from monai_cxrssl.files import write_json
 
             write_json({"stage": place, "chosen": chosen, "probe": scores}, note)
         return chosen
@@ -214,7 +214,7 @@ class Curriculum:
     def _train(self, place: int, name: str) -> None:
         """Train a stage, or take what it left: the encoder and the rows of the history go on from there."""
         from monai_cxrssl.checkpoints.checkpoint import RunCheckpoint, save_atomically
-        from monai_cxrssl.handlers.model_files import write_json
+        from monai_cxrssl.files import write_json
         from monai_cxrssl.handlers.monitors.curves import CurvesPlot
         from monai_cxrssl.handlers.monitors.history import RunHistory
         from monai_cxrssl.networks.pretrained import load_state_dict_file

@@ -26,7 +26,6 @@ from monai_cxrssl.handlers import (
     ProbeReport,
     RunHistory,
     RunProgressBar,
-    write_json,
 )
 from monai_cxrssl.networks import Encoder
 
@@ -213,13 +212,6 @@ def test_summary_tells_who_was_trained_on(tmp_path):
     assert refuse_leak([{"image": "5.png", "patient_id": "p5"}], tmp_path / "second.pt", name="x") == []
     run("second.pt")
     assert not (tmp_path / "second.patients.json").exists(), "it told of other weights"
-
-
-def test_write_json_refuses_nan(tmp_path):
-    write_json({"a": 1}, tmp_path / "m.json")
-    with pytest.raises(ValueError):
-        write_json({"a": float("nan")}, tmp_path / "m.json")
-    assert json.loads((tmp_path / "m.json").read_text()) == {"a": 1}
 
 
 def test_failed_save_leaves_the_old_file(tmp_path):

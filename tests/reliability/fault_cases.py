@@ -22,7 +22,8 @@ import torch
 from ignite.engine import Events
 
 from monai_cxrssl.data import DecodedImages, PairDataset, PairSampler, patient_bags, training_loader
-from monai_cxrssl.handlers import InputRangeCheck, StopOnInvalidLoss, write_json
+from monai_cxrssl.files import write_json
+from monai_cxrssl.handlers import InputRangeCheck, StopOnInvalidLoss
 from tests.reliability.cache_fault_cases import CACHE_FAULTS
 from tests.reliability.fault_frame import ends, films
 from tests.reliability.tiny_run import BATCHES, TinyFilms, tiny_run, two_views

@@ -17,7 +17,6 @@ from ignite.engine import Events
 from monai_cxrssl.checkpoints import save_atomically
 from monai_cxrssl.checkpoints.file import read_checked
 from monai_cxrssl.checkpoints.folder import CheckpointFolder
-from monai_cxrssl.checkpoints.folder_lock import hold_folder
 from monai_cxrssl.checkpoints.stop_signal import STOPPED_STATUS, RunStopped
 from monai_cxrssl.errors import ConfigurationError, TrainingError
 from monai_cxrssl.handlers import RunProgressBar
@@ -188,8 +187,8 @@ def test_partial_files_of_a_killed_save_are_removed(tmp_path, leave):
 def test_two_runs_in_one_folder_are_refused(tmp_path, repo):
     tiny_run(tmp_path)
     code = (
-        "import sys, pathlib; from monai_cxrssl.checkpoints.folder_lock import hold_folder;"
-        "hold_folder(pathlib.Path(sys.argv[1]))"
+        "import sys, pathlib; from monai_cxrssl.checkpoints.folder import CheckpointFolder;"
+        "CheckpointFolder(pathlib.Path(sys.argv[1])).hold()"
     )
     result = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=repo, capture_output=True, text=True)
     assert result.returncode == 1
@@ -198,12 +197,12 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, repo):
 
 def test_a_loader_process_that_outlives_its_run_does_not_hold_the_folder(tmp_path, repo):
     code = (
-        "import os, sys, pathlib, time; from monai_cxrssl.checkpoints.folder_lock import hold_folder;"
-        "hold_folder(pathlib.Path(sys.argv[1])); os.fork() or time.sleep(20)"
+        "import os, sys, pathlib, time; from monai_cxrssl.checkpoints.folder import CheckpointFolder;"
+        "CheckpointFolder(pathlib.Path(sys.argv[1])).hold(); os.fork() or time.sleep(20)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=repo)
     assert process.wait(60) == 0
-    hold_folder(tmp_path)
+    CheckpointFolder(tmp_path).hold()
 
 
 def test_the_progress_bar_is_closed_before_the_sentence(tmp_path):

@@ -42,14 +42,14 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.apps.export.description import describe_export
     from monai_cxrssl.apps.export.onnx_export import export_network, open_exported, require_onnx
     from monai_cxrssl.errors import ConfigurationError
-    from monai_cxrssl.label_efficiency.grid import file_sha256
+    from monai_cxrssl.files import replace, sha256
 
     require_onnx()
     network, settings, temperature = _load(Path(args.weights), args.temperature)
     size = settings["image_size"]
     films = open_check_films(args.check_images, size, settings.get("classes", []), settings.get("task", ""))
     out = Path(args.out).expanduser() if args.out else Path(args.weights).with_suffix(".onnx")
-    description = describe_export(settings, network.output_names, temperature, file_sha256(args.weights))
+    description = describe_export(settings, network.output_names, temperature, sha256(args.weights))
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         try:
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"error: that is more than {TOLERANCE:g}, so {out} was not written; try another --opset.",
                   file=sys.stderr)  # fmt: skip
             return 1
-        partial.replace(out)
+        replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
     print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB; {', '.join(network.output_names)})")

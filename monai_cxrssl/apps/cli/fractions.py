@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.output_dir).expanduser().absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "grid.lock").touch()
+        (out / ".lock").touch()
     except OSError as error:
         raise ConfigurationError(f"--output_dir {out} cannot be written: {error.strerror or error}.") from error
     with grid_lock(out) as lock:
@@ -244,10 +244,10 @@ def _save(datalist: Datalist, path: Path, recipe: dict[str, Any]) -> str:
 
 def _weights_key(path: Path) -> list[str | None]:
     """What identifies weights: their content, and that of the settings beside them, which bundles read too."""
-    from monai_cxrssl.label_efficiency.grid import file_sha256
+    from monai_cxrssl.files import sha256
 
     setting = path.with_suffix(".json")
-    return [file_sha256(path), file_sha256(setting) if setting.is_file() else None]
+    return [sha256(path), sha256(setting) if setting.is_file() else None]
 
 
 def _report(
@@ -266,7 +266,7 @@ def _report(
 
     from monai_cxrssl.data.datalists.predictions import load_predictions
     from monai_cxrssl.errors import CXRSSLError
-    from monai_cxrssl.handlers.model_files import write_json
+    from monai_cxrssl.files import write_json
     from monai_cxrssl.label_efficiency.analysis import label_efficiency
     from monai_cxrssl.label_efficiency.plot import plot_label_efficiency
     from monai_cxrssl.label_efficiency.table import efficiency_table

@@ -26,9 +26,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.files import lock
 
 __all__ = ["cache_folder", "environment_python", "install_environment"]
 
@@ -80,7 +79,8 @@ def install_environment(folder: str | os.PathLike | None = None) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     versions = _calling_versions()
     wanted = {"python": sys.version, "label": [*LABEL], "needs": [*NEEDS], "calling": versions}
-    with FileLock(f"{place}.lock"):
+    busy = f"{place}: waiting for another process that makes this environment"
+    with lock(Path(f"{place}.lock"), busy, seconds=None):
         if _stamp(place) != wanted:
             _clear(place)
             _make(place, versions)

@@ -15,7 +15,7 @@ from monai_cxrssl.data.datalists.datalist import SPLITS
 from monai_cxrssl.data.reading.dicom import read_dicom_header
 from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
-from monai_cxrssl.files import write_json_file
+from monai_cxrssl.files import write_json
 
 __all__ = ["labelled_datalist"]
 
@@ -76,8 +76,7 @@ def labelled_datalist(
     for split in SPLITS:
         content[split] = [item for item in items if splits[item["patient_id"]] == split]
     for file, value in ((path, content), (splits_path, {**_read(splits_path), **splits})):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json_file(file, value)
+        write_json(value, file, indent=None)
     logger.info("%s", ", ".join(f"{len(content[split])} films for {split}" for split in SPLITS))
     return path
 

@@ -19,6 +19,7 @@ from typing import Any
 from monai_cxrssl.apps.monai_label.bundle_folders import BundleFolder
 from monai_cxrssl.apps.monai_label.labelled import labelled_datalist
 from monai_cxrssl.errors import ConfigurationError, TrainingError
+from monai_cxrssl.files import atomic_write
 
 __all__ = ["train_on_labels"]
 
@@ -134,7 +135,5 @@ def _replace(models: Path, run: Path) -> None:
         if (models / name).is_file():
             shutil.copy2(models / name, before / name)
     for name in MODEL_FILES:
-        # The name does not end in .pt, which the server would offer as a model.
-        waiting = models / f"{name}.new"
-        shutil.copyfile(run / name, waiting)
-        waiting.replace(models / name)
+        with atomic_write(models / name) as partial:
+            shutil.copyfile(run / name, partial)

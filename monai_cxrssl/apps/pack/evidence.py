@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.files import write_json
 
 __all__ = ["copy_evidence", "find_machine_paths", "without_paths"]
 
@@ -113,7 +114,7 @@ def copy_evidence(
     kept = {key: provenance.get(key) for key in ("weights", "bundle", "libraries", "python", "seed")}
     kept["leaks"] = (provenance.get("split_audit") or {}).get("leaks")
     for name, content in (("metrics.json", figures), ("provenance.json", without_paths(kept))):
-        (target / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(content, target / name)
     if include_predictions:
         try:
             shutil.copyfile(report / "predictions.csv", target / "predictions.csv")

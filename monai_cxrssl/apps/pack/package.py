@@ -11,7 +11,6 @@ them, so whoever has a patient id can ask whether it is in there), the table of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -29,6 +28,7 @@ from monai_cxrssl.apps.pack.card import write_card
 from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.files import sha256, write_json
 from monai_cxrssl.networks.pretrained import load_state_dict_file
 from monai_cxrssl.networks.trained import load_trained_model
 from monai_cxrssl.report.provenance import bundle_metadata
@@ -117,7 +117,7 @@ def pack_bundle(
         for part in ("configs", "models", "docs"):
             (folder / part).mkdir(parents=True)
         shutil.copyfile(weights, folder / "models" / "model.pt")
-        _write(folder / "models" / "model.json", settings)
+        write_json(settings, folder / "models" / "model.json", indent=4)
         patients = weights.with_suffix(".patients.json")
         if include_patients and not patients.is_file():
             raise ConfigurationError(f"There is no {patients} to take along; leave the option for patients out.")
@@ -128,21 +128,19 @@ def pack_bundle(
         _copy_texts(source, folder, name, settings)
         figures: Mapping[str, Any] = {}
         if report is not None or (found / "metrics.json").is_file():
-            figures, said = copy_evidence(
-                found, folder / "report", _digest(weights), include_predictions, include_films
-            )
+            figures, said = copy_evidence(found, folder / "report", sha256(weights), include_predictions, include_films)
             notes += said
         else:
             notes.append("There is no report, so nothing in the pack says how well the model works.")
         metrics = {key: figures[key] for key in ("macro_auc", "dice") if isinstance(figures.get(key), float)}
         about |= {"eval_metrics": metrics} if metrics else {}
-        _write(folder / "configs" / "metadata.json", about)
+        write_json(about, folder / "configs" / "metadata.json", indent=4)
         write_card(folder / "docs" / "README.md", name, about, settings, figures)
         megabytes = weights.stat().st_size / 2**20
         if weights_url is not None:
             (folder / "large_files.yml").write_text(
                 f'large_files:\n  - path: "models/model.pt"\n    url: {json.dumps(weights_url)}\n'
-                f'    hash_val: "{_digest(weights)}"\n    hash_type: "sha256"\n',
+                f'    hash_val: "{sha256(weights)}"\n    hash_type: "sha256"\n',
                 encoding="utf-8",
             )
         elif megabytes > _ZOO_LIMIT_MB:
@@ -166,19 +164,7 @@ def pack_bundle(
 def file_sums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder by its path with ``/``, in order, ``SHA256SUMS`` aside."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return {path: _digest(folder / path) for path in files if path != SUMS}
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return {path: sha256(folder / path) for path in files if path != SUMS}
 
 
 def _check_name(name: str, settings: Mapping[str, Any]) -> None:
@@ -227,8 +213,9 @@ def _copy_texts(source: Path, folder: Path, name: str, settings: Mapping[str, An
             continue
         text = path.read_text(encoding="utf-8").replace(f"bundles/{source.resolve().name}", name)
         if config in ("train.json", "evaluate.json", "inference.json"):
-            text = json.dumps(_fixed(json.loads(text), settings, path), indent=4, ensure_ascii=False) + "\n"
-        (folder / "configs" / config).write_text(text, encoding="utf-8")
+            write_json(_fixed(json.loads(text), settings, path), folder / "configs" / config, indent=4)
+        else:
+            (folder / "configs" / config).write_text(text, encoding="utf-8")
     for text_file in ("LICENSE", "docs/data_license.txt"):
         if not (source / text_file).is_file():
             raise ConfigurationError(f"{source} has no {text_file}, without which nothing may be handed on; add it.")
@@ -286,7 +273,7 @@ def _place_folder(folder: Path, target: Path) -> bool:
 
 def _place_file(archive: Path, target: Path) -> bool:
     if target.exists():
-        if target.is_file() and _digest(target) == _digest(archive):
+        if target.is_file() and sha256(target) == sha256(archive):
             return False
         raise ConfigurationError(f"{target} exists with other content; remove it, or choose another --version.")
     archive.rename(target)

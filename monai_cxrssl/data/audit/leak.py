@@ -22,7 +22,7 @@ from typing import Any
 from monai_cxrssl.data.audit.audit import Finding, patient_of
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.files import write_json_file
+from monai_cxrssl.files import write_json
 
 __all__ = [
     "patient_keys",
@@ -95,8 +95,7 @@ def write_training_patients(
     if groups:
         content["further"] = [{"salt": salt, "patients": sorted(keys)} for salt, keys in groups.items()]
     path = training_patients_path(weights)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json_file(path, content)
+    write_json(content, path, indent=None)
     return path
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from monai_cxrssl.data.datalists.datalist_schema import (
     validate_datalist,
 )
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import atomic_write
 
 __all__ = [
     "SPLITS",
@@ -265,24 +265,19 @@ def write_datalist(content: Mapping[str, Any], path: str | os.PathLike) -> Path:
         DatalistError: it holds an infinite number.
     """
     path = Path(path).expanduser().absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.writelines(_lines(content))
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes the file private to its owner; a datalist is an ordinary file.
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)  # noqa: PTH101
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
-            raise DatalistError(
-                f"Datalist {path} cannot be written: it holds an infinite number, which JSON does not know; correct "
-                "the item, or use null for what is unknown."
-            ) from None
+        with atomic_write(path, sync=True) as partial:
+            with open(partial, "w", encoding="utf-8") as stream:
+                stream.writelines(_lines(content))
+            if path.exists():  # whom its owner lets read it does not change
+                partial.chmod(path.stat().st_mode & 0o777)
+    except UnicodeError:
         raise
+    except ValueError:
+        raise DatalistError(
+            f"Datalist {path} cannot be written: it holds an infinite number, which JSON does not know; correct "
+            "the item, or use null for what is unknown."
+        ) from None
     return path
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from monai_cxrssl.data.datalists.datalist_schema import TASKS, is_unknown
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,6 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
     import pandas as pd
 
     path = Path(path).expanduser().absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
     items, classes, labels = predictions.items, predictions.classes, _one_hot(predictions)
     columns = {
         name: ["" if is_unknown(item.get(name)) else str(item[name]) for item in items] for name in _ITEM_COLUMNS
@@ -142,18 +141,12 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
         "problem": [entry["cause"] or "no cause given" for entry in predictions.unreadable],
     }
     rows = pd.concat([pd.DataFrame(part, dtype=object) for part in (columns, unreadable)]).fillna("")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=_ERRORS) as stream:
-            # This line end is what makes the writer quote a carriage return within a cell.
-            rows.to_csv(stream, index=False, lineterminator="\r\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp makes it private)
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with (
+        atomic_write(path, sync=True) as partial,
+        open(partial, "w", newline="", encoding="utf-8", errors=_ERRORS) as stream,
+    ):
+        # This line end is what makes the writer quote a carriage return within a cell.
+        rows.to_csv(stream, index=False, lineterminator="\r\n")
     return path
 
 

@@ -39,6 +39,7 @@ import numpy as np
 from monai_cxrssl.data.reading.dicom import read_dicom_header
 from monai_cxrssl.data.reading.file_kind import open_regular_file
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.files import atomic_write
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -101,16 +102,12 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
             "Draw the mask on the film as it is stored.",
         )
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        _segmentation(drawn.astype(np.uint8), header, name).save_as(partial, enforce_file_format=True)
-        partial.replace(target)
+        with atomic_write(target) as partial:
+            _segmentation(drawn.astype(np.uint8), header, name).save_as(partial, enforce_file_format=True)
     except OSError:
-        partial.unlink(missing_ok=True)
         raise
     except Exception as error:  # pydicom and highdicom raise anything from KeyError to TypeError on odd headers
-        partial.unlink(missing_ok=True)
         words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise CXRReadError(
             film, f"has a header that a DICOM SEG cannot refer to ({words})", "Export the film again from its archive."

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -22,6 +20,7 @@ from monai_cxrssl.data.stores.memory import available_memory
 from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, Reader, read_small, refuse_unreadable, shrink
 from monai_cxrssl.data.stores.timed_read import read_in_time
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["DecodedImages", "shrink"]
 
@@ -166,6 +165,12 @@ class DecodedImages:
         """Pixels of a file as they are kept, and the reader's warnings."""
         return read_in_time(self._read, path, self._read_seconds)
 
+    def _load_or_error(self, path: str) -> tuple[np.ndarray, list[str]] | CXRReadError:
+        try:
+            return self._load(path)
+        except CXRReadError as error:
+            return error
+
     def _read(self, path: str) -> tuple[np.ndarray, list[str]]:
         return read_small(path, self._reader, self.side, self.dtype, self.minimum_side)
 
@@ -194,27 +199,18 @@ class DecodedImages:
 
     def _results(self, what: str) -> Iterator[tuple[int, np.ndarray | None]]:
         """Yield (index, pixels) of all items in order, ``None`` for an unreadable one, which is noted and logged."""
-        waiting: deque[Future[tuple[np.ndarray, list[str]]]] = deque()
         paths = [item["image"] for item in self.items]
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix=what)
-        try:
-            bar = tqdm(enumerate(paths), total=len(paths), desc=what, unit="image", disable=not self._progress)
-            upcoming = iter(paths)
-            for index, path in bar:
-                # A short queue: a slow file must not let the results behind it fill the memory.
-                while len(waiting) < 4 * self._threads and (following := next(upcoming, None)) is not None:
-                    waiting.append(pool.submit(self._load, following))
-                try:
-                    pixels, warnings = waiting.popleft().result()
-                except CXRReadError as error:
-                    logger.warning("unreadable: %s", error)
-                    self.unreadable.append({"image": path, "cause": error.cause or str(error)})
-                    yield index, None
-                else:
-                    self.warnings.extend({"image": path, "warning": warning} for warning in warnings)
-                    yield index, pixels
-        finally:
-            pool.shutdown(cancel_futures=True)
+        results = ordered_map(self._load_or_error, paths, self._threads, name=what)
+        bar = tqdm(results, total=len(paths), desc=what, unit="image", disable=not self._progress)
+        for index, (path, result) in enumerate(zip(paths, bar, strict=True)):
+            if isinstance(result, CXRReadError):
+                logger.warning("unreadable: %s", result)
+                self.unreadable.append({"image": path, "cause": result.cause or str(result)})
+                yield index, None
+            else:
+                pixels, warnings = result
+                self.warnings.extend({"image": path, "warning": warning} for warning in warnings)
+                yield index, pixels
 
     def _keep(self, kept: list[int], max_unreadable: float) -> None:
         refuse_unreadable(self.unreadable, len(self.items), max_unreadable)

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -21,6 +20,7 @@ from monai_cxrssl.data.reading.lung_mask import read_lung_mask
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["DecodedMasks", "MASK_FIELDS"]
 
@@ -88,7 +88,10 @@ class DecodedMasks:
         cv2.setNumThreads(1)
         bits: dict[int, np.ndarray] = {}
         misshapen: list[str] = []
-        for index, found in self._results(images, named, num_threads or usable_cores(), progress):
+        label = f"{kind} masks"
+        results = ordered_map(partial(self._read, images), named, num_threads or usable_cores(), name=label)
+        bar = tqdm(results, total=len(named), desc=label, unit="mask", disable=not progress or not named)
+        for index, found in zip(named, bar, strict=True):
             if isinstance(found, DatalistError):
                 misshapen.append(str(found))
             elif isinstance(found, CXRReadError):
@@ -134,25 +137,9 @@ class DecodedMasks:
         packed = self._bits[self._starts[index] : self._starts[index + 1]]
         return np.unpackbits(packed, count=rows * columns).reshape(rows, columns)
 
-    def _results(
-        self, images: ImageStore, named: list[int], threads: int, progress: bool
-    ) -> Iterator[tuple[int, np.ndarray | _Failure | None]]:
-        """Yield the mask of each image that names one, in order."""
-        waiting: deque[Future[np.ndarray | _Failure | None]] = deque()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix=f"{self.kind} masks")
-        try:
-            upcoming = iter(named)
-            label = f"{self.kind} masks"
-            for index in tqdm(named, desc=label, unit="mask", disable=not progress or not named):
-                # A short queue: unpacked masks must not fill the memory behind a slow one.
-                while len(waiting) < 4 * threads and (following := next(upcoming, None)) is not None:
-                    waiting.append(pool.submit(self._read, images.items[following], images, following))
-                yield index, waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _read(self, item: Mapping[str, Any], images: ImageStore, index: int) -> np.ndarray | _Failure | None:
+    def _read(self, images: ImageStore, index: int) -> np.ndarray | _Failure | None:
         """The mask on the image's grid, ``None`` for a lung mask without lungs, or why there is none."""
+        item = images.items[index]
         try:
             rows, columns = images.image(index).shape
             source = item[MASK_FIELDS[self.kind]]

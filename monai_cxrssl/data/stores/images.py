@@ -9,17 +9,18 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.stores.cache.build import build_cache
-from monai_cxrssl.data.stores.cache.build_lock import build_lock
 from monai_cxrssl.data.stores.cache.cached_images import CachedImages
 from monai_cxrssl.data.stores.cache.check import clear_disk_errors, is_current
 from monai_cxrssl.data.stores.cache.manifest import CacheOptions, CachePlan, read_plan
 from monai_cxrssl.data.stores.decoded import DecodedImages
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.files import lock
 
 __all__ = ["open_images"]
 
@@ -76,7 +77,8 @@ def open_images(
     if opened is None:
         with clear_disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with build_lock(folder):
+            busy = f"{folder}: waiting for another process that is building this cache"
+            with lock(folder / ".lock", busy, seconds=None, without=partial(_build_without_lock, folder)):
                 opened = _open(folder, items, side, max_unreadable)  # by whom this process waited for
                 if opened is None:
                     opened = _build(folder, items, side, max_unreadable, progress)
@@ -93,6 +95,16 @@ def open_images(
             first["cause"],
         )
     return opened
+
+
+def _build_without_lock(folder: Path, error: OSError) -> None:
+    """Let a single process build where the disk has no locks, and refuse several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigurationError(
+            f"The disk of {folder} has no file locks ({error}), so {os.environ['WORLD_SIZE']} processes cannot agree "
+            "on who builds the cache; build it first, with the cache command."
+        ) from error
+    logger.warning("%s: its disk has no file locks (%s); do not start a second build", folder, error)
 
 
 def _open(folder: Path, items: Sequence[Mapping[str, Any]], side: int, max_unreadable: float) -> CachedImages | None:

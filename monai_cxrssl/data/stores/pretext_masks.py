@@ -5,19 +5,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data.reading.lung_mask import read_lung_mask
 from monai_cxrssl.data.stores.expected_lungs import expected_lung_mask
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["PretextLungMasks"]
 
@@ -66,17 +66,16 @@ class PretextLungMasks:
         rows = [np.packbits(expected_lung_mask((side, side))), np.packbits(np.ones((side, side), dtype=np.uint8))]
         # See DecodedImages: a worker forked while a thread of OpenCV holds its lock would wait for ever.
         cv2.setNumThreads(1)
-        with ThreadPoolExecutor(num_threads or _usable_cores(), thread_name_prefix="lung masks") as pool:
-            found = pool.map(self._read, [images.items[index]["lung_mask"] for index in named])
-            bar = tqdm(found, total=len(named), desc="lung masks", unit="mask", disable=not progress or not named)
-            for index, bits in zip(named, bar, strict=True):
-                if isinstance(bits, CXRReadError):
-                    path = images.items[index]["lung_mask"]
-                    logger.warning("lung mask taken as absent: %s", bits)
-                    self.unreadable.append({"lung_mask": str(path), "cause": bits.cause or str(bits)})
-                elif bits.any():
-                    self._rows[index] = len(rows)
-                    rows.append(bits)
+        paths = [images.items[index]["lung_mask"] for index in named]
+        results = ordered_map(self._read, paths, num_threads or usable_cores(), name="lung masks")
+        bar = tqdm(results, total=len(named), desc="lung masks", unit="mask", disable=not progress or not named)
+        for index, path, bits in zip(named, paths, bar, strict=True):
+            if isinstance(bits, CXRReadError):
+                logger.warning("lung mask taken as absent: %s", bits)
+                self.unreadable.append({"lung_mask": str(path), "cause": bits.cause or str(bits)})
+            elif bits.any():
+                self._rows[index] = len(rows)
+                rows.append(bits)
         self._bits = np.stack(rows)
         expected, anywhere = (int((self._rows == row).sum()) for row in (0, 1))
         self.counts = {"read": len(rows) - 2, "expected": expected, "anywhere": anywhere}
@@ -118,7 +117,3 @@ class PretextLungMasks:
 
 def _is_lateral(item: Mapping[str, Any]) -> bool:
     return str(item.get("view_position") or "").strip().upper() in LATERAL_VIEWS
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -22,6 +22,7 @@ from monai_cxrssl.data.reading.film import MAX_PIXELS
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.reading.volume import upright_matrix
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.files import atomic_write
 
 __all__ = ["MaskFiles", "SourceFilm", "write_table"]
 
@@ -114,11 +115,9 @@ class MaskFiles:
         """Write the mask of one film, ``(H, W)`` bool of its own size; failures become a row with their cause."""
         place = f"masks/{name}{_SUFFIXES[self.mask_format]}"
         path = self.output_dir / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix stays last: by it nibabel tells the format.
-        partial = path.with_name(f".partial_{path.name}")
         if self.mask_format == "png":
-            partial.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes())
+            with atomic_write(path) as partial:
+                partial.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes())
         else:
             import nibabel
 
@@ -127,8 +126,8 @@ class MaskFiles:
             except CXRReadError as error:
                 self.refuse(film, name, error)
                 return
-            nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8)[..., None], affine), partial)
-        partial.replace(path)
+            with atomic_write(path, suffix=_SUFFIXES["nifti"]) as partial:
+                nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8)[..., None], affine), partial)
         seg, problem = "", ""
         if self.dicom_seg and film.header and self._can_write_seg():
             seg = self._seg_place(name)
@@ -175,7 +174,8 @@ class MaskFiles:
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a small CSV file in one step; file names may hold undecodable bytes."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+    with (
+        atomic_write(path) as partial,
+        open(partial, "w", newline="", encoding="utf-8", errors="surrogatepass") as file,
+    ):
         csv.writer(file).writerows([header, *rows])
-    partial.replace(path)

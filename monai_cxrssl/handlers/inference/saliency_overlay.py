@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from monai_cxrssl.files import atomic_write
+
 __all__ = ["write_overlay"]
 
 # Strongest opacity of the heatmap, so that the film can be seen through it.
@@ -32,8 +34,6 @@ def write_overlay(film: np.ndarray, saliency: np.ndarray, path: Path) -> Path:
     heat = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO).astype(np.float32)
     opacity = _OPACITY * strength[..., None]
     picture = np.rint(grey[..., None] * (1 - opacity) + heat * opacity).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     return path

@@ -12,6 +12,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
+from monai_cxrssl.files import atomic_write
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 
@@ -94,11 +95,8 @@ class CurvesPlot:
                 axis.axvline(start - 0.5, color="0.6", linestyle=":")
                 axis.annotate(stage, (start - 0.5, 1), (3, -3), xycoords=("data", "axes fraction"),
                               textcoords="offset points", va="top", fontsize=8, color="0.4")  # fmt: skip
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Under another name first: a viewer never meets half a picture.
-        partial = self.path.with_name(f".{self.path.name}")
-        figure.savefig(partial, dpi=110, format="png")
-        partial.replace(self.path)
+        with atomic_write(self.path) as partial:
+            figure.savefig(partial, dpi=110, format="png")
 
 
 def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:

@@ -25,8 +25,8 @@ from monai_cxrssl.data.datalists.predictions import Predictions, join_prediction
 from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.engines.evaluator import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions
-from monai_cxrssl.handlers.model_files import write_json
 from monai_cxrssl.metrics.surface_distance import segmentation_measures
 from monai_cxrssl.networks.evaluation_mode import in_evaluation
 from monai_cxrssl.networks.prediction_head import PredictionHead

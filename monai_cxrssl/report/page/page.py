@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from monai_cxrssl.files import atomic_write
 from monai_cxrssl.report.card import NOT_STATED
 from monai_cxrssl.report.content import Content, Flag, Section, Table
 from monai_cxrssl.report.criteria import exact_words
@@ -45,10 +46,8 @@ def write_page(content: Content, folder: str | os.PathLike) -> Path:
         The file. A picture that is missing, damaged or of one colour has a sentence in its place.
     """
     target = Path(folder) / "index.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}")
-    partial.write_text(_page(content, target.parent), encoding="utf-8")
-    partial.replace(target)
+    with atomic_write(target) as partial:
+        partial.write_text(_page(content, target.parent), encoding="utf-8")
     return target
 
 

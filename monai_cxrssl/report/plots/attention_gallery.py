@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,11 +143,8 @@ def draw_attention_gallery(
             _draw(cell, case, colour)
     _draw_key(parts[2], lungs_from)
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name first: a viewer never meets half a picture.
-    partial = target.with_name(f".{target.name}")
-    figure.savefig(partial, dpi=130, format="png")
-    partial.replace(target)
+    with atomic_write(target) as partial:
+        figure.savefig(partial, dpi=130, format="png")
     return target
 
 

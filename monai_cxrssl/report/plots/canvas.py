@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_cxrssl.files import atomic_write
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -62,17 +64,14 @@ def canvas(path: str | os.PathLike, width: float, height: float) -> Iterator[Fig
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with rc_context(_TYPE), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; the tables beside the plot have the name.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
         yield figure
-        partial = target.with_name(f".{target.name}")
-        figure.savefig(partial, dpi=140, format="png")
-    partial.replace(target)
+        with atomic_write(path) as partial:
+            figure.savefig(partial, dpi=140, format="png")
 
 
 def no_plot(path: str | os.PathLike) -> bool:

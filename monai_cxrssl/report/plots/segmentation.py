@@ -9,13 +9,13 @@ import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import atomic_write
 from monai_cxrssl.metrics.surface_distance import SegmentationFigures
 
 if TYPE_CHECKING:
@@ -130,12 +130,8 @@ def draw_segmentation_figure(
     ]
     parts[-1].legend(handles=lines, loc="center", ncols=2, frameon=False, fontsize=9)
     if path is not None:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Under another name first: a viewer never meets half a picture.
-        partial = target.with_name(f".{target.name}")
-        figure.savefig(partial, dpi=130, format="png")
-        partial.replace(target)
+        with atomic_write(path) as partial:
+            figure.savefig(partial, dpi=130, format="png")
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.handlers.model_files import write_json
+from monai_cxrssl.files import write_json
 from monai_cxrssl.metrics.calibration import calibration_figures, reliability_diagram, top_label
 from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.metrics.temperature import apply_temperature, fit_temperature, negative_log_likelihood

@@ -18,6 +18,7 @@ import mmap
 import os
 import struct
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.files import sync_folder
+from monai_cxrssl.files import lock, replace
 
 __all__ = ["BlockWriter", "Entry", "block_path", "is_cut", "map_pixels", "pixel_type", "read_index", "starts_of"]
 
@@ -146,15 +147,14 @@ class BlockWriter:
         self.path = path
         self.entries: list[Entry] = []
         self._part, self._journal_path = path.with_suffix(".part"), path.with_suffix(".journal")
-        self._pixels = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
-        self._journal = -1
-        try:
-            self._lock()
-            self._journal = os.open(self._journal_path, os.O_RDWR | os.O_CREAT, 0o644)
+        with ExitStack() as stack:
+            # A second process must not write the same part, nor into the block that the part became meanwhile.
+            busy = f"Another process is building {path}; wait for it, or give each process a shard of its own."
+            self._pixels = stack.enter_context(lock(self._part, busy))
+            self._journal = os.open(self._journal_path, os.O_RDWR | os.O_CREAT, 0o666)
+            stack.callback(os.close, self._journal)
             self._take_over(itemsize, images)
-        except BaseException:
-            self._close()
-            raise
+            self._opened = stack.pop_all()
 
     def __enter__(self) -> BlockWriter:
         return self
@@ -162,7 +162,7 @@ class BlockWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close()
+        self._opened.close()
 
     def add(self, entry: Entry, pixels: np.ndarray | None) -> None:
         """Append an image; an unreadable one has no pixels. The CRC-32 is filled in here."""
@@ -180,8 +180,7 @@ class BlockWriter:
         index = json.dumps(self.entries, separators=(",", ":")).encode()
         _write(self._pixels, index + FOOTER.pack(len(index), _digest(index), MARK))
         os.fsync(self._pixels)
-        os.replace(self._part, self.path)  # noqa: PTH105
-        sync_folder(self.path.parent)
+        replace(self._part, self.path, sync=True)
         os.unlink(self._journal_path)  # noqa: PTH108
 
     def _take_over(self, itemsize: int, images: list[tuple[str, tuple[int, int] | None]]) -> None:
@@ -204,32 +203,6 @@ class BlockWriter:
         for handle, end in ((self._journal, kept), (self._pixels, start)):
             os.ftruncate(handle, end)
             os.lseek(handle, end, os.SEEK_SET)
-
-    def _lock(self) -> None:
-        """Keep a second process from writing the same part; the lock goes with the process."""
-        try:
-            import fcntl
-        except ImportError:  # not a POSIX system
-            return
-        taken = False
-        try:
-            fcntl.flock(self._pixels, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            taken = True
-        except OSError:  # a file system without locks: whoever starts two builds of one part there is not stopped
-            return
-        # The part may have become the block between opening and locking; writing would then damage the block.
-        here = self._part.stat() if not taken and self._part.exists() else None
-        if here is None or here.st_ino != os.fstat(self._pixels).st_ino:
-            raise ConfigurationError(
-                f"Another process is building {self.path}; wait for it, or give each process a shard of its own."
-            )
-
-    def _close(self) -> None:
-        for handle in (self._pixels, self._journal):
-            if handle >= 0:
-                os.close(handle)
-        self._pixels = self._journal = -1
 
 
 def _write(handle: int, data: bytes | memoryview) -> None:

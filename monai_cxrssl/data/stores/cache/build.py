@@ -13,9 +13,7 @@ import os
 import re
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,7 @@ from monai_cxrssl.data.stores.cache.check import CacheReport, Source, clear_disk
 from monai_cxrssl.data.stores.cache.manifest import CacheOptions, CachePlan, read_plan, unpublish, write_plan
 from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, read_small
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["build_cache"]
 
@@ -105,18 +104,17 @@ def build_cache(
         blocks = plan.block_images()
         mine = range(part - 1, len(blocks), parts)
         threads = workers or usable_cores()
-        with ThreadPoolExecutor(threads, thread_name_prefix="cache") as pool:
-            sources = {number: list(pool.map(with_source, blocks[number])) for number in mine}
-            _check_not_vanished(folder, sources, options)
-            if earlier is not None and earlier.images != plan.images:
-                unpublish(folder)
-            write_plan(folder, plan)
-            total = sum(len(blocks[number]) for number in mine)
-            bar = tqdm(total=total, desc="caching", unit="image", disable=not progress)
-            builder = _Builder(folder, options, pool, 4 * threads, bar)
-            for number, images in sources.items():
-                report.take(builder.build(number, images), pixel_type(bits).itemsize)
-            bar.close()
+        sources = {number: list(ordered_map(with_source, blocks[number], threads)) for number in mine}
+        _check_not_vanished(folder, sources, options)
+        if earlier is not None and earlier.images != plan.images:
+            unpublish(folder)
+        write_plan(folder, plan)
+        total = sum(len(blocks[number]) for number in mine)
+        bar = tqdm(total=total, desc="caching", unit="image", disable=not progress)
+        builder = _Builder(folder, options, threads, bar)
+        for number, images in sources.items():
+            report.take(builder.build(number, images), pixel_type(bits).itemsize)
+        bar.close()
         report.decoded = builder.decoded
         if report.images and len(report.unreadable) == report.images:
             causes = "; ".join(f"{bad['image']}: {bad['cause']}" for bad in report.unreadable[:3])
@@ -129,11 +127,11 @@ def build_cache(
 
 
 class _Builder:
-    """Builds blocks one after the other with one pool of threads."""
+    """Builds blocks one after the other, the images of each in parallel."""
 
-    def __init__(self, folder: Path, options: CacheOptions, pool: ThreadPoolExecutor, ahead: int, bar: tqdm) -> None:
+    def __init__(self, folder: Path, options: CacheOptions, threads: int, bar: tqdm) -> None:
         self.decoded = 0
-        self._folder, self._options, self._pool, self._ahead, self._bar = folder, options, pool, ahead, bar
+        self._folder, self._options, self._threads, self._bar = folder, options, threads, bar
         self._itemsize = pixel_type(options.bits).itemsize
         self._decode = partial(_decode, options=options)
 
@@ -174,21 +172,12 @@ class _Builder:
     def _in_order(
         self, images: Images, load: Callable[[tuple[str, Source]], tuple[Entry, np.ndarray | None, bool]]
     ) -> Iterator[tuple[Entry, np.ndarray | None]]:
-        """Load in parallel, yield in order; a short queue, so that one slow file does not fill the memory."""
-        waiting: deque = deque()
-        upcoming = iter(images)
-        try:
-            for _ in images:
-                while len(waiting) < self._ahead and (image := next(upcoming, None)) is not None:
-                    waiting.append(self._pool.submit(load, image))
-                entry, pixels, decoded = waiting.popleft().result()
-                self.decoded += decoded
-                if entry.cause and decoded:
-                    logger.warning("unreadable: %s: %s", entry.image, entry.cause)
-                yield entry, pixels
-        finally:
-            for future in waiting:
-                future.cancel()
+        """Load in parallel, yield in order, count what was decoded."""
+        for entry, pixels, decoded in ordered_map(load, images, self._threads, name="cache"):
+            self.decoded += decoded
+            if entry.cause and decoded:
+                logger.warning("unreadable: %s: %s", entry.image, entry.cause)
+            yield entry, pixels
 
     def _old_entries(self, path: Path) -> list[Entry]:
         try:

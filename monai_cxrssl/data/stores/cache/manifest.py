@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.files import write_json_file
+from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.files import write_json
 
 __all__ = ["CacheOptions", "CachePlan", "read_manifest", "read_plan", "unpublish", "write_manifest", "write_plan"]
 
@@ -107,7 +107,11 @@ def write_plan(folder: Path, plan: CachePlan) -> None:
     """Write ``items.json`` in one step, unless it is there already."""
     # A datalist writes NaN as null.
     items = Datalist(splits={"training": list(plan.items)}).to_dict()["training"]
-    write_json_file(folder / "items.json", {"format": FORMAT, "options": asdict(plan.options), "items": items})
+    content = {"format": FORMAT, "options": asdict(plan.options), "items": items}
+    try:
+        write_json(content, folder / "items.json", indent=None)
+    except (TypeError, ValueError) as error:
+        raise DatalistError(f"An item of the datalist cannot be written as JSON ({error}).") from None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -130,11 +134,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def write_manifest(folder: Path, blocks: list[dict[str, Any]], readable: int, pixel_bytes: int) -> None:
     """Write ``cache.json``, which publishes the cache, and clear away what killed builds left."""
-    for leftover in folder.glob(".*.json.*.tmp"):
+    for leftover in folder.glob(".*.json.*.partial"):
         leftover.unlink(missing_ok=True)
     images = sum(block["images"] for block in blocks)
     content = {"format": FORMAT, "images": images, "readable": readable, "pixel_bytes": pixel_bytes, "blocks": blocks}
-    write_json_file(folder / "cache.json", content)
+    write_json(content, folder / "cache.json", indent=None)
 
 
 def unpublish(folder: Path) -> None:
