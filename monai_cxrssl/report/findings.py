@@ -19,16 +19,7 @@ from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, patie
 from monai_cxrssl.report.content import Flag, FlagLevel, Picture, Section, Table
 from monai_cxrssl.report.evaluation_files import EvaluationFiles
 
-__all__ = [
-    "Evidence",
-    "Films",
-    "Findings",
-    "films_of",
-    "interval_text",
-    "missing_interval",
-    "number_or_none",
-    "reasons_note",
-]
+__all__ = ["Evidence", "Films", "Findings", "films_of", "interval_text", "missing_interval"]
 
 
 @dataclass
@@ -53,10 +44,16 @@ class Findings:
         """Add a finding in words."""
         self.section.flags.append(Flag(level, text))
 
-    def table(self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> None:
-        """Add a table; intervals among the cells are written as text."""
-        cells = [[interval_text(cell) if isinstance(cell, Interval) else cell for cell in row] for row in rows]
-        self.section.tables.append(Table(caption, list(columns), cells, note))
+    def table(
+        self,
+        caption: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        note: str | Mapping[str, Interval] = "",
+    ) -> None:
+        """Add a table; the note may be of intervals, whose reasons it then tells as far as they are missing."""
+        note = note if isinstance(note, str) else _reasons(note)
+        self.section.tables.append(Table(caption, list(columns), [list(map(_cell, row)) for row in rows], note))
 
     def picture(self, name: str, alt: str, caption: str) -> None:
         """Add a picture that was drawn at :meth:`Evidence.picture_path`."""
@@ -181,15 +178,6 @@ class Evidence:
         return self.folder / "figures" / name
 
 
-def number_or_none(value: Any) -> float | None:
-    """Return a finite number, or None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def interval_text(interval: Interval | None, signed: bool = False) -> str | None:
     """Return a cell such as ``"0.812 (0.751 to 0.866)"``; None where there is no figure.
 
@@ -204,26 +192,25 @@ def interval_text(interval: Interval | None, signed: bool = False) -> str | None
     return f"{value} ({low} to {high})" if math.isfinite(interval.ci_low) else f"{value} (no interval)"
 
 
-def reasons_note(intervals: Mapping[str, Interval], names: Mapping[str, str] | None = None) -> str:
-    """Return a note that names each figure that is missing with its reason; empty where none is.
-
-    Args:
-        intervals: by name.
-        names: how to call them on the page.
-    """
-    told: dict[str, list[str]] = {}
-    for key, interval in intervals.items():
-        if not math.isfinite(interval.value):
-            told.setdefault(interval.reason or "it is not defined on these films", []).append(
-                (names or {}).get(key, key)
-            )
-    return " ".join(f"Not assessable: {_listed(keys)}, since {reason}." for reason, keys in told.items())
-
-
 def missing_interval(reason: str) -> Interval:
     """Return the interval of a figure that cannot be assessed, with the reason as half a sentence."""
     nan = float("nan")
     return Interval(nan, nan, nan, 0, reason)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return interval_text(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _reasons(intervals: Mapping[str, Interval]) -> str:
+    """A note that names each figure that is missing with its reason; empty where none is."""
+    names: dict[str, list[str]] = {}
+    for name, interval in intervals.items():
+        if not math.isfinite(interval.value):
+            names.setdefault(interval.reason or "it is not defined on these films", []).append(name)
+    return " ".join(f"Not assessable: {_listed(each)}, since {reason}." for reason, each in names.items())
 
 
 def _listed(names: Sequence[str]) -> str:

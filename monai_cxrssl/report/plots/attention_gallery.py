@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.files import atomic_write
+from monai_cxrssl.report.plots.canvas import INK, canvas, draw_outlines, square_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AttentionCase", "choose_cases", "draw_attention_gallery"]
 
 _LUNG = "#58e0ff"
-_INK, _FAINT, _RIGHT, _WRONG = "#1b1b1b", "#6b6b6b", "#1d6b34", "#a3271c"
+_FAINT, _RIGHT, _WRONG = "#6b6b6b", "#1d6b34", "#a3271c"
 #: Strongest opacity of the heatmap, so that the film can be seen through it.
 _OPACITY = 0.7
 #: Side of a film, and the width of the key.
@@ -111,9 +110,6 @@ def draw_attention_gallery(
     Raises:
         DatalistError: no case, or one whose planes do not fit each other.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if not cases:
         raise DatalistError("There is no decision to show, so no gallery of attention can be drawn.")
     for case in cases:
@@ -128,24 +124,18 @@ def draw_attention_gallery(
     heights = [
         (_INCHES + 0.52) * row + 0.3 if members else 0.4 for row, (*_, members) in zip(rows, groups, strict=True)
     ]
-    figure = Figure(figsize=(max(_INCHES * across, _KEY), sum(heights) + 0.6), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    parts: Any = figure.subfigures(3, 1, height_ratios=[*heights, 0.6])
-    for part, row, (word, colour, members) in zip(parts, rows, groups, strict=False):
-        heading = f"{len(members)} {word} decision{'s' * (len(members) != 1)}" if members else f"No {word} decision"
-        part.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold", color=colour)
-        if not members:
-            continue
-        cells = part.subplots(row, across, squeeze=False).ravel()
-        for cell in cells:
-            cell.set_axis_off()
-        for cell, case in zip(cells, members, strict=False):
-            _draw(cell, case, colour)
-    _draw_key(parts[2], lungs_from)
-    target = Path(path)
-    with atomic_write(target) as partial:
-        figure.savefig(partial, dpi=130, format="png")
-    return target
+    with canvas(path, max(_INCHES * across, _KEY), sum(heights) + 0.6, 130, {}) as figure:
+        parts: Any = figure.subfigures(3, 1, height_ratios=[*heights, 0.6])
+        for part, row, (word, colour, members) in zip(parts, rows, groups, strict=False):
+            heading = f"{len(members)} {word} decision{'s' * (len(members) != 1)}" if members else f"No {word} decision"
+            part.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold", color=colour)
+            cells = part.subplots(row, across, squeeze=False).ravel() if members else ()
+            for cell in cells:
+                cell.set_axis_off()
+            for cell, case in zip(cells, members, strict=False):
+                _draw(cell, case, colour)
+        _draw_key(parts[2], lungs_from)
+    return Path(path)
 
 
 def _check(case: AttentionCase) -> None:
@@ -160,7 +150,6 @@ def _draw(cell: Axes, case: AttentionCase, colour: str) -> None:
     """Fill a cell with a film, its heatmap, its lungs and its figures."""
     from matplotlib import colormaps
 
-    rows, columns = np.shape(case.image)
     cell.imshow(case.image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     saliency = np.asarray(case.saliency, dtype=np.float64)
     highest = float(saliency.max())
@@ -173,22 +162,17 @@ def _draw(cell: Axes, case: AttentionCase, colour: str) -> None:
         cell.imshow(overlay, interpolation="bilinear")
     else:
         notes.append("no saliency for this class")
-    lungs = None if case.lung_mask is None else (np.asarray(case.lung_mask) != 0).astype(np.uint8)
-    if lungs is not None and lungs.any():
-        for outline in cv2.findContours(lungs, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
-            x, y = np.concatenate([outline, outline[:1]])[:, 0].T
-            cell.plot(x, y, color=_LUNG, linewidth=0.9)
+    if case.lung_mask is None or not np.any(case.lung_mask):
+        notes.append("no lung mask" if case.lung_mask is None else "the lung mask is empty")
     else:
-        notes.append("no lung mask" if lungs is None else "the lung mask is empty")
-    # A square around every film, so that titles stand in line.
-    side, middle = max(rows, columns) / 2, ((columns - 1) / 2, (rows - 1) / 2)
-    cell.set(xlim=(middle[0] - side, middle[0] + side), ylim=(middle[1] + side, middle[1] - side))
+        draw_outlines(cell, case.lung_mask, _LUNG, 0.9)
+    square_cell(cell, np.shape(case.image))
     decision = [f"true: {case.true}", f"predicted: {case.predicted}{_percent(case.probability)}"]
     known = np.isfinite(case.pfs) and np.isfinite(case.area)
     figures = f"on the lungs {case.pfs:.0%}, chance {case.area:.0%}" if known else "; ".join(notes) or "not assessable"
     below = known and case.pfs <= case.area
     lines = [textwrap.shorten(line, 38, placeholder="…") for line in decision]
-    text = [(figures, _WRONG if below else _FAINT), (lines[1], colour), (lines[0], _INK)]
+    text = [(figures, _WRONG if below else _FAINT), (lines[1], colour), (lines[0], INK)]
     for number, (line, ink) in enumerate(text):
         cell.annotate(
             line, (0.5, 1), (0, 4 + 11 * number), xycoords="axes fraction", textcoords="offset points", ha="center",
@@ -209,12 +193,9 @@ def _draw_key(part: Any, lungs_from: str) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    evidence = "evidence for the predicted class,\nbrightest where it is strongest in the film"
     handles = [
-        Patch(
-            facecolor="#f98e09",
-            alpha=0.85,
-            label="evidence for the predicted class,\nbrightest where it is strongest in the film",
-        ),
+        Patch(facecolor="#f98e09", alpha=0.85, label=evidence),
         Line2D([], [], color=_LUNG, label=f"lungs ({lungs_from})"),
     ]
     part.legend(handles=handles, loc="center left", fontsize=7.5, frameon=False, ncols=1)

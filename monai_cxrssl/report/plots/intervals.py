@@ -95,12 +95,7 @@ def _forest(
                     words += f" ({low:.3f} to {high:.3f})"
                 first = whole and number == 0
                 axes.plot([value], [number], color=ACCENT, marker="D" if first else "o", markersize=7, zorder=3)
-            at: dict[str, Any] = {
-                "xy": (1.02, number),
-                "xycoords": ("axes fraction", "data"),
-                "va": "center",
-                "fontsize": 9,
-            }
+            at: Any = {"xy": (1.02, number), "xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
             axes.annotate(words, annotation_clip=False, color=FADED if words[0] == "n" else "black", **at)
         axes.set_yticks(range(len(rows)), [printable(row[0], 34) for row in rows])
         axes.tick_params(axis="y", length=0)

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.files import atomic_write
 from monai_cxrssl.metrics.surface_distance import SegmentationFigures
+from monai_cxrssl.report.plots.canvas import INK, canvas, draw_outlines, square_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +27,6 @@ __all__ = ["SegmentationCase", "choose_segmentation_cases", "draw_segmentation_f
 # it shows on both sides of a prediction that lies on it.
 _TRUE, _PREDICTED = "#3fc1ff", "#ff8c1a"
 _TRUE_WIDTH, _PREDICTED_WIDTH = 2.8, 1.5
-_INK = "#1b1b1b"
 _INCHES, _COLUMNS = 2.5, 4
 _TITLE, _HEADING, _LEGEND = 0.4, 0.3, 0.35
 
@@ -112,31 +110,25 @@ def draw_segmentation_figure(
                 f"A film of shape {case.image.shape} has a prediction of {case.prediction.shape} and a mask of "
                 f"{case.mask.shape}; expected (H, W) three times."
             )
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     columns = min(_COLUMNS, max(len(cases) for _, cases in groups))
     heights = [math.ceil(len(cases) / columns) * (_INCHES + _TITLE) + _HEADING for _, cases in groups]
     # Two columns are the least that the legend fits under.
-    figure = Figure(figsize=(max(columns, 2) * _INCHES, sum(heights) + _LEGEND), layout="constrained")
-    FigureCanvasAgg(figure)
-    parts = figure.subfigures(len(groups) + 1, 1, height_ratios=[*heights, _LEGEND], squeeze=False).ravel()
-    for part, (heading, cases) in zip(parts, groups, strict=False):
-        _draw_group(part, heading, cases, columns)
-    lines = [
-        Line2D([], [], color=_TRUE, linewidth=_TRUE_WIDTH, label="true contour"),
-        Line2D([], [], color=_PREDICTED, linewidth=_PREDICTED_WIDTH, label="predicted contour"),
-    ]
-    parts[-1].legend(handles=lines, loc="center", ncols=2, frameon=False, fontsize=9)
-    if path is not None:
-        with atomic_write(path) as partial:
-            figure.savefig(partial, dpi=130, format="png")
+    with canvas(path, max(columns, 2) * _INCHES, sum(heights) + _LEGEND, 130, {}) as figure:
+        parts = figure.subfigures(len(groups) + 1, 1, height_ratios=[*heights, _LEGEND], squeeze=False).ravel()
+        for part, (heading, cases) in zip(parts, groups, strict=False):
+            _draw_group(part, heading, cases, columns)
+        lines = [
+            Line2D([], [], color=_TRUE, linewidth=_TRUE_WIDTH, label="true contour"),
+            Line2D([], [], color=_PREDICTED, linewidth=_PREDICTED_WIDTH, label="predicted contour"),
+        ]
+        parts[-1].legend(handles=lines, loc="center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
 def _draw_group(part: SubFigure, heading: str, cases: Sequence[SegmentationCase], columns: int) -> None:
-    part.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold", color=_INK)
+    part.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
     cells = part.subplots(math.ceil(len(cases) / columns), columns, squeeze=False).ravel()
     for cell in cells:
         cell.set_axis_off()
@@ -150,20 +142,9 @@ def _draw_case(cell: Axes, case: SegmentationCase) -> None:
     if math.isnan(figures.hd95):
         distance = figures.problem.split(",")[0] or "no distance"
     caption = textwrap.shorten(case.caption, 36, placeholder=" …")
-    cell.set_title("\n".join(filter(None, [caption, f"Dice {figures.dice:.3f}, {distance}"])), fontsize=8, color=_INK)
+    cell.set_title("\n".join(filter(None, [caption, f"Dice {figures.dice:.3f}, {distance}"])), fontsize=8, color=INK)
     row, column = case.spacing
     cell.imshow(case.image, cmap="gray", vmin=0, vmax=1, aspect=row / column, interpolation="antialiased")
-    for mask, colour, width in (
-        (case.mask, _TRUE, _TRUE_WIDTH),
-        (case.prediction, _PREDICTED, _PREDICTED_WIDTH),
-    ):
-        binary = np.ascontiguousarray(mask != 0).astype(np.uint8)
-        for outline in cv2.findContours(binary, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
-            x, y = np.concatenate([outline, outline[:1]])[:, 0].T
-            # A line of one point would not be seen.
-            cell.plot(x, y, color=colour, linewidth=width, marker="." if len(outline) < 3 else None, markersize=3)
-    # A square around every film, so that titles stand in line.
-    rows, columns = case.image.shape
-    side = max(rows * row, columns * column) / 2
-    middle, down, across = ((columns - 1) / 2, (rows - 1) / 2), side / row, side / column
-    cell.set(xlim=(middle[0] - across, middle[0] + across), ylim=(middle[1] + down, middle[1] - down))
+    draw_outlines(cell, case.mask, _TRUE, _TRUE_WIDTH, dots=True)
+    draw_outlines(cell, case.prediction, _PREDICTED, _PREDICTED_WIDTH, dots=True)
+    square_cell(cell, case.image.shape, case.spacing)

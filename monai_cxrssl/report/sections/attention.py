@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_cxrssl.metrics.lung_attention import attention_above_chance
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import Evidence, Findings, interval_text, missing_interval, reasons_note
+from monai_cxrssl.report.findings import Evidence, Findings, interval_text, missing_interval
 from monai_cxrssl.report.plots.attention import draw_attention
 from monai_cxrssl.report.sections.segmentation import measure_interval
 
@@ -70,7 +70,7 @@ def _add_figures(findings: Findings, evidence: Evidence, pfs: np.ndarray, area: 
         if name in intervals
     ]
     caption = f"Means over {int(both.sum())} films of {same.patients} patients"
-    findings.table(caption, ["Figure", "Value"], rows, reasons_note(intervals, _NAMES))
+    findings.table(caption, ["Figure", "Value"], rows, {_NAMES[name]: interval for name, interval in intervals.items()})
     if draw_attention(pfs, area, evidence.picture_path("attention.png")):
         alt = "PFS of each film against the share of it that is lung"
         findings.picture(

@@ -13,7 +13,7 @@ from monai_cxrssl.metrics.calibration import calibration_figures, reliability_di
 from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.metrics.temperature import apply_temperature, fit_temperature, negative_log_likelihood
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text, reasons_note
+from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text
 from monai_cxrssl.report.plots.reliability import draw_reliability
 
 __all__ = ["calibration_findings", "fitted_temperature"]
@@ -97,7 +97,7 @@ def calibration_findings(evidence: Evidence) -> Findings:
         )
     columns = ["Figure", "Before scaling", "After scaling"]
     rows = [[words, before[key], after.get(key)] for key, words in _NAMES.items() if key in before]
-    findings.table("Calibration", columns, rows, reasons_note(before))
+    findings.table("Calibration", columns, rows, before)
     if len(test.classes) > 1:
         columns = ["Class", "ECE before", "ECE after", "Brier before", "Brier after"]
         sides = [(kind, part) for kind in ("ece_mass", "brier") for part in (before, after)]

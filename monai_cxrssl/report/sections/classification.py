@@ -14,15 +14,7 @@ from monai_cxrssl.metrics.operating_point import OperatingPoint, choose_threshol
 from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.metrics.ranking import ranking_figures
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import (
-    Evidence,
-    Films,
-    Findings,
-    interval_text,
-    missing_interval,
-    number_or_none,
-    reasons_note,
-)
+from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text, missing_interval
 from monai_cxrssl.report.plots.confusion import draw_confusion
 from monai_cxrssl.report.plots.ranking import draw_ranking
 
@@ -71,7 +63,7 @@ def classification_findings(evidence: Evidence) -> Findings:
     counts = [_counts(test, c) for c in range(len(test.classes))]
     findings.figures["smallest_class_patients"] = min(patients for _, patients, _ in counts)
     columns = ["Class", "Positive films", "Positive patients", "Negative films", "AUROC", "Average precision"]
-    findings.table("Ranking", columns, _rows(test.classes, counts, intervals, ("auc", "ap")), reasons_note(ranking))
+    findings.table("Ranking", columns, _rows(test.classes, counts, intervals, ("auc", "ap")), ranking)
     _flag_ranking(findings, ranking["macro_auc"])
     validation = evidence.validation
     points = {start: operating_points(test, validation, rule, target) for start, rule, target, _ in OPERATING_POINTS}
@@ -82,11 +74,11 @@ def classification_findings(evidence: Evidence) -> Findings:
         findings.figures |= {f"{prefix}threshold_{name}": threshold for name, threshold in thresholds.items()}
         rows = _rows(
             test.classes,
-            [[number_or_none(threshold)] for threshold in thresholds.values()],
+            [[threshold] for threshold in thresholds.values()],
             intervals,
             [prefix + figure for figure in _AT_A_POINT],
         )
-        note = reasons_note({key: interval for key, interval in found.items() if not key.startswith("macro_")})
+        note = {key: interval for key, interval in found.items() if not key.startswith("macro_")}
         findings.table(f"At the threshold of {words}", ["Class", "Threshold", *_AT_A_POINT.values()], rows, note)
     findings.table(
         "F1 and Cohen's kappa at these thresholds",
@@ -107,9 +99,9 @@ def classification_findings(evidence: Evidence) -> Findings:
     if test.task == "multi_class":
         decided = confusion_figures(test.scores, test.label, test.patient, test.classes, **common)
         intervals |= decided
-        note = reasons_note({key: decided[key] for key in _DECISION})
-        rows = [[words, decided[key]] for key, words in _DECISION.items()]
-        findings.table("Of the most probable class", ["Figure", "Value"], rows, note)
+        shown = {key: decided[key] for key in _DECISION}
+        rows = [[words, shown[key]] for key, words in _DECISION.items()]
+        findings.table("Of the most probable class", ["Figure", "Value"], rows, shown)
         matrix = confusion_matrix(test.scores, test.label)
         if np.isfinite(matrix).all() and not decided["accuracy"].reason:
             draw_confusion(matrix, test.classes, evidence.picture_path("confusion.png"))

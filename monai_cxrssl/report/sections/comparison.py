@@ -14,15 +14,7 @@ from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.delong import delong_test, holm_adjust
 from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import (
-    Evidence,
-    Films,
-    Findings,
-    interval_text,
-    missing_interval,
-    number_or_none,
-    reasons_note,
-)
+from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text, missing_interval
 from monai_cxrssl.report.paired import match_films, p_of_interval, paired_figures
 
 __all__ = ["comparison_findings"]
@@ -55,10 +47,10 @@ def comparison_findings(evidence: Evidence) -> Findings:
     columns = ["Figure", "Difference", "p, bootstrap", "p, Holm", "p, DeLong", "p DeLong, Holm"]
     for (first, second), differences in pairs.items():
         rows = [
-            [each.words, interval_text(each.interval, signed=True), *map(number_or_none, p)]
+            [each.words, interval_text(each.interval, signed=True), *p]
             for each, p in zip(differences, tested, strict=False)
         ]
-        note = reasons_note({each.words: each.interval for each in differences})
+        note = {each.words: each.interval for each in differences}
         findings.table(f"{first} minus {second}", columns, rows, note)
         _flag(findings, first, second, differences[0])
         findings.intervals({f"{first}_minus_{second}_{each.key}": each.interval for each in differences})

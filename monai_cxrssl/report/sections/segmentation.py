@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import Evidence, Films, Findings, missing_interval, reasons_note
+from monai_cxrssl.report.findings import Evidence, Films, Findings, missing_interval
 
 __all__ = ["measure_interval", "segmentation_findings"]
 
@@ -54,9 +54,8 @@ def segmentation_findings(evidence: Evidence) -> Findings:
         values = known.get(name, np.empty(0))
         median = float(np.median(values)) if values.size else None
         rows.append([_NAMES[name], counts[name], intervals[name], median, _worst(name, values)])
-    findings.table(
-        "Films with a mask", ["Figure", "Films", "Mean", "Median", "Worst film"], rows, reasons_note(intervals, _NAMES)
-    )
+    note = {_NAMES[name]: interval for name, interval in intervals.items()}
+    findings.table("Films with a mask", ["Figure", "Films", "Mean", "Median", "Worst film"], rows, note)
     if films := max(counts["hd95_pixel"], counts["surface_distance_pixel"]):
         findings.flag(
             "warning", f"The size of a pixel is unknown for {films} films; their distances are in pixels, not in mm."

@@ -18,16 +18,7 @@ from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.metrics.ranking import ranking_figures
 from monai_cxrssl.metrics.subgroups import Subgroup, age_band, subgroup_figures
 from monai_cxrssl.report.content import FlagLevel, Section
-from monai_cxrssl.report.findings import (
-    Evidence,
-    Films,
-    Findings,
-    films_of,
-    interval_text,
-    missing_interval,
-    number_or_none,
-    reasons_note,
-)
+from monai_cxrssl.report.findings import Evidence, Films, Findings, films_of, interval_text, missing_interval
 from monai_cxrssl.report.paired import apart_difference
 from monai_cxrssl.report.plots.intervals import IntervalRow, draw_intervals, interval_row
 from monai_cxrssl.report.sections.classification import operating_points
@@ -55,8 +46,7 @@ def shift_findings(evidence: Evidence) -> Findings:
     rows = [interval_row("All test films", inside["macro_auc"])]
     rows += _external(findings, evidence, inside)
     rows += _subgroups(findings, evidence)
-    reference = number_or_none(inside["macro_auc"].value)
-    if len(rows) > 1 and draw_intervals(rows, evidence.picture_path("shift.png"), reference):
+    if len(rows) > 1 and draw_intervals(rows, evidence.picture_path("shift.png"), inside["macro_auc"].value):
         alt = "Macro AUROC of external sets and subgroups with intervals"
         caption = "Macro AUROC; small groups are marked. Groups that lack a class are averaged over the others."
         findings.picture("shift.png", alt, caption)
@@ -102,7 +92,7 @@ def _external(findings: Findings, evidence: Evidence, inside: Mapping[str, Inter
         for (name, films), found in zip(external.items(), figures.values(), strict=True)
     ]
     notes = {f"{key} of {name}": interval for name, found in figures.items() for key, interval in found.items()}
-    findings.table("External sets", columns, rows, reasons_note(notes))
+    findings.table("External sets", columns, rows, notes)
     return [interval_row(f"External: {name}", found["macro_auc"]) for name, found in figures.items()]
 
 
@@ -238,4 +228,4 @@ def _group_table(findings: Findings, title: str, groups: list[Subgroup]) -> None
         for key, area in group.figures.items()
         if key != "macro_auc"
     }
-    findings.table(title, ["Group", "Films", "Patients", "Size", "Macro AUROC"], rows, reasons_note(left_out))
+    findings.table(title, ["Group", "Films", "Patients", "Size", "Macro AUROC"], rows, left_out)

@@ -25,15 +25,7 @@ import numpy as np
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
 from monai_cxrssl.report.content import Flag, Section
-from monai_cxrssl.report.findings import (
-    Evidence,
-    Findings,
-    films_of,
-    interval_text,
-    missing_interval,
-    number_or_none,
-    reasons_note,
-)
+from monai_cxrssl.report.findings import Evidence, Findings, films_of, interval_text, missing_interval
 from monai_cxrssl.report.paired import match_films, paired_figures
 from monai_cxrssl.report.plots.intervals import IntervalRow, draw_probes, interval_row
 
@@ -122,7 +114,7 @@ def shortcut_findings(evidence: Evidence) -> Findings:
             drawn.append(interval_row("Whole films", whole))
         if np.isfinite(blanked.value):
             drawn.append(interval_row(words, blanked))
-    note = reasons_note({_WORDS[region]: blanked for region, (_, blanked, _, _) in probes.items()})
+    note = {_WORDS[region]: blanked for region, (_, blanked, _, _) in probes.items()}
     findings.table("Macro AUROC", ["Probe", "Films", "Whole films", "Blanked", "Drop"], rows, note)
     if drawn and draw_probes(drawn, evidence.picture_path("probes.png")):
         alt = "Macro AUROC on whole films and with each region blanked, with intervals"
@@ -182,8 +174,6 @@ def _source(findings: Findings, prediction: Mapping[str, Any]) -> None:
 
 def _interval(content: Any) -> Interval | None:
     """A figure of ``source_prediction.json``; None without a number."""
-    if not isinstance(content, Mapping) or number_or_none(content.get("value")) is None:
-        return None
-    ends = [number_or_none(content.get(key)) for key in ("value", "ci_low", "ci_high")]
-    value, low, high = (math.nan if number is None else number for number in ends)
-    return Interval(value, low, high, 0)
+    ends = [content.get(end) if isinstance(content, Mapping) else None for end in ("value", "ci_low", "ci_high")]
+    value, low, high = (math.nan if end is None else end for end in ends)
+    return Interval(value, low, high, 0) if math.isfinite(value) else None
