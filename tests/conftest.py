@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+from tests.warm_python import WarmPython
 
 # Several workers that each start a thread per core slow each other manifold; said before anything imports torch, and
 # inherited by the bundles that tests start.
@@ -32,6 +37,55 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real X-rays not found: no folder {folder.name!r} beside the checkout's parent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """Runs programs in forks of a process that has imported torch and MONAI; started with the first that wants it."""
+    if not hasattr(os, "fork"):
+        pytest.skip("programs are started as forks, which this system does not have")
+    warm = WarmPython(tmp_path_factory.mktemp("warm_python"))
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``made_once(name, make)``: a folder that ``make(folder)`` fills for all workers of this run, who leave it alone."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "made_once"
+    shared.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, complete = shared / name, shared / f"{name}.complete"
+        with FileLock(f"{folder}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                complete.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def phantom_dir(made_once) -> Path:
+    """A small phantom data set; validation and test together have enough patients of each class for a probe."""
+    from monai_cxrssl.phantom import make_phantom_dataset
+
+    return made_once("phantom", lambda folder: make_phantom_dataset(folder, patients=64, size=128, progress=False))
+
+
+@pytest.fixture(scope="session")
+def few_films(made_once) -> Path:
+    """A phantom data set that is drawn in seconds: enough for a run that need not learn."""
+    from monai_cxrssl.phantom import make_phantom_dataset
+
+    return made_once(
+        "few_films",
+        lambda folder: make_phantom_dataset(folder, patients=24, size=96, images_per_patient=(1, 2), progress=False),
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,12 +10,12 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_cxrssl.apps.cli.main import main
+from tests.warm_python import WarmPython
 
 __all__ = ["OURS", "RUN", "SMALL_SET", "TINY", "Small", "as_run", "bash_blocks", "commands_of", "environment", "run"]
 
@@ -77,17 +77,20 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1", "MPLBACKEND": "Agg"}
 
 
-def run(words: Sequence[str]) -> tuple[int, str]:
+def run(words: Sequence[str], warm: WarmPython) -> tuple[int, str]:
     """Return exit status and output of a command, run in the current folder."""
     if list(words[:3]) == ["python", "-m", "monai_cxrssl"]:
-        # In this process, which has loaded torch already: seconds instead of ten for each of them.
+        # In this process, which has loaded torch and this package already.
         told = io.StringIO()
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
             return main(list(words[3:])), told.getvalue()
-    programs = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"], "cp": ["cp"]}
-    # Two processes do not share a GPU.
-    devices = {"CUDA_VISIBLE_DEVICES": ""} if words[0] == "torchrun" else {}
-    result = subprocess.run(
-        [*programs[words[0]], *words[1:]], env=environment() | devices, capture_output=True, text=True, check=False, timeout=1200
-    )  # fmt: skip
+    if words[0] == "python":
+        result = warm.run(words[1:], Path.cwd(), **environment())
+    elif words[0] == "torchrun":
+        # Two processes do not share a GPU.
+        result = warm.run(
+            ["-m", "torch.distributed.run", *words[1:]], Path.cwd(), **environment() | {"CUDA_VISIBLE_DEVICES": ""}
+        )
+    else:
+        result = subprocess.run(words, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout[-1500:] + result.stderr[-3000:]

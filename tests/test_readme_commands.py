@@ -217,14 +217,14 @@ def serve_and_ask(words: list[str], folder: Path, port: int) -> None:
 @pytest.mark.parametrize(
     ("page", "command"), [(page, command) for page, command in written() if command not in NOT_RUN]
 )
-def test_command(working_copy, monkeypatch, free_port, page, command):
+def test_command(working_copy, monkeypatch, free_port, warm_python, page, command):
     monkeypatch.chdir(working_copy)
     how = COMMANDS[command]
     if command.startswith(SERVE):
         return serve_and_ask(as_run(command, how), working_copy, free_port)
     if how.before is not None:
         how.before(working_copy)
-    status, told = run(as_run(command, how))
+    status, told = run(as_run(command, how), warm_python)
     assert status == 0, f"{page}: {shlex.join(as_run(command, how))}\n{told}"
     for name in how.makes:
         assert (working_copy / name).exists(), name

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.warm_python import WarmPython
+
 LEAST = {
     "reading": "--side 64 --repeats 1",
     "cache": "--images 20 --side 32 --films 1 --film_side 64 --repeats 1",
@@ -46,15 +48,14 @@ def figures(value: Any) -> Iterator[float]:
         yield value
 
 
-# A minute and more each on a busy machine, most of it imports in new processes.
+# Half a minute and more each on a busy machine.
 @pytest.mark.slow
 @pytest.mark.parametrize("script", LEAST)
-def test_script_writes_finite_figures(script: str, repo: Path, tmp_path: Path) -> None:
+def test_script_writes_finite_figures(script: str, repo: Path, tmp_path: Path, warm_python: WarmPython) -> None:
     if script == "scaling" and hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("scaling needs two cores")
     out = tmp_path / "figures.json"
-    command = [sys.executable, str(repo / "benchmarks" / f"{script}.py"), *LEAST[script].split(), "--out", str(out)]
-    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=600)
+    done = warm_python.run([repo / "benchmarks" / f"{script}.py", *LEAST[script].split(), "--out", out], repo)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
     assert report["machine"]["cores"] >= 1

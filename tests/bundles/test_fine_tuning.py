@@ -7,7 +7,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -326,10 +325,9 @@ def test_four_classes_and_opacity_boxes_as_masks(run_bundle, phantom_dir, tmp_pa
 
 
 @pytest.mark.slow
-def test_two_processes(run_bundle, phantom_dir, tmp_path, free_port):
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port}")
+def test_two_processes(run_bundle, phantom_dir, tmp_path):
     configs = "['bundles/multitask/configs/train.json','bundles/multitask/configs/multi_gpu_train.json']"
-    result = run_bundle(configs, *options(tmp_path, phantom_dir), launcher=launcher)
+    result = run_bundle(configs, *options(tmp_path, phantom_dir), processes=2)
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["epochs"] == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import monai
 import numpy as np
@@ -151,11 +150,10 @@ def test_evaluation_probes_the_weights(trained, run_bundle, phantom_dir, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_processes(run_bundle, phantom_dir, tmp_path, free_port):
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port}")
+def test_two_processes(run_bundle, phantom_dir, tmp_path):
     result = run_bundle(
         "['bundles/micle/configs/train.json','bundles/micle/configs/multi_gpu_train.json']", "--dataset_dir", phantom_dir,
-        "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt", *SMALL, launcher=launcher,
+        "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt", *SMALL, processes=2,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())

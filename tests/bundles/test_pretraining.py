@@ -5,10 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -129,23 +125,19 @@ def test_cache_is_made_once_and_changes_nothing(run_bundle, phantom_dir, tmp_pat
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_killed_in_its_second_stage_and_resumed(trained, run_bundle, phantom_dir, repo, tmp_path):
+def test_killed_in_its_second_stage_and_resumed(trained, run_bundle, warm_python, phantom_dir, repo, tmp_path):
     """Rotation, jigsaw, MoCo: SIGKILL in jigsaw, then --resume auto; the weights are those of an uninterrupted run."""
     name, folder, _ = trained
     if name != "curricular":
         pytest.skip("a curriculum is what is killed here")
-    command = [
-        sys.executable, "-m", "monai.bundle", "run", "--config_file", "bundles/curricular/train.json",
-        *map(str, options(name, tmp_path, phantom_dir)), "--checkpoint_minutes", "0",
-    ]  # fmt: skip
+    words = ["-m", "monai.bundle", "run", "--config_file", "bundles/curricular/train.json"]
+    process = warm_python.start([*words, *options(name, tmp_path, phantom_dir), "--checkpoint_minutes", 0], repo)
     second = tmp_path / "stages" / "2_jigsaw"
-    with open(tmp_path / "killed.txt", "w") as output:
-        process = subprocess.Popen(command, cwd=repo, stdout=output, stderr=output, env={**os.environ})
-        deadline = time.monotonic() + 300
-        while process.poll() is None and not second.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    deadline = time.monotonic() + 300
+    while process.poll() is None and not second.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
     assert second.exists()
     assert not (tmp_path / "model.pt").exists()
     result = run_bundle("bundles/curricular/train.json", *options(name, tmp_path, phantom_dir), "--resume", "auto")
@@ -220,10 +212,9 @@ def test_bags_by_study(run_bundle, phantom_dir, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["simclr", "moco", "spcxr", "curricular"])
-def test_two_processes(run_bundle, phantom_dir, tmp_path, free_port, name):
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port}")
+def test_two_processes(run_bundle, phantom_dir, tmp_path, name):
     configs = f"['bundles/{name}/configs/train.json','bundles/{name}/configs/multi_gpu_train.json']"
-    result = run_bundle(configs, *options(name, tmp_path, phantom_dir), launcher=launcher)
+    result = run_bundle(configs, *options(name, tmp_path, phantom_dir), processes=2)
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["epochs"] == EPOCHS[name]

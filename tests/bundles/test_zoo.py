@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigWorkflow, verify_metadata
 
-from monai_cxrssl.phantom import make_phantom_dataset
-
 META_SCHEMA = Path(__file__).parents[2] / "monai_cxrssl" / "apps" / "pack" / "meta_schema_20240725.json"
 BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles").glob("*/train.json"))
 WORKFLOWS = [("train", "train"), ("infer", "inference"), ("infer", "evaluate")]
@@ -67,13 +65,12 @@ def test_changelog_names_the_version(bundle):
 
 
 @pytest.mark.parametrize(("kind", "config"), WORKFLOWS)
-def test_check_properties(bundle, kind, config, tmp_path, monkeypatch):
+def test_check_properties(bundle, kind, config, few_films, tmp_path, monkeypatch):
     monkeypatch.chdir(bundle)
-    phantom = make_phantom_dataset(tmp_path / "phantom", patients=12, size=64, progress=False)
     workflow = ConfigWorkflow(
         config_file=f"configs/{config}.json",
         workflow_type=kind,
-        dataset_dir=str(Path(phantom).parent),
+        dataset_dir=str(few_films),
         output_dir=str(tmp_path / "out"),
         encoder_name="tu-vit_tiny_patch16_224" if bundle.name == "spcxr" else "resnet18",
         image_size=64,

@@ -96,7 +96,7 @@ def plain_folder(folder, patients, seed):
 
 
 @pytest.mark.slow
-def test_hospital_archive(repo, tmp_path, monkeypatch):
+def test_hospital_archive(repo, tmp_path, monkeypatch, warm_python):
     """From an archive of DICOM files and a table of findings to predictions on new films."""
     shutil.copytree(repo / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("eval", "*.pt"))
     findings = plain_folder(tmp_path / "my-archive", patients=72, seed=0)
@@ -109,7 +109,7 @@ def test_hospital_archive(repo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command, how in HOSPITAL.items():
         words = as_run(command, Small(how.add, ARCHIVE))
-        status, told = run(words)
+        status, told = run(words, warm_python)
         assert status == 0, f"{shlex.join(words)}\n{told}"
         for name in how.makes:
             assert (tmp_path / name).exists(), name

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_cxrssl.phantom import make_phantom_dataset
 from tests.data.sources.layouts.test_chexpert import write as write_chexpert
 from tests.page_commands import OURS, RUN, TINY, Small, as_run, bash_blocks, commands_of, environment, run
+from tests.warm_python import WarmPython
 
 MICLE = "\"['bundles/micle/configs/train.json','bundles/micle/configs/multi_gpu_train.json']\""
 MODULE = f"-m monai.bundle run --config_file {MICLE} --dataset_dir /data/chexpert"
@@ -86,30 +86,30 @@ def test_every_command_is_run_or_excused(repo, page):
     assert sorted(here.keys() - set(found)) == [], "no longer on the page"
 
 
-def run_here(page: str, command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_here(page: str, command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, warm: WarmPython) -> None:
     how = RUN_HERE[page][command]
     monkeypatch.chdir(folder)
-    status, told = run(as_run(command, how))
+    status, told = run(as_run(command, how), warm)
     assert status == 0, f"{page}: {shlex.join(as_run(command, how))}\n{told}"
     for name in how.makes:
         assert (folder / name).exists(), name
 
 
 @pytest.mark.parametrize("command", RUN_HERE["docs/label_policies.md"])
-def test_label_policies(tmp_path, monkeypatch, command):
+def test_label_policies(tmp_path, monkeypatch, warm_python, command):
     write_chexpert(tmp_path / "CheXpert")
-    run_here("docs/label_policies.md", command, tmp_path, monkeypatch)
+    run_here("docs/label_policies.md", command, tmp_path, monkeypatch, warm_python)
     content = json.loads((tmp_path / "d.json").read_text())
     edema = content["classes"].index("Edema")
     assert [item["label"][edema] for item in content["training"]][:2] == [1, 1]
 
 
 @pytest.fixture
-def folder(repo, tmp_path) -> Path:
+def folder(repo, few_films, tmp_path) -> Path:
     """A bundle as from elsewhere, the bundle of the page, and a few films."""
     for name, source in (("bundle", "simclr"), ("bundles/micle", "micle")):
         shutil.copytree(repo / "bundles" / source, tmp_path / name, ignore=shutil.ignore_patterns("eval", "*.pt"))
-    make_phantom_dataset(tmp_path / "films", patients=24, size=96, images_per_patient=(1, 2), progress=False)
+    (tmp_path / "films").symlink_to(few_films)
     return tmp_path
 
 
@@ -120,14 +120,14 @@ def is_trained(folder: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RUN_HERE["docs/security.md"])
-def test_security(folder, monkeypatch, command):
-    run_here("docs/security.md", command, folder, monkeypatch)
+def test_security(folder, monkeypatch, warm_python, command):
+    run_here("docs/security.md", command, folder, monkeypatch, warm_python)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in RUN_HERE["docs/multi_gpu.md"] if not c.startswith(MACHINES)])
-def test_one_machine(folder, monkeypatch, command):
-    run_here("docs/multi_gpu.md", command, folder, monkeypatch)
+def test_one_machine(folder, monkeypatch, warm_python, command):
+    run_here("docs/multi_gpu.md", command, folder, monkeypatch, warm_python)
     assert is_trained(folder)
 
 

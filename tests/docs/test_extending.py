@@ -9,8 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -20,7 +18,6 @@ import torch
 from monai_cxrssl.data import load_datalist, save_datalist
 from monai_cxrssl.data.sources import registry
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.phantom import make_phantom_dataset
 
 EXAMPLES = {"method": "byol.py", "layout": "clinic_layout.py", "bundle": "byol_bundle.json"}
 
@@ -122,7 +119,7 @@ class TestLayout:
             clinic_layout.read(make_clinic(tmp_path / "clinic", rows))
 
 
-def run_of_page(repo, folder, page, number, films):
+def run_of_page(repo, warm_python, folder, page, number, films):
     """Run a page's command in a copy of what it names, on few films, and return its output folder."""
     text = (repo / "docs/extending" / page).read_text()
     blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
@@ -134,15 +131,8 @@ def run_of_page(repo, folder, page, number, films):
     variables = dict(word.split("=", 1) for word in words[: words.index("python")])
     words = words[words.index("python") + 1 :]
     small = f"--datalist {films} --max_epochs 1 --image_size 64 --batch_size 8 --encoder_name resnet18"
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", *words, *shlex.split(small)],
-        cwd=folder,
-        env={**os.environ, **variables, "TQDM_DISABLE": "1", "PYTHONPATH": _path(repo, variables)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    environment = variables | {"PYTHONPATH": _path(repo, variables)}
+    result = warm_python.run([*words, *shlex.split(small)], folder, **environment)
     assert result.returncode == 0, result.stdout[-1500:] + result.stderr[-3000:]
     return folder / "OUT"
 
@@ -153,17 +143,16 @@ def _path(repo, variables):
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
-    return make_phantom_dataset(folder / "f", patients=20, size=96, images_per_patient=(1, 2), progress=False)
+def films(few_films):
+    return few_films / "datalist.json"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "number"), [("method.md", 0), ("bundle.md", 0), ("bundle.md", 1)], ids=["method", "override", "bundle"]
 )
-def test_command_of_page(repo, tmp_path, films, page, number):
-    out = run_of_page(repo, tmp_path, page, number, films)
+def test_command_of_page(repo, tmp_path, warm_python, films, page, number):
+    out = run_of_page(repo, warm_python, tmp_path, page, number, films)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["epochs"] == 1
     assert np.isfinite(metrics["loss_last_epoch"])

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,16 +26,8 @@ def test_every_script_is_accounted_for():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("script", "made"), FIGURES.items())
-def test_figure(tmp_path, script, made):
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", f"docs/{script}.py", "--output", str(tmp_path / made)],
-        cwd=DOCS.parent,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+def test_figure(tmp_path, warm_python, script, made):
+    result = warm_python.run([f"docs/{script}.py", "--output", tmp_path / made], DOCS.parent, MPLBACKEND="Agg")
     assert result.returncode == 0, result.stderr[-3000:]
     there = sorted((DOCS / "images" / made).glob("*.png")) if made == "methods" else [DOCS / "images" / made]
     for path in there:

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,11 +23,8 @@ def test_page_names_each(repo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
-def test_tutorial(repo, tmp_path, tutorial):
-    environment = {**os.environ, "TQDM_DISABLE": "1", "MPLBACKEND": "Agg", "TMPDIR": str(tmp_path)}
-    words = [f"docs/tutorials/{tutorial.name}", "--folder", str(tmp_path / "out")]
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", *words], cwd=repo, env=environment, capture_output=True, text=True, check=False, timeout=500
-    )  # fmt: skip
+def test_tutorial(repo, tmp_path, warm_python, tutorial):
+    words = [f"docs/tutorials/{tutorial.name}", "--folder", tmp_path / "out"]
+    result = warm_python.run(words, repo, MPLBACKEND="Agg", TMPDIR=str(tmp_path))
     assert result.returncode == 0, result.stdout[-1500:] + result.stderr[-3000:]
     assert LAST_LINES[tutorial.stem] in result.stdout.splitlines()[-1]

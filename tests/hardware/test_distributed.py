@@ -2,10 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -15,29 +11,22 @@ from tests.engines.two_processes import METHODS, RUNS, build, gradients, trained
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory, repo) -> list[dict]:
-    """What two processes found, started as two machines would be: two torchrun agents, one process each."""
+def ranks(tmp_path_factory, repo, warm_python) -> list[dict]:
+    """What two processes found that know of each other what torchrun tells them."""
     import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("ranks")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repo), "CUDA_VISIBLE_DEVICES": ""}
-    agents = [
-        subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node_rank={node}", "--nproc_per_node=1",
-             "--master_addr=127.0.0.1", f"--master_port={port}", "-m", "tests.engines.two_processes", str(folder)],
-            cwd=repo, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for node in range(2)
-    ]  # fmt: skip
-    try:
-        outputs = [agent.communicate(timeout=240)[0] for agent in agents]
-    finally:
-        for agent in agents:
-            agent.kill()
-    assert [agent.returncode for agent in agents] == [0, 0], "\n".join(outputs)
+    job = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+           "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+    processes = [
+        warm_python.start(["-m", "tests.engines.two_processes", folder], repo, RANK=str(rank), **job)
+        for rank in range(2)
+    ]
+    said = [process.communicate(240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 

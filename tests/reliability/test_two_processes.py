@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,9 +19,8 @@ from tests.reliability.tiny_run import BATCHES, tiny_run
 
 
 @pytest.mark.slow
-def test_killed_within_an_epoch_two_processes_end_bit_equal(repo, tmp_path):
-    command = [sys.executable, "-m", "tests.reliability.two_process_runs", str(tmp_path), "3"]
-    result = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=600, check=False)
+def test_killed_within_an_epoch_two_processes_end_bit_equal(repo, tmp_path, warm_python):
+    result = warm_python.run(["-m", "tests.reliability.two_process_runs", tmp_path, 3], repo)
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.count("resumed from") == 3
     assert "_iteration=" in result.stdout, "no kill came within an epoch"

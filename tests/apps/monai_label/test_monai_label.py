@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +22,7 @@ from monai_cxrssl.apps.monai_label import APP_FOLDER
 from monai_cxrssl.apps.monai_label.install import cache_folder, install_environment
 from monai_cxrssl.data import load_datalist, load_predictions, read_cxr_uint
 from monai_cxrssl.data.reading.lung_mask import read_lung_mask
-from monai_cxrssl.phantom import make_phantom_dataset
+from tests.warm_python import WarmPython
 
 from .label_server import label_server, listening
 
@@ -50,21 +48,19 @@ def python() -> Path:
     return install_environment(cache_folder() / "monai_label-tests")
 
 
-def run(repo: Path, config: str, *options: object) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", config, *map(str, options)]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    result = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True, check=False)
+def run(warm: WarmPython, repo: Path, config: str, *options: object) -> None:
+    result = warm.run(["-m", "monai.bundle", "run", "--config_file", config, *options], repo)
     assert result.returncode == 0, result.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
-def setting(repo, tmp_path_factory) -> Setting:
+def setting(repo, few_films, warm_python, tmp_path_factory) -> Setting:
     """Three bundles with the weights of one small training, films in a studies folder, and what inference says."""
     folder = tmp_path_factory.mktemp("label")
-    phantom = Path(make_phantom_dataset(folder / "phantom", patients=24, size=96)).parent
+    phantom = few_films
     trained = folder / "trained"
     run(
-        repo, "bundles/multitask/train.json", "--dataset_dir", phantom, "--output_dir", trained, "--model_path",
+        warm_python, repo, "bundles/multitask/train.json", "--dataset_dir", phantom, "--output_dir", trained, "--model_path",
         trained / "model.pt", "--recipe", "short", "--encoder_name", "resnet18", "--image_size", 64, "--batch_size", 8,
         "--max_epochs", 4, "--num_workers", 0, "--average_momentum", 0.8,
     )  # fmt: skip
@@ -103,7 +99,7 @@ def setting(repo, tmp_path_factory) -> Setting:
     for file in films.values():
         shutil.copy(file, inferred)
     run(
-        repo, "bundles/multitask/configs/inference.json", "--dataset_dir", inferred, "--output_dir", out,
+        warm_python, repo, "bundles/multitask/configs/inference.json", "--dataset_dir", inferred, "--output_dir", out,
         "--model_path", folder / "bundles" / "multitask" / "models" / "model.pt",
     )  # fmt: skip
     found = load_predictions(out / "predictions.csv")
