@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+import monai_cxrssl
 from monai_cxrssl.apps.clear_errors import clear_sentence
 from monai_cxrssl.apps.pack.archive import extract_archive
 from monai_cxrssl.apps.pack.evidence import find_machine_paths
@@ -71,7 +72,7 @@ def check_bundle(path: str | os.PathLike, strict: bool = False) -> dict[str, lis
         place = Path(temporary) / "empty"
         place.mkdir()
         told = Path(temporary) / "told.json"
-        root = Path(__file__).parents[2]
+        root = Path(monai_cxrssl.__file__).parents[1]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         result = subprocess.run(
             [sys.executable, "-I", "-c", _CHILD, str(root), str(folder), str(told), "strict" if strict else "free"],
