@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Verify a packed bundle as its receiver would use it: in a process of its own, offline, with MONAI and this package.
+"""Verification of a packed bundle in a fresh offline process.
 
 Beware: to build a bundle's network, MONAI evaluates the expressions in its configs. The sums are compared first, and
 when they differ nothing is evaluated; but sums that come with a bundle do not say who made it. Under the strict option
@@ -23,13 +23,15 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
+import monai_cxrssl
 from monai_cxrssl.apps.clear_errors import clear_sentence
 from monai_cxrssl.apps.pack.archive import extract_archive
 from monai_cxrssl.apps.pack.evidence import find_machine_paths
-from monai_cxrssl.apps.pack.metadata import stated_versions
+from monai_cxrssl.apps.pack.metadata import read_json, stated_versions
 from monai_cxrssl.apps.pack.package import SUMS, file_sums
 from monai_cxrssl.errors import ConfigurationError
 
@@ -40,6 +42,10 @@ _NEEDED = ("LICENSE", "configs/metadata.json", "configs/train.json", "configs/in
            "docs/data_license.txt", "models/model.json", "models/model.pt")  # fmt: skip
 #: MONAI's demands restated; verify_metadata would download the schema that the metadata names.
 _META_SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
+_LEFT_BEHIND = re.compile(
+    r"(^|/)(eval|checkpoints|tensorboard|__pycache__|phantom|\.[^/]*)(/|$)|^(?!models/model\.pt$).*\.(pt|pth|ckpt)$",
+    flags=re.DOTALL,
+)
 # What Python finds as a module in a folder of its search path, on which MONAI puts that of a bundle.
 _CODE = {".py", ".pyc", ".pyd", ".pyw", ".pth", ".so", ".dll", ".dylib"}
 # -I: neither the caller's folder nor PYTHON* variables; the package's own place is given by name.
@@ -71,7 +77,7 @@ def check_bundle(path: str | os.PathLike, strict: bool = False) -> dict[str, lis
         place = Path(temporary) / "empty"
         place.mkdir()
         told = Path(temporary) / "told.json"
-        root = Path(__file__).parents[2]
+        root = Path(monai_cxrssl.__file__).parents[1]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         result = subprocess.run(
             [sys.executable, "-I", "-c", _CHILD, str(root), str(folder), str(told), "strict" if strict else "free"],
@@ -80,7 +86,7 @@ def check_bundle(path: str | os.PathLike, strict: bool = False) -> dict[str, lis
         if not told.is_file():
             last = (result.stderr.strip().splitlines() or [f"exit status {result.returncode}"])[-1]
             return {"passed": [], "problems": [f"The process of the check broke off: {last}"], "notes": []}
-        return json.loads(told.read_text(encoding="utf-8"))
+        return read_json(told)
 
 
 def _unpacked(archive: Path, target: Path) -> Path:
@@ -140,25 +146,20 @@ class BundleCheck:
         """Sums, what must be there, and what must not."""
         if not (self.folder / SUMS).is_file():
             raise ConfigurationError(f"{self.folder.name} has no {SUMS}, so nothing tells whether its files are whole.")
-        told = {}
-        for line in (self.folder / SUMS).read_text(encoding="utf-8").splitlines():
-            digest, _, name = line.partition("  ")
-            told[name] = digest
-        found = file_sums(self.folder)
-        for name in sorted(told.keys() | found.keys()):
-            if name not in found:
+        lines = (self.folder / SUMS).read_text(encoding="utf-8").splitlines()
+        listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        sums = file_sums(self.folder)
+        for name in sorted(listed.keys() | sums.keys()):
+            if name not in sums:
                 self.problems.append(f"{name} is missing, which {SUMS} lists.")
-            elif name not in told:
+            elif name not in listed:
                 self.problems.append(f"{name} is not listed in {SUMS}.")
-            elif told[name] != found[name]:
-                self.problems.append(f"{name} is not the file that {SUMS} lists: its SHA-256 is {found[name][:12]}…")
-        self.problems += [f"{name} is missing, which every pack has." for name in _NEEDED if name not in found]
-        for name in found:
-            odd = re.search(r"(^|/)(eval|checkpoints|tensorboard|__pycache__|phantom|\.[^/]*)(/|$)", name)
-            if odd or (name.endswith((".pt", ".pth", ".ckpt")) and name != "models/model.pt"):
-                self.problems.append(f"{name} does not belong into a pack.")
+            elif listed[name] != sums[name]:
+                self.problems.append(f"{name} is not the file that {SUMS} lists: its SHA-256 is {sums[name][:12]}…")
+        self.problems += [f"{name} is missing, which every pack has." for name in _NEEDED if name not in sums]
+        self.problems += [f"{name} does not belong into a pack." for name in sums if _LEFT_BEHIND.search(name)]
         self.problems += find_machine_paths(self.folder)
-        return f"{len(found)} files are what {SUMS} lists, and nothing else is there."
+        return f"{len(sums)} files are what {SUMS} lists, and nothing else is there."
 
     def check_code(self) -> str:
         """No file that Python would import, and no item of a config beyond the allow-list; nothing is evaluated."""
@@ -185,8 +186,7 @@ class BundleCheck:
 
         path = self.folder / "configs" / "metadata.json"
         verify_metadata(meta_file=str(path), filepath=str(_META_SCHEMA))
-        self.metadata = json.loads(path.read_text(encoding="utf-8"))
-        self.settings = json.loads((self.folder / "models" / "model.json").read_text(encoding="utf-8"))
+        self.metadata, self.settings = read_json(path), read_json(self.folder / "models" / "model.json")
         if self.metadata["version"] not in self.metadata.get("changelog", {}):
             self.problems.append(f"The changelog says nothing of version {self.metadata['version']}.")
         for name, version in stated_versions(self.metadata).items():
@@ -198,8 +198,8 @@ class BundleCheck:
                 self.notes.append(f"{name} is {installed} here, the bundle was made with {version}.")
         provenance = self.folder / "report" / "provenance.json"
         if provenance.is_file():
-            told = (json.loads(provenance.read_text(encoding="utf-8")).get("weights") or {}).get("sha256")
-            if told is not None and told != file_sums(self.folder)["models/model.pt"]:
+            digest = (read_json(provenance).get("weights") or {}).get("sha256")
+            if digest is not None and digest != file_sums(self.folder)["models/model.pt"]:
                 self.problems.append("The report is of other weights than models/model.pt.")
         return f"The metadata passes the schema; version {self.metadata['version']} stands in the changelog."
 
@@ -301,7 +301,7 @@ class BundleCheck:
         path = Path(make_phantom_dataset(self.scratch / "phantom", patients=12, size=64, progress=False))
         classes, task = self.settings.get("classes"), self.settings.get("task")
         if classes:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             items = [item for split in content.values() if isinstance(split, list) for item in split]
             for number, item in enumerate(each for each in items if isinstance(each, dict)):
                 right = number % len(classes)
@@ -315,20 +315,13 @@ class BundleCheck:
 @contextlib.contextmanager
 def _strict_parsers() -> Iterator[None]:
     """Let MONAI's own functions read configs with the strict parser; a switch of theirs for that there is none."""
-    import monai.bundle.scripts
-    import monai.bundle.workflows
-
     from monai_cxrssl.apps.strict.config import StrictConfigParser
 
-    places: tuple[Any, ...] = (monai.bundle.scripts, monai.bundle.workflows)
-    before = [place.ConfigParser for place in places]
-    for place in places:
-        place.ConfigParser = StrictConfigParser
-    try:
+    with (
+        mock.patch("monai.bundle.scripts.ConfigParser", StrictConfigParser),
+        mock.patch("monai.bundle.workflows.ConfigParser", StrictConfigParser),
+    ):
         yield
-    finally:
-        for place, parser in zip(places, before, strict=True):
-            place.ConfigParser = parser
 
 
 def _child() -> None:

@@ -1,16 +1,16 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a model as it may leave the house: without patient ids, films and paths of the machine."""
+"""Report of a packed model, without patient ids, films and machine paths."""
 
 from __future__ import annotations
 
 import base64
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+from monai_cxrssl.apps.pack.metadata import read_json
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import write_json
 
@@ -81,13 +81,9 @@ def copy_evidence(
         ConfigurationError: the report is not whole, or of other weights.
     """
     try:
-        figures = without_paths(json.loads((report / "metrics.json").read_text(encoding="utf-8")))
+        figures = without_paths(read_json(report / "metrics.json"))
         page = (report / "index.html").read_text(encoding="utf-8")
-        provenance = (
-            json.loads((report / "provenance.json").read_text(encoding="utf-8"))
-            if (report / "provenance.json").is_file()
-            else {}
-        )
+        provenance = read_json(path) if (path := report / "provenance.json").is_file() else {}
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"The report {report} cannot be read ({error}); expected index.html and metrics.json, as "

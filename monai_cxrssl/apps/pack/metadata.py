@@ -15,7 +15,7 @@ from typing import Any
 from monai_cxrssl.apps.export.description import describe_postprocessing, describe_preprocessing
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["packed_metadata", "read_facts", "stated_versions"]
+__all__ = ["packed_metadata", "read_facts", "read_json", "stated_versions"]
 
 #: Key of a version in the metadata, and its distribution.
 _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
@@ -93,12 +93,17 @@ def stated_versions(about: Mapping[str, Any]) -> dict[str, str]:
     return own | about["required_packages_version"]
 
 
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def read_facts(path: str | os.PathLike | None) -> dict[str, Any]:
     """Read what only the maker of a model knows of it: a JSON object of texts, or lists of texts; ``{}`` for None."""
     if path is None:
         return {}
     try:
-        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = read_json(Path(path).expanduser())
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"The facts {path} cannot be read as JSON ({error}); correct the file.") from None
     if not isinstance(content, dict) or not all(

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a trained bundle ready to be handed on: a clean folder or zip that says what is in it.
+"""Packing of a trained bundle as a clean folder or zip.
 
 Taken along: configs, licences, ``models/model.pt`` with ``model.json``, a model card, the report as evidence, and
 ``SHA256SUMS``. Metadata and configs are those of the trained model, not of the bundle's defaults.
@@ -107,8 +107,8 @@ def pack_bundle(
     settings, outputs = _read_model(weights)
     _check_name(name, settings)
     about = packed_metadata(about | read_facts(facts), settings, outputs, version, changes)
-    found = Path(report).expanduser() if report is not None else source / "eval" / "report"
-    notes = []
+    evidence = Path(report).expanduser() if report is not None else source / "eval" / "report"
+    digest, notes = sha256(weights), []
     if facts is None:
         notes.append("The card says only what the bundle says; state what this model was trained on with --facts FILE.")
     out.mkdir(parents=True, exist_ok=True)
@@ -127,9 +127,10 @@ def pack_bundle(
             notes.append("The hashes of the patients trained on were left out: who gets this cannot be warned of them.")
         _copy_texts(source, folder, name, settings)
         figures: Mapping[str, Any] = {}
-        if report is not None or (found / "metrics.json").is_file():
-            figures, said = copy_evidence(found, folder / "report", sha256(weights), include_predictions, include_films)
-            notes += said
+        if report is not None or (evidence / "metrics.json").is_file():
+            target = folder / "report"
+            figures, remarks = copy_evidence(evidence, target, digest, include_predictions, include_films)
+            notes += remarks
         else:
             notes.append("There is no report, so nothing in the pack says how well the model works.")
         metrics = {key: figures[key] for key in ("macro_auc", "dice") if isinstance(figures.get(key), float)}
@@ -140,7 +141,7 @@ def pack_bundle(
         if weights_url is not None:
             (folder / "large_files.yml").write_text(
                 f'large_files:\n  - path: "models/model.pt"\n    url: {json.dumps(weights_url)}\n'
-                f'    hash_val: "{sha256(weights)}"\n    hash_type: "sha256"\n',
+                f'    hash_val: "{digest}"\n    hash_type: "sha256"\n',
                 encoding="utf-8",
             )
         elif megabytes > _ZOO_LIMIT_MB:
@@ -151,14 +152,13 @@ def pack_bundle(
         told = find_machine_paths(folder, source.resolve().parent, weights.resolve().parent)
         if told:
             raise ConfigurationError(f"{told[0]} Take it out of the bundle, the model's json file or the report.")
-        sums = file_sums(folder)
-        lines = [f"{digest}  {path}\n" for path, digest in sums.items()]
+        lines = [f"{digest}  {path}\n" for path, digest in file_sums(folder).items()]
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")
         if not as_zip:
-            return PackedBundle(out / name, _place_folder(folder, out / name), tuple(notes))
+            return PackedBundle(out / name, _place(folder, out / name, "--out or --name"), tuple(notes))
         archive = Path(temporary) / f"{name}_v{about['version']}.zip"
         _write_zip(folder, archive)
-        return PackedBundle(out / archive.name, _place_file(archive, out / archive.name), tuple(notes))
+        return PackedBundle(out / archive.name, _place(archive, out / archive.name, "--version"), tuple(notes))
 
 
 def file_sums(folder: Path) -> dict[str, str]:
@@ -262,19 +262,15 @@ def _write_zip(folder: Path, archive: Path) -> None:
             file.writestr(entry, path.read_bytes(), compresslevel=9)
 
 
-def _place_folder(folder: Path, target: Path) -> bool:
-    if target.exists():
-        if target.is_dir() and (target / SUMS).is_file() and file_sums(target) == file_sums(folder):
-            return False
-        raise ConfigurationError(f"{target} exists with other content; remove it, or choose another --out or --name.")
-    folder.rename(target)
-    return True
+def _place(made: Path, target: Path, options: str) -> bool:
+    """Give a folder or zip its name; False where the same content bears it already."""
+    if not target.exists():
+        made.rename(target)
+        return True
+    if made.is_dir() == target.is_dir() and _content(made) == _content(target):
+        return False
+    raise ConfigurationError(f"{target} exists with other content; remove it, or choose another {options}.")
 
 
-def _place_file(archive: Path, target: Path) -> bool:
-    if target.exists():
-        if target.is_file() and sha256(target) == sha256(archive):
-            return False
-        raise ConfigurationError(f"{target} exists with other content; remove it, or choose another --version.")
-    archive.rename(target)
-    return True
+def _content(path: Path) -> Any:
+    return (file_sums(path), (path / SUMS).is_file()) if path.is_dir() else sha256(path)

@@ -27,6 +27,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.config_item import ComponentLocator, ConfigComponent, ConfigExpression
 from monai.bundle.reference_resolver import ReferenceResolver
 
+import monai_cxrssl
 from monai_cxrssl.apps.strict.allowed import resolve
 from monai_cxrssl.apps.strict.expression import GuardedExpression, check_expression, imported
 from monai_cxrssl.errors import ConfigurationError
@@ -73,7 +74,7 @@ class StrictConfigWorkflow(ConfigWorkflow):
             raise ConfigurationError(f"The config has no {self.run_id!r} to run; name another with --run_id.")
         own = {self.config_root_path.resolve(), self.config_root_path.resolve().parent}
         # The package itself may be run from a checkout, whose folder must stay.
-        own.discard(Path(__file__).resolve().parents[2])
+        own.discard(Path(monai_cxrssl.__file__).resolve().parents[1])
         before = list(sys.path)
         sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() not in own]
         try:
