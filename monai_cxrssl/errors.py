@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The exceptions of the package: each message is a sentence that says what was found, where, and what to do."""
+"""Exceptions whose messages say what, where and what to do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Say at the start of a run what it is going to learn from."""
+"""Opening log lines of a pretraining run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Say at the start of fine-tuning what it learns from, is chosen by, and is measured on."""
+"""Opening log lines of a fine-tuning run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""End a command with the sentence that says what is wrong, not with a stack of config internals."""
+"""Excepthook that prints one sentence instead of a traceback."""
 
 from __future__ import annotations
 

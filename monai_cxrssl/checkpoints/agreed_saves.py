@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Saves of a run in several processes: all of them after the same iteration, with what each has for itself."""
+"""Checkpoint barrier of a distributed run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole state of a run on the disk, every few minutes and when it is asked to stop, and going on from it."""
+"""Periodic checkpoints of a whole run, and exact resuming."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of tensors that a kill cannot spoil and whose damage is noticed."""
+"""Checksummed tensor files written atomically."""
 
 from __future__ import annotations
 

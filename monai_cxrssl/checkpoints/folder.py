@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The checkpoints of a run in its folder: their names, their order, and which one to go on from."""
+"""Checkpoint files of a folder: names, order, newest sound one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The global random generators of a run, as plain values for a checkpoint."""
+"""Global random generators as plain values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine does to a run, in words: full disks, lost memory, dead workers."""
+"""Sentences for full disks, lost memory and dead workers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Being asked to stop, by a scheduler or at the keyboard, heard at a moment that suits."""
+"""Deferred SIGTERM and SIGINT handling."""
 
 from __future__ import annotations
 

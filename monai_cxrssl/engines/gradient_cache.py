@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The gradient of a contrastive loss over a large batch, with the activations of a small one in memory."""
+"""Gradient caching for contrastive losses over large batches."""
 
 from __future__ import annotations
 

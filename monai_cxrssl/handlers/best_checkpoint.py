@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the weights that validated best, and stop when they no longer get better."""
+"""Best validated weights and early stopping."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a fine-tuning run leaves behind: the weights that validated best, and their figures on the test split."""
+"""Weights and test metrics of a fine-tuning run."""
 
 from __future__ import annotations
 

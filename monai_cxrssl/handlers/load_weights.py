@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fill a network from the bundle's file of weights before it is used."""
+"""Handler that loads a bundle's weights."""
 
 from __future__ import annotations
 

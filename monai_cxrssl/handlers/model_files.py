@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a trained model: its weights, what it takes to use them again, and who was trained on."""
+"""Files of a trained model: weights, settings, training patients."""
 
 from __future__ import annotations
 

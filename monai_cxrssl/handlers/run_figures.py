@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a run: what its epochs add up to, and how figures look as a table."""
+"""Metrics of a run from its history, and their table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of a test split with bootstrap intervals, and the predictions behind them."""
+"""Test predictions and metrics with intervals over patients."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether this machine has the device that a run was given, told before anything is read or built."""
+"""Check that the asked device exists."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What initialisations are worth at each fraction of the labels, with intervals over test patients and draws."""
+"""Label efficiency with intervals over test patients and draws."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A grid of fine-tuning runs (initialisation x label fraction x draw) that can be stopped and taken up again.
+"""Resumable grid of fine-tuning runs: initialisation, label fraction, draw.
 
 Each cell is one run of a bundle in a process of its own, by the command that a person would type. A cell is finished
 when its folder holds ``done.json``, which is written last, in one step, and names what the result was made of. A folder

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of label efficiency: the metric against the share of labels, and differences from the first one."""
+"""Plot of label efficiency."""
 
 from __future__ import annotations
 

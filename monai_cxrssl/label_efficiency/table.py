@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of label efficiency as a table, for the screen or as Markdown."""
+"""Table of label efficiency."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The loss by which a student learns the soft labels of a teacher."""
+"""Distillation loss on a teacher's soft labels."""
 
 from __future__ import annotations
 

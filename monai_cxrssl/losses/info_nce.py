@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The contrastive loss of momentum contrast: one positive key per query, negatives from a queue."""
+"""InfoNCE loss with a queue of negatives (MoCo)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The normalised temperature-scaled cross-entropy of contrastive learning, by matrix products of blocks of rows."""
+"""NT-Xent loss of contrastive learning, computed in blocks."""
 
 from __future__ import annotations
 

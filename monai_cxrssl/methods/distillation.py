@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning of a student by the soft labels of a fine-tuned teacher, on labelled and unlabelled images."""
+"""Distillation of a fine-tuned teacher (SimCLRv2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The network, the loss and the weight average of fine-tuning, as the one module that a trainer steps."""
+"""Fine-tuning method: network, loss and weight average."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Jigsaw puzzles: tell into which order the tiles of an image were shuffled."""
+"""Jigsaw puzzle pretext task."""
 
 from __future__ import annotations
 

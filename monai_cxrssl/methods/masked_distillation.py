@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Masked feature distillation: predict a frozen teacher's features of patches that the student cannot see."""
+"""Masked feature distillation (EVA-X)."""
 
 from __future__ import annotations
 

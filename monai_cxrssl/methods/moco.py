@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""MoCo v2: agreement of a view with the momentum encoder's key of another view, against a queue of keys."""
+"""MoCo v2: momentum encoder and queue of keys."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rotation prediction (RotNet): tell by how many quarter turns an image was turned."""
+"""Rotation prediction pretext task (RotNet)."""
 
 from __future__ import annotations
 

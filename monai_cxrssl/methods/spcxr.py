@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""SPCXR: reconstruct what group masking destroyed (GMML), alone or beside a contrastive token (SiT)."""
+"""SPCXR: group masking (GMML), optionally with a contrastive token (SiT)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures that MONAI, torchmetrics and scikit-learn lack: intervals over patients, labels that may be unknown."""
+"""Metrics with intervals over patients and unknown labels."""
 
 from __future__ import annotations
 

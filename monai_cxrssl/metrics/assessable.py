@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether scores and labels of a class allow a figure at all, and if not, why, in words a report can print."""
+"""Reasons why a class allows no metric."""
 
 from __future__ import annotations
 

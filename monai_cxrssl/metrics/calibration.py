@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a probability of 0.8 is right eight times in ten: reliability diagram, calibration error, Brier score.
+"""Calibration error, Brier score and reliability diagram.
 
 MONAI's calibration metric is for masks in equal-width bins, and scikit-learn's curve drops empty bins and gives no
 counts; neither knows unknown labels or resamples.

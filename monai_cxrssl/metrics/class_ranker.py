@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How well scores rank one class, under any number of weightings of the films at once.
+"""AUC and average precision of one class under weights.
 
 scikit-learn's functions take one set of weights at a time; a thousand resamples of 14 classes would take them minutes.
 """

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Area under the ROC curve per class and on average, where labels may be unknown, with intervals over patients."""
+"""ROC AUC per class and macro, with unknown labels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The confusion matrix of the most probable class, and the figures made of it, with intervals over patients."""
+"""Confusion matrix and its metrics with intervals."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DeLong's test of two AUCs on the same films, and Holm's correction for several tests."""
+"""DeLong's test of paired AUCs and Holm's correction."""
 
 from __future__ import annotations
 

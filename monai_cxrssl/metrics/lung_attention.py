@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Does a saliency map lie on the lungs, and more so than chance: what neither MONAI nor torchmetrics measures."""
+"""Lung attention: saliency inside the lungs against chance."""
 
 from __future__ import annotations
 

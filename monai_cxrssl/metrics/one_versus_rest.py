@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores and labels of any task as one column per class, each class against the rest."""
+"""One-versus-rest columns of scores and labels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds chosen on validation films, and what they give on test films, with intervals over patients."""
+"""Operating points chosen on validation, applied to test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Confidence intervals by drawing patients again, since the films of one patient are not independent."""
+"""Bootstrap confidence intervals over patients."""
 
 from __future__ import annotations
 

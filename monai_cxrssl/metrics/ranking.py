@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Average precision and area under the ROC curve per class and on average, in one pass over the resamples."""
+"""Average precision and ROC AUC with intervals."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a model in each subgroup of the films: by view, sex, age band, source."""
+"""Metrics by view, sex, age band and source."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How well a predicted mask fits the true one, image by image: overlap, distances between the contours, areas.
+"""Overlap, surface distances and areas of masks.
 
 The contour of a mask is its pixels that have a neighbour (above, below, left or right) outside of it; pixels on the
 border of the image count as such. Distances are between centres of contour pixels, each to the nearest one of the

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Temperature scaling (Guo et al. 2017): one number, fitted on validation films, that calibrates probabilities."""
+"""Temperature scaling (Guo et al. 2017)."""
 
 from __future__ import annotations
 

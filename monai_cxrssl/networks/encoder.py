@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One factory for every image encoder: smp's CNNs and timm's CNNs and vision transformers, with pooling."""
+"""Encoder factory on smp and timm, with pooling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Start an encoder from a file of weights, with an account of what was loaded and what was not."""
+"""Pretrained encoder weights loaded with an account."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The options that a file of weights needs beside it to be used again: which encoder, which image size."""
+"""Settings file (``model.json``) beside trained weights."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens of chosen blocks of a vision transformer, with mask tokens where wanted."""
+"""Token blocks of a vision transformer with mask tokens."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A seeded analytic chest phantom: X-ray physics, realistic views, findings in four classes, written as DICOM.
+"""Seeded analytic chest phantom written as DICOM.
 
 Example:
     >>> from monai_cxrssl.phantom import render, sample_patient

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The anatomy of one phantom patient: a few numbers drawn from a seed, and the curves that follow from them.
+"""Anatomy of one phantom patient.
 
 Frame (cm): x to the patient's left (the viewer's right on a frontal film), y towards the feet, z towards the back,
 origin in the middle of the chest. A "standard" chest is 27 cm wide and 25 cm high inside; every other one is a

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A detector plane in centimetres: smooth outlines, posed points, anti-aliased fills and tubes, textures."""
+"""Detector plane with anti-aliased outlines and textures."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A whole phantom data set on disk: balanced classes, splits by patient, written all at once or not at all."""
+"""Phantom data set on disk."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Findings of a study in four classes: what is opaque, where in the lungs, and how it projects into a view.
+"""Findings of a phantom study in four classes.
 
 The classes are those of COVID-19 chest film reading (RSNA consensus wording): negative; typical = bilateral,
 peripheral, multifocal rounded ground glass; indeterminate = haze without that distribution (perihilar or diffuse);

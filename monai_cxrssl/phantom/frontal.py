@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The frontal (PA or AP) view of a phantom patient as tissue thickness."""
+"""Frontal view of a phantom as tissue thickness."""
 
 from __future__ import annotations
 

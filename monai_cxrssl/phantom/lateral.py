@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The lateral (LL) view of a phantom patient as tissue thickness: front to the viewer's left, back to the right."""
+"""Lateral view of a phantom as tissue thickness."""
 
 from __future__ import annotations
 

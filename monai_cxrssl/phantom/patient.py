@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A phantom patient: one anatomy, one study with its findings, and the films that were taken."""
+"""Phantom patient: anatomy, study and acquisitions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From centimetres of tissue to a radiograph: Beer-Lambert, scatter, quantum noise, display processing."""
+"""X-ray projection: Beer-Lambert, scatter, noise, display processing."""
 
 from __future__ import annotations
 

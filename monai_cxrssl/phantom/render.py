@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a phantom patient and an acquisition into an image with its masks, in memory."""
+"""Rendering of phantom images and masks."""
 
 from __future__ import annotations
 

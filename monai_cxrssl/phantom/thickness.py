@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What one view of a patient is made of: the thickness of each tissue along each ray."""
+"""Tissue thickness along the rays of a view."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write phantom films as DICOM and their masks as PNG or NIfTI, the same bytes each time."""
+"""Phantom files as DICOM, PNG and NIfTI."""
 
 from __future__ import annotations
 

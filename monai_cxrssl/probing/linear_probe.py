@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of the labels can be read off frozen embeddings: linear and nearest-neighbour probes."""
+"""Linear and nearest-neighbour probes of frozen embeddings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where in an image a network of fine-tuning finds the evidence for a class.
+"""Saliency maps of fine-tuned networks.
 
 It stands beside ``embed`` rather than with the networks: it drives a finished network over images and adds no part to
 it.

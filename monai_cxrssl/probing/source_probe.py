@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How well the data source of a film can be read off a network's features.
+"""Probe of the data source in a network's features.
 
 It stands here and not with the metrics, which may not import the embeddings and probes that it belongs to.
 """

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The content of a report: every section, the verdict by criteria, and the flat figures behind them."""
+"""Report content: sections, verdict and metrics."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The model card of a report: what MONAI's metadata, CLAIM (2024) and TRIPOD+AI ask of a model, and what is known.
+"""Model card by MONAI, CLAIM (2024) and TRIPOD+AI.
 
 What nobody stated stands there as such. A bundle's ``metadata.json`` may hold further keys than MONAI's; those named
 here (``target_population``, ``reference_standard`` ...) fill the card.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the page of a report says, apart from how it looks: plain values that ``json.dump(asdict(content))`` takes.
+"""Report content as plain JSON values.
 
 All texts are plain text, never markup; :func:`~monai_cxrssl.report.page.page.write_page` escapes them.
 """

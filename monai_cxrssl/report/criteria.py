@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Acceptance criteria of a model, and whether the figures of a run meet them.
+"""Acceptance criteria of a report and their verdicts.
 
 The defaults stand, each with its reason, in ``criteria.json`` beside this file. A file of one's own changes them::
 

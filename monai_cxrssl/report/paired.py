@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Differences between AUCs: of two sets of scores of the same films, and of two separate sets of films."""
+"""Paired differences of AUC."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the figures of a report come from: data, split, weights, bundle, libraries, seed and command."""
+"""Provenance: data, split, weights, bundle, libraries, seed, command."""
 
 from __future__ import annotations
 

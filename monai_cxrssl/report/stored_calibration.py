@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the temperature and the thresholds that validation gave with the model, where inference finds them."""
+"""Temperature and thresholds stored with the model."""
 
 from __future__ import annotations
 

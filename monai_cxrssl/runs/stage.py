@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One stage of a curriculum: a pretext method, its data and its optimiser, made ready when its turn comes."""
+"""Stage of a curriculum: method, data and optimizer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Look for leaks, duplicates and bad films; exit status 1 on a leak."""
+"""Look for leaks, duplicates and bad films; exit status 1 on leaks."""
 
 from __future__ import annotations
 

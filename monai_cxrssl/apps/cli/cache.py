@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Decode the images of a datalist once into a folder of memory-mapped files; join shards; verify checksums."""
+"""Decode a datalist into a memory-mapped cache; join shards; verify checksums."""
 
 from __future__ import annotations
 

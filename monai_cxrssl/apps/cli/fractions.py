@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Label efficiency: fine-tune a bundle from several initialisations on fractions of the labels, and compare them."""
+"""Fine-tune from several initialisations on fractions of the labels and compare."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Give the films of a datalist the labels of a csv table: matched by file name, or by a number of the DICOM headers."""
+"""Join the labels of a csv table with a datalist."""
 
 from __future__ import annotations
 

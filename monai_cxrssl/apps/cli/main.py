@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line, ``python -m monai_cxrssl <command>``: one file in ``apps/cli`` per command.
+"""Command line ``python -m monai_cxrssl``: one file in ``apps/cli`` per command.
 
 Such a file has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit
 status. One with ``TAKES_OVERRIDES = True`` gets the options that it does not declare as a list, ``args.overrides``.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a trained bundle as a clean folder or zip under the model zoo's naming, or check one with --check."""
+"""Write a trained bundle as folder or zip, or check one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the readiness report of predictions: figures with intervals, probes, verdict; several models are compared."""
+"""Write the readiness report of predictions; compare several models."""
 
 from __future__ import annotations
 

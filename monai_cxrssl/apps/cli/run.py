@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a bundle's config; with --strict, only one that keeps to an allow-list of components and expressions."""
+"""Run a bundle's config, with --strict under an allow-list."""
 
 from __future__ import annotations
 

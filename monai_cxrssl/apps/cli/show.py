@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a contact sheet of a datalist: films of every class, with lung masks and boxes."""
+"""Draw a contact sheet of a datalist with masks and boxes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Divide a datalist by patient into training, validation and test, or into folds; or keep a fraction of its labels."""
+"""Divide a datalist by patient into splits, folds or label fractions."""
 
 from __future__ import annotations
 

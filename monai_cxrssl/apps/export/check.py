@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Numeric check of an exported network, and the cost of 8-bit quantisation, on images."""
+"""Numeric check of an exported network against PyTorch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What another runtime must know of an exported network: what goes in, how it is made, and what comes out."""
+"""Input, preprocessing and outputs of an exported network in words."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""An app for MONAI Label's server that offers fine-tuned bundles of chest X-rays; see ``docs/monai_label.md``.
+"""MONAI Label app for fine-tuned bundles; see ``docs/monai_label.md``.
 
 ``main.py`` is what the server opens (``python -m monai_cxrssl.apps.monai_label.serve --app <this folder>``). It and
 ``serve.py`` alone import MONAI Label, which lives in an environment of its own, made by

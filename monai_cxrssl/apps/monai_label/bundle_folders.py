@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which bundles a server offers, and what each can do: from ``--conf bundle`` and ``--conf models``."""
+"""Bundles that a MONAI Label server offers, and their abilities."""
 
 from __future__ import annotations
 

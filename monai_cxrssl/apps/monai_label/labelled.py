@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A datalist of the films that were labelled in MONAI Label, each patient in the split that it had before."""
+"""Datalist of films labelled in MONAI Label, splits kept."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Start MONAI Label's server on this machine only: ``python -m monai_cxrssl.apps.monai_label.serve --app DIR ...``.
+"""MONAI Label server on the loopback address: ``python -m monai_cxrssl.apps.monai_label.serve``.
 
 ``monailabel start_server`` listens on all network interfaces unless it is told otherwise. This starts the same server
 with the same options, but on 127.0.0.1 unless ``--host`` names another address, which is then told in one sentence. It

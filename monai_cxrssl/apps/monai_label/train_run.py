@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tune a bundle on films labelled in MONAI Label, in a process of its own, and let it infer by the new weights."""
+"""Fine-tuning on films labelled in MONAI Label, in its own process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``metadata.json`` of a packed bundle, made to fit the trained model and the installed packages."""
+"""``metadata.json`` of a packed bundle."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a strict config may name: an allow-list of components and functions, judged by the object itself.
+"""Allow-list of components and functions of a strict config.
 
 A name says little: ``monai.utils.module.os.system`` begins with ``monai``. So a dotted name is walked one attribute
 at a time, and what is reached is judged by where it was *defined*. A family (a module of losses, say) is allowed as a

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Expressions of a strict config: a small part of Python, checked before anything runs and guarded while it runs.
+"""Guarded evaluation of the expressions of a strict config.
 
 Allowed are constants, ``@references``, arithmetic, comparisons, conditions, lists, dictionaries, subscripts,
 comprehensions, and attributes and calls of what :mod:`monai_cxrssl.apps.strict.allowed` lets through. The check looks

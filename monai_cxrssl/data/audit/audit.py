@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What may spoil a result before training starts: leaks between splits, duplicates, bad files, odd films, labels.
+"""Audit of datalists: leaks, duplicates, bad files, odd films, labels.
 
 A leak is a patient, a study, a file or a picture that stands in two different splits, within one datalist or over
 several (a pretraining corpus and a test set). A patient is told by source and id, so patient 5 of one data set is not

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Suspects of text that was burned into the pixels of a film: rows of small shapes of one height and one grey.
+"""Detection of text burned into the pixels.
 
 Letters that a modality or a viewer writes are thin, of one grey value each, stand apart from what is around them, and
 come in rows. Bones, wires and catheters lack one of these on most films. It is a rule of geometry, not a reader of

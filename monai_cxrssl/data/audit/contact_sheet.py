@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A contact sheet of a datalist: a few films of every class, with their lung masks and boxes outlined.
+"""Contact sheet of a datalist with lung masks and boxes.
 
 Above each film stand its number on the sheet, its class, its view and a number that its patient has on this sheet. No
 id and no hash of one: who has a list of ids could try out whose hash it is. Boxes are taken to count pixels of the film

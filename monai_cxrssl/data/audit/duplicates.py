@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Find films that show the same picture: fingerprints by DCT, and a search of all pairs that scales.
+"""Near-duplicate images by DCT fingerprints.
 
 A film is averaged down to 64 x 64; of its discrete cosine transform the 24 x 24 lowest coefficients are kept, without
 the 4 x 4 lowest ones, which hold what all chests have in common. Two films are near-duplicates when the cosine of

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the films of a training looked like, in a few numbers, and whether another film lies outside of them."""
+"""Intensity and sharpness range of the training images."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The datalist: which images a run uses, whose they are, and what is known of each (MONAI's Decathlon form).
+"""Datalist of images, patients and labels in MONAI's Decathlon form.
 
 A datalist file is one JSON object: ``{"name", "classes", "task", "training": [...], "validation": [...],
 "test": [...]}``. Each item is ``{"image", "patient_id", "study_id"?, "view_position"?, "lung_mask"?, "label"?,

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a datalist file must hold, checked field by field, with every problem told in words."""
+"""Schema of a datalist file, checked field by field."""
 
 from __future__ import annotations
 

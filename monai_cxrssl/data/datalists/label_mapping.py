@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The labels of one data set in the classes of another, by the names of :mod:`monai_cxrssl.data.datalists.vocabulary`.
+"""Labels of one data set mapped onto the classes of another.
 
 What a data set does not annotate is unknown, never negative. Data set and model may each be multi-label (any number of
 findings) or multi-class (one class, which excludes the others of the list). All rules below are our choice:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What to make of labels that a report leaves open: uncertain (-1) and not mentioned (blank).
+"""Policies for uncertain (-1) and blank labels.
 
 CheXpert and MIMIC-CXR-JPG read their labels from reports: 1 positive, 0 negative, -1 uncertain, blank not mentioned. A
 policy says for each class what an uncertain label becomes:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks from what data sets give instead of masks: run lengths, boxes, polygons, a left and a right lung.
+"""Masks from run lengths, boxes, polygons, and left and right lungs.
 
 Every mask here is ``(H, W)`` uint8 of 0 and 1, rows first, upright. Coordinates are pixels, ``x`` to the right and
 ``y`` down; the pixel in column ``c`` and row ``r`` covers ``[c, c + 1) x [r, r + 1)``, so its centre is

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Several data sets as one datalist: ids that stay apart, labels on one list of classes.
+"""Several data sets mixed into one datalist.
 
 Data sets with the same classes and task keep their labels as they are. Otherwise every label is rewritten, multi-label,
 over the union of the classes by their names in :mod:`monai_cxrssl.data.datalists.vocabulary`; a class that a source

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a network says of each image, as one table that a person, a spreadsheet and the report can read."""
+"""Table of predictions, one row per image."""
 
 from __future__ import annotations
 

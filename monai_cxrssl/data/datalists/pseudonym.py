@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pseudonyms for the ids in DICOM headers: the same patient has the same one wherever the same salt is used.
+"""Salted pseudonyms of the ids in DICOM headers.
 
 A PatientID is a hospital's number, and a StudyInstanceUID leads to its archive; both would otherwise pass from the
 headers into datalists, predictions, embeddings and reports. A pseudonym is a keyed hash (HMAC-SHA-256, cut to 64 bits)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Splits in which no patient stands on two sides: training/validation/test, k folds, and fractions of the labels.
+"""Patient-disjoint splits, k folds and label fractions.
 
 Every patient gets a number u in [0, 1), the hash of the seed and its id. Patients of one stratum (rarest class that
 the patient has, views that it was taken in) are ranked by u, and the patient at rank r of n stands at q = (r + u) / n.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One list of finding names, and what each public data set's spelling is called in it.
+"""Vocabulary of finding names and their spellings.
 
 :data:`PATHOLOGIES` merges the labels of CheXpert, MIMIC-CXR-JPG (with the additions of CXR-LT), ChestX-ray14, PadChest,
 VinDr-CXR, RSNA Pneumonia, SIIM-FISABIO-RSNA COVID-19, TBX11K, Montgomery, Shenzhen, COVIDx, COVID-QU-Ex and the

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a compressed stream says of itself: its coding, its size, and whether its end was reached.
+"""Headers and ends of JPEG, JPEG-LS and JPEG 2000 codestreams.
 
 Decoders believe the stream and draw grey or noise where it stops early; these checks come before and beside them.
 Marker layouts: ITU-T T.81 (JPEG), T.87 (JPEG-LS), T.800 (JPEG 2000), DICOM PS3.5 annex G (RLE).

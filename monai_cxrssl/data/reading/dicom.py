@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM radiographs: the header alone, or the film with its one lookup table."""
+"""DICOM radiographs read as Film."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A pydicom decoder plug-in on imagecodecs for the JPEG family, and which plug-in decodes which transfer syntax.
+"""Decoder plug-ins per DICOM transfer syntax.
 
 pydicom alone decodes neither JPEG lossless nor 12-bit JPEG. libjpeg-turbo 3 in imagecodecs does both, more than twice
 as fast as the other open decoders, and CharLS there does JPEG-LS. Exactly one plug-in is used per file: pydicom

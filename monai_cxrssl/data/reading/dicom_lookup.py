@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The grey-scale pipeline of DICOM composed into one lookup table (PS3.3 C.11.1, C.11.2; PS3.4 N.2).
+"""DICOM grey-scale pipeline as one lookup table (PS3.3 C.11).
 
 Stored value -> modality LUT or rescale -> VOI LUT, window or the image's own range -> inversion -> padding to 0. All
 of it depends on the stored value alone, so it is computed once for the 256 or 65,536 possible values instead of for

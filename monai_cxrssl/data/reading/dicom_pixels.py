@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The stored values of a DICOM film: checked against the header first, then decoded."""
+"""Stored pixel values of a DICOM image, checked and decoded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A lung mask as a DICOM Segmentation (SEG) object that lies on its DICOM film.
+"""DICOM Segmentation (SEG) object of a lung mask.
 
 Radiographs (CR, DX) are projections: most have no frame of reference, and hardly any a position or orientation in the
 patient's coordinates. None is made up here, since a viewer would place the mask by it. The standard ties such a mask to

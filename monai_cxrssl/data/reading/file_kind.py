@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a file is, decided by its content and never by its name, and opening it without ever blocking."""
+"""File type by content, and opening that never blocks."""
 
 from __future__ import annotations
 

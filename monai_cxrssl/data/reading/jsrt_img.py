@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The one raw format that a public data set uses: JSRT's ``.IMG``, which has no header to know it by.
+"""JSRT's headerless ``.IMG`` format.
 
 A JSRT film is 2048 x 2048 pixels of two bytes, high byte first, 12 bits used, rows from the top, 0.175 mm wide. Values
 follow the optical density of the film: 0 is bright as bone is, 4095 is black.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading lung masks of any format as uint8 {0, 1} on the grid of their film.
+"""Lung masks read as uint8 {0, 1} on their image's grid.
 
 GIF, which no film comes in, is read for masks: the SCR outlines of JSRT are published in it.
 """

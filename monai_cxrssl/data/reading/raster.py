@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""PNG, JPEG, TIFF and BMP films in any mode, upright and as one grey channel."""
+"""PNG, JPEG, TIFF and BMP images as one upright grey channel."""
 
 from __future__ import annotations
 

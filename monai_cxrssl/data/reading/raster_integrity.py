@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Damage in PNG and JPEG files that Pillow and OpenCV pass over in silence."""
+"""Damage in PNG and JPEG files that decoders ignore."""
 
 from __future__ import annotations
 

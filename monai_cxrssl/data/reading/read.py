@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading any chest X-ray file as arrays: ``read_cxr``, ``read_cxr_uint``, ``read_film``; without torch and MONAI."""
+"""``read_cxr`` and ``read_film`` for any file, without torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How large a pixel is: of a film, and of the grid that a film was resized to.
+"""Pixel spacing of an image and of its resized grid.
 
 A DICOM file tells it in its header; NIfTI, MHA and NRRD by their affine; JSRT's raw films by what they are. PNG, JPEG,
 TIFF and BMP do not tell: their resolution is that of a print.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films stored in volume formats: NIfTI by nibabel, MHA and NRRD by ITK, turned upright by their affine.
+"""NIfTI, MHA and NRRD images turned upright by their affine.
 
 The rule, for an affine to RAS mm. The two axes longer than one voxel span the film. The axis that runs along z is the
 vertical; if none does, the one along y is; the other is the horizontal. Rows run towards -z (head up) or -y, columns

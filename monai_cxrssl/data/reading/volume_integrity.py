@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Damage in NIfTI, MHA and NRRD files that nibabel and ITK pass over: wrong checksums, and voxels left over."""
+"""Damage in NIfTI, MHA and NRRD files that readers ignore."""
 
 from __future__ import annotations
 

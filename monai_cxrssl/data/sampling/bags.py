@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Patient bags, and the sampler that draws the images of each positive pair from them (SimCLR and MICLe).
+"""Patient bags and the pair sampler of SimCLR and MICLe.
 
 Source: S. Azizi et al., "Big Self-Supervised Models Advance Medical Image Classification", ICCV 2021, arXiv
 2101.05224: for a bag (one patient case) with two images or more, a positive pair is made of two different images of

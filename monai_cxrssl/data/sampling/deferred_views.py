@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films of a batch as they are, for a device that makes the views: who makes them, and how films become one tensor."""
+"""Images of a batch whose views are made on the device."""
 
 from __future__ import annotations
 

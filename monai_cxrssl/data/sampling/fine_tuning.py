@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The data set of fine-tuning: images with the labels and masks that they have."""
+"""Fine-tuning data set of images with labels and masks."""
 
 from __future__ import annotations
 

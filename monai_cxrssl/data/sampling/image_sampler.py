@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The order in which fine-tuning sees its images: each once per epoch, or all classes equally often."""
+"""Sampler of fine-tuning: each image once, or classes balanced."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The data sets that a pretraining run draws from: pairs of views to learn by, labelled images to probe with."""
+"""Pretraining data sets: pairs of views, labelled images for probes."""
 
 from __future__ import annotations
 

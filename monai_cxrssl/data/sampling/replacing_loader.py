@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Batches that a file which cannot be read any more does not end."""
+"""Data loader that replaces images which became unreadable."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A data set made ready for fine-tuning: three splits, each class in training and in validation."""
+"""Data set with three splits and every class in them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From ``--dataset_dir`` and ``--datalist`` to one datalist: finds the layout of each folder and mixes several."""
+"""Registry of layouts, and the indexing of folders."""
 
 from __future__ import annotations
 

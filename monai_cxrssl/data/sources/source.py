@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The data of a bundle's run: what the user points at, or a phantom."""
+"""Data set of a run: folder, datalist or phantom."""
 
 from __future__ import annotations
 

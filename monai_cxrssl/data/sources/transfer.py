@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Train on one population, test on another: a second data set as the test split of the first, in its classes."""
+"""Test data of another source on the classes of a model."""
 
 from __future__ import annotations
 

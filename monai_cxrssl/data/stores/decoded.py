@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Every image decoded once, made small, and kept in memory that all workers of the run share."""
+"""Image store in shared memory."""
 
 from __future__ import annotations
 

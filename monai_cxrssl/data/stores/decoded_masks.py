@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The masks that fine-tuning learns to draw, on the grids of their decoded images."""
+"""Masks on the grids of their decoded images."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the lungs of a frontal chest film are likely to be, when nobody has outlined them."""
+"""Expected lung position of a frontal chest image."""
 
 from __future__ import annotations
 

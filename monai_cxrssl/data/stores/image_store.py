@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the rest of the package takes for "the images of a run", wherever their pixels lie."""
+"""Protocol of an image store."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The images of a run, decoded into memory or out of a cache folder."""
+"""Image store of a run, in memory or cached."""
 
 from __future__ import annotations
 

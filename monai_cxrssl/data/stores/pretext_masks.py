@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Small lung masks of every pretraining image, for the methods that corrupt the lungs."""
+"""Small lung masks of pretraining images."""
 
 from __future__ import annotations
 

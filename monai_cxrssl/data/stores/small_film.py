@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One file to one small grey array, or the reason why not: the same for decoding in memory and for a cache."""
+"""One file decoded to a small grey array."""
 
 from __future__ import annotations
 

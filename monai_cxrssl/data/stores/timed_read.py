@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for a file only so long: a network disk that does not answer must not hold up a run for ever."""
+"""Reading with a time limit for stalled network disks."""
 
 from __future__ import annotations
 

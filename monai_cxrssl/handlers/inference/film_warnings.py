@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a person should know of a film before believing what was predicted of it."""
+"""Warnings about an image before its prediction is believed."""
 
 from __future__ import annotations
 

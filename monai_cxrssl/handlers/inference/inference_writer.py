@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a fine-tuned network says of new films: probabilities as a table, masks as pictures of the films' own size."""
+"""Inference outputs: table of probabilities, masks, overlays."""
 
 from __future__ import annotations
 

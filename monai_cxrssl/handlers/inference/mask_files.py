@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lung masks as files beside each other: a picture or a volume of each film, and DICOM SEG for films in DICOM."""
+"""Mask files as PNG, NIfTI and DICOM SEG."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Collect what an evaluator predicts, for handlers that work on all predictions at the end."""
+"""Handler that collects the predictions of an evaluator."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A film with a heatmap over it: where a network found the evidence for what it predicted."""
+"""Saliency heatmap over an image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Look once whether what a run learns from is what it should be: numbers in [0, 1], not constant, bright = dense."""
+"""One-time check of a run's input range and contrast."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the readiness report asks of a network and its images, beyond the scores of its evaluation."""
+"""Checks of a network on images for the report."""
 
 from __future__ import annotations
 

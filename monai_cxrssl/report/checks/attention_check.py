@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a network finds the evidence for what it predicts, image by image, beside where the lungs are."""
+"""Saliency beside lungs, image by image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a network predicts once a region of the film is blanked: the probes for shortcuts."""
+"""Predictions with a region blanked."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The images that the checks of a report look at: all of a split, or some of its patients."""
+"""Images that the checks look at."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the lungs of the checked images are: from the masks of the data set, else from the network itself."""
+"""Lung masks of the checked images."""
 
 from __future__ import annotations
 

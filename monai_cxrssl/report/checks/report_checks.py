@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the report needs beyond predictions: attention, blanked regions, distances, the source in the features."""
+"""Attention, blanking, distance and source checks of a report."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How far what a network marks lies from the true masks, image by image, in the film's mm or pixels."""
+"""Surface distances of predicted masks in mm or pixels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How well the data source of a film can be read off the features of a finished network."""
+"""Probe of the data source in the features."""
 
 from __future__ import annotations
 

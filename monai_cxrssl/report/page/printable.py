@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Names from files and datalists made safe to print: no control characters, no line breaks, none that turn the text."""
+"""Printable names without control characters."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Saliency in the lungs against the share of the film that lungs are, which is what a blind map would have there."""
+"""Plot of lung attention against chance."""
 
 from __future__ import annotations
 

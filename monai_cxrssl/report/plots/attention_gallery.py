@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of right and wrong decisions: the films, where the network looked, and where the lungs are."""
+"""Gallery of right and wrong decisions with saliency."""
 
 from __future__ import annotations
 

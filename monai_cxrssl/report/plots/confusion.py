@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The confusion matrix as a picture: how many films of each class were given which class."""
+"""Plot of the confusion matrix."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures with their intervals under each other: classes, subgroups, hospitals, and images with a region blanked."""
+"""Plot of metrics with intervals."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""ROC and precision-recall curves side by side, with the operating points that were chosen on validation."""
+"""ROC and precision-recall curves with operating points."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The reliability diagram: how often a score was right, before and after temperature scaling."""
+"""Reliability diagram before and after temperature scaling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of the worst and of ordinary segmentations: the films with the true and the predicted contours."""
+"""Plot of worst and ordinary segmentations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Report section on lung attention: share of the saliency on the lungs, and chance."""
+"""Section on lung attention."""
 
 from __future__ import annotations
 

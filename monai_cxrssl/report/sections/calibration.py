@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Report section on calibration: reliability, ECE and Brier score before and after temperature scaling."""
+"""Section on calibration."""
 
 from __future__ import annotations
 

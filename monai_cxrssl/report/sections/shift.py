@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Report section on shift: external sets, and subgroups by view, sex, age band and source."""
+"""Section on shift: another data set, and subgroups."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Report section on shortcuts: probes with blanked regions, data source in the features.
+"""Section on shortcuts: blanked regions and data source.
 
 The rule for the lungs, on the macro AUROC: the model reads something outside the lungs (bad) if, with the lungs
 blanked, the interval lies above 0.5, and either the figure lies above :data:`KEPT` or the drop is not shown (its

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Blank the lungs, all but the lungs, or where markers are: the probes for shortcuts."""
+"""Blanking of lungs, surroundings or corners."""
 
 from __future__ import annotations
 

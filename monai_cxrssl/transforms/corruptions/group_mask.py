@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Group masking: corrupt rectangular blocks of an image by noise or by the same place of another image."""
+"""Group masking (GMML) by noise or another image."""
 
 from __future__ import annotations
 

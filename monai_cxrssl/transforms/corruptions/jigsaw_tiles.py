@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The pieces of a jigsaw puzzle, and the orders they are shuffled into."""
+"""Jigsaw tiles and their permutations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Loading films and lung masks: the short forms of MONAI's ``LoadImage`` for this package's readers."""
+"""Loading transforms for images and lung masks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Load one film as a run of a bundle sees it: small, in 8 bits, exactly as decoding into memory or a cache gives it."""
+"""Loading transform that equals a run's cached images."""
 
 from __future__ import annotations
 

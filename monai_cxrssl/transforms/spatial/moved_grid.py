@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a film's metadata when a transform moves its pixels onto another grid, and back.
+"""Metadata of an image moved onto another grid.
 
 A matrix here is ``(3, 3)`` float64 and maps (row, column, 1) of a pixel of the new grid to the old one; whole numbers
 are centres of pixels, as in the affine of a ``MetaTensor``.

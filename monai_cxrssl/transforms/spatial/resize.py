@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Bring every chest X-ray to one size, without randomness: what evaluation and inference see."""
+"""Deterministic resizing for evaluation and inference."""
 
 from __future__ import annotations
 

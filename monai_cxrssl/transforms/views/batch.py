@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Render drawn views of a whole batch on its device: a grid sample and an elementwise pass, no loop over samples.
+"""Rendering of random views of a batch on its device.
 
 Nothing here waits for the device. The geometry and the intensity formula stand in
 :mod:`~monai_cxrssl.transforms.views.parameters`; the result equals that of

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Render a drawn view of one image on a CPU core: one warp and one lookup, on the image's own integers if it has any.
+"""Rendering of one random view on a CPU core.
 
 Deterministic; the geometry and the intensity formula stand in :mod:`~monai_cxrssl.transforms.views.parameters`.
 """

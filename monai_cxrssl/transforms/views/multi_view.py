@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Several random views of one chest X-ray: the augmentation of contrastive pretraining, fused for speed."""
+"""Random views of an image for contrastive pretraining."""
 
 from __future__ import annotations
 

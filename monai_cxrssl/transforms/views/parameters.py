@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The draw of an augmented view: what is random about it, and from which generator, but not how it is rendered.
+"""Random parameters of an augmented view.
 
 A view is drawn first and rendered later by a deterministic twin (:mod:`~monai_cxrssl.transforms.views.cpu`,
 :mod:`~monai_cxrssl.transforms.views.batch`), so that it can be replayed, applied to a mask, or rendered on another

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the DICOM headers of a listed data set add to its tables: whose film it is, and which view."""
+"""DICOM headers as a table."""
 
 from __future__ import annotations
 

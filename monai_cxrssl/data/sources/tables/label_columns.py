@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels in the columns of a table: one class name per row, or one column per class."""
+"""Label columns of a table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Text files that list one image per line, without a header: reading them, and refusing bad lines by number."""
+"""Line lists of file name and label."""
 
 from __future__ import annotations
 

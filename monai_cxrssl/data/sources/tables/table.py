@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables that list images: reading a csv as text with its row numbers, and refusing bad rows by number.
+"""Label tables read and checked by row.
 
 Rows are counted as a spreadsheet shows them: the header is row 1, the first record row 2.
 """

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a cache: blocks of raw pixels, each with its index behind them, written so that a kill costs nothing.
+"""Block files of a cache: pixels, index, checksums.
 
 A block file is the pixels of its images one after the other (little-endian, rows first), then its index (a JSON list
 of entries, see :class:`Entry`), then a footer of 32 bytes: the length of the index (uint64), its BLAKE2b digest (16

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fill a cache folder: decode what is missing or changed, in parallel, in the order of the datalist.
+"""Building a cache folder, resumable and in shards.
 
 Files are decoded by threads: decoders release the interpreter's lock for most of their time, and threads end with
 their process however it ends. More processes are had by building shards side by side.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The images of a cache folder, in place of :class:`monai_cxrssl.data.DecodedImages` wherever that is taken.
+"""Image store on a memory-mapped cache folder.
 
 Pixels are memory-mapped: the processes of a machine share one copy in the page cache, and reading an image makes no
 copy at all.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Look over a cache folder: compare pixels with their checksums, join shards, publish the whole, report."""
+"""Verification, joining and publishing of a cache folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The two lists of a cache folder: what is to be cached and how (``items.json``), and what is (``cache.json``).
+"""Manifest files of a cache: ``items.json`` and ``cache.json``.
 
 ``items.json`` is written before the first block, ``cache.json`` after the last: a folder with both is a whole cache.
 Neither holds the folder's own path or a date, so that equal sources and options give equal bytes.
