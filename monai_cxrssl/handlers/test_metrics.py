@@ -14,7 +14,7 @@ import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 
-from monai_cxrssl.data.audit.audit import patient_of
+from monai_cxrssl.data.audit.audit import patient_numbers
 from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
 from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions
@@ -111,12 +111,10 @@ class TestMetrics:
         labels = predictions.labels
         known = labels >= 0 if labels.ndim == 1 else ~np.isnan(labels).all(axis=1)
         masked = np.isfinite(dice)
-        # Texts of any kind become numbers, counted in the order of the images.
-        numbers: dict[tuple[str, str], int] = {}
-        patients = np.array([numbers.setdefault(patient_of("", i), len(numbers)) for i in predictions.items], dtype=int)
+        patients = patient_numbers(predictions.items)
         figures: dict[str, Any] = {
             "images": len(patients),
-            "patients": len(numbers),
+            "patients": len(np.unique(patients)),
             "labelled": int(known.sum()),
             "masked": int(masked.sum()),
         }

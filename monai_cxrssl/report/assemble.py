@@ -4,21 +4,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from monai_cxrssl import __version__
 from monai_cxrssl.report.card import model_card
-from monai_cxrssl.report.content import Content, Flag, Picture
-from monai_cxrssl.report.criteria import evaluate_criteria, load_criteria, overall_sentence
-from monai_cxrssl.report.evaluation_files import EvaluationFiles
-from monai_cxrssl.report.findings import Evidence, Findings, films_of
-from monai_cxrssl.report.provenance import bundle_metadata, collect_provenance
+from monai_cxrssl.report.content import Content, Flag
+from monai_cxrssl.report.criteria import CriterionRule, evaluate_criteria, overall_sentence
+from monai_cxrssl.report.findings import Evidence, Findings
 from monai_cxrssl.report.sections.attention import attention_findings
 from monai_cxrssl.report.sections.calibration import calibration_findings
 from monai_cxrssl.report.sections.classification import classification_findings
@@ -39,20 +34,6 @@ _SECTIONS = (
     shortcut_findings,
     shift_findings,
 )
-#: Name in the report, alternative text and caption of the pictures that an evaluation left.
-_PICTURES = {
-    "attention": (
-        "gallery_attention.png",
-        "Films with heatmaps of right and wrong decisions",
-        "Right and wrong decisions with the saliency of the predicted class.",
-    ),
-    "segmentation": (
-        "gallery_segmentation.png",
-        "Films with true and predicted contours",
-        "The worst films, and those around the median.",
-    ),
-    "curves": ("curves.png", "Training curves", "The training of this model."),
-}
 
 
 @dataclass(frozen=True)
@@ -73,60 +54,29 @@ class AssembledReport:
 
 
 def assemble_report(
-    models: Sequence[EvaluationFiles],
-    folder: str | os.PathLike,
-    *,
-    datalist: str | os.PathLike | None = None,
-    weights: str | os.PathLike | None = None,
-    bundle: str | os.PathLike | None = None,
-    criteria: str | os.PathLike | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-    command: str | Sequence[str] | None = None,
+    evidence: Evidence, rules: Sequence[CriterionRule], metadata: Mapping[str, Any] | None = None
 ) -> AssembledReport:
     """Make the content of a report; pictures, and the temperature, are written on the way.
 
     Args:
-        models: the evaluations; the sections are of the first, and all are compared.
-        folder: of the report; pictures go to ``figures`` in it.
-        datalist: the file that the run was split by, for the provenance.
-        weights: the file of the evaluated weights, for the provenance.
-        bundle: folder of the bundle, for the provenance and the model card.
-        criteria: a file of criteria, see :func:`~monai_cxrssl.report.load_criteria`.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
-        command: that made the report; by default this process's.
+        evidence: of the evaluation.
+        rules: of :func:`~monai_cxrssl.report.load_criteria`.
+        metadata: of the bundle, for the model card.
 
     Raises:
-        DatalistError: models that cannot be compared, or a datalist that cannot be read.
-        ConfigurationError: criteria, bundle or weights that cannot be read.
+        DatalistError: models that cannot be compared.
     """
-    out, model = Path(folder), models[0]
-    rules = load_criteria(criteria)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    test = films_of(model.test)
-    evidence = Evidence(
-        model,
-        test,
-        None if model.validation is None else films_of(model.validation),
-        {each.name: test if each is model else films_of(each.test) for each in models},
-        {kind: _kept(kind, path, out) for kind, path in model.pictures.items()},
-        collect_provenance(datalist, test.items, weights, bundle, seed, command),
-        out,
-        resamples,
-        seed,
-    )
-    sections = [*_SECTIONS, *([comparison_findings] if len(models) > 1 else []), provenance_findings]
+    test, metadata = evidence.test, metadata or {}
+    first, *others = evidence.compared
+    sections = [*_SECTIONS, *([comparison_findings] if others else []), provenance_findings]
     found = [section(evidence) for section in sections]
     figures, missing = _together(found)
     figures["unreadable_share"] = _share(figures["unreadable_images"], figures["images"])
     judged = evaluate_criteria(figures, rules, missing)
-    metadata = {} if bundle is None else bundle_metadata(bundle)
-    name = str(metadata.get("name") or model.name)
     content = Content(
-        title=f"Readiness report: {name}",
+        title=f"Readiness report: {metadata.get('name') or first}",
         subtitle=f"{len(test.items)} test films of {test.patients} patients"
-        + (f"; compared with {', '.join(each.name for each in models[1:])}" if len(models) > 1 else ""),
+        + (f"; compared with {', '.join(others)}" if others else ""),
         created=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, monai_cxrssl {__version__}",
         verdict=overall_sentence(judged),
         criteria=[each.to_dict() for each in judged],
@@ -157,10 +107,3 @@ def _first_flags(found: Sequence[Findings]) -> list[Flag]:
 
 def _share(unreadable: int, read: int) -> float:
     return unreadable / (unreadable + read) if unreadable + read else float("nan")
-
-
-def _kept(kind: str, path: Path, out: Path) -> Picture:
-    """Copy a picture of the evaluation into the report."""
-    name, alt, caption = _PICTURES[kind]
-    shutil.copyfile(path, out / "figures" / name)
-    return Picture(f"figures/{name}", alt, caption)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.datalists.predictions import Predictions, join_predictions, load_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, join_predictions, load_predictions, take_predictions
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["EvaluationFiles", "REGIONS", "external_table", "read_evaluation", "split_predictions"]
@@ -136,20 +136,9 @@ def split_predictions(whole: Predictions) -> tuple[dict[str, Any], list[str]]:
     for name in sorted(set(splits) - {"test", "validation"}):
         told = f"of split {name!r}" if name else "without a split"
         remarks.append(f"{int((splits == name).sum())} rows {told} were left out; test and validation films count.")
-    test = replace(_rows(whole, splits == "test"), unreadable=whole.unreadable)
-    validation = _rows(whole, splits == "validation") if (splits == "validation").any() else None
+    test = replace(take_predictions(whole, splits == "test"), unreadable=whole.unreadable)
+    validation = take_predictions(whole, splits == "validation") if (splits == "validation").any() else None
     return {"test": test, "validation": validation}, remarks
-
-
-def _rows(whole: Predictions, chosen: np.ndarray) -> Predictions:
-    return Predictions(
-        whole.classes,
-        whole.task,
-        [item for item, wanted in zip(whole.items, chosen, strict=True) if wanted],
-        whole.scores[chosen],
-        whole.labels[chosen],
-        {name: values[chosen] for name, values in whole.measures.items()},
-    )
 
 
 def _refuse_other_classes(test: Predictions, other: Predictions, path: str | os.PathLike) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.audit.audit import patient_of
+from monai_cxrssl.data.audit.audit import patient_numbers
 from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.metrics.assessable import class_columns
 from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, patient_strata
@@ -128,10 +128,7 @@ class Films:
 
 def films_of(predictions: Predictions) -> Films:
     """Bring predictions into the shapes that the metrics take."""
-    numbers: dict[tuple[str, str], int] = {}
-    patient = np.array(
-        [numbers.setdefault(patient_of("", item), len(numbers)) for item in predictions.items], dtype=np.int64
-    )
+    patient = patient_numbers(predictions.items)
     scores, label = np.asarray(predictions.scores, dtype=np.float64), np.asarray(predictions.labels)
     if len(patient) and predictions.classes:
         columns = class_columns(scores, label, patient)[1]

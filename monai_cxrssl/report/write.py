@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,29 @@ from monai_cxrssl.data.datalists.predictions import save_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import write_json
 from monai_cxrssl.report.assemble import assemble_report
+from monai_cxrssl.report.content import Picture
+from monai_cxrssl.report.criteria import load_criteria
 from monai_cxrssl.report.evaluation_files import read_evaluation
+from monai_cxrssl.report.findings import Evidence, films_of
 from monai_cxrssl.report.page.page import write_page
+from monai_cxrssl.report.provenance import bundle_metadata, collect_provenance
 
 __all__ = ["write_report"]
+
+#: Name in the report, alternative text and caption of the pictures that an evaluation left.
+_PICTURES = {
+    "attention": (
+        "gallery_attention.png",
+        "Films with heatmaps of right and wrong decisions",
+        "Right and wrong decisions with the saliency of the predicted class.",
+    ),
+    "segmentation": (
+        "gallery_segmentation.png",
+        "Films with true and predicted contours",
+        "The worst films, and those around the median.",
+    ),
+    "curves": ("curves.png", "Training curves", "The training of this model."),
+}
 
 
 def write_report(
@@ -46,9 +66,9 @@ def write_report(
         names: of the models, one each; by default those of their folders or tables.
         validation: table of validation films of the first model, if its own table holds none.
         external: tables of the first model on other sets, named after their files.
-        datalist: see :func:`~monai_cxrssl.report.assemble.assemble_report`.
-        weights: see :func:`~monai_cxrssl.report.assemble.assemble_report`.
-        bundle: see :func:`~monai_cxrssl.report.assemble.assemble_report`.
+        datalist: the file that the run was split by, for the provenance.
+        weights: the file of the evaluated weights, for the provenance.
+        bundle: folder of the bundle, for the provenance and the model card.
         criteria: see :func:`~monai_cxrssl.report.load_criteria`.
         seed: of the bootstrap.
         resamples: of the bootstrap.
@@ -74,29 +94,40 @@ def write_report(
     twice = {model.name for model in models if [each.name for each in models].count(model.name) > 1}
     if twice:
         raise ConfigurationError(f"Two models are called {', '.join(sorted(twice))}; give them names of their own.")
-    first = Path(paths[0]).expanduser()
+    model, first = models[0], Path(paths[0]).expanduser()
     out = (
         Path(output_dir).expanduser()
         if output_dir is not None
         else (first if first.is_dir() else first.parent) / "report"
     )
-    report = assemble_report(
-        models,
-        out,
-        datalist=datalist,
-        weights=weights,
-        bundle=bundle,
-        criteria=criteria,
-        seed=seed,
+    rules = load_criteria(criteria)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    compared = {each.name: films_of(each.test) for each in models}
+    evidence = Evidence(
+        model=model,
+        test=compared[model.name],
+        validation=None if model.validation is None else films_of(model.validation),
+        compared=compared,
+        pictures={kind: _kept(kind, path, out) for kind, path in model.pictures.items()},
+        provenance=collect_provenance(datalist, model.test.items, weights, bundle, seed, command),
+        folder=out,
         resamples=resamples,
-        command=command,
+        seed=seed,
     )
-    save_predictions(models[0].predictions, out / "predictions.csv")
+    report = assemble_report(evidence, rules, None if bundle is None else bundle_metadata(bundle))
+    save_predictions(model.predictions, out / "predictions.csv")
     write_json(report.provenance, out / "provenance.json")
     told = [{"figure": name, "reason": reason} for name, reason in report.missing.items()]
     figures = {**(run_metrics or {}), **report.figures, "verdict": report.content.verdict, "not_assessable": told}
     write_json({name: _plain(value) for name, value in figures.items()}, out / "metrics.json")
     return Path(write_page(report.content, out))
+
+
+def _kept(kind: str, path: Path, out: Path) -> Picture:
+    """Copy a picture of the evaluation into the report."""
+    name, alt, caption = _PICTURES[kind]
+    shutil.copyfile(path, out / "figures" / name)
+    return Picture(f"figures/{name}", alt, caption)
 
 
 def _plain(value: Any) -> Any:

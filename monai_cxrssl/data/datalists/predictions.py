@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from monai_cxrssl.files import atomic_write
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Predictions", "join_predictions", "load_predictions", "save_predictions"]
+__all__ = ["Predictions", "join_predictions", "load_predictions", "save_predictions", "take_predictions"]
 
 _ITEM_COLUMNS = ("image", "patient_id", "study_id", "view_position", "sex", "age", "source", "split")
 # A column of tables whose items have this field, be it empty.
@@ -222,6 +222,20 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
             for name in names
         },
         unreadable=[entry for part in parts for entry in part.unreadable],
+    )
+
+
+def take_predictions(predictions: Predictions, rows: np.ndarray) -> Predictions:
+    """Return some rows, by numbers or as a mask, without the unreadable files."""
+    numbers = np.flatnonzero(rows) if rows.dtype == bool else rows
+    return replace(
+        predictions,
+        items=[predictions.items[number] for number in numbers],
+        scores=predictions.scores[numbers],
+        labels=predictions.labels[numbers],
+        measures={name: values[numbers] for name, values in predictions.measures.items()},
+        unreadable=[],
+        decisions={name: values[numbers] for name, values in predictions.decisions.items()},
     )
 
 

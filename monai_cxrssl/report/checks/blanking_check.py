@@ -13,10 +13,7 @@ from monai_cxrssl.report.checks.checked_lungs import CheckedLungs
 from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
 from monai_cxrssl.transforms.corruptions.blank_region import BlankRegion
 
-__all__ = ["REGIONS", "check_blanking"]
-
-#: Regions that are blanked one at a time, see :class:`monai_cxrssl.transforms.BlankRegion`.
-REGIONS = ("lungs", "outside_lungs", "corners", "border")
+__all__ = ["check_blanking"]
 
 
 def check_blanking(
@@ -31,7 +28,7 @@ def check_blanking(
         outputs: of a network with a label head.
         checked: N images.
         lungs: theirs.
-        region: one of :data:`REGIONS`.
+        region: see :class:`monai_cxrssl.transforms.BlankRegion`.
 
     Returns:
         The places ``(n,)`` int64 of the images that could be blanked, and their probabilities ``(n, C)`` float64.

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ignite.handlers import ProgressBar
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data.datalists.predictions import Predictions, join_predictions, save_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, join_predictions, save_predictions, take_predictions
 from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.engines.evaluator import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
@@ -32,12 +33,13 @@ from monai_cxrssl.networks.evaluation_mode import in_evaluation
 from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.probing.saliency import attention_method
 from monai_cxrssl.report.checks.attention_check import check_attention, decide, draw_decisions
-from monai_cxrssl.report.checks.blanking_check import REGIONS, check_blanking
+from monai_cxrssl.report.checks.blanking_check import check_blanking
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.checked_lungs import CheckedLungs, drawn_masks
 from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
 from monai_cxrssl.report.checks.segmentation_check import check_segmentation, draw_segmentations
 from monai_cxrssl.report.checks.source_check import check_source
+from monai_cxrssl.report.evaluation_files import REGIONS
 
 __all__ = ["ReportChecks"]
 
@@ -134,15 +136,15 @@ class ReportChecks:
         # Predictions, also those on other data sets, come after the checks; an earlier model's are not to stand beside.
         shutil.rmtree(self.output_dir / "external", ignore_errors=True)
         (self.output_dir / "predictions.csv").unlink(missing_ok=True)
-        unreadable = self.dataset.images.unreadable
-        test = evaluator_predictions(
-            engine, self.dataset.images.items, self.classes, self.task, "test", unreadable, self.name
-        )
+        parts = [self._predictions(engine, self.dataset, "test")]
         with in_evaluation(self.network):
             # Before the checks: an evaluator keeps the mode that it finds.
-            validation = self._validation()
-            self._check(engine, test)
-        path = save_predictions(join_predictions([test, *validation]), self.output_dir / "predictions.csv")
+            if self.validation_dataset is None:
+                self._absent("what is chosen on validation", "no validation images were given")
+            else:
+                parts.append(self._validation(self.validation_dataset))
+            self._check(engine, parts[0])
+        path = save_predictions(join_predictions(parts), self.output_dir / "predictions.csv")
         self.summary["seconds"]["all"] = round(time.perf_counter() - started, 2)
         last = {name: self.summary.pop(name) for name in ("not_assessable", "seconds")}
         self.summary |= last
@@ -151,6 +153,20 @@ class ReportChecks:
         logger.info("Checks of %d images: %s.", self.summary["images_checked"], self.output_dir / "checks.json")
         for entry in self.summary["not_assessable"]:
             logger.warning("Not assessable: %s, since %s.", entry["figure"], entry["reason"])
+
+    def _predictions(self, evaluator: Any, dataset: FineTuningImages, split: str) -> Predictions:
+        images = dataset.images
+        return evaluator_predictions(
+            evaluator, images.items, self.classes, self.task, split, images.unreadable, self.name
+        )
+
+    def _validation(self, dataset: FineTuningImages) -> Predictions:
+        bars = [ProgressBar(persist=True, desc="validation")] if self.progress else []
+        loader = DataLoader(dataset, batch_size=self.batch_size)
+        with self._timed("validation"):
+            evaluator = MultiTaskPredictor(self.device, loader, self.network, self.task, self.classes, self.amp, bars)
+            evaluator.run()
+        return self._predictions(evaluator, dataset, "validation")
 
     def _check(self, engine: Any, test: Predictions) -> None:
         """Do the checks of the test images; their measures are put into ``test``."""
@@ -162,33 +178,12 @@ class ReportChecks:
                 "were given; give both the same."
             )
         rows = np.array([row_of[int(number)] for number in checked.numbers], dtype=np.int64)
+        of_checked = take_predictions(test, rows)
         outputs = NetworkOutputs(self.network, PredictionHead(self.task, self.classes), self.device, self.amp)
         with self._timed("segmentation"):
             drawn = drawn_masks(outputs, checked)
         lungs = CheckedLungs(checked, drawn)
-        self.summary |= self._described(checked, lungs)
-        if lungs.reason:
-            self._absent("the lungs of some images" if lungs.origin else "every figure that needs lungs", lungs.reason)
-        measures = self._segmentation(drawn, checked)
-        if test.scores.shape[1] and getattr(self.network, "classification_head", None) is not None:
-            measures |= self._attention(outputs, checked, lungs, test, rows)
-            for region in REGIONS:
-                self._blanking(outputs, checked, lungs, region, test, rows)
-        else:
-            self._absent("attention and blanked regions", "the network has no label head")
-            for file in ("galleries/attention.png", *(f"blanked/{region}.csv" for region in REGIONS)):
-                (self.output_dir / file).unlink(missing_ok=True)
-        measures["lung_from_model"] = lungs.from_model
-        for name, values in measures.items():
-            if not np.isnan(values).all():
-                test.measures[name] = np.full(len(test.items), np.nan)
-                test.measures[name][rows] = values
-        with self._timed("source_prediction"):
-            source = check_source(self.network.encoder, checked, self.device, self.amp, self.seed)  # type: ignore[arg-type]
-        write_json(source, self.output_dir / "source_prediction.json")
-
-    def _described(self, checked: CheckedImages, lungs: CheckedLungs) -> dict[str, Any]:
-        return {
+        self.summary |= {
             "images": len(self.dataset),
             "images_checked": len(checked),
             "patients_checked": len(set(checked.patients)),
@@ -203,64 +198,52 @@ class ReportChecks:
             "saliency_method": None,
             "blanked": {},
         }
-
-    def _validation(self) -> list[Predictions]:
-        """The predictions of the validation images, in a list that is empty without any."""
-        dataset = self.validation_dataset
-        if dataset is None:
-            self._absent("what is chosen on validation", "no validation images were given")
-            return []
-        bars = [ProgressBar(persist=True, desc="validation")] if self.progress else []
-        with self._timed("validation"):
-            evaluator = MultiTaskPredictor(
-                self.device,
-                DataLoader(dataset, batch_size=self.batch_size),
-                self.network,
-                self.task,
-                self.classes,
-                self.amp,
-                bars,
-            )
-            evaluator.run()
-        images = dataset.images
-        return [
-            evaluator_predictions(
-                evaluator, images.items, self.classes, self.task, "validation", images.unreadable, self.name
-            )
-        ]
+        if lungs.reason:
+            self._absent("the lungs of some images" if lungs.origin else "every figure that needs lungs", lungs.reason)
+        measures = self._segmentation(drawn, checked)
+        if test.scores.shape[1] and getattr(self.network, "classification_head", None) is not None:
+            measures |= self._attention(outputs, checked, lungs, of_checked)
+            for region in REGIONS:
+                self._blanking(outputs, checked, lungs, region, of_checked)
+        else:
+            self._absent("attention and blanked regions", "the network has no label head")
+            self._remove("galleries/attention.png", *(f"blanked/{region}.csv" for region in REGIONS))
+        measures["lung_from_model"] = lungs.from_model
+        for name, values in measures.items():
+            if not np.isnan(values).all():
+                test.measures[name] = np.full(len(test.items), np.nan)
+                test.measures[name][rows] = values
+        with self._timed("source_prediction"):
+            source = check_source(self.network.encoder, checked, self.device, self.amp, self.seed)  # type: ignore[arg-type]
+        write_json(source, self.output_dir / "source_prediction.json")
 
     def _segmentation(self, drawn: np.ndarray | None, checked: CheckedImages) -> dict[str, np.ndarray]:
-        path = self.output_dir / "galleries" / "segmentation.png"
-        reason = ""
-        if drawn is None:
-            reason = "the network draws no mask, or several"
-        elif not self.dataset.has_mask[checked.positions].any():
-            reason = "no image that was checked has a true mask"
-        if reason or drawn is None:
-            self._absent("the segmentation", reason)
-            path.unlink(missing_ok=True)
+        if drawn is None or not self.dataset.has_mask[checked.positions].any():
+            several = "the network draws no mask, or several"
+            self._absent("the segmentation", several if drawn is None else "no image that was checked has a true mask")
+            self._remove("galleries/segmentation.png")
             return {}
         with self._timed("distances"):
             figures = check_segmentation(drawn, checked)
         with self._timed("segmentation_gallery"):
-            draw_segmentations(drawn, checked, figures, path)
+            draw_segmentations(drawn, checked, figures, self.output_dir / "galleries" / "segmentation.png")
         measures = segmentation_measures(figures)
         # The evaluator's, of all images, stands there already.
         return {name: values for name, values in measures.items() if name != "dice"}
 
     def _attention(
-        self, outputs: NetworkOutputs, checked: CheckedImages, lungs: CheckedLungs, test: Predictions, rows: np.ndarray
+        self, outputs: NetworkOutputs, checked: CheckedImages, lungs: CheckedLungs, predictions: Predictions
     ) -> dict[str, np.ndarray]:
-        decisions = decide(test.scores[rows], test.labels[rows], self.classes)
-        path = self.output_dir / "galleries" / "attention.png"
+        decisions = decide(predictions.scores, predictions.labels, self.classes)
         self.summary["saliency_method"] = SALIENCY_METHODS[attention_method(self.network)[0]]
         with self._timed("attention"):
             figures = check_attention(outputs, checked, lungs, decisions)
+        path = self.output_dir / "galleries" / "attention.png"
         with self._timed("attention_gallery"):
             drawn = draw_decisions(outputs, checked, lungs, decisions, figures, self.classes, path)
         if drawn is None:
             self._absent("the gallery of decisions", "no image has a known label and finite probabilities")
-            path.unlink(missing_ok=True)
+            self._remove("galleries/attention.png")
         return figures
 
     def _blanking(
@@ -269,21 +252,23 @@ class ReportChecks:
         checked: CheckedImages,
         lungs: CheckedLungs,
         region: str,
-        test: Predictions,
-        rows: np.ndarray,
+        predictions: Predictions,
     ) -> None:
-        path = self.output_dir / "blanked" / f"{region}.csv"
         with self._timed(f"blanked_{region}"):
             places, scores = check_blanking(outputs, checked, lungs, region)
         self.summary["blanked"][region] = len(places)
         if not len(places):
             self._absent(f"the score with {region.replace('_', ' ')} blanked", "no image has lungs that can be blanked")
-            path.unlink(missing_ok=True)
+            self._remove(f"blanked/{region}.csv")
             return
-        kept = rows[places]
         measures = {"lung_from_model": lungs.from_model[places]}
-        items = [test.items[row] for row in kept]
-        save_predictions(Predictions(self.classes, self.task, items, scores, test.labels[kept], measures), path)
+        blanked = replace(take_predictions(predictions, places), scores=scores, measures=measures)
+        save_predictions(blanked, self.output_dir / "blanked" / f"{region}.csv")
+
+    def _remove(self, *files: str) -> None:
+        """Remove files of an earlier run that this one has no content for."""
+        for file in files:
+            (self.output_dir / file).unlink(missing_ok=True)
 
     def _absent(self, figure: str, reason: str) -> None:
         self.summary["not_assessable"].append({"figure": figure, "reason": reason})

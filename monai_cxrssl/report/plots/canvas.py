@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ def line_style(number: int) -> dict[str, Any]:
 
 @contextmanager
 def canvas(
-    path: str | os.PathLike | None, width: float, height: float, dpi: int = 140, style: Mapping[str, Any] = _TYPE
+    path: str | os.PathLike | None, width: float, height: float, dpi: int = 140, style: Any = _TYPE
 ) -> Iterator[Figure]:
     """Give a figure to draw on, and write it as PNG in one step when nothing went wrong.
 
@@ -75,7 +75,7 @@ def canvas(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(dict(style)), warnings.catch_warnings():
+    with rc_context(style), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; the tables beside the plot have the name.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
