@@ -34,15 +34,16 @@ LUNG = (0.15, 0.70, 1.0)
 class Sheet:
     """A page on which places are pixels from the upper left corner."""
 
-    def __init__(self) -> None:
+    def __init__(self, wide: float = WIDE, tall: float = TALL) -> None:
         import matplotlib
 
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
 
-        self.figure = plt.figure(figsize=(WIDE / 100, TALL / 100), dpi=200, facecolor="white")
+        self.ends = {"xlim": (0, wide), "ylim": (tall, 0)}
+        self.figure = plt.figure(figsize=(wide / 100, tall / 100), dpi=200, facecolor="white")
         self.axis = self.figure.add_axes((0, 0, 1, 1))
-        self.axis.set(xlim=(0, WIDE), ylim=(TALL, 0))
+        self.axis.set(**self.ends)
         self.axis.set_axis_off()
 
     def box(self, x: float, y: float, wide: float, tall: float, *, face: str, edge: str, radius: float = 5) -> None:
@@ -62,7 +63,7 @@ class Sheet:
         place = (x, x + side, y + side, y)
         self.axis.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto", zorder=2)
         self.axis.plot([x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color=edge, lw=0.8, zorder=2)
-        self.axis.set(xlim=(0, WIDE), ylim=(TALL, 0))
+        self.axis.set(**self.ends)
 
     def arrow(self, *points: tuple[float, float], colour: str = BLUE, width: float = 1.8) -> None:
         """A line through points with a head at its end."""
@@ -91,6 +92,20 @@ class Sheet:
         lines = [signs[sign]] if sign in signs else [([-2, 2], [-2, 2]), ([-2, 2], [2, -2])]
         for across, down in lines:
             self.axis.plot([x + a for a in across], [y + d for d in down], color="white", lw=1.1, zorder=4)
+
+    def png(self) -> bytes:
+        """The page as a PNG of 256 colours."""
+        import matplotlib.pyplot as plt
+        from PIL import Image
+
+        buffer, small = io.BytesIO(), io.BytesIO()
+        self.figure.savefig(buffer, format="png")
+        plt.close(self.figure)
+        with Image.open(buffer) as picture:
+            picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                small, format="PNG", optimize=True
+            )
+        return small.getvalue()
 
 
 def square(film: np.ndarray) -> np.ndarray:
@@ -241,10 +256,7 @@ def use(sheet: Sheet, x: float, y: float) -> None:
 
 
 def draw(films: Films, seed: int) -> bytes:
-    """Return the picture as a PNG of 256 colours."""
-    import matplotlib.pyplot as plt
-    from PIL import Image
-
+    """Return the picture as a PNG."""
     sheet = Sheet()
     upper, lower, edge, gap = 10, 278, 10, 22
     archive(sheet, films, edge, upper)
@@ -265,15 +277,7 @@ def draw(films: Films, seed: int) -> bytes:
         weight="bold",
         bbox={"fc": "white", "ec": "none", "pad": 2},
     )
-    buffer = io.BytesIO()
-    sheet.figure.savefig(buffer, format="png")
-    plt.close(sheet.figure)
-    small = io.BytesIO()
-    with Image.open(buffer) as picture:
-        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-            small, format="PNG", optimize=True
-        )
-    return small.getvalue()
+    return sheet.png()
 
 
 def main() -> None:

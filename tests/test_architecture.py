@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -104,3 +106,40 @@ def test_a_module_is_named_in_at_most_twelve_words() -> None:
         for path in FILES
     }
     assert {name: line for name, line in first_lines.items() if not 0 < len(line.split()) <= 12} == {}
+
+
+def imports_by_ast(package: str) -> dict[str, list[str]]:
+    """Imports between the rooms of a package, read from the statements alone."""
+    folder = REPOSITORY / package.replace(".", "/")
+    rooms = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    rooms -= {"__init__", "__main__"}
+    found: dict[str, set[str]] = {room: set() for room in rooms}
+    for path in folder.rglob("*.py"):
+        room = path.relative_to(folder).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [name.name for name in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{name}" for name in names]
+            inside = {
+                name.removeprefix(f"{package}.").split(".")[0] for name in names if name.startswith(f"{package}.")
+            }
+            found.get(room, set()).update(inside & rooms - {room})
+    return {room: sorted(others) for room, others in sorted(found.items())}
+
+
+def test_the_picture_shows_the_imports_of_the_package() -> None:
+    drawn = json.loads((REPOSITORY / "docs" / "images" / "architecture.json").read_text("utf-8"))
+    present = {package: imports_by_ast(package) for package in ("monai_cxrssl", "monai_cxrssl.data")}
+    assert drawn == present, "Run python docs/make_architecture_figure.py."
+
+
+def test_the_page_names_what_there_is() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8")
+    names = re.findall(r"`((?:[a-z]\w*\.)+[A-Za-z]\w*)`", page)
+    names = [name for name in names if (PACKAGE / name.split(".")[0]).is_dir() and not name.endswith((".json", ".csv"))]
+    assert len(names) > 25
+    for name in names:
+        *folders, module = re.match(r"[a-z_0-9.]+?(?=\.[A-Z]|\.\w+$)", name)[0].split(".")
+        text = PACKAGE.joinpath(*folders, f"{module}.py").read_text("utf-8")
+        for defined in name.split(".")[len(folders) + 1 :]:
+            assert re.search(rf"^\s*(class|def) {defined}\b", text, flags=re.MULTILINE), name

@@ -39,8 +39,7 @@ class MultiTaskTrainer(MethodTrainer):
         optimizer: over the method's parameters, see :func:`~monai_cxrssl.optim.layer_decay.layer_decay_groups`.
         frozen_epochs: epochs at the start in which the encoder does not learn.
         **options: further arguments of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`: ``accumulation_steps``,
-        ``amp``,
-            ``channels_last``, ``clip_grad_norm``, ``epoch_length``, ``train_handlers``, ``compile`` …
+            ``amp``, ``channels_last``, ``clip_grad_norm``, ``epoch_length``, ``train_handlers``, ``compile`` …
 
     Raises:
         ConfigurationError: ``frozen_epochs`` is negative, or what ``MethodTrainer`` raises.

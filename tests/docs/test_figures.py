@@ -11,6 +11,7 @@ from PIL import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIGURES = {
+    "make_architecture_figure": "architecture.png",
     "make_flow_figure": "flow.png",
     "make_method_figures": "methods",
     "make_phantom_contact_sheet": "phantom_contact_sheet.png",

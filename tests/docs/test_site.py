@@ -141,7 +141,7 @@ def test_layouts_page_names_each():
 
     text = (REPO / "docs" / "layouts.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^## (\w+)$", text, flags=re.MULTILINE)) == sorted(LAYOUTS)
-    assert set(re.findall(r"automodule:: monai_cxrssl\.data\.layouts\.(\w+)", text)) == LAYOUTS.keys()
+    assert set(re.findall(r"automodule:: monai_cxrssl\.data\.sources\.layouts\.(\w+)", text)) == LAYOUTS.keys()
     assert set(re.findall(r"^\| \[`(\w+)`\]\(#\1\)", text, flags=re.MULTILINE)) == LAYOUTS.keys()
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from monai_cxrssl.data.sampling.bags import Draw, PairSampler, patient_bags
 from monai_cxrssl.data.sampling.pretext import ImageDataset, PairDataset
+from monai_cxrssl.data.sampling.view_transform import DrawnViewTransform, ViewTransform
 from monai_cxrssl.data.stores.decoded import DecodedImages
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.transforms.views.multi_view import MultiView
@@ -42,6 +43,15 @@ def show(image, key, views=(0, 1)):
     """A transform that draws nothing: each view is filled with (level, epoch, position, view)."""
     level = int(np.median(image))
     return torch.stack([torch.tensor([level, *key, view]).reshape(1, 2, 2) for view in views])
+
+
+class Views:
+    """A transform of the user's own that tells how many views it draws."""
+
+    num_views = 3
+
+    def __call__(self, image, key=None, views=None):
+        return show(image, key, range(3) if views is None else views)
 
 
 @pytest.mark.parametrize(
@@ -204,3 +214,16 @@ def test_one_view_without_masks():
 def test_masks_of_other_images():
     with pytest.raises(ConfigurationError, match="5 lung masks for 6 images"):
         PairDataset(decode(read_noise), MultiView(size=24), lung_masks=Masks(5))
+
+
+def test_masks_need_a_transform_that_warps_them():
+    with pytest.raises(ConfigurationError, match="a function does not warp masks"):
+        PairDataset(decode(read_noise), show, lung_masks=Masks(6))
+
+
+@pytest.mark.parametrize(("transform", "protocols"), [(MultiView(), 2), (Views(), 1), (show, 0)])
+def test_what_is_a_view_transform(transform, protocols):
+    assert [isinstance(transform, kind) for kind in (ViewTransform, DrawnViewTransform)] == [
+        protocols > 0, protocols > 1,
+    ]  # fmt: skip
+    assert PairDataset(decode(read_level), transform).num_views == (3 if protocols == 1 else 2)
