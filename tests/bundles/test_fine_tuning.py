@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,57 +19,37 @@ import torch
 from monai_cxrssl.data import load_datalist, load_predictions
 from monai_cxrssl.data.reading.lung_mask import read_lung_mask
 from monai_cxrssl.data.reading.read import read_film
-from monai_cxrssl.networks import Encoder, load_trained_network
+from monai_cxrssl.networks import load_trained_network
+from tests.bundles.conftest import fine_tuning_options as options
 
 NAMES = ("multitask", "classification", "lung_segmentation")
 LABELS = {"macro_auc", "auc_negative", "auc_typical", "auc_indeterminate", "auc_atypical"}
 EXPECTED = {"multitask": LABELS | {"dice"}, "classification": LABELS, "lung_segmentation": {"dice"}}
 
 
-def options(folder, data=None) -> list[object]:
-    where = [] if data is None else ["--dataset_dir", data]
-    return [
-        *where, "--output_dir", folder, "--model_path", folder / "model.pt", "--encoder_name", "resnet18",
-        "--image_size", 64, "--batch_size", 8, "--max_epochs", 2, "--recipe", "short", "--num_workers", 0,
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def pretrained(tmp_path_factory) -> Path:
-    """An encoder's weights, as a pretraining bundle leaves them."""
-    path = tmp_path_factory.mktemp("pretrained") / "model.pt"
-    torch.manual_seed(5)
-    torch.save(Encoder("resnet18").state_dict(), path)
-    return path
-
-
 @pytest.fixture(scope="module", params=NAMES)
-def trained(request, run_bundle, phantom_dir, pretrained, tmp_path_factory):
-    """Name, folder and output of a finished run on the phantom, from pretrained weights."""
-    name, folder = request.param, tmp_path_factory.mktemp(request.param)
-    config = f"bundles/{name}/train.json"
-    result = run_bundle(config, *options(folder, phantom_dir), "--pretrained", pretrained)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return name, folder, result
+def trained(request, fine_tuned):
+    """Name and folder of a finished run on the phantom, from pretrained weights."""
+    return request.param, fine_tuned(request.param)
 
 
 def test_run_leaves_what_the_contract_names(trained):
-    name, folder, result = trained
+    name, folder = trained
     figures = json.loads((folder / "metrics.json").read_text())
     for figure in EXPECTED[name]:
         assert 0 <= figures[f"{figure}_ci_low"] <= figures[figure] <= figures[f"{figure}_ci_high"] <= 1
     assert not {key for key in figures if key.startswith("auc_")} or name != "lung_segmentation"
     assert figures["epochs"] == 2
     assert figures["best_epoch"] in (1, 2)
-    assert "encoder tensors loaded (100.0% of the values)" in result.stdout
+    assert "encoder tensors loaded (100.0% of the values)" in (folder / "out.txt").read_text()
     assert (folder / "curves.png").stat().st_size > 5000
     assert list(folder.rglob("events*"))
     assert json.loads((folder / "model.json").read_text())["training_range"]["films"] > 30
-    assert "it/s" in result.stderr or "s/it" in result.stderr, "no progress bar"
+    assert re.search("it/s|s/it", (folder / "err.txt").read_text()), "no progress bar"
 
 
 def test_predictions_are_of_the_test_patients_alone(trained, phantom_dir):
-    name, folder, _ = trained
+    name, folder = trained
     test = load_datalist(phantom_dir / "datalist.json").items("test")
     found = load_predictions(folder / "predictions.csv")
     assert {item["image"] for item in found.items} == {item["image"] for item in test}
@@ -81,7 +62,7 @@ def test_predictions_are_of_the_test_patients_alone(trained, phantom_dir):
 
 
 def test_weights_fill_the_models_of_smp_and_of_this_package(trained):
-    name, folder, _ = trained
+    name, folder = trained
     network, settings = load_trained_network(folder / "model.pt")
     assert settings["classes"] == ([] if name == "lung_segmentation" else ["negative", "typical", "indeterminate",
                                                                             "atypical"])  # fmt: skip
@@ -97,7 +78,7 @@ def test_weights_fill_the_models_of_smp_and_of_this_package(trained):
 
 
 def test_evaluation_refuses_patients_that_chose_the_weights(trained, run_bundle, phantom_dir, tmp_path):
-    name, folder, _ = trained
+    name, folder = trained
     where = ("--dataset_dir", phantom_dir, "--output_dir", tmp_path, "--model_path", folder / "model.pt")
     config = f"bundles/{name}/configs/evaluate.json"
     if name == "classification":
@@ -121,7 +102,7 @@ def test_evaluation_refuses_patients_that_chose_the_weights(trained, run_bundle,
 
 
 def test_inference_writes_a_row_and_a_mask_per_film(trained, run_bundle, tmp_path):
-    name, folder, _ = trained
+    name, folder = trained
     films = tmp_path / "films"
     for number, (rows, columns) in enumerate([(90, 70), (64, 100)]):
         (films / str(number)).mkdir(parents=True)
@@ -153,7 +134,7 @@ def test_inference_writes_a_row_and_a_mask_per_film(trained, run_bundle, tmp_pat
 def test_a_linear_probe_keeps_the_encoder(run_bundle, phantom_dir, pretrained, tmp_path):
     result = run_bundle(
         "bundles/classification/train.json", *options(tmp_path, phantom_dir), "--pretrained", pretrained,
-        "--linear_probe", "True", "--balanced", "True", "--label_loss", "focal",
+        "--linear_probe", "True", "--balanced", "True", "--label_loss", "focal", "--max_epochs", 1,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     before, after = (torch.load(path, weights_only=True) for path in (pretrained, tmp_path / "model.pt"))
@@ -162,7 +143,7 @@ def test_a_linear_probe_keeps_the_encoder(run_bundle, phantom_dir, pretrained, t
 
 
 def test_a_student_learns_from_a_teacher_on_unlabelled_films(trained, run_bundle, phantom_dir, tmp_path):
-    name, folder, _ = trained
+    name, folder = trained
     if name != "classification":
         pytest.skip("a classification is the teacher here")
     content = json.loads((phantom_dir / "datalist.json").read_text())
@@ -176,7 +157,7 @@ def test_a_student_learns_from_a_teacher_on_unlabelled_films(trained, run_bundle
     (tmp_path / "unlabelled.json").write_text(json.dumps(content))
     result = run_bundle(
         "bundles/classification/train.json", *options(tmp_path), "--datalist", tmp_path / "unlabelled.json",
-        "--teacher", folder / "model.pt", "--temperature", 2, "--ignore_absent", "True",
+        "--teacher", folder / "model.pt", "--temperature", 2, "--ignore_absent", "True", "--max_epochs", 1,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())
@@ -185,7 +166,7 @@ def test_a_student_learns_from_a_teacher_on_unlabelled_films(trained, run_bundle
 
 
 def test_a_teacher_must_not_know_the_test_patients(trained, run_bundle, phantom_dir, tmp_path):
-    name, folder, _ = trained
+    name, folder = trained
     if name != "classification":
         pytest.skip("a classification is the teacher here")
     content = json.loads((phantom_dir / "datalist.json").read_text())
@@ -221,7 +202,7 @@ def test_another_data_set_is_the_test(run_bundle, phantom_dir, tmp_path):
     other.mkdir()
     (other / "datalist.json").write_text(json.dumps(content))
     run = ("bundles/classification/train.json", *options(tmp_path, phantom_dir))
-    result = run_bundle(*run, "--test_dataset_dir", other)
+    result = run_bundle(*run, "--test_dataset_dir", other, "--max_epochs", 1)
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert (figures["source"], figures["test_source"]) == ("phantom", "other")
@@ -315,7 +296,9 @@ def siim_tree(phantom_dir: Path, folder: Path) -> Path:
 
 def test_four_classes_and_opacity_boxes_as_masks(run_bundle, phantom_dir, tmp_path):
     folder = siim_tree(phantom_dir, tmp_path / "siim")
-    result = run_bundle("bundles/multitask/train.json", *options(tmp_path, folder), "--mask", "boxes")
+    result = run_bundle(
+        "bundles/multitask/train.json", *options(tmp_path, folder), "--mask", "boxes", "--max_epochs", 1
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["source"].startswith("SIIM")
@@ -336,12 +319,13 @@ def test_two_processes(run_bundle, phantom_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_default_run(run_bundle, tmp_path):
+def test_default_run(run_bundle, default_phantom, tmp_path):
     """No option but where to write: on patients never seen, lungs are found and four classes told apart.
 
     The other two bundles are the halves of this one; the figures of their default runs stand in the README.
     """
     name = "multitask"
+    default_phantom(tmp_path)
     result = run_bundle(f"bundles/{name}/train.json", "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt")
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 #: Options that make a run on given data small.
-SMALL = ("--encoder_name", "resnet18", "--image_size", "64", "--batch_size", "8", "--max_epochs", "2")
+SMALL = ("--encoder_name", "resnet18", "--image_size", "64", "--batch_size", "16", "--max_epochs", "2")
 TRAIN = "bundles/micle/train.json"
 TIMINGS = {"seconds", "images_per_second"}
 
@@ -248,8 +248,9 @@ def test_real_x_rays(run_bundle, shared_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_default_run(run_bundle, tmp_path):
+def test_default_run(run_bundle, default_phantom, tmp_path):
     """The first command of the README: the loss falls and the probe rises."""
+    default_phantom(tmp_path)
     result = run_bundle(TRAIN, "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt")
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((tmp_path / "metrics.json").read_text())

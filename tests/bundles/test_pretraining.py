@@ -26,7 +26,7 @@ def options(name: str, folder, data) -> list[object]:
     return [
         *more,
         "--dataset_dir", data, "--output_dir", folder, "--model_path", folder / "model.pt", "--encoder_name",
-        ENCODERS[name], "--image_size", 64, "--batch_size", 8, "--max_epochs", EPOCHS[name], "--recipe", "short",
+        ENCODERS[name], "--image_size", 64, "--batch_size", 16, "--max_epochs", EPOCHS[name], "--recipe", "short",
     ]  # fmt: skip
 
 
@@ -78,31 +78,31 @@ def test_evaluation_takes_other_patients_than_training(trained, run_bundle, phan
     assert json.loads((tmp_path / "probe.json").read_text())["images"] > 10
 
 
-def test_one_bundle_starts_from_another(trained, run_bundle, phantom_dir, tmp_path):
+def test_one_bundle_starts_from_another(trained, run_bundle, few_films, tmp_path):
     name, folder, _ = trained
     if name == "spcxr":
         pytest.skip("the other bundles of this test train a convolutional network")
     result = run_bundle(
-        "bundles/simclr/train.json", *options("simclr", tmp_path, phantom_dir), "--pretrained", folder / "model.pt",
+        "bundles/simclr/train.json", *options("simclr", tmp_path, few_films), "--pretrained", folder / "model.pt",
         "--train#trainer#max_epochs", 1,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     assert "encoder tensors loaded (100.0% of the values)" in result.stdout
 
 
-def test_weights_of_another_architecture_are_refused(run_bundle, phantom_dir, tmp_path):
+def test_weights_of_another_architecture_are_refused(run_bundle, few_films, tmp_path):
     torch.save({"encoder.conv1.weight": torch.zeros(64, 1, 7, 7)}, tmp_path / "other.pt")
     result = run_bundle(
-        "bundles/spcxr/train.json", *options("spcxr", tmp_path, phantom_dir), "--pretrained", tmp_path / "other.pt"
+        "bundles/spcxr/train.json", *options("spcxr", tmp_path, few_films), "--pretrained", tmp_path / "other.pt"
     )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "is it the file of another --encoder_name?" in result.stderr
 
 
-def test_spcxr_refuses_a_convolutional_network(run_bundle, phantom_dir, tmp_path):
+def test_spcxr_refuses_a_convolutional_network(run_bundle, few_films, tmp_path):
     result = run_bundle(
-        "bundles/spcxr/train.json", *options("spcxr", tmp_path, phantom_dir), "--encoder_name", "resnet18"
+        "bundles/spcxr/train.json", *options("spcxr", tmp_path, few_films), "--encoder_name", "resnet18"
     )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
@@ -110,15 +110,15 @@ def test_spcxr_refuses_a_convolutional_network(run_bundle, phantom_dir, tmp_path
 
 
 @pytest.mark.slow
-def test_cache_is_made_once_and_changes_nothing(run_bundle, phantom_dir, tmp_path):
+def test_cache_is_made_once_and_changes_nothing(run_bundle, few_films, tmp_path):
     results = []
     for folder in (tmp_path / "first", tmp_path / "second"):
         result = run_bundle(
-            "bundles/simclr/train.json", *options("simclr", folder, phantom_dir), "--cache_dir", tmp_path / "cache"
+            "bundles/simclr/train.json", *options("simclr", folder, few_films), "--cache_dir", tmp_path / "cache"
         )
         assert result.returncode == 0, result.stderr[-3000:]
         results.append(result)
-    images = len(json.loads((phantom_dir / "datalist.json").read_text())["training"])
+    images = len(json.loads((few_films / "datalist.json").read_text())["training"])
     assert f"decoded {images} of {images} images" in results[0].stdout
     assert "decoded" not in results[1].stdout
     one, other = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("first", "second"))
@@ -163,7 +163,7 @@ def test_curriculum_over_data_and_in_greedy_order(run_bundle, phantom_dir, tmp_p
     (tmp_path / "target.json").write_text(json.dumps(content))
     result = run_bundle(
         "bundles/curricular/train.json", "--datalist", tmp_path / "target.json", "--output_dir", tmp_path, "--model_path",
-        tmp_path / "model.pt", "--image_size", 32, "--batch_size", 8, "--recipe", "short", "--max_epochs", 4, "--tasks",
+        tmp_path / "model.pt", "--image_size", 32, "--batch_size", 16, "--recipe", "short", "--max_epochs", 4, "--tasks",
         "['rotation','simclr']", "--order", "greedy", "--large_dataset_dir", phantom_dir,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
@@ -201,7 +201,7 @@ def test_bags_by_study(run_bundle, phantom_dir, tmp_path):
         folder = tmp_path / by
         result = run_bundle(
             "bundles/micle/train.json", "--datalist", tmp_path / "studies.json", "--output_dir", folder, "--model_path",
-            folder / "model.pt", "--image_size", 32, "--batch_size", 8, "--max_epochs", 1, "--recipe", "short",
+            folder / "model.pt", "--image_size", 32, "--batch_size", 32, "--max_epochs", 1, "--recipe", "short",
             "--bags_by", by,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr[-3000:]
@@ -245,8 +245,9 @@ def test_real_x_rays(run_bundle, shared_data, tmp_path, name, folder, images):
 
 
 @pytest.mark.slow
-def test_default_run_of_a_curriculum(run_bundle, tmp_path):
+def test_default_run_of_a_curriculum(run_bundle, default_phantom, tmp_path):
     """No option but where to write: the losses fall and the probe is above the random encoder's."""
+    default_phantom(tmp_path)
     result = run_bundle(
         "bundles/curricular/train.json", "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt"
     )
@@ -259,13 +260,14 @@ def test_default_run_of_a_curriculum(run_bundle, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["simclr", "inpainting", "spcxr"])
-def test_first_epochs_of_the_default_run(run_bundle, tmp_path, name):
+def test_first_epochs_of_the_default_run(run_bundle, default_phantom, tmp_path, name):
     """The whole runs take minutes each; their figures stand in the README. Here the loss has begun to fall.
 
     MoCo's rises at first, while its queue fills with keys of a better encoder. Inpainting is given the epochs that its
     probe needs to leave that of the random encoder behind.
     """
     epochs = 9 if name == "inpainting" else 3
+    default_phantom(tmp_path)
     where = ("--output_dir", tmp_path, "--model_path", tmp_path / "model.pt")
     result = run_bundle(f"bundles/{name}/train.json", *where, "--max_epochs", epochs)
     assert result.returncode == 0, result.stderr[-3000:]

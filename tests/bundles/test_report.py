@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -76,14 +77,10 @@ def test_a_planted_shortcut_is_found_and_named(run_bundle, phantom_dir, tmp_path
 
 
 @pytest.fixture(scope="module")
-def multitask(run_bundle, phantom_dir, tmp_path_factory) -> Path:
-    """Folder of a short training of both branches."""
-    folder = tmp_path_factory.mktemp("multitask")
-    result = run_bundle(
-        "bundles/multitask/train.json", "--dataset_dir", phantom_dir, *where(folder), *SMALL, "--max_epochs", 3
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return folder
+def multitask(fine_tuned, tmp_path_factory) -> Path:
+    """Folder of a short training of both branches, to write into."""
+    folder = tmp_path_factory.mktemp("multitask") / "run"
+    return shutil.copytree(fine_tuned("multitask"), folder, ignore=shutil.ignore_patterns("checkpoints"))
 
 
 def test_evaluation_writes_the_whole_report(run_bundle, phantom_dir, multitask, tmp_path):
