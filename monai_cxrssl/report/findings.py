@@ -175,6 +175,15 @@ class Evidence:
         return self.folder / "figures" / name
 
 
+def number_or_none(value: Any) -> float | None:
+    """Return a finite number, or None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def interval_text(interval: Interval | None, signed: bool = False) -> str | None:
     """Return a cell such as ``"0.812 (0.751 to 0.866)"``; None where there is no figure.
 
