@@ -19,7 +19,7 @@ from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, patie
 from monai_cxrssl.report.content import Flag, FlagLevel, Picture, Section, Table
 from monai_cxrssl.report.evaluation_files import EvaluationFiles
 
-__all__ = ["Evidence", "Films", "Findings", "films_of", "interval_text", "missing_interval"]
+__all__ = ["Evidence", "Films", "Findings", "films_of", "interval_text", "missing_interval", "number_or_none"]
 
 
 @dataclass
