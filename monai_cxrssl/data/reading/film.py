@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One decoded film: its stored pixels and the one lookup table that turns them into intensities."""
+"""Decoded film: stored pixels with their lookup table to intensities."""
 
 from __future__ import annotations
 
