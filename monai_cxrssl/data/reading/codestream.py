@@ -1,9 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Headers and ends of JPEG, JPEG-LS and JPEG 2000 codestreams.
+"""JPEG, JPEG-LS, JPEG 2000 and RLE streams: coding, size, missing data.
 
-Decoders believe the stream and draw grey or noise where it stops early; these checks come before and beside them.
-Marker layouts: ITU-T T.81 (JPEG), T.87 (JPEG-LS), T.800 (JPEG 2000), DICOM PS3.5 annex G (RLE).
+Decoders draw grey or noise where a stream stops early; these checks come before and beside them. Marker layouts: ITU-T
+T.81 (JPEG), T.87 (JPEG-LS), T.800 (JPEG 2000), DICOM PS3.5 annex G (RLE).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 __all__ = ["StreamHeader", "read_stream_header", "ends_early", "jpeg_lacks_data"]
 
 _START_OF_FRAME = {
-    **dict.fromkeys((0xC0,), "JPEG baseline"),
+    0xC0: "JPEG baseline",
     **dict.fromkeys((0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE), "JPEG extended"),
     **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "JPEG lossless"),
     0xF7: "JPEG-LS",
@@ -40,7 +40,7 @@ class StreamHeader:
 
 
 def read_stream_header(data: bytes) -> StreamHeader | None:
-    """Tell the coding and size of a compressed image; None for what is none of the six codings."""
+    """Return the coding and size of a compressed image; None for none of the six codings."""
     if data[:4] == b"\xff\x4f\xff\x51" and len(data) > 42:
         x1, y1, x0, y0 = struct.unpack(">4I", data[8:24])
         components, depth = struct.unpack(">HB", data[40:43])
@@ -85,21 +85,14 @@ def ends_early(data: bytes, coding: str) -> str:
     # Encapsulation pads to an even length, some writers with 0x00 and some with 0xFF.
     tail = data[-64:].rstrip(b"\x00")
     end = tail.endswith(b"\xff\xd9") or tail.rstrip(b"\xff").endswith(b"\xff\xd9") or b"\xff\xd9" in data[-4:]
-    if not end:
-        return f"its {coding} stream has no end marker, so it was cut"
-    return ""
+    return "" if end else f"its {coding} stream has no end marker, so it was cut"
 
 
 def jpeg_lacks_data(data: bytes, decode: Callable[[bytes], np.ndarray], decoded: np.ndarray) -> bool:
-    """Whether a JPEG decoder ran out of coded data before the end marker and made up the rest.
+    """Return whether a JPEG decoder ran out of data before the end marker and made up the rest of ``decoded``.
 
-    libjpeg reports this as a warning that its users drop. But a complete scan ignores bytes put before its end
-    marker, whereas one that ran out takes them for the missing coefficients: the picture then changes.
-
-    Args:
-        data: the stream, with an end marker.
-        decode: the decoder.
-        decoded: what ``decode(data)`` gave.
+    libjpeg only warns, and its users drop that. But a complete scan ignores bytes put before its end marker, whereas
+    one that ran out takes them for the missing coefficients: the picture changes.
     """
     end = data.rfind(b"\xff\xd9")
     if end < 0:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Decoder plug-ins per DICOM transfer syntax.
+"""pydicom decoder plug-in on imagecodecs, and the plug-ins per transfer syntax.
 
 pydicom alone decodes neither JPEG lossless nor 12-bit JPEG. libjpeg-turbo 3 in imagecodecs does both, more than twice
 as fast as the other open decoders, and CharLS there does JPEG-LS. Exactly one plug-in is used per file: pydicom
@@ -9,6 +9,7 @@ would try the next one after a failure, and that one may return a picture from a
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -20,73 +21,70 @@ from monai_cxrssl.data.reading.codestream import ends_early, jpeg_lacks_data
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
-__all__ = ["DECODER_DEPENDENCIES", "TRANSFER_SYNTAX_OF", "is_available", "decode_frame", "decode_stream"]
-
-_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
-_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
-
-# pydicom asks for this of every plug-in that is not available.
-DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS), ("numpy", "imagecodecs>=2024.9.22"))
+__all__ = ["DECODER_DEPENDENCIES", "TRANSFER_SYNTAXES", "is_available", "decode_frame", "decode_stream"]
 
 # The plug-ins allowed per coding, best first. "pylibjpeg" stands only where it means openjpeg or rle: its libjpeg is
 # GPL. GDCM is in none: open advisory CVE-2026-3650.
 _PLUGINS = {
-    "JPEG baseline": ("imagecodecs",),
-    "JPEG extended": ("imagecodecs",),
-    "JPEG lossless": ("imagecodecs",),
+    **dict.fromkeys(("JPEG baseline", "JPEG extended", "JPEG lossless"), ("imagecodecs",)),
     "JPEG-LS": ("imagecodecs", "pyjpegls"),
     "JPEG 2000": ("pylibjpeg", "pillow"),
     "RLE": ("pylibjpeg", "pydicom"),
 }
 
-# A transfer syntax that decodes each coding, for headers that name none or a wrong one.
-TRANSFER_SYNTAX_OF = {
-    "JPEG baseline": "1.2.840.10008.1.2.4.50",
-    "JPEG extended": "1.2.840.10008.1.2.4.51",
-    "JPEG lossless": "1.2.840.10008.1.2.4.57",
-    "JPEG-LS": "1.2.840.10008.1.2.4.80",
-    "JPEG 2000": "1.2.840.10008.1.2.4.90",
-    "RLE": "1.2.840.10008.1.2.5",
+# The transfer syntaxes of each coding; the first decodes it where the header names none or a wrong one. pydicom reads
+# the others with options that the coding alone does not tell (JPEG-LS near-lossless, HTJ2K …).
+TRANSFER_SYNTAXES = {
+    coding: tuple(f"1.2.840.10008.1.2.{end}" for end in ends)
+    for coding, ends in {
+        "JPEG baseline": ("4.50", "4.51"),
+        "JPEG extended": ("4.51",),
+        "JPEG lossless": ("4.57", "4.70"),
+        "JPEG-LS": ("4.80", "4.81"),
+        "JPEG 2000": ("4.90", "4.91", "4.201", "4.202", "4.203"),
+        "RLE": ("5",),
+    }.items()
+}
+
+# pydicom asks for this of every plug-in that is not available.
+DECODER_DEPENDENCIES = {
+    uid: ("numpy", "imagecodecs>=2024.9.22")
+    for coding, uids in TRANSFER_SYNTAXES.items()
+    if "imagecodecs" in _PLUGINS[coding]
+    for uid in uids
 }
 
 _lock = threading.Lock()
-_state: dict[str, bool] = {}
 _own_decode = threading.local()
 
 
 def _raised_anyway(record: logging.LogRecord) -> bool:
-    """Drop pydicom's traceback of a decoder that failed on our behalf: the same is raised, and reported by us."""
+    """Drop pydicom's traceback of a decoder that failed for this package, which reports the same exception."""
     return not getattr(_own_decode, "running", False)
 
 
 def is_available(uid: str) -> bool:
-    """Whether imagecodecs can decode this transfer syntax here; part of pydicom's plug-in interface."""
+    """Return whether imagecodecs can decode this transfer syntax here; part of pydicom's plug-in interface."""
     try:
         import imagecodecs
     except ImportError:
         return False
-    if uid in _JPEG:
-        return bool(imagecodecs.JPEG8.available)
-    return uid in _JPEG_LS and bool(imagecodecs.JPEGLS.available)
+    codec = imagecodecs.JPEGLS if uid in TRANSFER_SYNTAXES["JPEG-LS"] else imagecodecs.JPEG8
+    return uid in DECODER_DEPENDENCIES and bool(codec.available)
 
 
 def decode_frame(src: bytes, runner: DecodeRunner) -> bytearray:
-    """Decode one frame; part of pydicom's plug-in interface.
-
-    Args:
-        src: the compressed frame.
-        runner: pydicom's options of the decode.
+    """Decode one compressed frame by pydicom's options; part of its plug-in interface.
 
     Raises:
         ValueError: the stream is cut or holds less data than its pixels need.
     """
     import imagecodecs
 
-    if runner.transfer_syntax in _JPEG_LS:
+    if runner.transfer_syntax in TRANSFER_SYNTAXES["JPEG-LS"]:
         pixels = imagecodecs.jpegls_decode(src)
     else:
-        cause = ends_early(src, "JPEG")
-        if cause:
+        if cause := ends_early(src, "JPEG"):
             raise ValueError(cause)
         pixels = imagecodecs.jpeg8_decode(src)
         if jpeg_lacks_data(src, imagecodecs.jpeg8_decode, pixels):
@@ -101,7 +99,7 @@ def decode_stream(coding: str, transfer_syntax: str, source: bytes, **options: A
     """Decode encapsulated pixel data of one frame with the best decoder allowed for its coding.
 
     Args:
-        coding: as :class:`monai_cxrssl.data.reading.codestream.StreamHeader` names it.
+        coding: of :class:`monai_cxrssl.data.reading.codestream.StreamHeader`.
         transfer_syntax: UID to decode as.
         source: the encapsulated pixel data.
         options: pydicom's decoding options (``rows``, ``columns``, ``bits_stored`` …).
@@ -127,18 +125,14 @@ def decode_stream(coding: str, transfer_syntax: str, source: bytes, **options: A
     return pixels
 
 
+@functools.cache
 def _register() -> None:
-    """Add the plug-in to pydicom's decoders, once per process."""
-    if _state.get("registered"):
-        return
-    with _lock:
-        if _state.get("registered"):
-            return
-        from pydicom.pixels import get_decoder
+    """Add the plug-in to pydicom's decoders."""
+    from pydicom.pixels import get_decoder
 
+    with _lock:
         for uid in DECODER_DEPENDENCIES:
             decoder = get_decoder(uid)
             if "imagecodecs" not in (*decoder.available_plugins, *decoder._unavailable):
                 decoder.add_plugin("imagecodecs", (__name__, "decode_frame"))
         logging.getLogger("pydicom.pixels.decoders.base").addFilter(_raised_anyway)
-        _state["registered"] = True

@@ -1,109 +1,33 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stored pixel values of a DICOM image, checked and decoded."""
+"""DICOM pixel data decoded to stored values, native or compressed."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from monai_cxrssl.data.reading.codestream import StreamHeader, ends_early, read_stream_header
-from monai_cxrssl.data.reading.dicom_decoders import TRANSFER_SYNTAX_OF, decode_stream
-from monai_cxrssl.data.reading.dicom_lookup import numbers
-from monai_cxrssl.data.reading.film import check_size, reduced_size
+from monai_cxrssl.data.reading.dicom_decoders import TRANSFER_SYNTAXES, decode_stream
+from monai_cxrssl.data.reading.dicom_header import Header
+from monai_cxrssl.data.reading.file_kind import REFETCH, error_words, refuse_damage
+from monai_cxrssl.data.reading.film import reduced_size
 from monai_cxrssl.errors import CXRReadError
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
+__all__ = ["decode_pixels"]
 
-__all__ = ["PixelModule", "read_pixel_module", "read_stored_pixels"]
-
-_COLOURS = ("RGB", "PALETTE COLOR", "ARGB", "CMYK", "HSV", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 
 
-@dataclass
-class PixelModule:
-    """The elements of group 0028 that say how the pixels are stored."""
-
-    rows: int
-    columns: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-
-
-def read_pixel_module(ds: Dataset, path: str, max_pixels: int, notes: list[str]) -> PixelModule:
-    """Read and check the pixel description.
-
-    Raises:
-        CXRReadError: it does not describe one grey-scale frame of 8 or 16 bits.
-    """
-
-    def whole(keyword: str, default: int | None = None) -> int:
-        found = numbers(ds, keyword)
-        if found == [] and default is not None:
-            return default
-        if not found or found[0] != int(found[0]):
-            what = "has no" if found == [] else "has no whole number as"
-            raise CXRReadError(path, f"{what} {keyword} in its header", "Export the image again.")
-        return int(found[0])
-
-    if ds.get("PixelRepresentation") is None:
-        # Without it pydicom leaves the padding value and LUT descriptors of implicit VR as bytes that nothing can use.
-        ds.PixelRepresentation = 0
-    frames = whole("NumberOfFrames", 1)
-    if frames > 1:
-        raise CXRReadError(
-            path, f"holds {frames} frames, not one film", "Split it and keep the single frame that is the X-ray."
-        )
-    samples = whole("SamplesPerPixel", 1)
-    photometric = str(ds.get("PhotometricInterpretation") or "").strip()
-    if samples != 1 or photometric.upper() in _COLOURS:
-        raise CXRReadError(
-            path,
-            f"is a colour image ({photometric or 'unnamed'}, {samples} sample(s) per pixel), not a radiograph",
-            "Give the grey-scale original, not a screenshot or an annotated copy.",
-        )
-    module = PixelModule(
-        rows=whole("Rows"),
-        columns=whole("Columns"),
-        bits_allocated=whole("BitsAllocated"),
-        bits_stored=whole("BitsStored", 0),
-        high_bit=whole("HighBit", -1),
-        signed=whole("PixelRepresentation", 0) == 1,
-    )
-    check_size(path, module.rows, module.columns, max_pixels)
-    if module.bits_allocated not in (8, 16):
-        raise CXRReadError(
-            path,
-            f"has {module.bits_allocated} bits per pixel; a radiograph has 8 or 16",
-            "It is probably a mask, a dose map or a derived image; give the X-ray itself.",
-        )
-    if not 1 <= module.bits_stored <= module.bits_allocated:
-        notes.append(f"BitsStored is {module.bits_stored or 'missing'}, taken for {module.bits_allocated}")
-        module.bits_stored = module.bits_allocated
-    if not module.bits_stored - 1 <= module.high_bit < module.bits_allocated:
-        if module.high_bit >= 0:
-            notes.append(f"HighBit {module.high_bit} is impossible, taken for {module.bits_stored - 1}")
-        module.high_bit = module.bits_stored - 1
-    return module
-
-
-def read_stored_pixels(
-    ds: Dataset, module: PixelModule, path: str, notes: list[str], max_side: int | None = None
+def decode_pixels(
+    header: Header, data: bytes, warnings: list[str], max_side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode the pixels.
 
     Args:
-        ds: the data set, with its pixel data.
-        module: its checked description.
-        path: the file, for messages.
-        notes: warnings are appended here.
+        header, data: of the film; its pixel data as stored or encapsulated.
+        warnings: what is odd is appended here.
         max_side: JPEG 2000 may be decoded at the smallest resolution level whose longer side is at least this.
 
     Returns:
@@ -111,60 +35,49 @@ def read_stored_pixels(
         pattern means (overlay bits masked off, sign extended).
 
     Raises:
-        CXRReadError: the pixel data are missing, cut, damaged, or do not fit the header.
+        CXRReadError: the pixel data are cut, damaged, or do not fit the header.
     """
-    data = ds.get("PixelData")
-    if not data:
-        raise CXRReadError(path, "has empty pixel data", "Export or download the file again.")
-    syntax = str(getattr(ds, "file_meta", {}).get("TransferSyntaxUID", ""))
-    frame_bytes = module.rows * module.columns * module.bits_allocated // 8
-    encapsulated = data[:4] in (_ITEM_LITTLE, _ITEM_BIG) and not 0 <= len(data) - frame_bytes <= 1
-    if not encapsulated:
-        return _native(ds, data, module, path, notes, syntax, frame_bytes)
+    path = header.path
+    frame_bytes = header.rows * header.columns * header.bits_allocated // 8
+    if data[:4] not in (_ITEM_LITTLE, _ITEM_BIG) or 0 <= len(data) - frame_bytes <= 1:
+        return _native(header, data, frame_bytes, warnings)
     frame = _single_frame(data, path)
-    header = read_stream_header(frame)
-    if header is None:
+    stream = read_stream_header(frame)
+    if stream is None:
         raise CXRReadError(
             path,
             f"has a compressed stream that is none of JPEG, JPEG-LS, JPEG 2000 and RLE (begins {frame[:4].hex(' ')})",
             "Transcode it to an uncompressed transfer syntax, or fetch it again: it may be damaged.",
         )
-    use = _checked_syntax(syntax, header, module, path, notes)
-    cut = ends_early(frame, header.coding)
-    if cut:
-        raise CXRReadError(path, f"is truncated: {cut}", "Fetch the file again from its source.")
-    reduced = _reduced_jpeg2000(frame, header, module, max_side)
+    syntax = _checked_syntax(stream, header, warnings)
+    if cut := ends_early(frame, stream.coding):
+        raise CXRReadError(path, f"is truncated: {cut}", REFETCH)
+    reduced = _reduced_jpeg2000(frame, stream, header, max_side)
     if reduced is not None:
         return reduced, np.arange(1 << (8 * reduced.dtype.itemsize), dtype=np.int32)
     try:
         pixels = decode_stream(
-            header.coding,
-            use,
+            stream.coding,
+            syntax,
             data,
-            rows=module.rows,
-            columns=module.columns,
+            rows=header.rows,
+            columns=header.columns,
             number_of_frames=1,
             samples_per_pixel=1,
             photometric_interpretation="MONOCHROME2",
-            bits_allocated=module.bits_allocated,
-            bits_stored=module.bits_stored,
-            pixel_representation=int(module.signed),
+            bits_allocated=header.bits_allocated,
+            bits_stored=header.bits_stored,
+            pixel_representation=int(header.signed),
             pixel_keyword="PixelData",
         )
     except BaseException as error:  # each decoder has its own exceptions
         # A panic of pylibjpeg-rle, which is written in Rust, is no Exception, and would end the run.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        words = " ".join(str(error).split())
-        raise CXRReadError(
-            path, f"has a damaged {header.coding} stream ({words})", "Fetch the file again from its source."
-        ) from error
-    if pixels.shape != (module.rows, module.columns):
-        raise CXRReadError(
-            path,
-            f"decodes to {pixels.shape} although its header says {module.rows} x {module.columns}",
-            "Fetch the file again from its source.",
-        )
+        raise CXRReadError(path, f"has a damaged {stream.coding} stream ({error_words(error)})", REFETCH) from error
+    if pixels.shape != (header.rows, header.columns):
+        cause = f"decodes to {pixels.shape} although its header says {header.rows} x {header.columns}"
+        raise CXRReadError(path, cause, REFETCH)
     signed, bits = pixels.dtype.kind == "i", 8 * pixels.dtype.itemsize
     if bits not in (8, 16):
         raise CXRReadError(path, f"decodes to {bits} bits per pixel", "A radiograph has 8 or 16.")
@@ -172,43 +85,36 @@ def read_stored_pixels(
     return patterns, _meaning(bits, bits, bits - 1, signed)
 
 
-def _native(
-    ds: Dataset, data: bytes, module: PixelModule, path: str, notes: list[str], syntax: str, expected: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _native(header: Header, data: bytes, expected: int, warnings: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    path, count = header.path, header.rows * header.columns
     excess = len(data) - expected
-    size = f"{module.rows} x {module.columns} pixels of {module.bits_allocated} bits ({expected} bytes)"
+    size = f"{header.rows} x {header.columns} pixels of {header.bits_allocated} bits ({expected} bytes)"
     if excess < 0:
-        raise CXRReadError(
-            path,
-            f"is truncated or has wrong rows or columns: its header promises {size}, it holds {len(data)} of them",
-            "Fetch the file again from its source.",
-        )
+        cause = f"is truncated or has wrong rows or columns: its header promises {size}, it holds {len(data)} of them"
+        raise CXRReadError(path, cause, REFETCH)
     # One byte pads to an even length. A short run of zeros is block padding; more means that the header is wrong.
-    if excess > 1 and (excess > expected // module.rows or any(data[expected:])):
+    if excess > 1 and (excess > expected // header.rows or any(data[expected:])):
         raise CXRReadError(
             path,
             f"has wrong rows or columns or more than one frame: its header promises {size}, it holds {len(data)} bytes",
             "Fetch the file again from its source, or correct Rows and Columns.",
         )
     if excess > 1:
-        notes.append(f"{excess} zero bytes after the pixels were left out")
-    if syntax and syntax in TRANSFER_SYNTAX_OF.values():
-        notes.append("the pixels are uncompressed although the transfer syntax says otherwise")
-    little = ds.original_encoding[1] is not False
-    if module.bits_allocated == 8:
-        pixels = np.frombuffer(data, np.uint8, module.rows * module.columns)
-        if not little and ds["PixelData"].VR == "OW":  # words were swapped, bytes must be swapped back
-            words = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2")
-            pixels = words.view(np.uint8)[: module.rows * module.columns]
-            if pixels.size < module.rows * module.columns:
-                raise CXRReadError(path, "has an odd number of bytes in OW pixel data", "Export the image again.")
+        warnings.append(f"{excess} zero bytes after the pixels were left out")
+    if header.transfer_syntax in {syntaxes[0] for syntaxes in TRANSFER_SYNTAXES.values()}:
+        warnings.append("the pixels are uncompressed although the transfer syntax says otherwise")
+    if header.bits_allocated == 16:
+        pixels = np.frombuffer(data, "<u2" if header.little_endian else ">u2", count).astype(np.uint16, copy=False)
+    elif header.swapped_words:
+        pixels = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").view(np.uint8)[:count]
+        if pixels.size < count:
+            raise CXRReadError(path, "has an odd number of bytes in OW pixel data", "Export the image again.")
     else:
-        pixels = np.frombuffer(data, "<u2" if little else ">u2", module.rows * module.columns)
-        pixels = pixels.astype(np.uint16, copy=False)
-    if module.high_bit != module.bits_stored - 1:
-        notes.append(f"the stored bits end at bit {module.high_bit} instead of {module.bits_stored - 1}; shifted")
-    meaning = _meaning(module.bits_allocated, module.bits_stored, module.high_bit, module.signed)
-    return pixels.reshape(module.rows, module.columns), meaning
+        pixels = np.frombuffer(data, np.uint8, count)
+    if header.high_bit != header.bits_stored - 1:
+        warnings.append(f"the stored bits end at bit {header.high_bit} instead of {header.bits_stored - 1}; shifted")
+    meaning = _meaning(header.bits_allocated, header.bits_stored, header.high_bit, header.signed)
+    return pixels.reshape(header.rows, header.columns), meaning
 
 
 def _meaning(bits: int, stored: int, high_bit: int, signed: bool) -> np.ndarray:
@@ -222,71 +128,51 @@ def _single_frame(data: bytes, path: str) -> bytes:
     """Return the one compressed frame in encapsulated pixel data, joined from its fragments."""
     from pydicom.encaps import generate_fragments, parse_basic_offsets
 
-    try:
+    with refuse_damage(path, "has damaged or truncated encapsulated pixel data ({})"):
         buffer = io.BytesIO(data)
         offsets = parse_basic_offsets(buffer)
         fragments = [bytes(fragment) for fragment in generate_fragments(buffer)]
-    except Exception as error:
-        raise CXRReadError(
-            path, f"has damaged or truncated encapsulated pixel data ({error})", "Fetch the file again from its source."
-        ) from error
     if not fragments:
         raise CXRReadError(path, "has no fragment in its compressed pixel data", "Fetch the file again.")
     starts = sum(read_stream_header(fragment) is not None for fragment in fragments)
     if len(offsets) > 1 or starts > 1:
-        raise CXRReadError(
-            path,
-            f"holds {max(len(offsets), starts)} compressed frames, not one film",
-            "Split it and keep the single frame that is the X-ray.",
-        )
+        cause = f"holds {max(len(offsets), starts)} compressed frames, not one film"
+        raise CXRReadError(path, cause, "Split it and keep the single frame that is the X-ray.")
     return b"".join(fragments)
 
 
-def _checked_syntax(syntax: str, header: StreamHeader, module: PixelModule, path: str, notes: list[str]) -> str:
+def _checked_syntax(stream: StreamHeader, header: Header, warnings: list[str]) -> str:
     """Return the transfer syntax to decode with, after comparing the stream with the header."""
-    if header.coding != "RLE":
-        if (header.rows, header.columns) != (module.rows, module.columns):
+    if stream.coding != "RLE":
+        if (stream.rows, stream.columns) != (header.rows, header.columns):
             raise CXRReadError(
-                path,
-                f"has a {header.coding} stream of {header.rows} x {header.columns} pixels, but its header says "
-                f"{module.rows} x {module.columns}",
+                header.path,
+                f"has a {stream.coding} stream of {stream.rows} x {stream.columns} pixels, but its header says "
+                f"{header.rows} x {header.columns}",
                 "Fetch the file again from its source, or correct Rows and Columns.",
             )
-        if header.components != 1:
-            raise CXRReadError(
-                path, f"has {header.components} colour components in its {header.coding} stream", "Give a grey X-ray."
-            )
-        if header.precision > 16:
-            raise CXRReadError(path, f"has {header.precision} bits per pixel", "A radiograph has up to 16.")
-    # pydicom reads these with other options than the coding alone tells (JPEG-LS near-lossless, HTJ2K …).
-    families = {
-        "JPEG baseline": ("4.50", "4.51"),
-        "JPEG extended": ("4.51",),
-        "JPEG lossless": ("4.57", "4.70"),
-        "JPEG-LS": ("4.80", "4.81"),
-        "JPEG 2000": ("4.90", "4.91", "4.201", "4.202", "4.203"),
-        "RLE": ("5",),
-    }[header.coding]
-    if syntax in {f"1.2.840.10008.1.2.{end}" for end in families}:
+        if stream.components != 1:
+            cause = f"has {stream.components} colour components in its {stream.coding} stream"
+            raise CXRReadError(header.path, cause, "Give a grey X-ray.")
+        if stream.precision > 16:
+            raise CXRReadError(header.path, f"has {stream.precision} bits per pixel", "A radiograph has up to 16.")
+    syntax = header.transfer_syntax
+    if syntax in TRANSFER_SYNTAXES[stream.coding]:
         return syntax
-    said = f"is {syntax}" if syntax else "is missing"
-    notes.append(f"the transfer syntax UID {said}; the stream was recognised as {header.coding}")
-    return TRANSFER_SYNTAX_OF[header.coding]
+    state = f"is {syntax}" if syntax else "is missing"
+    warnings.append(f"the transfer syntax UID {state}; the stream was recognised as {stream.coding}")
+    return TRANSFER_SYNTAXES[stream.coding][0]
 
 
-def _reduced_jpeg2000(
-    frame: bytes, header: StreamHeader, module: PixelModule, max_side: int | None
-) -> np.ndarray | None:
+def _reduced_jpeg2000(frame: bytes, stream: StreamHeader, header: Header, max_side: int | None) -> np.ndarray | None:
     """Decode JPEG 2000 at a lower resolution level, four times faster per level; None where that does not apply."""
-    longer = max(module.rows, module.columns)
-    signed_stream = header.coding == "JPEG 2000" and frame[42] & 0x80
-    if header.coding != "JPEG 2000" or max_side is None or module.signed or signed_stream or longer < 2 * max_side:
+    longer = max(header.rows, header.columns)
+    signed_stream = stream.coding == "JPEG 2000" and frame[42] & 0x80
+    if stream.coding != "JPEG 2000" or max_side is None or header.signed or signed_stream or longer < 2 * max_side:
         return None
     from PIL import Image
 
-    levels = 0
-    while longer >> (levels + 1) >= max_side:
-        levels += 1
+    levels = (longer // max_side).bit_length() - 1
     try:
         with Image.open(io.BytesIO(frame), formats=("JPEG2000",)) as image:
             image.reduce = min(levels, 5)  # type: ignore[method-assign,assignment]
@@ -294,8 +180,8 @@ def _reduced_jpeg2000(
             pixels = np.asarray(image)
     except Exception:  # fewer levels in the stream than asked for: the full decode reports what is really wrong
         return None
-    if pixels.ndim != 2 or max(pixels.shape) < max(reduced_size(module.rows, module.columns, max_side)):
+    if pixels.ndim != 2 or max(pixels.shape) < max(reduced_size(header.rows, header.columns, max_side)):
         return None
     # Pillow scales every precision up to its full 8 or 16 bits.
-    shift = 8 * pixels.dtype.itemsize - header.precision
+    shift = 8 * pixels.dtype.itemsize - stream.precision
     return np.right_shift(pixels, shift) if shift > 0 else pixels

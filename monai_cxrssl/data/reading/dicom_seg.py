@@ -1,29 +1,14 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM Segmentation (SEG) object of a lung mask.
+"""DICOM Segmentation (SEG) of the lungs, tied to its radiograph.
 
-Radiographs (CR, DX) are projections: most have no frame of reference, and hardly any a position or orientation in the
-patient's coordinates. None is made up here, since a viewer would place the mask by it. The standard ties such a mask to
-its film otherwise: its frame has the film's rows and columns, and each of its pixels belongs to the same pixel of the
-film that the Derivation Image functional group names (PS3.3, A.51.5.1).
-
-=============================  =====================================================================================
-The film has                   The SEG has
-=============================  =====================================================================================
-frame of reference, position,  all of them, as Plane Position, Plane Orientation and Pixel Measures: a mask that has
-orientation, Pixel Spacing     its place in the patient's coordinates, besides that on the film
-and Slice Thickness
-frame of reference, but not    that frame of reference, and the film's pixels
-all of the others
-no frame of reference          none, and the film's pixels
-Pixel Spacing                  the same: in Pixel Measures with a position, else beside Rows and Columns, since Table
-                               A.51-2 allows Pixel Measures in patient coordinates only
-Imager Pixel Spacing           the same, never as Pixel Spacing: at the detector organs are magnified
-Patient Orientation            the same
-=============================  =====================================================================================
-
-Slice Thickness, which a projection has none of, counts among them because highdicom (0.28) reads no Pixel Measures
-without it.
+Radiographs (CR, DX) are projections: hardly any has a position in the patient's coordinates, and none is made up, since
+a viewer would place the mask by it. The mask has the film's rows and columns, and its pixels belong to those of the
+film that the Derivation Image functional group names (PS3.3, A.51.5.1). Frame of reference, Patient Orientation and
+Imager Pixel Spacing (at the detector, where organs are magnified) are the film's, where it has them. Plane Position,
+Plane Orientation and Pixel Measures are written only if the film has all of ``_PLACE``; else its Pixel Spacing stands
+beside Rows and Columns, since Table A.51-2 allows Pixel Measures in patient coordinates only. Slice Thickness, which a
+projection has none of, counts because highdicom (0.28) reads no Pixel Measures without it.
 """
 
 from __future__ import annotations
@@ -36,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monai_cxrssl.data.reading.dicom import read_dicom_header
-from monai_cxrssl.data.reading.file_kind import open_regular_file
+from monai_cxrssl.data.reading.dicom import read_without_pixels
+from monai_cxrssl.data.reading.file_kind import error_words
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.files import atomic_write
 
@@ -62,24 +47,20 @@ _SERIES_NUMBER = 900
 
 
 def can_write_dicom_seg() -> bool:
-    """Whether highdicom, which writes the files, is installed."""
+    """Return whether highdicom, which writes the files, is installed."""
     return find_spec("highdicom") is not None
 
 
 def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike, name: str = "monai_cxrssl") -> Path:
     """Write a lung mask as a binary DICOM SEG of one segment, "Lung" (SNOMED CT 39607008).
 
-    The object takes patient and study from its source, is a series of its own, and refers to the source by its SOP
-    instance. Its UIDs are new each time, as two masks of one film are two objects.
+    The object takes patient and study from its source, and is a series of its own. Its UIDs are new each time.
 
     Args:
         mask: ``(H, W)`` of bool or of 0 and 1, of the rows and columns that the source stores.
         source: the DICOM film; its header is read, not its pixels.
-        path: the file to write; its folder is made, and an older one replaced in one step.
+        path: the file to write and to return; its folder is made, and an older one replaced in one step.
         name: of the algorithm that drew the mask, up to 64 letters.
-
-    Returns:
-        The path.
 
     Raises:
         CXRReadError: the source is no DICOM film, lacks what a SEG must say of it, or is of another size.
@@ -87,8 +68,8 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
     """
     if not can_write_dicom_seg():
         raise ConfigurationError(
-            "Writing DICOM SEG needs highdicom, which is not installed; pip install highdicom, or set dicom_seg to "
-            "false."
+            "Writing DICOM SEG needs highdicom, which is not installed; "
+            "pip install highdicom, or set dicom_seg to false."
         )
     drawn = np.asarray(mask)
     if drawn.ndim != 2 or not np.isin(drawn, (0, 1)).all():
@@ -96,11 +77,8 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
     film = os.fsdecode(source)
     header = _header(film)
     if drawn.shape != (header.Rows, header.Columns):
-        raise CXRReadError(
-            film,
-            f"stores {header.Rows} x {header.Columns} pixels, and its mask has {drawn.shape[0]} x {drawn.shape[1]}",
-            "Draw the mask on the film as it is stored.",
-        )
+        cause = f"stores {header.Rows} x {header.Columns} pixels, and its mask has {drawn.shape[0]} x {drawn.shape[1]}"
+        raise CXRReadError(film, cause, "Draw the mask on the film as it is stored.")
     target = Path(path)
     try:
         with atomic_write(target) as partial:
@@ -108,28 +86,19 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
     except OSError:
         raise
     except Exception as error:  # pydicom and highdicom raise anything from KeyError to TypeError on odd headers
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise CXRReadError(
-            film, f"has a header that a DICOM SEG cannot refer to ({words})", "Export the film again from its archive."
-        ) from error
+        partial.unlink(missing_ok=True)
+        cause = f"has a header that a DICOM SEG cannot refer to ({error_words(error, typed=True)})"
+        raise CXRReadError(film, cause, "Export the film again from its archive.") from error
     return target
 
 
 def _header(film: str) -> Dataset:
-    """Header of a film, with what highdicom needs of it."""
-    import pydicom
-
-    # First, because it says in words what is wrong with a damaged header, and refuses a decompression bomb.
-    read_dicom_header(film)
-    with open_regular_file(film) as file:
-        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    """Return the header of a film, with what highdicom needs of it."""
+    header, _ = read_without_pixels(film)
     missing = [keyword for keyword in _IDENTIFYING if not header.get(keyword)]
     if missing:
-        raise CXRReadError(
-            film,
-            f"lacks {', '.join(missing)}, by which a DICOM SEG refers to its source",
-            "Use the mask as PNG or NIfTI, or export the film again from its archive.",
-        )
+        cause = f"lacks {', '.join(missing)}, by which a DICOM SEG refers to its source"
+        raise CXRReadError(film, cause, "Use the mask as PNG or NIfTI, or export the film again from its archive.")
     for keyword in _MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, None)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""File type by content, and opening that never blocks."""
+"""File format by magic bytes, and opening and refusing files without blocking."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ import os
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from monai_cxrssl.errors import CXRReadError
 
-__all__ = ["KINDS", "MAX_FILE_BYTES", "open_regular_file", "read_whole_file", "file_kind"]
-
-KINDS = ("dicom", "png", "jpeg", "tiff", "bmp", "nifti", "metaimage", "nrrd")
+__all__ = ["COPY_AGAIN", "REFETCH", "error_words", "file_kind", "open_regular_file", "read_whole_file", "refuse_damage"]
 
 # The largest detectors give 30 million pixels of 2 bytes; this leaves room for float volumes and no more.
 MAX_FILE_BYTES = 2 * 2**30
 
+# Remedies for damage.
+COPY_AGAIN = "Copy or download the file again."
+REFETCH = "Fetch the file again from its source."
+
 _HEAD = 4096
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "tiff"),
+    b"NRRD000": "nrrd",
+}
 
 # Contents that people do meet in image folders and that deserve their name in the message.
 _REFUSED_MAGIC = (
@@ -33,6 +44,7 @@ _REFUSED_MAGIC = (
     (b"\x89HDF", "is an HDF5 file", "Export its images as PNG or DICOM."),
     (b"\x00\x00\x00\x0cjP  ", "is a bare JPEG 2000 file", "Export the image as DICOM or PNG."),
     (b"\xff\x4f\xff\x51", "is a bare JPEG 2000 code stream", "Export the image as DICOM or PNG."),
+    (b"\x1f\x8b", "is a gzip archive that holds no NIfTI image", "Unpack it first."),
 )
 
 _OPEN_CAUSES = {
@@ -46,20 +58,15 @@ _OPEN_CAUSES = {
 def open_regular_file(path: str | os.PathLike) -> BinaryIO:
     """Open a regular file for reading, refusing at once whatever is not one.
 
-    Args:
-        path: the file; any bytes that the file system allows in a name.
-
     Raises:
         CXRReadError: missing, unreadable, a directory, FIFO, device or socket, empty, or larger than
             ``MAX_FILE_BYTES``.
     """
     name = os.fsdecode(path)
     # Without O_NONBLOCK, opening a FIFO that nobody writes to would never return.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        mode = os.stat(name).st_mode  # noqa: PTH116 (odd names pass unchanged)
-        if not stat.S_ISREG(mode):
-            raise CXRReadError(name, f"is {_special_file(mode)}, not a file", "Name one image file.")
+        _check_regular(name, os.stat(name).st_mode)  # noqa: PTH116 (odd names pass unchanged)
         handle = os.open(name, flags)
     except CXRReadError:
         raise
@@ -70,18 +77,17 @@ def open_regular_file(path: str | os.PathLike) -> BinaryIO:
         raise CXRReadError(name, cause, remedy) from error
     except ValueError as error:  # a null byte in the name
         raise CXRReadError(name, f"is not a possible file name ({error})", "Correct the datalist.") from error
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode) or status.st_size == 0 or status.st_size > MAX_FILE_BYTES:
-        os.close(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise CXRReadError(name, f"is {_special_file(status.st_mode)}, not a file", "Name one image file.")
+    try:
+        status = os.fstat(handle)
+        _check_regular(name, status.st_mode)
         if status.st_size == 0:
-            raise CXRReadError(name, "is empty (0 bytes)", "Copy or download the file again.")
-        raise CXRReadError(
-            name,
-            f"holds {status.st_size / 2**30:.1f} GiB, more than any radiograph",
-            "Check that it is one X-ray and not a volume or an archive.",
-        )
+            raise CXRReadError(name, "is empty (0 bytes)", COPY_AGAIN)
+        if status.st_size > MAX_FILE_BYTES:
+            cause = f"holds {status.st_size / 2**30:.1f} GiB, more than any radiograph"
+            raise CXRReadError(name, cause, "Check that it is one X-ray and not a volume or an archive.")
+    except CXRReadError:
+        os.close(handle)
+        raise
     return os.fdopen(handle, "rb")
 
 
@@ -98,15 +104,37 @@ def read_whole_file(path: str | os.PathLike) -> bytes:
             raise CXRReadError(path, f"cannot be read ({error.strerror})", "Check the disk or the network.") from error
 
 
-def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
-    """Say which of ``KINDS`` a file is.
+@contextmanager
+def refuse_damage(path: str | os.PathLike, cause: str, remedy: str = REFETCH, typed: bool = False) -> Iterator[None]:
+    """Refuse a file on which a library raises anything, from EOFError to RecursionError.
 
     Args:
-        path: the file, opened only when ``head`` is not given.
-        head: its first 4096 bytes (fewer when the file is shorter).
+        path, remedy: as for CXRReadError.
+        cause: half a sentence with ``{}`` for the library's words.
+        typed: name the class of the library's exception too.
 
-    Returns:
-        One of ``KINDS``.
+    Raises:
+        CXRReadError: raised within, or in place of the library's exception.
+    """
+    try:
+        yield
+    except CXRReadError:
+        raise
+    except Exception as error:
+        raise CXRReadError(path, cause.format(error_words(error, typed)), remedy) from error
+
+
+def error_words(error: BaseException, typed: bool = False) -> str:
+    """Return an exception in one line of at most 300 letters, or its class where it says nothing."""
+    if typed:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return " ".join(str(error).split())[-300:] or type(error).__name__
+
+
+def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
+    """Return ``"dicom"``, ``"png"``, ``"jpeg"``, ``"tiff"``, ``"bmp"``, ``"nifti"``, ``"metaimage"`` or ``"nrrd"``.
+
+    The file is opened only if its first 4096 bytes (``head``) are not given.
 
     Raises:
         CXRReadError: the content is not an image format that can hold a chest X-ray; the cause says what it is.
@@ -119,16 +147,11 @@ def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
     # First, because a DICOM preamble may hold the header of another format (dual-use DICOM-TIFF).
     if head[128:132] == b"DICM":
         return "dicom"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
-        return "tiff"
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
     if head.startswith(b"BM") and len(head) > 26 and head[6:10] == b"\x00\x00\x00\x00":
         return "bmp"
-    if head.startswith(b"NRRD000"):
-        return "nrrd"
     if b"ElementDataFile" in head and b"NDims" in head:
         return "metaimage"
     if _is_nifti(name, head):
@@ -138,33 +161,27 @@ def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
     for magic, cause, remedy in _REFUSED_MAGIC:
         if head.startswith(magic):
             raise CXRReadError(name, cause, remedy)
-    if head.startswith(b"\x1f\x8b"):
-        raise CXRReadError(name, "is a gzip archive that holds no NIfTI image", "Unpack it first.")
     if not head.strip(b"\x00"):
-        raise CXRReadError(
-            name, "begins with nothing but zero bytes, as an interrupted copy leaves it", "Copy the file again."
-        )
-    text = _text_cause(head)
-    if text:
+        cause = "begins with nothing but zero bytes, as an interrupted copy leaves it"
+        raise CXRReadError(name, cause, "Copy the file again.")
+    if text := _text_cause(head):
         raise CXRReadError(name, *text)
-    raise CXRReadError(
-        name,
-        f"is of no known image format (first bytes {head[:8].hex(' ')})",
-        "Give DICOM, PNG, JPEG, TIFF, BMP, NIfTI, MHA or NRRD.",
-    )
+    cause = f"is of no known image format (first bytes {head[:8].hex(' ')})"
+    raise CXRReadError(name, cause, "Give DICOM, PNG, JPEG, TIFF, BMP, NIfTI, MHA or NRRD.")
 
 
-def _special_file(mode: int) -> str:
-    for test, name in (
-        (stat.S_ISDIR, "a directory"),
-        (stat.S_ISFIFO, "a FIFO (named pipe)"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a character device"),
-        (stat.S_ISBLK, "a block device"),
-    ):
-        if test(mode):
-            return name
-    return "a special file"
+def _check_regular(name: str, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kinds = {
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a FIFO (named pipe)",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a character device",
+        stat.S_IFBLK: "a block device",
+    }
+    kind = kinds.get(stat.S_IFMT(mode), "a special file")
+    raise CXRReadError(name, f"is {kind}, not a file", "Name one image file.")
 
 
 def _is_nifti(name: str, head: bytes) -> bool:
@@ -176,31 +193,27 @@ def _is_nifti(name: str, head: bytes) -> bool:
             return False
     if len(head) < 348:
         return False
-    size = {struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0]}
+    size = {struct.unpack(f"{order}i", head[:4])[0] for order in "<>"}
     if 348 in size:
         if head[344:348] == b"n+1\x00":
             return True
         if head[344:348] == b"ni1\x00":
             raise CXRReadError(name, "is the header of a NIfTI pair (.hdr/.img)", "Convert the pair to one .nii file.")
-        raise CXRReadError(
-            name,
-            f"starts like NIfTI or Analyze but its magic is {head[344:348]!r} instead of b'n+1\\x00'",
-            "Export it again as NIfTI-1 (.nii or .nii.gz).",
-        )
-    return 540 in size and head[4:8] in (b"n+2\x00",)
+        cause = f"starts like NIfTI or Analyze but its magic is {head[344:348]!r} instead of b'n+1\\x00'"
+        raise CXRReadError(name, cause, "Export it again as NIfTI-1 (.nii or .nii.gz).")
+    return 540 in size and head[4:8] == b"n+2\x00"
 
 
 def _is_bare_dicom(head: bytes) -> bool:
-    """A data set without the 128-byte preamble: it opens with an element of group 0002 or 0008."""
+    """Return whether it is a data set without preamble: it opens with an element of group 0002 or 0008."""
     if len(head) < 12:
         return False
     for order in ("<", ">"):
         group, element = struct.unpack(order + "HH", head[:4])
         if group not in (0x0002, 0x0008) or element > 0x2000:
             continue
-        if head[4:6].isalpha() and head[4:6].isupper():
-            return True
-        if order == "<" and struct.unpack("<I", head[4:8])[0] < 2**16:
+        explicit = head[4:6].isalpha() and head[4:6].isupper()
+        if explicit or (order == "<" and struct.unpack("<I", head[4:8])[0] < 2**16):
             return True
     return False
 
@@ -219,10 +232,8 @@ def _text_cause(head: bytes) -> tuple[str, str] | None:
             return None
     start = head.lower().lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
-        return (
-            "is text: an HTML page, as a server sends for a login or an error",
-            "Log in and download the image again.",
-        )
+        cause = "is text: an HTML page, as a server sends for a login or an error"
+        return cause, "Log in and download the image again."
     if start.startswith(b"version https://git-lfs"):
         return "is a text file: a Git LFS pointer, not the image", "Fetch the image with 'git lfs pull'."
     return "is a text file, not an image", "Give the image itself; a table of labels belongs in the datalist."

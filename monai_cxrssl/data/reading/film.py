@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Film: stored pixels and one lookup table to intensities."""
+"""Decoded film: stored pixels with their lookup table to intensities."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lung masks read as uint8 {0, 1} on their image's grid.
+"""Lung masks as uint8 {0, 1} on their image's grid.
 
 GIF, which no film comes in, is read for masks: the SCR outlines of JSRT are published in it.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from monai_cxrssl.data.reading.file_kind import open_regular_file, read_whole_file
+from monai_cxrssl.data.reading.file_kind import open_regular_file, read_whole_file, refuse_damage
 from monai_cxrssl.data.reading.film import MAX_PIXELS, Film, check_size
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import CXRReadError
@@ -44,8 +45,7 @@ def read_lung_mask(
         max_pixels: a larger image is refused before memory is taken.
 
     Returns:
-        uint8 ``(H, W)`` of 0 and 1 (lung), upright; and the metadata of
-        :func:`monai_cxrssl.data.reading.read.read_cxr` that describe it.
+        uint8 ``(H, W)`` of 0 and 1 (lung), upright; and its metadata, as of ``read_cxr``.
 
     Raises:
         CXRReadError: a file cannot be read, or the list is empty.
@@ -53,37 +53,30 @@ def read_lung_mask(
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not paths:
         raise CXRReadError("", "no lung mask was given", "Name one file or the two of [left, right].")
-    merged: np.ndarray | None = None
-    metadata: dict[str, Any] = {}
-    warnings: list[str] = []
-    for name in paths:
-        film = _read(name, max_pixels)
+    films = [_read(name, max_pixels) for name in paths]
+    masks, warnings = [], []
+    for film in films:
         mask = binarise(_values(film))
         if is_polarity_inverted(mask):
             mask = 1 - mask
             warnings.append(f"{film.path} marked everything but the lungs (its border is set) and was turned round")
         if not mask.any():
             warnings.append(f"{film.path} marks no lung at all")
-        if merged is None:
-            shape = shape or (mask.shape[0], mask.shape[1])
-            metadata = film.metadata(shape)
-            merged = np.zeros(shape, np.uint8)
-        merged |= _resample(mask, merged.shape)
+        masks.append(mask)
     for warning in warnings:
         logger.warning("%s", warning)
-    metadata["warnings"] = [*metadata["warnings"], *warnings]
-    assert merged is not None
-    return merged, metadata
+    rows, columns = shape or masks[0].shape
+    metadata = films[0].metadata((rows, columns))
+    metadata["warnings"] += warnings
+    masks = [cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT) for mask in masks]
+    return np.max(masks, axis=0), metadata
 
 
 def binarise(values: np.ndarray) -> np.ndarray:
-    """Return uint8 {0, 1} of a mask drawn in any two or more values: 1 where the lung is.
+    """Return uint8 {0, 1} of a mask ``(H, W)`` of any number type: 1 where the lung is.
 
     Few distinct values are labels, of which all but the lowest are lung. Many come from lossy compression or smooth
     edges around two values; they are divided half way.
-
-    Args:
-        values: ``(H, W)`` of any number type.
     """
     distinct = np.unique(values)
     if len(distinct) == 1:
@@ -94,11 +87,7 @@ def binarise(values: np.ndarray) -> np.ndarray:
 
 
 def is_polarity_inverted(mask: np.ndarray) -> bool:
-    """Whether a mask marks the background: lungs do not fill the outermost ring of a chest film.
-
-    Args:
-        mask: ``(H, W)`` of 0 and 1.
-    """
+    """Return whether a mask ``(H, W)`` of 0 and 1 marks the background: lungs do not fill a film's outermost ring."""
     if min(mask.shape) < 3:
         return False
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
@@ -112,36 +101,26 @@ def _read(path: str | os.PathLike, max_pixels: int) -> Film:
 
 
 def _read_gif(path: str, max_pixels: int) -> Film:
-    """A GIF of one frame, its palette as brightness."""
-    import io
-
+    """Read a GIF of one frame, its palette as brightness."""
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(read_whole_file(path)), formats=("GIF",)) as image:
-            columns, rows = image.size
-            check_size(path, rows, columns, max_pixels)
-            frames = int(getattr(image, "n_frames", 1))
-            if frames > 1:
-                raise CXRReadError(path, f"holds {frames} frames, not one mask", "Save the frame wanted as PNG.")
-            fields = {"photometric_interpretation": image.mode, "window": "0 to 255"}
-            pixels = np.ascontiguousarray(image.convert("L"))
-    except CXRReadError:
-        raise
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, EOFError ... on damaged files
-        words = " ".join(str(error).split()) or type(error).__name__
-        raise CXRReadError(path, f"is a truncated or damaged GIF ({words})", "Copy or download it again.") from error
+    data = io.BytesIO(read_whole_file(path))
+    with (
+        refuse_damage(path, "is a truncated or damaged GIF ({})", "Copy or download it again."),
+        Image.open(data, formats=("GIF",)) as image,
+    ):
+        columns, rows = image.size
+        check_size(path, rows, columns, max_pixels)
+        frames = int(getattr(image, "n_frames", 1))
+        if frames > 1:
+            raise CXRReadError(path, f"holds {frames} frames, not one mask", "Save the frame wanted as PNG.")
+        fields = {"photometric_interpretation": image.mode, "window": "0 to 255"}
+        pixels = np.ascontiguousarray(image.convert("L"))
     return Film(path, pixels, np.arange(256) / 255.0, (rows, columns), fields=fields)
 
 
 def _values(film: Film) -> np.ndarray:
-    """The numbers in the file; those of DICOM after its own inversion, so that marked is bright."""
+    """Return the numbers in the file; those of DICOM after its own inversion, so that marked is bright."""
     if film.table is None or (film.pixels.dtype == np.uint8 and np.all(np.diff(film.table) > 0)):
         return film.pixels
     return film.intensities()
-
-
-def _resample(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if mask.shape == shape:
-        return mask
-    return cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST_EXACT)

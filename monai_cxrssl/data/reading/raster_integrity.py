@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Damage in PNG and JPEG files that decoders ignore."""
+"""PNG checksums and truncated JPEG scans that Pillow passes over."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ import zlib
 import numpy as np
 
 from monai_cxrssl.data.reading.codestream import jpeg_lacks_data
+from monai_cxrssl.data.reading.file_kind import COPY_AGAIN
 from monai_cxrssl.data.reading.film import check_size
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["check_png", "complete_jpeg", "check_jpeg_scan"]
 
-_REFETCH = "Copy or download the file again."
 _MISSING_END = "the end marker is missing; all pixels are there"
 
 
 def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None:
     """Check the size, and the chunks that hold pixels against their checksums, which Pillow does not do.
 
-    Args:
-        path: the file, for messages.
-        data: its content.
-        max_pixels: a larger image is refused before memory is taken.
-        notes: a missing end marker is noted here; whether pixels are missing with it shows in the decode.
+    A missing end marker is noted; whether pixels are missing with it shows in the decode.
 
     Raises:
         CXRReadError: the size is impossible or a checksum is wrong.
@@ -45,9 +41,8 @@ def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None
         if kind in (b"IHDR", b"PLTE", b"IDAT"):
             stored = struct.unpack(">I", data[end : end + 4])[0]
             if zlib.crc32(memoryview(data)[position + 4 : end]) != stored:
-                raise CXRReadError(
-                    path, f"is a damaged PNG (the checksum of its {kind.decode()} chunk is wrong)", _REFETCH
-                )
+                cause = f"is a damaged PNG (the checksum of its {kind.decode()} chunk is wrong)"
+                raise CXRReadError(path, cause, COPY_AGAIN)
         if kind == b"IEND":
             return
         position = end + 4
@@ -63,23 +58,14 @@ def complete_jpeg(path: str, data: bytes, notes: list[str]) -> bytes:
     if data.rfind(b"\xff\xd9", max(0, len(data) - 65536)) >= 0:
         return data
     if b"\xff\xc2" in data:
-        raise CXRReadError(path, "is a truncated progressive JPEG (it has no end marker)", _REFETCH)
+        raise CXRReadError(path, "is a truncated progressive JPEG (it has no end marker)", COPY_AGAIN)
     notes.append(_MISSING_END)
     # A last byte of 0xFF would swallow the marker.
     return data.rstrip(b"\xff") + b"\xff\xd9"
 
 
 def check_jpeg_scan(path: str, data: bytes, decoded: np.ndarray) -> None:
-    """Refuse a JPEG that ran out of coded data before all its pixels were drawn, for which libjpeg draws grey.
-
-    Args:
-        path: the file, for messages.
-        data: its content, with an end marker.
-        decoded: what Pillow made of it.
-
-    Raises:
-        CXRReadError: pixels are missing.
-    """
+    """Refuse a JPEG that ran out of coded data before all its pixels were ``decoded``, for which libjpeg draws grey."""
     from PIL import Image
 
     def decode(stream: bytes) -> np.ndarray:
@@ -87,4 +73,4 @@ def check_jpeg_scan(path: str, data: bytes, decoded: np.ndarray) -> None:
             return np.asarray(image)
 
     if jpeg_lacks_data(data, decode, decoded):
-        raise CXRReadError(path, "is a truncated or damaged JPEG (its coded data end before its pixels do)", _REFETCH)
+        raise CXRReadError(path, "is a truncated or damaged JPEG (its coded data end before its pixels do)", COPY_AGAIN)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``read_cxr`` and ``read_film`` for any file, without torch."""
+"""Chest X-ray files of any format as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from monai_cxrssl.data.reading.dicom_lookup import Window, check_window
-from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file
+from monai_cxrssl.data.reading.dicom import read_dicom
+from monai_cxrssl.data.reading.dicom_header import Window
+from monai_cxrssl.data.reading.dicom_lookup import check_window
+from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file, refuse_damage
 from monai_cxrssl.data.reading.film import MAX_PIXELS, Film
 from monai_cxrssl.data.reading.jsrt_img import read_jsrt_image
+from monai_cxrssl.data.reading.raster import read_raster
+from monai_cxrssl.data.reading.volume import read_volume
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
 __all__ = ["check_limits", "read_cxr", "read_cxr_uint", "read_film"]
@@ -53,12 +57,7 @@ def read_cxr(
 
 @overload
 def read_cxr_uint(
-    path: Path,
-    bits: int = ...,
-    window: Window = ...,
-    max_side: int | None = ...,
-    max_pixels: int = ...,
-    with_metadata: Literal[False] = ...,
+    path: Path, bits: int = ..., window: Window = ..., max_side: int | None = ..., max_pixels: int = ...
 ) -> np.ndarray: ...
 
 
@@ -87,19 +86,15 @@ def read_cxr_uint(
     DICOM goes from stored values to the result in one lookup, which is the fastest way to fill a cache.
 
     Args:
-        path: the file.
+        path, window, max_side, max_pixels: as for :func:`read_cxr`.
         bits: 8 for uint8, 16 for uint16.
-        window: as for :func:`read_cxr`.
-        max_side: as for :func:`read_cxr`.
-        max_pixels: as for :func:`read_cxr`.
         with_metadata: return the metadata of :func:`read_cxr` as well.
 
     Returns:
         uint8 or uint16 ``(H, W)``, or that and its metadata.
 
     Raises:
-        CXRReadError: the file cannot be read as one chest X-ray.
-        ConfigurationError: an argument is impossible.
+        CXRReadError, ConfigurationError: as :func:`read_cxr`.
     """
     if bits not in (8, 16):
         raise ConfigurationError(f"bits is {bits!r}; expected 8 or 16.")
@@ -109,7 +104,7 @@ def read_cxr_uint(
 
 
 def check_limits(max_side: int | None, max_pixels: int) -> None:
-    """Raise ConfigurationError for limits of a film's size that are no numbers of pixels."""
+    """Refuse limits of a film's size that are no numbers of pixels with a ConfigurationError."""
     if max_side is not None and (not isinstance(max_side, (int, np.integer)) or max_side < 1):
         raise ConfigurationError(f"max_side is {max_side!r}; expected a number of pixels from 1, or null for all.")
     if max_pixels < 1:
@@ -117,43 +112,28 @@ def check_limits(max_side: int | None, max_pixels: int) -> None:
 
 
 def read_film(path: Path, window: Window = "first", max_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Film:
-    """Read one film without turning its stored values into intensities yet; arguments as for :func:`read_cxr`.
-
-    Raises:
-        CXRReadError: the file cannot be read as one chest X-ray.
-        ConfigurationError: an argument is impossible.
-    """
+    """Read one film, its stored values and lookup table apart; arguments and errors are those of :func:`read_cxr`."""
     window = check_window(window)
     check_limits(max_side, max_pixels)
     name = os.fsdecode(path)
-    try:
-        data = read_whole_file(name)
-        # First, because the raw format has no header, and a white border makes it look like a file of zeros.
-        film = read_jsrt_image(name, data, max_pixels)
-        if film is None:
-            film = _decode(name, data, file_kind(name, data[:4096]), window, max_side, max_pixels)
-    except CXRReadError:
-        raise
-    except MemoryError as error:
-        raise CXRReadError(name, "needs more memory than there is", "Lower max_pixels or free memory.") from error
-    except Exception as error:  # no library's exception may stop a run without the name of the file
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise CXRReadError(name, f"cannot be decoded ({words})", "Fetch the file again from its source.") from error
+    # No library's exception may stop a run without the name of the file.
+    with refuse_damage(name, "cannot be decoded ({})", typed=True):
+        try:
+            data = read_whole_file(name)
+            # First, because the raw format has no header, and a white border makes it look like a file of zeros.
+            film = read_jsrt_image(name, data, max_pixels)
+            if film is None:
+                film = _decode(name, data, file_kind(name, data[:4096]), window, max_side, max_pixels)
+        except MemoryError as error:
+            raise CXRReadError(name, "needs more memory than there is", "Lower max_pixels or free memory.") from error
     for warning in film.warnings:
         logger.warning("%s: %s", name, warning)
     return film
 
 
 def _decode(name: str, data: bytes, kind: str, window: Window, max_side: int | None, max_pixels: int) -> Film:
-    # Each format's library is imported only when a file of that format comes.
     if kind == "dicom":
-        from monai_cxrssl.data.reading.dicom import read_dicom
-
         return read_dicom(name, data, window, max_pixels, max_side)
     if kind in ("png", "jpeg", "tiff", "bmp"):
-        from monai_cxrssl.data.reading.raster import read_raster
-
         return read_raster(name, data, kind, max_pixels)
-    from monai_cxrssl.data.reading.volume import read_volume
-
     return read_volume(name, data, kind, max_pixels)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading any chest X-ray file in MONAI."""
+"""MONAI ImageReader for chest X-ray files of any format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from monai.data import ImageReader
 
-from monai_cxrssl.data.reading.dicom_lookup import Window, check_window
+from monai_cxrssl.data.reading.dicom_header import Window
+from monai_cxrssl.data.reading.dicom_lookup import check_window
 from monai_cxrssl.data.reading.film import MAX_PIXELS
 from monai_cxrssl.data.reading.read import check_limits, read_cxr
 from monai_cxrssl.data.reading.writer import ROWS_FIRST, register_cxr_writers
@@ -30,16 +31,13 @@ class CXRReader(ImageReader):
 
     The array is ``(1, H, W)`` float32 in [0, 1], rows first, upright, bright = dense, with its channel axis declared,
     so it is the same with and without ``ensure_channel_first``. Importing this class registers the writers of
-    :mod:`monai_cxrssl.data.reading.writer`, so ``SaveImaged`` writes pictures and NIfTI untransposed; the affine makes
-    NIfTI files open upright in a viewer and read back as the same array.
+    :mod:`monai_cxrssl.data.reading.writer`; the affine makes NIfTI files open upright in a viewer.
 
     Metadata are those of :func:`read_cxr`, in types that collate in a batch: ``spacing`` is an array of two, NaN where
     unknown; ``warnings`` is one string; ``original_affine`` and ``rows_first`` are added for ``SaveImage``.
 
     Args:
-        window: as for :func:`read_cxr`.
-        max_side: as for :func:`read_cxr`.
-        max_pixels: as for :func:`read_cxr`.
+        window, max_side, max_pixels: as for :func:`read_cxr`.
 
     Raises:
         ConfigurationError: an argument is impossible.
@@ -62,20 +60,12 @@ class CXRReader(ImageReader):
         return True
 
     def read(self, data: Sequence[Path] | Path, **kwargs: Any) -> list[str]:
-        """Take the name of one file. Reading waits for :meth:`get_data`: ``LoadImage`` answers an exception here by
-        trying the stock readers, which load without a word what this one refuses."""
-        if isinstance(data, (str, os.PathLike)):
-            return [os.fsdecode(data)]
-        return [os.fsdecode(name) for name in data]
+        """Return the file names; ``LoadImage`` would answer an exception here by trying the stock readers, which load
+        without a word what this one refuses."""
+        return [os.fsdecode(name) for name in ([data] if isinstance(data, (str, os.PathLike)) else data)]
 
     def get_data(self, img: Sequence[str] | str) -> tuple[np.ndarray, dict[str, Any]]:
-        """Read the file.
-
-        Args:
-            img: what :meth:`read` returned.
-
-        Returns:
-            float32 ``(1, H, W)`` and its metadata.
+        """Return float32 ``(1, H, W)`` and the metadata of the file that :meth:`read` named.
 
         Raises:
             CXRReadError: the file cannot be read as one chest X-ray, or several were given.

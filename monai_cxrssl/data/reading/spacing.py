@@ -1,9 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pixel spacing of an image and of its resized grid.
+"""Pixel spacing of films, and of the grid after resizing.
 
-A DICOM file tells it in its header; NIfTI, MHA and NRRD by their affine; JSRT's raw films by what they are. PNG, JPEG,
-TIFF and BMP do not tell: their resolution is that of a print.
+DICOM states it in its header, NIfTI, MHA and NRRD in their affine; JSRT's raw films are all of one. PNG, JPEG, TIFF and
+BMP state the resolution of a print.
 
 Example:
     >>> grid_spacing((2048, 1024), (256, 256), "pad", spacing=(0.2, 0.2))
@@ -16,9 +16,9 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from monai_cxrssl.data.reading.dicom_lookup import numbers
+from monai_cxrssl.data.reading.dicom import read_without_pixels
+from monai_cxrssl.data.reading.dicom_header import numbers
 from monai_cxrssl.data.reading.file_kind import file_kind, open_regular_file
 from monai_cxrssl.data.reading.jsrt_img import JSRT_BYTES
 from monai_cxrssl.data.reading.read import read_film
@@ -43,15 +43,11 @@ _LARGEST_RATIO = 4.0
 def film_spacing(path: str | os.PathLike) -> Spacing | None:
     """Return the size of a film's pixels, of the film upright and at its full size.
 
-    A DICOM header is read without its pixels; NIfTI, MHA, NRRD and JSRT files are read whole. It is what
-    :func:`monai_cxrssl.data.read_cxr` gives as ``spacing``, less what :func:`plausible_spacing` refuses, and less the
-    1 x 1 mm that programs write into NIfTI, MHA and NRRD when they know none.
-
-    Args:
-        path: the file.
+    A DICOM header is read without its pixels; NIfTI, MHA, NRRD and JSRT files are read whole.
 
     Returns:
-        Row and column spacing in mm, or None where the file does not say, or says nonsense.
+        Row and column spacing in mm; None where :func:`plausible_spacing` refuses it, or for the 1 x 1 mm that programs
+        write into NIfTI, MHA and NRRD when they know none.
 
     Raises:
         CXRReadError: the file cannot be read.
@@ -75,11 +71,11 @@ def film_spacing(path: str | os.PathLike) -> Spacing | None:
 
 
 def plausible_spacing(spacing: Sequence[float] | None, shape: Sequence[int | None]) -> Spacing | None:
-    """Return a spacing if a chest film can have it, else None.
+    """Return a spacing if a chest film can have it.
 
     Args:
         spacing: row and column spacing in mm, NaN or None where unknown.
-        shape: rows and columns of the film that it belongs to; None where unknown.
+        shape: rows and columns of the film; None where unknown.
 
     Returns:
         The spacing, or None: it is no pair of positive finite numbers, its pixels are four times as long as wide, or
@@ -102,14 +98,9 @@ def grid_spacing(
 ) -> Spacing:
     """Return the size of the pixels of the grid that a whole film was resized to.
 
-    Distances on the grid times these are distances on the film. A film that is not square has pixels of two sizes on a
-    square grid that it was stretched to.
-
     Args:
-        film_shape: rows and columns of the film.
-        grid_shape: rows and columns of the grid.
-        mode: how it got there, as of :class:`monai_cxrssl.transforms.ResizeCXR`: ``"pad"``, ``"stretch"`` or
-            ``"crop"``.
+        film_shape, grid_shape: rows and columns.
+        mode: of :class:`monai_cxrssl.transforms.ResizeCXR`: ``"pad"``, ``"stretch"`` or ``"crop"``.
         spacing: row and column spacing of the film in mm; None where unknown.
 
     Returns:
@@ -140,17 +131,8 @@ def grid_spacing(
 
 
 def _dicom_spacing(name: str) -> Spacing | None:
-    import pydicom
-
-    from monai_cxrssl.data.reading.dicom import read_dicom_header
-
-    # First, because it says in words what is wrong with a damaged header, and refuses a decompression bomb.
-    header = read_dicom_header(name)
-    shape = (header["rows"], header["columns"])
-    with open_regular_file(name) as file:
-        ds: Any = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_ATTRIBUTES))
-    for keyword in _ATTRIBUTES:
-        found = plausible_spacing(numbers(ds, keyword), shape)
-        if found is not None:
-            return found
-    return None
+    ds, _ = read_without_pixels(name)
+    sides = [numbers(ds, keyword) for keyword in ("Rows", "Columns")]
+    shape = [int(side[0]) if side else None for side in sides]
+    spacings = (plausible_spacing(numbers(ds, keyword), shape) for keyword in _ATTRIBUTES)
+    return next((spacing for spacing in spacings if spacing is not None), None)

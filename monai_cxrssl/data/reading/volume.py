@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""NIfTI, MHA and NRRD images turned upright by their affine.
+"""NIfTI, MHA and NRRD films turned upright by their affine.
 
 The rule, for an affine to RAS mm. The two axes longer than one voxel span the film. The axis that runs along z is the
 vertical; if none does, the one along y is; the other is the horizontal. Rows run towards -z (head up) or -y, columns
@@ -12,22 +12,22 @@ as a picture: first axis = columns from the left, second = rows from the top.
 from __future__ import annotations
 
 import os
-import struct
 import tempfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.reading.film import Film, check_size, min_max_table
-from monai_cxrssl.data.reading.raster import check_finite, unit_float
+from monai_cxrssl.data.reading.file_kind import COPY_AGAIN, refuse_damage
+from monai_cxrssl.data.reading.film import Film, check_size
+from monai_cxrssl.data.reading.raster import check_finite, to_unit
 from monai_cxrssl.data.reading.volume_integrity import check_attached_voxels, check_surplus, inflate_counted
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["read_volume", "upright_axes", "upright_matrix"]
 
-_REFETCH = "Copy or download the file again."
 _MAX_OFFSET = 16 * 2**20
 
 
@@ -38,8 +38,7 @@ def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
     values are divided by 255; all others span the image's own minimum to maximum.
 
     Args:
-        path: the file.
-        data: its content.
+        path, data: the file and its content.
         kind: ``"nifti"``, ``"metaimage"`` or ``"nrrd"``.
         max_pixels: a larger image is refused before memory is taken.
 
@@ -56,35 +55,30 @@ def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
         # MONAI's 2D transforms need a matrix that is invertible in x and y alone.
         if abs(np.linalg.det(matrix[:2, :2])) < 1e-9 * row * column:
             matrix = None
-    stored, table, used = _to_unit(path, pixels)
-    fields = {"bits_stored": 8 * values.dtype.itemsize, "window": used}
+    check_finite(path, pixels)
+    if pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
+        stored, table, window = pixels.astype(np.float32), None, "0 to 1"
+    else:
+        stored, table = to_unit(path, pixels)
+        window = "0 to 255" if pixels.dtype == np.uint8 else "min-max"
+    fields = {"bits_stored": 8 * values.dtype.itemsize, "window": window}
     return Film(path, stored, table, stored.shape, spacing, matrix, fields, notes)
 
 
 def upright_matrix(path: str, data: bytes, kind: str, max_pixels: int) -> np.ndarray | None:
-    """Return where the upright film of a file lies: ``(4, 4)`` float64, (row, column, 0, 1) to RAS mm.
+    """Return the ``(4, 4)`` float64 matrix from (row, column, 0, 1) of the upright film to RAS mm, if the file has one.
 
-    :func:`read_volume` leaves the matrix out where MONAI's 2D transforms cannot take it, as that of a film that stands
-    upright in the patient's coordinates; this one is for writing what belongs on the film.
-
-    Args:
-        path, data, kind, max_pixels: as for :func:`read_volume`.
-
-    Returns:
-        The matrix, or None where the file has no orientation.
-
-    Raises:
-        CXRReadError: as :func:`read_volume`.
+    :func:`read_volume`, of the same arguments and errors, leaves it out where MONAI's 2D transforms cannot take it, as
+    that of a film that stands upright in the patient's coordinates; this one is for writing what belongs on the film.
     """
     return upright_axes(path, *_read_voxels(path, data, kind, max_pixels, []))[1]
 
 
 def upright_axes(path: str, values: np.ndarray, affine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Turn an array of voxels into an upright ``(H, W)`` film.
+    """Turn an array of voxels, at most two of its axes longer than 1, into an upright ``(H, W)`` film.
 
     Args:
-        path: the file, for messages.
-        values: voxels, two or three axes, at most two of them longer than 1.
+        path, values: the file and its voxels.
         affine: ``(4, 4)`` voxel indices to RAS mm, or None where the file has no orientation.
 
     Returns:
@@ -99,8 +93,7 @@ def upright_axes(path: str, values: np.ndarray, affine: np.ndarray | None) -> tu
         values = values[..., None]
     long = [axis for axis in range(values.ndim) if values.shape[axis] > 1]
     if values.ndim != 3 or len(long) > 2:
-        size = " x ".join(str(side) for side in values.shape)
-        raise CXRReadError(path, f"is a volume of {size} voxels, not one film", "Give a 2D image or a single slice.")
+        raise _volume_error(path, values.shape)
     normal = next(axis for axis in (2, 1, 0) if axis not in long)
     first, second = (axis for axis in range(3) if axis != normal)
     flips = {first: False, second: False}
@@ -127,39 +120,28 @@ def upright_axes(path: str, values: np.ndarray, affine: np.ndarray | None) -> tu
 def _read_voxels(
     path: str, data: bytes, kind: str, max_pixels: int, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Voxels as stored, and the affine to RAS mm if the file has a valid one."""
-    try:
+    """Return the voxels as stored, and the affine to RAS mm if the file has a valid one."""
+    with refuse_damage(path, f"is a truncated or damaged {kind} file ({{}})", COPY_AGAIN):
         if kind == "nifti":
             values, affine = _read_nifti(path, data, max_pixels, notes)
         else:
             values, affine = _read_itk(path, kind, data, max_pixels)
-    except CXRReadError:
-        raise
-    except Exception as error:  # nibabel and ITK each have their own families of exceptions
-        words = " ".join(str(error).split())[-300:] or type(error).__name__
-        raise CXRReadError(path, f"is a truncated or damaged {kind} file ({words})", _REFETCH) from error
     if affine is not None and not (np.isfinite(affine).all() and np.abs(np.linalg.det(affine[:3, :3])) > 1e-12):
         notes.append("the orientation in the header is no valid matrix and was left out")
         affine = None
     return values, affine
 
 
-def _to_unit(path: str, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, str]:
-    if pixels.dtype == np.uint8:
-        return pixels, np.arange(256) / 255.0, "0 to 255"
-    if pixels.dtype == np.uint16:
-        return pixels, min_max_table(int(pixels.min()), int(pixels.max())), "min-max"
-    check_finite(path, pixels)
-    if pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
-        return pixels.astype(np.float32), None, "0 to 1"
-    return unit_float(path, pixels), None, "min-max"
+def _volume_error(path: str, shape: Sequence[int]) -> CXRReadError:
+    size = " x ".join(str(side) for side in shape)
+    return CXRReadError(path, f"is a volume of {size} voxels, not one film", "Give a 2D image or a single slice.")
 
 
 def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
     import nibabel
 
-    head = _head(data, 560)
-    newer = 348 not in (struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0])
+    head = zlib.decompressobj(31).decompress(data, 560) if data.startswith(b"\x1f\x8b") else data[:560]
+    newer = 348 not in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
     image_class: Any = nibabel.Nifti2Image if newer else nibabel.Nifti1Image
     header = image_class.header_class(head[: 540 if newer else 348], check=False)
     shape = tuple(int(side) for side in header.get_data_shape())
@@ -167,8 +149,7 @@ def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tu
     if not shape or dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise CXRReadError(path, f"holds values of type {dtype} in shape {shape}", "Give one grey-scale image.")
     if sum(side > 1 for side in shape) > 2:
-        size = " x ".join(str(side) for side in shape)
-        raise CXRReadError(path, f"is a volume of {size} voxels, not one film", "Give a 2D image or a single slice.")
+        raise _volume_error(path, shape)
     shape = shape + (1,) * (2 - len(shape))
     # The header decides how much is inflated, so a gzip bomb stays small.
     sides = [side for side in shape if side != 1] or [1]
@@ -176,13 +157,12 @@ def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tu
     offset = int(header["vox_offset"]) or (544 if newer else 352)
     # The same holds for what lies before the voxels: header extensions, which are text.
     if not 0 <= offset <= _MAX_OFFSET:
-        raise CXRReadError(
-            path, f"says that its voxels begin at byte {offset}", "Its header is damaged; fetch it again."
-        )
+        cause = f"says that its voxels begin at byte {offset}"
+        raise CXRReadError(path, cause, "Its header is damaged; fetch it again.")
     needed = offset + int(np.prod(shape)) * dtype.itemsize
     content, surplus = inflate_counted(data, needed)
     if len(content) < needed:
-        raise CXRReadError(path, f"is truncated: {len(content)} of {needed} bytes are there", _REFETCH)
+        raise CXRReadError(path, f"is truncated: {len(content)} of {needed} bytes are there", COPY_AGAIN)
     check_surplus(path, surplus, shape[0] * dtype.itemsize)
     values = np.frombuffer(content, dtype, int(np.prod(shape)), offset).reshape(shape, order="F")
     values = values.astype(dtype.newbyteorder("="), copy=False)
@@ -198,11 +178,6 @@ def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tu
     return values, affine
 
 
-def _head(data: bytes, length: int) -> bytes:
-    """Return the first ``length`` bytes of a file that may be gzip-compressed."""
-    return zlib.decompressobj(31).decompress(data, length) if data.startswith(b"\x1f\x8b") else data[:length]
-
-
 def _read_itk(path: str, kind: str, data: bytes, max_pixels: int) -> tuple[np.ndarray, np.ndarray]:
     import itk
 
@@ -215,10 +190,7 @@ def _read_itk(path: str, kind: str, data: bytes, max_pixels: int) -> tuple[np.nd
         reader.ReadImageInformation()
         shape = [int(reader.GetDimensions(axis)) for axis in range(reader.GetNumberOfDimensions())]
         if sum(side > 1 for side in shape) > 2 or len(shape) > 3:
-            size = " x ".join(str(side) for side in shape)
-            raise CXRReadError(
-                path, f"is a volume of {size} voxels, not one film", "Give a 2D image or a single slice."
-            )
+            raise _volume_error(path, shape)
         channels = int(reader.GetNumberOfComponents())
         if channels != 1:
             raise CXRReadError(path, f"has {channels} channels per pixel", "Give one grey-scale image.")
@@ -228,8 +200,7 @@ def _read_itk(path: str, kind: str, data: bytes, max_pixels: int) -> tuple[np.nd
         check_attached_voxels(path, kind, data, int(np.prod(shape)) * voxel, shape[0] * voxel)
         image = itk.imread(name)
         values = np.array(itk.array_view_from_image(image)).T  # ITK's arrays have the first axis last
-    axes = len(shape)
-    affine = np.eye(4)
+    affine, axes = np.eye(4), len(shape)
     direction = np.asarray(itk.array_from_matrix(image.GetDirection()))
     affine[:axes, :axes] = direction @ np.diag(np.asarray(image.GetSpacing()))
     affine[:axes, 3] = np.asarray(image.GetOrigin())

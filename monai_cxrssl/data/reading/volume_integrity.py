@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Damage in NIfTI, MHA and NRRD files that readers ignore."""
+"""Checksums and surplus voxels of NIfTI, MHA and NRRD files.
 
 from __future__ import annotations
 
@@ -39,39 +39,24 @@ def inflate_counted(data: bytes, length: int) -> tuple[bytes, int]:
 
 
 def check_surplus(path: str, surplus: int, line: int) -> None:
-    """Refuse a file that holds a line of voxels or more beyond those of its header, whose sizes are then wrong.
-
-    Args:
-        path: the file, for messages.
-        surplus: bytes behind the voxels.
-        line: bytes of one line of voxels.
-    """
+    """Refuse a file whose ``surplus`` bytes behind the voxels make a ``line`` of voxels: its header is then wrong."""
     if surplus >= line:
-        raise CXRReadError(
-            path,
-            f"holds {surplus} bytes more than the size in its header promises",
-            "Its header is damaged; fetch it again.",
-        )
+        cause = f"holds {surplus} bytes more than the size in its header promises"
+        raise CXRReadError(path, cause, "Its header is damaged; fetch it again.")
 
 
 def check_attached_voxels(path: str, kind: str, data: bytes, needed: int, line: int) -> None:
-    """Check the voxels that follow an MHA or NRRD header in the same file: their number, and their checksum if any.
+    """Check the voxels behind the header of an MHA or NRRD: their number, and their checksum if any.
 
-    Args:
-        path: the file, for messages.
-        kind: ``"metaimage"`` or ``"nrrd"``.
-        data: its content.
-        needed: bytes of all voxels by its header.
-        line: bytes of one line of voxels.
+    By the header, all voxels take ``needed`` bytes, and one line of them ``line``.
 
     Raises:
         CXRReadError: there are more than promised.
         ValueError, zlib.error: the compressed data are damaged or cut.
     """
-    found = _attached(kind, data)
-    if found is None:
+    start, coding = _attached(kind, data)
+    if not coding:
         return
-    start, coding = found
     if coding == "raw":
         check_surplus(path, len(data) - start - needed, line)
         return
@@ -86,19 +71,20 @@ def check_attached_voxels(path: str, kind: str, data: bytes, needed: int, line: 
     check_surplus(path, total - needed, line)
 
 
-def _attached(kind: str, data: bytes) -> tuple[int, str] | None:
-    """Where the voxels begin and ``"raw"`` or ``"zlib"``; None where they are elsewhere or written otherwise."""
+def _attached(kind: str, data: bytes) -> tuple[int, str]:
+    """Return where the voxels begin, and ``"raw"``, ``"zlib"``, or ``""`` where they are elsewhere or coded else."""
     head = data[:65536]
     if kind == "metaimage":
-        end = re.search(rb"ElementDataFile\s*=\s*LOCAL[ \t]*\r?\n", head)
         # Text, or a header of stated length: no such film is known, and ITK's word has to do.
-        if end is None or re.search(rb"(?m)^(HeaderSize|BinaryData\s*=\s*False)", head[: end.start()]):
-            return None
-        packed = re.search(rb"(?m)^CompressedData\s*=\s*True", head[: end.start()])
-        return end.end(), "zlib" if packed else "raw"
-    end = re.search(rb"\r?\n\r?\n", head)
-    if end is None or re.search(rb"(?mi)^(data ?file|line ?skip|byte ?skip):", head[: end.start()]):
-        return None
-    coding = re.search(rb"(?mi)^encoding:\s*(\w+)", head[: end.start()])
-    name = coding[1].lower().decode() if coding else ""
-    return (end.end(), {"raw": "raw", "gz": "zlib", "gzip": "zlib"}[name]) if name in ("raw", "gz", "gzip") else None
+        last, other = rb"ElementDataFile\s*=\s*LOCAL[ \t]*\r?\n", rb"(?m)^(HeaderSize|BinaryData\s*=\s*False)"
+    else:
+        last, other = rb"\r?\n\r?\n", rb"(?mi)^(data ?file|line ?skip|byte ?skip):"
+    end = re.search(last, head)
+    if end is None or re.search(other, head[: end.start()]):
+        return 0, ""
+    fields = head[: end.start()]
+    if kind == "metaimage":
+        return end.end(), "zlib" if re.search(rb"(?m)^CompressedData\s*=\s*True", fields) else "raw"
+    encoding = re.search(rb"(?mi)^encoding:\s*(\w+)", fields)
+    name = encoding[1].lower() if encoding else b""
+    return end.end(), {b"raw": "raw", b"gz": "zlib", b"gzip": "zlib"}.get(name, "")

@@ -1,10 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Writing images of this package back through MONAI's ``SaveImage`` without turning them.
+"""MONAI image writers that keep the (height, width) order.
 
-MONAI's own readers hand out pictures as (width, height) and its ``PILWriter`` swaps the axes back on writing. This
-package keeps (height, width), marked by ``rows_first`` in the metadata, so its pictures must not be swapped. These
-writers are registered in front of MONAI's through ``register_writer`` and treat unmarked images as MONAI does.
+MONAI's own readers return pictures as (width, height), and its ``PILWriter`` swaps the axes back. Images of this
+package are (height, width), marked by ``rows_first`` in the metadata; unmarked ones are written as MONAI does.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ ROWS_FIRST = "rows_first"
 class CXRPictureWriter(PILWriter):
     """``monai.data.PILWriter`` that writes images marked ``rows_first`` as they are seen.
 
-    Values in [0, 1] that ``SaveImage(scale=255)`` turns into integers are rounded, where ``PILWriter`` cuts off the
-    fraction; so an 8-bit film that was read and written is the same to the last level.
+    ``SaveImage(scale=255)`` rounds here, where ``PILWriter`` cuts off the fraction, so that an 8-bit film that was read
+    and written is the same.
     """
 
     rows_first = False

@@ -14,7 +14,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from monai_cxrssl.data.reading.dicom_lookup import Window
+from monai_cxrssl.data.reading.dicom_header import Window
 from monai_cxrssl.data.reading.film import MAX_PIXELS
 from monai_cxrssl.data.reading.lung_mask import read_lung_mask
 from monai_cxrssl.data.reading.reader import CXRReader, monai_metadata

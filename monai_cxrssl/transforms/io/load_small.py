@@ -15,9 +15,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from monai_cxrssl.data.reading.dicom_lookup import Window, check_window
+from monai_cxrssl.data.reading.dicom_header import Window
+from monai_cxrssl.data.reading.dicom_lookup import check_window
 from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file
-from monai_cxrssl.data.reading.film import MAX_PIXELS, Film
+from monai_cxrssl.data.reading.film import MAX_PIXELS, Film, display_affine
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.reading.reader import monai_metadata
 from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, read_small
@@ -139,8 +140,7 @@ def _itk_affine(path: str, film: Film) -> np.ndarray:
         if matrix is not None:
             return matrix
     # Pictures have pixels of 1 mm in ITK, whatever they say; rows and columns run along y and x of LPS.
-    row, column = (film.spacing if kind == "dicom" else None) or (1.0, 1.0)
-    return np.array([[0.0, -column, 0, 0], [-row, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    return display_affine(film.spacing if kind == "dicom" else None)
 
 
 def _kind(path: str) -> str:

@@ -1,0 +1,297 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""DICOM header elements of one radiograph, read once into a frozen dataclass."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from monai_cxrssl.data.reading.file_kind import REFETCH
+from monai_cxrssl.data.reading.film import check_size
+from monai_cxrssl.errors import CXRReadError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["Header", "Lut", "Window", "describe", "numbers", "read_header", "text", "transfer_syntax"]
+
+# The option that chooses the VOI transform: see ``monai_cxrssl.data.reading.read.read_cxr``.
+Window = int | str | Sequence[float] | None
+
+_COLOURS = ("RGB", "PALETTE COLOR", "ARGB", "CMYK", "HSV", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_VIEWS = {
+    "PA": ("postero-anterior", "posteroanterior", "posterior-anterior"),
+    "AP": ("antero-posterior", "anteroposterior", "anterior-posterior"),
+    "LL": ("left lateral",),
+    "RL": ("right lateral",),
+    "LATERAL": ("lateral",),
+}
+
+
+@dataclass(frozen=True)
+class Lut:
+    """LUT sequence item: float64 entries ``(N,)``, none if incomplete; first value mapped; bits per entry."""
+
+    entries: np.ndarray
+    first: int = 0
+    bits: int = 0
+
+
+@dataclass(frozen=True)
+class Header:
+    """Header of one grey-scale frame, its description of the pixels checked.
+
+    What only the lookup needs is as stored, since its faults are named after those of the pixels. Tuples of numbers
+    are empty where the file has none, and None where one is no number.
+    """
+
+    path: str
+    transfer_syntax: str  # UID, "" where missing
+    little_endian: bool
+    swapped_words: bool  # 8-bit pixels in big-endian words, which pydicom leaves swapped
+    rows: int
+    columns: int
+    bits_allocated: int  # 8 or 16
+    bits_stored: int  # 1 to bits_allocated
+    high_bit: int  # counted from 0
+    signed: bool
+    photometric_interpretation: str  # in capitals, "" where missing, as the next
+    presentation_lut_shape: str
+    modality_lut: Lut | None
+    rescale_slope: tuple[float, ...] | None  # not read where the modality LUT is complete, as the next
+    rescale_intercept: tuple[float, ...] | None
+    padding: tuple[int, int] | None  # first and last stored value of pixels without image
+    windows: tuple[tuple[float, float], ...] | None  # pairs of center and width in modality values
+    voi_lut_function: str  # in capitals
+    voi_lut_count: int
+    voi_lut: Lut | None  # the one asked for
+    patient_orientation: tuple[str, ...]  # first letters of the directions of rows and columns, or empty
+    spacing: tuple[float, float] | None  # of rows and columns, in mm
+    fields: dict[str, Any]  # the metadata that may be shown
+    warnings: tuple[str, ...]  # what is odd in the description of the pixels
+
+
+def read_header(ds: Dataset, path: str, window: Window, max_pixels: int) -> tuple[Header, bytes]:
+    """Read and check what decoding and lookup need, and return it with the pixel data, undecoded.
+
+    Args:
+        ds, path: the data set and its file.
+        window: a checked option; VOI elements that it does not ask for are not read, so damage in them does no harm.
+        max_pixels: a larger image is refused.
+
+    Raises:
+        CXRReadError: it is no image, or does not describe one grey-scale frame of 8 or 16 bits.
+    """
+    _check_is_image(ds, path)
+    warnings: list[str] = []
+    module = _pixel_module(ds, path, max_pixels, warnings)
+    data = ds.get("PixelData")
+    if not data:
+        raise CXRReadError(path, "has empty pixel data", "Export or download the file again.")
+    little_endian = ds.original_encoding[1] is not False
+    sequence = ds.get("ModalityLUTSequence")
+    modality_lut = _lut(sequence[0], little_endian) if sequence else None
+    has_modality_lut = modality_lut is not None and modality_lut.entries.size > 0
+    header = Header(
+        path=path,
+        transfer_syntax=transfer_syntax(getattr(ds, "file_meta", {})),
+        little_endian=little_endian,
+        swapped_words=not little_endian and ds["PixelData"].VR == "OW",
+        **module,
+        modality_lut=modality_lut,
+        rescale_slope=() if has_modality_lut else numbers(ds, "RescaleSlope"),
+        rescale_intercept=() if has_modality_lut else numbers(ds, "RescaleIntercept"),
+        padding=_padding(ds),
+        presentation_lut_shape=text(ds, "PresentationLUTShape").upper(),
+        **_voi(ds, window, little_endian),
+        patient_orientation=_patient_orientation(ds),
+        spacing=_spacing(ds),
+        fields=_identity(ds) | {name: module[name] for name in ("photometric_interpretation", "bits_stored")},
+        warnings=tuple(warnings),
+    )
+    return header, data
+
+
+def describe(ds: Dataset) -> dict[str, Any]:
+    """Return who, what and which view: all of ``read_dicom_header`` but ``has_pixels``."""
+    age = re.fullmatch(r"0*(\d{1,3})([DWMY])", text(ds, "PatientAge").upper())
+    rows, columns = numbers(ds, "Rows"), numbers(ds, "Columns")
+    return {
+        **_identity(ds),
+        "sex": text(ds, "PatientSex").upper()[:1],
+        "age": int(age[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[age[2]] if age else None,
+        "rows": int(rows[0]) if rows else None,
+        "columns": int(columns[0]) if columns else None,
+        "sop_class": _sop_class(ds),
+    }
+
+
+def text(ds: Dataset, keyword: str) -> str:
+    """Return an element as text without blanks around it, ``""`` where it is missing."""
+    return str(ds.get(keyword) or "").strip()
+
+
+def numbers(ds: Dataset, keyword: str) -> tuple[float, ...] | None:
+    """Return the finite or infinite numbers of an element: empty when it is absent, None when one is no number."""
+    try:
+        value = ds.get(keyword)
+        if value is None or value == "":
+            return ()
+        several = (isinstance(value, Sequence) and not isinstance(value, (str, bytes))) or hasattr(value, "__iter__")
+        parts = tuple(map(float, value)) if several and not isinstance(value, str) else (float(str(value)),)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if any(math.isnan(number) for number in parts) else parts
+
+
+def transfer_syntax(meta: Any) -> str:
+    """Return the transfer syntax UID of a file's meta information, ``""`` where it is missing."""
+    return str(meta.get("TransferSyntaxUID", ""))
+
+
+def _check_is_image(ds: Dataset, path: str) -> None:
+    what = _sop_class(ds)
+    if not any(keyword in ds for keyword in _PIXELS):
+        if "DirectoryRecordSequence" in ds:
+            what = "Media Storage Directory (DICOMDIR)"
+        if not len(ds):
+            raise CXRReadError(path, "is DICOM that breaks off before its first image", REFETCH)
+        cause = f"holds no pixel data: it is {what}"
+        raise CXRReadError(path, cause, "Give the image itself; if it should be one, it was cut.")
+    if any(word in what for word in ("Segmentation", "RT Dose", "Parametric Map", "Surface")) or "PixelData" not in ds:
+        raise CXRReadError(path, f"is {what}, not an X-ray image", "Give the radiograph itself.")
+
+
+def _sop_class(ds: Dataset) -> str:
+    uid = ds.get("SOPClassUID") or getattr(ds, "file_meta", {}).get("MediaStorageSOPClassUID")
+    return f"a DICOM {uid.name}" if uid else "a DICOM file of no stated class"
+
+
+def _pixel_module(ds: Dataset, path: str, max_pixels: int, warnings: list[str]) -> dict[str, Any]:
+    """Return size, bits and sign, in the order in which their faults are named."""
+
+    def whole(keyword: str, default: int | None = None) -> int:
+        values = numbers(ds, keyword)
+        if values == () and default is not None:
+            return default
+        if not values or values[0] != int(values[0]):
+            what = "has no" if values == () else "has no whole number as"
+            raise CXRReadError(path, f"{what} {keyword} in its header", "Export the image again.")
+        return int(values[0])
+
+    if ds.get("PixelRepresentation") is None:
+        # Without it pydicom leaves the padding value and LUT descriptors of implicit VR as bytes that nothing can use.
+        ds.PixelRepresentation = 0
+    frames = whole("NumberOfFrames", 1)
+    if frames > 1:
+        cause = f"holds {frames} frames, not one film"
+        raise CXRReadError(path, cause, "Split it and keep the single frame that is the X-ray.")
+    samples, photometric = whole("SamplesPerPixel", 1), text(ds, "PhotometricInterpretation")
+    if samples != 1 or photometric.upper() in _COLOURS:
+        cause = f"is a colour image ({photometric or 'unnamed'}, {samples} sample(s) per pixel), not a radiograph"
+        raise CXRReadError(path, cause, "Give the grey-scale original, not a screenshot or an annotated copy.")
+    rows, columns, allocated = whole("Rows"), whole("Columns"), whole("BitsAllocated")
+    stored, high_bit, signed = whole("BitsStored", 0), whole("HighBit", -1), whole("PixelRepresentation", 0) == 1
+    check_size(path, rows, columns, max_pixels)
+    if allocated not in (8, 16):
+        cause = f"has {allocated} bits per pixel; a radiograph has 8 or 16"
+        raise CXRReadError(path, cause, "It is probably a mask, a dose map or a derived image; give the X-ray itself.")
+    if not 1 <= stored <= allocated:
+        warnings.append(f"BitsStored is {stored or 'missing'}, taken for {allocated}")
+        stored = allocated
+    if not stored - 1 <= high_bit < allocated:
+        if high_bit >= 0:
+            warnings.append(f"HighBit {high_bit} is impossible, taken for {stored - 1}")
+        high_bit = stored - 1
+    bits = {"bits_allocated": allocated, "bits_stored": stored, "high_bit": high_bit, "signed": signed}
+    return {"rows": rows, "columns": columns, "photometric_interpretation": photometric.upper(), **bits}
+
+
+def _lut(item: Dataset, little_endian: bool) -> Lut:
+    """Read an item of a LUT sequence; without entries where it is incomplete."""
+    entries: np.ndarray
+    incomplete = Lut(np.empty(0))
+    descriptor, data = numbers(item, "LUTDescriptor"), item.get("LUTData")
+    if not descriptor or len(descriptor) != 3 or data is None:
+        return incomplete
+    # A count of 65,536 is written as 0; a parser that takes the element for signed makes large counts negative.
+    count = int(descriptor[0]) % 65536 or 65536
+    first, bits = int(descriptor[1]), int(descriptor[2])
+    if isinstance(data, (bytes, bytearray)):
+        if len(data) in (count, count + count % 2) and bits <= 8:
+            entries = np.frombuffer(bytes(data), np.uint8)
+        else:
+            entries = np.frombuffer(bytes(data)[: len(data) // 2 * 2], "<u2" if little_endian else ">u2")
+    else:
+        entries = np.atleast_1d(np.asarray(data)).astype(np.int64) & 0xFFFF
+        if bits <= 8 and len(entries) == (count + 1) // 2 and count > 1:  # two entries packed into each word
+            entries = np.stack([entries & 0xFF, entries >> 8], axis=1).ravel()
+    if len(entries) < count or not 1 <= bits <= 16:
+        return incomplete
+    return Lut(entries[:count].astype(np.float64), first, bits)
+
+
+def _padding(ds: Dataset) -> tuple[int, int] | None:
+    first = numbers(ds, "PixelPaddingValue")
+    if not first:
+        return None
+    last = numbers(ds, "PixelPaddingRangeLimit") or first
+    return int(first[0]), int(last[0])
+
+
+def _voi(ds: Dataset, window: Window, little_endian: bool) -> dict[str, Any]:
+    """Return the windows, and of the VOI LUTs the one asked for."""
+    if window is None or isinstance(window, tuple):
+        return {"windows": (), "voi_lut_function": "LINEAR", "voi_lut_count": 0, "voi_lut": None}
+    centers, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
+    windows = None
+    if centers is not None and widths is not None and len(centers) == len(widths):
+        windows = tuple(zip(centers, widths, strict=True))
+    items = list(ds.get("VOILUTSequence") or [])
+    index = 0 if window == "first" else int(str(window))
+    use_lut = index < len(items) and (window == "first" or not windows)
+    return {
+        "windows": windows,
+        "voi_lut_function": str(ds.get("VOILUTFunction") or "LINEAR").strip().upper() if windows else "LINEAR",
+        "voi_lut_count": len(items),
+        "voi_lut": _lut(items[index], little_endian) if use_lut else None,
+    }
+
+
+def _patient_orientation(ds: Dataset) -> tuple[str, ...]:
+    orientation = ds.get("PatientOrientation")
+    if orientation is None or isinstance(orientation, str) or len(orientation) != 2:
+        return ()
+    return tuple(str(direction).upper()[:1] for direction in orientation)
+
+
+def _identity(ds: Dataset) -> dict[str, Any]:
+    return {
+        "patient_id": text(ds, "PatientID"),
+        "study_id": text(ds, "StudyInstanceUID"),
+        "view_position": _view_position(ds),
+        "modality": text(ds, "Modality").upper(),
+    }
+
+
+def _view_position(ds: Dataset) -> str:
+    if view := text(ds, "ViewPosition").upper():
+        return view
+    sequence = ds.get("ViewCodeSequence") or []
+    meaning = str(sequence[0].get("CodeMeaning") or "").lower() if len(sequence) else ""
+    return next((view for view, terms in _VIEWS.items() if any(term in meaning for term in terms)), "")
+
+
+def _spacing(ds: Dataset) -> tuple[float, float] | None:
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        spacing = numbers(ds, keyword)
+        if spacing and len(spacing) == 2 and min(spacing) > 0 and np.isfinite(spacing).all():
+            return spacing[0], spacing[1]
+    return None
