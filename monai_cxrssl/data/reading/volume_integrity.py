@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checksums and surplus voxels of NIfTI, MHA and NRRD files.
+"""Checksums and surplus voxels of NIfTI, MHA and NRRD files."""
 
 from __future__ import annotations
 
