@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lung masks as uint8 {0, 1} on their image's grid."""
+"""Lung masks as uint8 {0, 1} on their image's grid.
 
 GIF, which no film comes in, is read for masks: the SCR outlines of JSRT are published in it.
 """
