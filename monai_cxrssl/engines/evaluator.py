@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from monai_cxrssl.engines.trainer import prepare_views
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.hardware.precision import autocast_dtype
-from monai_cxrssl.metrics.classification import roc_auc
+from monai_cxrssl.metrics.ranking import roc_auc
 from monai_cxrssl.metrics.segmentation import overlap_per_image
 
 __all__ = ["MultiTaskPredictor"]

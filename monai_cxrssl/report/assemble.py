@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl import __version__
+from monai_cxrssl.metrics.patient_bootstrap import ResamplingPlan
 from monai_cxrssl.report.card import model_card
 from monai_cxrssl.report.content import Content, Flag, Picture
 from monai_cxrssl.report.criteria import evaluate_criteria, load_criteria, overall_sentence
@@ -91,7 +92,7 @@ def assemble_report(
         ConfigurationError: criteria, bundle or weights that cannot be read.
     """
     out, model = Path(folder), models[0]
-    rules = load_criteria(criteria)
+    rules, plan = load_criteria(criteria), ResamplingPlan(resamples, seed=seed)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     test = films_of(model.test)
     validation = None if model.validation is None else films_of(model.validation)
@@ -101,16 +102,16 @@ def assemble_report(
     provenance = collect_provenance(datalist, test.items, weights, bundle, seed, command)
     found = [
         summary_findings(test, validation, model.test.unreadable, model.remarks),
-        classification_findings(test, validation, out, resamples, seed),
-        calibration_findings(test, validation, out, resamples, seed),
-        segmentation_findings(test, pictures.get("segmentation"), resamples, seed),
-        attention_findings(test, model.checks, pictures.get("attention"), out, resamples, seed),
-        shortcut_findings(test, blanked, model.source_prediction, out, resamples, seed),
-        shift_findings(test, validation, external, out, resamples, seed),
+        classification_findings(test, validation, out, plan),
+        calibration_findings(test, validation, out, plan),
+        segmentation_findings(test, pictures.get("segmentation"), plan),
+        attention_findings(test, model.checks, pictures.get("attention"), out, plan),
+        shortcut_findings(test, blanked, model.source_prediction, out, plan),
+        shift_findings(test, validation, external, out, plan),
     ]
     if len(models) > 1:
         compared = {each.name: test if each is model else films_of(each.test) for each in models}
-        found.append(comparison_findings(compared, resamples, seed))
+        found.append(comparison_findings(compared, plan))
     found.append(provenance_findings(provenance, pictures.get("curves")))
     figures, missing = _together(found)
     figures["unreadable_share"] = _share(figures["unreadable_images"], figures["images"])

@@ -13,8 +13,8 @@ import numpy as np
 
 from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.datalists.predictions import Predictions
-from monai_cxrssl.metrics.assessable import class_columns
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, patient_strata
+from monai_cxrssl.metrics.cohort import Cohort
+from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
 from monai_cxrssl.report.content import Section
 
 __all__ = ["Films", "Findings", "films_of", "interval_text", "missing_figures", "number_or_none", "reasons_note"]
@@ -40,47 +40,32 @@ class Films:
     """Predictions in the shapes that the metrics take.
 
     Attributes:
-        classes: C names.
+        cohort: of probabilities, NaN where there is none, stratified by the rarest class of each patient.
         task: ``"multi_class"`` or ``"multi_label"``.
         items: N items.
-        scores: ``(N, C)`` float64 probabilities, NaN where there is none.
-        label: as in :class:`~monai_cxrssl.data.datalists.predictions.Predictions`.
-        columns: ``(N, C)`` float64 labels of 0, 1 and NaN for unknown.
-        patient: ``(N,)`` int64 patient numbers.
-        strata: ``(N,)`` int64, see :func:`~monai_cxrssl.metrics.patient_strata`.
         measures: ``(N,)`` float64 each.
     """
 
-    classes: list[str]
+    cohort: Cohort
     task: str
     items: list[dict[str, Any]]
-    scores: np.ndarray
-    label: np.ndarray
-    columns: np.ndarray
-    patient: np.ndarray
-    strata: np.ndarray
     measures: dict[str, np.ndarray]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return self.cohort.classes
 
     @property
     def patients(self) -> int:
         """How many."""
-        return len(np.unique(self.patient))
+        return len(np.unique(self.cohort.patients))
 
     def take(self, rows: Any) -> Films:
         """Return some of the films, with the strata that they have here."""
-        rows = np.asarray(rows)
-        numbers = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        return Films(
-            self.classes,
-            self.task,
-            [self.items[number] for number in numbers],
-            self.scores[numbers],
-            self.label[numbers],
-            self.columns[numbers],
-            self.patient[numbers],
-            self.strata[numbers],
-            {name: values[numbers] for name, values in self.measures.items()},
-        )
+        numbers = np.arange(len(self.items))[rows]
+        measures = {name: values[numbers] for name, values in self.measures.items()}
+        return Films(self.cohort.take(numbers), self.task, [self.items[number] for number in numbers], measures)
 
     def why_no_classes(self) -> str:
         """Say why nothing can be said of any class, as half a sentence; empty where it may be."""
@@ -88,32 +73,15 @@ class Films:
             return "the model gives no classes"
         if not self.items:
             return "there are no films"
-        return "" if (~np.isnan(self.columns)).any() else "no film has a known label"
+        return "" if (~np.isnan(self.cohort.labels)).any() else "no film has a known label"
 
 
 def films_of(predictions: Predictions) -> Films:
     """Bring predictions into the shapes that the metrics take."""
     numbers: dict[tuple[str, str], int] = {}
-    patient = np.array(
-        [numbers.setdefault(patient_of("", item), len(numbers)) for item in predictions.items], dtype=np.int64
-    )
-    scores, label = np.asarray(predictions.scores, dtype=np.float64), np.asarray(predictions.labels)
-    if len(patient) and predictions.classes:
-        columns = class_columns(scores, label, patient)[1]
-        strata = patient_strata(label, patient)
-    else:
-        columns, strata = np.full(scores.shape, np.nan), np.full(len(patient), -1)
-    return Films(
-        predictions.classes,
-        predictions.task,
-        predictions.items,
-        scores,
-        label,
-        columns,
-        patient,
-        strata,
-        predictions.measures,
-    )
+    patients = [numbers.setdefault(patient_of("", item), len(numbers)) for item in predictions.items]
+    cohort = Cohort.of(predictions.scores, predictions.labels, patients, predictions.classes).stratified()
+    return Films(cohort, predictions.task, predictions.items, predictions.measures)
 
 
 def number_or_none(value: Any) -> float | None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from monai_cxrssl.metrics import (
+    Cohort,
+    ResamplingPlan,
     calibration_figures,
     confusion_figures,
     operating_point_figures,
@@ -20,12 +22,12 @@ LABEL = np.tile([0, 1, 1, 0, 0, 1], 2)
 PATIENT = np.arange(12) // 2
 
 
-def operating(score, label, patient, **options):
-    return operating_point_figures(score, label, 0.5, patient, **options)
+def operating(cohort, plan):
+    return operating_point_figures(cohort, 0.5, plan)
 
 
-def subgroup(score, label, patient, **options):
-    groups = subgroup_figures(score, label, patient, ["all"] * len(score), **options)
+def subgroup(cohort, plan):
+    groups = subgroup_figures(cohort, ["all"] * len(cohort.scores), plan=plan)
     return groups[0].figures if groups else {}
 
 
@@ -50,7 +52,7 @@ FIGURES = pytest.mark.parametrize(
     ids=["one class", "no labels", "one patient", "constant", "nan", "infinite", "one film", "no film"],
 )
 def test_degenerate_films_give_nan_and_a_reason(figures, score, label, patient):
-    for interval in figures(score, label, patient, resamples=10).values():
+    for interval in figures(Cohort.of(score, label, patient), ResamplingPlan(10)).values():
         assert np.isnan([interval.value, interval.ci_low, interval.ci_high]).all()
         assert interval.resamples == 0
         assert interval.reason
@@ -62,13 +64,15 @@ def test_multi_label_with_one_class_that_works(figures):
         pytest.skip("needs one class per film")
     score, label = SCORE.copy(), np.stack([LABEL, LABEL], axis=1).astype(float)
     score[3, 1] = np.nan
-    found = figures(score, label, PATIENT, resamples=50)
+    found = figures(Cohort.of(score, label, PATIENT), ResamplingPlan(50))
     assert any(key.endswith("_0") for key in found)
     for key, interval in found.items():
         assert (interval.reason == "the scores of 1 of 12 films are not finite numbers") == key.endswith("_1")
         assert np.isfinite(interval.value) != key.endswith("_1")
     label[3, 1] = np.nan  # a film without a label has no need of a score
-    assert all(not interval.reason for interval in figures(score, label, PATIENT, resamples=50).values())
+    assert all(
+        not interval.reason for interval in figures(Cohort.of(score, label, PATIENT), ResamplingPlan(50)).values()
+    )
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def int8_cost(full: Runner, quantized: Runner, films: CheckFilms) -> Int8Cost:
         quantized: in 8 bits.
         films: N at least 1.
     """
-    from monai_cxrssl.metrics.classification import macro_auc
+    from monai_cxrssl.metrics.ranking import macro_auc
 
     results: tuple[list[dict[str, np.ndarray]], ...] = ([], [])
     times: tuple[list[float], ...] = ([], [])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.metrics.lung_attention import attention_above_chance
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, flat_metrics
 from monai_cxrssl.report.content import Flag, Picture, Section, Table
 from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, reasons_note
 from monai_cxrssl.report.plots.attention import draw_attention
@@ -41,8 +41,7 @@ def attention_findings(
     checks: Mapping[str, Any],
     gallery: Picture | None,
     folder: Path,
-    resamples: int = 1000,
-    seed: int = 0,
+    plan: ResamplingPlan = DEFAULT_PLAN,
 ) -> Findings:
     """Make the section.
 
@@ -54,8 +53,7 @@ def attention_findings(
         checks: with ``lung_mask_from`` and ``saliency_method``.
         gallery: picture of right and wrong decisions, if there is one.
         folder: of the report.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
     """
     none = np.full(len(test.items), np.nan)
     pfs, area = test.measures.get("pfs", none), test.measures.get("lung_area", none)
@@ -67,10 +65,10 @@ def attention_findings(
         section = Section("attention", "Lung attention", [], [flag], [], pictures)
         keys = ("pfs", "lung_area", "lung_attention_excess", "lung_attention_excess_ci_low")
         return Findings(section, {}, dict.fromkeys(keys, why))
-    attention = attention_above_chance(pfs, area, test.patient, resamples=resamples, seed=seed)
+    attention = attention_above_chance(pfs, area, test.cohort.patients, plan=plan)
     # Figures beside each other have to be of the same films.
     same = test.take(both)
-    intervals = {name: measure_interval(same, name, resamples, seed) for name in _NAMES if name in test.measures}
+    intervals = {name: measure_interval(same, name, plan) for name in _NAMES if name in test.measures}
     excess = attention.difference
     if attention.above_chance is None:
         nan = float("nan")

@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.handlers.model_files import write_json
-from monai_cxrssl.metrics.calibration import calibration_figures, reliability_diagram, top_label
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.calibration import (
+    ReliabilityDiagram,
+    calibration_figures,
+    reliability_diagram,
+    top_label,
+)
+from monai_cxrssl.metrics.cohort import Cohort
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, flat_metrics
 from monai_cxrssl.metrics.temperature import apply_temperature, fit_temperature, negative_log_likelihood
 from monai_cxrssl.report.content import Flag, Picture, Section, Table
 from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, reasons_note
@@ -31,7 +37,7 @@ def fitted_temperature(validation: Films | None) -> tuple[float, str]:
     why = validation.why_no_classes()
     if why:
         return nan, f"of the validation films, {why}"
-    temperature = fit_temperature(validation.scores, validation.label, validation.task)
+    temperature = fit_temperature(validation.cohort.scores, validation.cohort.label, validation.task)
     if np.isfinite(temperature):
         return temperature, ""
     return nan, (
@@ -41,7 +47,7 @@ def fitted_temperature(validation: Films | None) -> tuple[float, str]:
 
 
 def calibration_findings(
-    test: Films, validation: Films | None, folder: Path, resamples: int = 1000, seed: int = 0
+    test: Films, validation: Films | None, folder: Path, plan: ResamplingPlan = DEFAULT_PLAN
 ) -> Findings:
     """Make the section, and write ``temperature.json`` where a temperature was fitted.
 
@@ -53,22 +59,20 @@ def calibration_findings(
         test: what to assess.
         validation: what the temperature is fitted on; None: not assessable.
         folder: of the report.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
     """
     why = test.why_no_classes()
     if why:
         section = Section("calibration", "Calibration", [], [Flag("unknown", f"Not assessable: {why}.")])
         return Findings(section, {}, {"ece": why, "ece_scaled": why})
-    common: dict[str, Any] = {"resamples": resamples, "seed": seed, "strata": test.strata}
-    before = calibration_figures(test.scores, test.label, test.patient, test.classes, **common)
+    before = calibration_figures(test.cohort, plan)
     main = "top_label_ece_mass" if test.task == "multi_class" else "macro_ece_mass"
     intervals = {**before, "ece": before[main]}
     temperature, why_not = fitted_temperature(validation)
-    likelihood = negative_log_likelihood(test.scores, test.label, test.task)
+    likelihood = negative_log_likelihood(test.cohort.scores, test.cohort.label, test.task)
     figures: dict[str, Any] = {"temperature": temperature, "nll": likelihood}
     missing = {"temperature": why_not} if why_not else {}
-    flags, diagrams, after = [], {"before": _diagram(test, test.scores)}, {}
+    flags, diagrams, after = [], {"before": _diagram(test.cohort)}, {}
     # A table of before must not stay where this run fits none.
     (folder / "temperature.json").unlink(missing_ok=True)
     if why_not:
@@ -76,11 +80,11 @@ def calibration_findings(
         missing |= dict.fromkeys(("ece_scaled", "ece_scaled_ci_low", "scaled_nll"), why_not)
     else:
         assert validation is not None
-        scaled = apply_temperature(test.scores, temperature, test.task)
-        after = calibration_figures(scaled, test.label, test.patient, test.classes, **common)
+        scaled = test.cohort.with_scores(apply_temperature(test.cohort.scores, temperature, test.task))
+        after = calibration_figures(scaled, plan)
         intervals |= {f"scaled_{key}": interval for key, interval in after.items()} | {"ece_scaled": after[main]}
-        figures["scaled_nll"] = negative_log_likelihood(scaled, test.label, test.task)
-        diagrams["after"] = _diagram(test, scaled)
+        figures["scaled_nll"] = negative_log_likelihood(scaled.scores, scaled.label, test.task)
+        diagrams["after"] = _diagram(scaled)
         write_json(
             {
                 "temperature": temperature,
@@ -134,12 +138,11 @@ def calibration_findings(
     return Findings(Section("calibration", "Calibration", text, flags, tables, pictures), figures, missing)
 
 
-def _diagram(test: Films, scores: np.ndarray) -> Any:
-    if test.task == "multi_class":
+def _diagram(cohort: Cohort) -> ReliabilityDiagram:
+    if cohort.numbers is not None:
         # A film with one score that is no number has no most probable class; NaN stays NaN in the maximum.
-        top, right = top_label(scores, test.label)
-        return reliability_diagram(top, right, both_kinds=False)
-    return reliability_diagram(scores.ravel(), test.columns.ravel())
+        return reliability_diagram(*top_label(cohort), both_kinds=False)
+    return reliability_diagram(cohort.scores.ravel(), cohort.labels.ravel())
 
 
 def _effect(before: Interval, after: Interval, temperature: float) -> Flag:

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_cxrssl.metrics.confusion import confusion_figures, confusion_matrix
 from monai_cxrssl.metrics.operating_point import OperatingPoint, choose_thresholds, operating_point_figures
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, flat_metrics
 from monai_cxrssl.metrics.ranking import ranking_figures
 from monai_cxrssl.report.content import Flag, Picture, Section, Table
 from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, number_or_none, reasons_note
@@ -43,11 +43,11 @@ def operating_points(films: Films, validation: Films | None, rule: str, target: 
     if validation is None or not validation.items:
         reason = "operating points are chosen on validation films only, and there are none"
         return [OperatingPoint(nan, rule, target, nan, nan, reason) for _ in films.classes]
-    return choose_thresholds(validation.scores, validation.label, rule, target)
+    return choose_thresholds(validation.cohort, rule, target)
 
 
 def classification_findings(
-    test: Films, validation: Films | None, folder: Path, resamples: int = 1000, seed: int = 0
+    test: Films, validation: Films | None, folder: Path, plan: ResamplingPlan = DEFAULT_PLAN
 ) -> Findings:
     """Make the section.
 
@@ -59,23 +59,21 @@ def classification_findings(
         test: what to assess.
         validation: what thresholds are chosen on; None: not assessable.
         folder: of the report; pictures go to ``figures`` in it.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
     """
     why = test.why_no_classes()
     if why:
         keys = ("macro_auc", "macro_auc_ci_low", "lowest_sensitivity", "lowest_sensitivity_ci_low")
         section = Section("classification", "Classification", [], [Flag("unknown", f"Not assessable: {why}.")])
         return Findings(section, {}, dict.fromkeys((*keys, "smallest_class_patients"), why))
-    common: dict[str, Any] = {"resamples": resamples, "seed": seed, "strata": test.strata}
-    ranking = ranking_figures(test.scores, test.label, test.patient, test.classes, **common)
+    ranking = ranking_figures(test.cohort, plan)
     points = {prefix: operating_points(test, validation, rule, target) for prefix, rule, target, _ in OPERATING_POINTS}
     figures: dict[str, Any] = {"smallest_class_patients": _smallest_class(test)}
     intervals = dict(ranking)
     tables = [_ranking_table(test, ranking)]
     flags = [_ranking_flag(ranking["macro_auc"])]
     for prefix, _, _, words in OPERATING_POINTS:
-        found = operating_point_figures(test.scores, test.label, points[prefix], test.patient, test.classes, **common)
+        found = operating_point_figures(test.cohort, points[prefix], plan)
         intervals |= {prefix + key: interval for key, interval in found.items()}
         tables.append(_point_table(test.classes, points[prefix], found, words))
         figures |= {
@@ -89,27 +87,25 @@ def classification_findings(
         flags.append(Flag("unknown", f"The lowest class sensitivity is not assessable: {lowest.reason}."))
     pictures = []
     if any(np.isfinite(ranking[f"auc_{name}"].value) for name in test.classes):
-        draw_ranking(
-            test.scores, test.columns, test.classes, folder / "figures" / "ranking.png", points[""], test.patient
-        )
+        draw_ranking(test.cohort, folder / "figures" / "ranking.png", points[""])
         alt = "ROC curves and precision-recall curves of the classes"
         caption = (
             "ROC and precision-recall curves on the test films; the marks are the Youden thresholds of validation."
         )
         pictures.append(Picture("figures/ranking.png", alt, caption))
     if test.task == "multi_class":
-        decided = confusion_figures(test.scores, test.label, test.patient, test.classes, **common)
+        decided = confusion_figures(test.cohort, plan)
         intervals |= decided
         tables.append(_decision_table(decided))
-        matrix = confusion_matrix(test.scores, test.label)
+        matrix = confusion_matrix(test.cohort)
         if np.isfinite(matrix).all() and not decided["accuracy"].reason:
             draw_confusion(matrix, test.classes, folder / "figures" / "confusion.png")
             alt = "Confusion matrix of the most probable class"
             pictures.append(Picture("figures/confusion.png", alt, "True classes (rows) by the most probable class."))
     text = [
         "Every figure is of the test films, with its 95 % interval from resampled patients, drawn within strata of "
-        f"their rarest class ({resamples} resamples, seed {seed}). Classes count one against the rest. Thresholds were "
-        "chosen on validation films; PPV and NPV hold at the prevalence of these films only."
+        f"their rarest class ({plan.resamples} resamples, seed {plan.seed}). Classes count one against the rest. "
+        "Thresholds were chosen on validation films; PPV and NPV hold at the prevalence of these films only."
     ]
     figures |= flat_metrics(intervals)
     return Findings(
@@ -118,7 +114,7 @@ def classification_findings(
 
 
 def _smallest_class(test: Films) -> int:
-    return min(len(np.unique(test.patient[test.columns[:, c] == 1])) for c in range(len(test.classes)))
+    return min(len(np.unique(test.cohort.patients[column == 1])) for column in test.cohort.labels.T)
 
 
 def _lowest(classes: list[str], intervals: dict[str, Interval]) -> Interval:
@@ -145,13 +141,13 @@ def _ranking_flag(macro: Interval) -> Flag:
 def _ranking_table(test: Films, ranking: dict[str, Interval]) -> Table:
     rows: list[list[Any]] = []
     for c, name in enumerate(test.classes):
-        positive = test.columns[:, c] == 1
+        positive = test.cohort.labels[:, c] == 1
         rows.append(
             [
                 name,
                 int(positive.sum()),
-                len(np.unique(test.patient[positive])),
-                int((test.columns[:, c] == 0).sum()),
+                len(np.unique(test.cohort.patients[positive])),
+                int((test.cohort.labels[:, c] == 0).sum()),
                 interval_text(ranking[f"auc_{name}"]),
                 interval_text(ranking[f"ap_{name}"]),
             ]

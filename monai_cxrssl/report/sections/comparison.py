@@ -12,23 +12,23 @@ import numpy as np
 
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.delong import delong_test, holm_adjust
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, bootstrap_mean, flat_metrics
+from monai_cxrssl.metrics.ranking import compare_auc
 from monai_cxrssl.report.content import Flag, Section, Table
 from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, number_or_none, reasons_note
-from monai_cxrssl.report.paired import match_films, p_of_interval, paired_figures
+from monai_cxrssl.report.paired import match_films, p_of_interval
 
 __all__ = ["comparison_findings"]
 
 
-def comparison_findings(models: Mapping[str, Films], resamples: int = 1000, seed: int = 0) -> Findings:
+def comparison_findings(models: Mapping[str, Films], plan: ResamplingPlan = DEFAULT_PLAN) -> Findings:
     """Make the section, on the films that all models scored.
 
     Figures: ``<first>_minus_<second>_macro_auc``, ``…_auc_<class>`` and ``…_dice``.
 
     Args:
         models: test films of each model, by name; two or more.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
 
     Raises:
         DatalistError: models of other classes, no film in common, or films whose labels differ.
@@ -40,7 +40,7 @@ def comparison_findings(models: Mapping[str, Films], resamples: int = 1000, seed
     films = len(next(iter(aligned.values())).items)
     tests: list[dict[str, Any]] = []
     for first, second in combinations(aligned, 2):
-        tests += _pair(first, aligned[first], second, aligned[second], intervals, resamples, seed)
+        tests += _pair(first, aligned[first], second, aligned[second], intervals, plan)
     for kind in ("p", "delong_p"):
         for test, adjusted in zip(tests, holm_adjust([test[kind] for test in tests]), strict=True):
             test[f"holm_{kind}"] = adjusted
@@ -92,7 +92,7 @@ def _aligned(models: Mapping[str, Films]) -> tuple[dict[str, Films], list[str]]:
     aligned = {names[0]: chosen}
     for name in names[1:]:
         other = models[name].take(match_films(chosen.items, models[name].items)[1])
-        odd = ~((other.columns == chosen.columns) | (np.isnan(other.columns) & np.isnan(chosen.columns)))
+        odd = ~np.isclose(other.cohort.labels, chosen.cohort.labels, rtol=0, atol=0, equal_nan=True)
         if odd.any():
             image = chosen.items[int(np.flatnonzero(odd.any(axis=1))[0])]["image"]
             raise DatalistError(
@@ -107,28 +107,26 @@ def _aligned(models: Mapping[str, Films]) -> tuple[dict[str, Films], list[str]]:
 
 
 def _pair(
-    first: str, one: Films, second: str, other: Films, intervals: dict[str, Interval], resamples: int, seed: int
+    first: str, one: Films, second: str, other: Films, intervals: dict[str, Interval], plan: ResamplingPlan
 ) -> list[dict[str, Any]]:
     """The differences of two models; they go to ``intervals`` too."""
     nan = float("nan")
     tests: list[dict[str, Any]] = []
     if one.classes:
-        differences = paired_figures(
-            one.scores, other.scores, one.columns, one.patient, one.classes, resamples, seed, one.strata
-        ).difference
-        for key, interval in differences.items():
+        sides = (one.cohort.scores, other.cohort.scores, one.cohort.labels)
+        for key, interval in compare_auc(one.cohort, other.cohort.scores, plan)[2].items():
             what = "Macro AUROC" if key == "macro_auc" else f"AUROC of {key.removeprefix('auc_')}"
             test: dict[str, Any] = {"pair": (first, second), "what": what, "interval": interval, "delong_p": nan}
             if key != "macro_auc" and np.isfinite(interval.value):
                 column = one.classes.index(key.removeprefix("auc_"))
-                test["delong_p"] = delong_test(one.scores[:, column], other.scores[:, column], one.columns[:, column]).p
+                first_scores, other_scores, labels = (side[:, column] for side in sides)
+                test["delong_p"] = delong_test(first_scores, other_scores, labels).p
             intervals[f"{first}_minus_{second}_{key}"] = interval
             tests.append(test)
     if "dice" in one.measures and "dice" in other.measures:
         difference = one.measures["dice"] - other.measures["dice"]
-        known = np.isfinite(difference)
-        if len(np.unique(one.patient[known])) > 1:
-            interval = bootstrap_mean(difference, one.patient, "difference of dice", resamples, seed=seed)
+        if one.take(np.isfinite(difference)).patients > 1:
+            interval = bootstrap_mean(difference, one.cohort.patients, "difference of dice", plan)
         else:
             interval = Interval(nan, nan, nan, 0, "the films with a mask are of fewer than two patients")
         intervals[f"{first}_minus_{second}_dice"] = interval

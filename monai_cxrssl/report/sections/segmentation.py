@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, bootstrap_mean, flat_metrics
 from monai_cxrssl.report.content import Flag, Picture, Section, Table
 from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, reasons_note
 
@@ -25,17 +25,17 @@ _NAMES = {
 }
 
 
-def measure_interval(films: Films, name: str, resamples: int = 1000, seed: int = 0) -> Interval:
+def measure_interval(films: Films, name: str, plan: ResamplingPlan) -> Interval:
     """Return the mean of a measure over the films that have it, with its interval over patients, or why not."""
     values, nan = films.measures.get(name), float("nan")
     if values is None or not np.isfinite(values).any():
         return Interval(nan, nan, nan, 0, "no film has this figure")
-    if len(np.unique(films.patient[np.isfinite(values)])) < 2:
+    if films.take(np.isfinite(values)).patients < 2:
         return Interval(nan, nan, nan, 0, "the films that have it are of fewer than two patients")
-    return bootstrap_mean(values, films.patient, name, resamples, seed=seed)
+    return bootstrap_mean(values, films.cohort.patients, name, plan)
 
 
-def segmentation_findings(test: Films, gallery: Picture | None, resamples: int = 1000, seed: int = 0) -> Findings:
+def segmentation_findings(test: Films, gallery: Picture | None, plan: ResamplingPlan = DEFAULT_PLAN) -> Findings:
     """Make the section.
 
     Figures: the means ``dice``, ``iou``, ``hd95_mm``, ``surface_distance_mm``, ``hd95_pixel``,
@@ -44,8 +44,7 @@ def segmentation_findings(test: Films, gallery: Picture | None, resamples: int =
     Args:
         test: what to assess.
         gallery: picture of the worst cases, if there is one.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
     """
     counts = {name: int(np.isfinite(test.measures[name]).sum()) for name in _NAMES if name in test.measures}
     if not any(counts.values()):
@@ -54,7 +53,7 @@ def segmentation_findings(test: Films, gallery: Picture | None, resamples: int =
         return Findings(section, {"masked": 0}, {"dice": why, "dice_ci_low": why})
     # Distances in mm and in pixels stand apart, and only the kind that there is is shown.
     shown = [name for name in _NAMES if counts.get(name) or not name.endswith(("_mm", "_pixel"))]
-    intervals = {name: measure_interval(test, name, resamples, seed) for name in shown}
+    intervals = {name: measure_interval(test, name, plan) for name in shown}
     rows: list[list[Any]] = []
     for name in shown:
         values = test.measures.get(name, np.empty(0))

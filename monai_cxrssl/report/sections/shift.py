@@ -15,7 +15,7 @@ import numpy as np
 
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.metrics.operating_point import operating_point_figures
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, flat_metrics
 from monai_cxrssl.metrics.ranking import ranking_figures
 from monai_cxrssl.metrics.subgroups import Subgroup, age_band, subgroup_figures
 from monai_cxrssl.report.content import Flag, Picture, Section, Table
@@ -37,8 +37,7 @@ def shift_findings(
     validation: Films | None,
     external: Mapping[str, Films],
     folder: Path,
-    resamples: int = 1000,
-    seed: int = 0,
+    plan: ResamplingPlan = DEFAULT_PLAN,
 ) -> Findings:
     """Make the section.
 
@@ -51,18 +50,15 @@ def shift_findings(
         validation: what the thresholds were chosen on; the external set never moves them.
         external: films of other sets.
         folder: of the report.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
     """
     why = test.why_no_classes()
     if why:
         section = Section("shift", "Shift", [], [Flag("unknown", f"Not assessable: {why}.")])
         return Findings(section, {}, {"external_drop": why, "largest_subgroup_gap": why})
-    inside = ranking_figures(
-        test.scores, test.label, test.patient, test.classes, resamples, seed=seed, strata=test.strata
-    )
-    outer = _external(test, validation, external, inside, resamples, seed)
-    groups = _subgroups(test, resamples, seed)
+    inside = ranking_figures(test.cohort, plan)
+    outer = _external(test, validation, external, inside, plan)
+    groups = _subgroups(test, plan)
     rows: list[Row] = [_row("All test films", inside["macro_auc"])]
     rows += outer.rows + groups.rows
     pictures = []
@@ -103,8 +99,7 @@ def _external(
     validation: Films | None,
     external: Mapping[str, Films],
     inside: Mapping[str, Interval],
-    resamples: int,
-    seed: int,
+    plan: ResamplingPlan,
 ) -> _Part:
     part = _Part()
     nan = float("nan")
@@ -117,7 +112,7 @@ def _external(
     cells: list[list[Any]] = []
     notes: dict[str, Interval] = {}
     for name, films in external.items():
-        outside, drop, decided = _one_external(test, films, inside, points, resamples, seed)
+        outside, drop, decided = _one_external(test, films, inside, points, plan)
         part.rows.append(_row(f"External: {name}", outside))
         found = {"macro_auc": outside, "drop": drop, **decided}
         part.intervals |= {f"external_{name}_{key}": interval for key, interval in found.items()}
@@ -137,7 +132,7 @@ def _external(
 
 
 def _one_external(
-    test: Films, films: Films, inside: Mapping[str, Interval], points: Any, resamples: int, seed: int
+    test: Films, films: Films, inside: Mapping[str, Interval], points: Any, plan: ResamplingPlan
 ) -> tuple[Interval, Interval, dict[str, Interval]]:
     """Macro AUROC outside, the drop over common classes, and the decisions at the internal thresholds."""
     nan = float("nan")
@@ -147,30 +142,17 @@ def _one_external(
     if why:
         nothing = Interval(nan, nan, nan, 0, why)
         return nothing, nothing, {"sensitivity": nothing, "specificity": nothing}
-    common: dict[str, Any] = {"resamples": resamples, "seed": seed, "strata": films.strata}
-    outside = ranking_figures(films.scores, films.label, films.patient, films.classes, **common)
+    outside = ranking_figures(films.cohort, plan)
     both = [name for name in test.classes if all(np.isfinite(side[f"auc_{name}"].value) for side in (inside, outside))]
     if both and len(both) < len(test.classes):
-        kept = [test.classes.index(name) for name in both]
-        macros = [
-            ranking_figures(
-                side.scores[:, kept],
-                side.columns[:, kept],
-                side.patient,
-                both,
-                resamples,
-                seed=seed,
-                strata=side.strata,
-            )["macro_auc"]
-            for side in (test, films)
-        ]
+        macros = [ranking_figures(side.cohort.of_classes(both), plan)["macro_auc"] for side in (test, films)]
     else:
         macros = [inside["macro_auc"], outside["macro_auc"]]
     if both:
         drop = apart_difference(macros[0], macros[1])
     else:
         drop = Interval(nan, nan, nan, 0, "there is no class that can be assessed on both sides")
-    decided = operating_point_figures(films.scores, films.label, points, films.patient, films.classes, **common)
+    decided = operating_point_figures(films.cohort, points, plan)
     # A mean over other classes than inside would be no finding about the set.
     first = next((decided[f"sensitivity_{name}"].reason for name in films.classes), "")
     told = {}
@@ -194,7 +176,7 @@ def _drop_flag(name: str, drop: Interval) -> Flag:
     return Flag("good" if drop.value <= 0.05 else "unknown", f"External set {name}: no loss is shown ({shown}).")
 
 
-def _subgroups(test: Films, resamples: int, seed: int) -> _Part:
+def _subgroups(test: Films, plan: ResamplingPlan) -> _Part:
     part = _Part()
     nan = float("nan")
     gaps: list[tuple[Interval, str]] = []
@@ -204,10 +186,7 @@ def _subgroups(test: Films, resamples: int, seed: int) -> _Part:
     }
 
     def divided(field: str) -> list[Subgroup]:
-        return subgroup_figures(
-            test.scores, test.label, test.patient, columns[field], test.classes, MIN_PATIENTS, resamples, seed=seed,
-            strata=test.strata,
-        )  # fmt: skip
+        return subgroup_figures(test.cohort, columns[field], MIN_PATIENTS, plan)
 
     names = {field: {name for name in map(_named, values) if name} for field, values in columns.items()}
     worth = [field for field in _ATTRIBUTES if len(names[field]) > 1]

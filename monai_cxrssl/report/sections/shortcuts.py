@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.cores import usable_cores
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, flat_metrics
+from monai_cxrssl.metrics.ranking import compare_auc
 from monai_cxrssl.report.content import Flag, Picture, Section, Table
 from monai_cxrssl.report.evaluation_files import REGIONS
 from monai_cxrssl.report.findings import Films, Findings, interval_text, missing_figures, number_or_none, reasons_note
-from monai_cxrssl.report.paired import match_films, paired_figures
+from monai_cxrssl.report.paired import match_films
 from monai_cxrssl.report.plots.intervals import draw_probes
 
 __all__ = ["KEPT", "probe_flag", "shortcut_findings"]
@@ -93,8 +94,7 @@ def shortcut_findings(
     blanked: Mapping[str, Films],
     source: Mapping[str, Any] | None,
     folder: Path,
-    resamples: int = 1000,
-    seed: int = 0,
+    plan: ResamplingPlan = DEFAULT_PLAN,
 ) -> Findings:
     """Make the section.
 
@@ -106,8 +106,7 @@ def shortcut_findings(
         blanked: films with a region blanked, by region.
         source: content of ``source_prediction.json``; None without it.
         folder: of the report.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
     """
     intervals: dict[str, Interval] = {}
     flags: list[Flag] = []
@@ -120,7 +119,7 @@ def shortcut_findings(
     ]
     # The products of sparse matrices, which take the time, leave the interpreter's lock.
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="probes") as pool:
-        probes = list(pool.map(lambda region: _probe(test, blanked.get(region), resamples, seed), REGIONS))
+        probes = list(pool.map(lambda region: _probe(test, blanked.get(region), plan), REGIONS))
     for region, (whole, gone, drop, films) in zip(REGIONS, probes, strict=True):
         found = {
             f"{region}_blanked_macro_auc": gone, f"{region}_blanked_drop": drop, f"{region}_whole_macro_auc": whole,
@@ -155,7 +154,7 @@ def shortcut_findings(
     return Findings(Section("shortcuts", "Shortcut probes", text, flags, tables, pictures), figures, missing)
 
 
-def _probe(test: Films, blanked: Films | None, resamples: int, seed: int) -> tuple[Interval, Interval, Interval, int]:
+def _probe(test: Films, blanked: Films | None, plan: ResamplingPlan) -> tuple[Interval, Interval, Interval, int]:
     """Macro AUROC of whole films, of blanked ones, their difference, and how many films."""
     nan = float("nan")
     why = test.why_no_classes() or ("the evaluation did not make this probe" if blanked is None else "")
@@ -167,14 +166,11 @@ def _probe(test: Films, blanked: Films | None, resamples: int, seed: int) -> tup
     if why or blanked is None:
         nothing = Interval(nan, nan, nan, 0, why)
         return nothing, nothing, nothing, 0
-    films = test.take(here)
-    found = paired_figures(
-        films.scores, blanked.scores[there], films.columns, films.patient, films.classes, resamples, seed, films.strata
-    )
-    sides = [side["macro_auc"] for side in (found.first, found.second, found.difference)]
+    found = compare_auc(test.cohort.take(here), blanked.cohort.scores[there], plan)
+    sides = [side["macro_auc"] for side in found]
     if sides[2].reason:
         # Why no class can be assessed says more than that none can.
-        reason = next((side.reason for key, side in found.difference.items() if key != "macro_auc"), "")
+        reason = next((side.reason for key, side in found[2].items() if key != "macro_auc"), "")
         sides = [Interval(nan, nan, nan, 0, reason or sides[2].reason)] * 3
     return sides[0], sides[1], sides[2], len(here)
 

@@ -22,12 +22,12 @@ def summary_findings(
     parts = [("Test", test)] + ([] if validation is None else [("Validation", validation)])
     rows: list[list[Any]] = []
     for title, films in parts:
-        labelled = int((~np.isnan(films.columns)).any(axis=1).sum()) if films.classes else 0
+        labelled = int((~np.isnan(films.cohort.labels)).any(axis=1).sum()) if films.classes else 0
         rows.append([title, len(films.items), films.patients, labelled])
     tables = [Table("Films", ["Split", "Films", "Patients", "With a known label"], rows)]
     if test.classes:
         counts: list[list[Any]] = [
-            [name, *(int(total) for total in _counts(test.columns[:, c]))] for c, name in enumerate(test.classes)
+            [name, *(int(total) for total in _counts(test.cohort.labels[:, c]))] for c, name in enumerate(test.classes)
         ]
         tables.append(Table("Labels of the test films", ["Class", "Positive", "Negative", "Unknown"], counts))
     flags = []
