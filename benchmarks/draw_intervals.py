@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.metrics.class_ranker import class_ranker
+from monai_cxrssl.metrics.ranking import class_ranker
 
 __all__ = ["auc_of_draw", "intervals", "mean_of_draw"]
 

@@ -45,11 +45,11 @@ def synthetic_test_set(images: int, classes: int, seed: int = 0) -> tuple[np.nda
 
 def ours(settings: dict[str, int]) -> dict[str, Any]:
     """``bootstrap_auc`` with all resamples."""
-    from monai_cxrssl.metrics import bootstrap_auc
+    from monai_cxrssl.metrics import Cohort, ResamplingPlan, bootstrap_auc
 
     scores, labels, patients = synthetic_test_set(settings["images"], settings["classes"])
     started, before = time.perf_counter(), peak_bytes()
-    found = bootstrap_auc(scores, labels, patients, resamples=settings["resamples"])
+    found = bootstrap_auc(Cohort.of(scores, labels, patients), ResamplingPlan(settings["resamples"]))
     return _told(started, before, settings["resamples"], {"macro_auc": found["macro_auc"].value})
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from monai_cxrssl.engines.trainer import prepare_views
 from monai_cxrssl.hardware.precision import autocast_dtype
-from monai_cxrssl.metrics.classification import roc_auc
+from monai_cxrssl.metrics.ranking import roc_auc
 from monai_cxrssl.metrics.segmentation import overlap_per_image
 from monai_cxrssl.networks.prediction_head import PredictionHead
 

@@ -19,8 +19,9 @@ from monai_cxrssl.data.datalists.predictions import Predictions, save_prediction
 from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions
 from monai_cxrssl.handlers.run_figures import figure_table
-from monai_cxrssl.metrics.classification import bootstrap_auc, roc_auc
-from monai_cxrssl.metrics.patient_bootstrap import bootstrap_mean, flat_metrics
+from monai_cxrssl.metrics.cohort import Cohort
+from monai_cxrssl.metrics.patient_bootstrap import ResamplingPlan, bootstrap_mean, flat_metrics
+from monai_cxrssl.metrics.ranking import bootstrap_auc, roc_auc
 
 __all__ = ["TestMetrics"]
 
@@ -78,8 +79,7 @@ class TestMetrics:
         self.settings = dict(settings or {})
         self.unreadable = list(unreadable)
         self.filename = filename
-        self.resamples = resamples
-        self.seed = seed
+        self.plan = ResamplingPlan(resamples, seed=seed)
         self.split = split
         self.table = table
         self.name = name
@@ -119,12 +119,11 @@ class TestMetrics:
             "masked": int(masked.sum()),
         }
         absent: list[dict[str, str]] = []
-        options = {"resamples": self.resamples, "seed": self.seed}
         if known.any():
-            figures |= self._areas(predictions.scores[known], labels[known], patients[known], absent, options)
+            figures |= self._areas(predictions.scores[known], labels[known], patients[known], absent)
         if masked.any():
             if len(set(patients[masked].tolist())) > 1:
-                figures |= flat_metrics({"dice": bootstrap_mean(dice[masked], patients[masked], "dice", **options)})
+                figures |= flat_metrics({"dice": bootstrap_mean(dice[masked], patients[masked], "dice", self.plan)})
             else:
                 figures |= {"dice": float(dice[masked].mean()), "dice_ci_low": None, "dice_ci_high": None}
                 absent.append({"figure": "the interval of dice", "reason": "all masks are of one patient"})
@@ -137,7 +136,6 @@ class TestMetrics:
         labels: np.ndarray,
         patients: np.ndarray,
         absent: list[dict[str, str]],
-        options: Mapping[str, int],
     ) -> dict[str, Any]:
         """AUCs of images with a known label; what has none is told in ``absent``."""
         names = ["macro_auc", *(f"auc_{name}" for name in self.classes)]
@@ -149,7 +147,7 @@ class TestMetrics:
             return figures
         areas = roc_auc(scores, labels)
         if len(set(patients.tolist())) > 1:
-            figures = flat_metrics(bootstrap_auc(scores, labels, patients, self.classes, **options))
+            figures = flat_metrics(bootstrap_auc(Cohort.of(scores, labels, patients, self.classes), self.plan))
         else:
             known = areas[np.isfinite(areas)]
             figures |= dict(zip(names, [known.mean() if known.size else np.nan, *areas.tolist()], strict=True))

@@ -6,19 +6,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.datalists.predictions import Predictions
-from monai_cxrssl.errors import ConfigurationError, DatalistError
-
-# The ranking of metrics.roc_auc, which takes one set of weights; a bootstrap sorts once and weighs a thousand times.
-from monai_cxrssl.metrics.assessable import macro_mean
-from monai_cxrssl.metrics.class_ranker import class_ranker
-from monai_cxrssl.metrics.one_versus_rest import one_versus_rest
-from monai_cxrssl.metrics.patient_bootstrap import PatientBootstrap
+from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.metrics.cohort import Cohort, macro_mean
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan, Statistic
+from monai_cxrssl.metrics.ranking import ranked_classes
 
 __all__ = ["label_efficiency"]
 
@@ -32,9 +30,7 @@ def label_efficiency(
     fractions: Sequence[float],
     draws: int,
     metric: str = "macro_auc",
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    plan: ResamplingPlan = DEFAULT_PLAN,
 ) -> dict[str, Any]:
     """Compare initialisations at each fraction of the labels.
 
@@ -48,27 +44,17 @@ def label_efficiency(
         fractions: of the training patients.
         draws: how many were asked for.
         metric: ``"macro_auc"``, or the name of a measure, such as ``"dice"``, whose mean over images is taken.
-        resamples: of the bootstrap.
-        confidence: share of the resampled figures within an interval.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
 
     Returns:
         Plain JSON values (``None`` where there is no figure, with its ``reason``): ``metric``, ``confidence``,
         ``resamples``, ``test`` (counts), ``figures`` and ``differences`` (a row per initialisation and fraction:
         ``value``, ``ci_low``, ``ci_high``, ``interval_over``, ``by_draw``, ``draws``, ``per_class``), ``notes``; and
         ``refused``: the reason for each cell whose predictions could not be used.
-
-    Raises:
-        ConfigurationError: a bootstrap that cannot be drawn.
     """
-    if resamples < 1 or not 0 < confidence < 1:
-        raise ConfigurationError(
-            f"A bootstrap of {resamples} resamples at a confidence of {confidence} cannot be drawn; expected 1 or "
-            "more, and a share between 0 and 1."
-        )
-    grid = _Grid(predictions, metric, resamples, confidence, seed)
+    grid = _Grid(predictions, metric, plan)
     report: dict[str, Any] = {
-        "metric": metric, "confidence": confidence, "resamples": resamples, "test": grid.counts,
+        "metric": metric, "confidence": plan.confidence, "resamples": plan.resamples, "test": grid.counts,
         "figures": [], "differences": [],
     }  # fmt: skip
     for init in inits:
@@ -81,7 +67,7 @@ def label_efficiency(
             paired = {draw: own[draw] - first[draw] for draw in own if draw in first}
             row = {"init": init, "against": inits[0], "fraction": fraction}
             report["differences"].append({**row, **grid.figure(paired)})
-    report["notes"] = _notes(draws, fractions, confidence, resamples, len(report["differences"]), grid)
+    report["notes"] = _notes(draws, fractions, plan, len(report["differences"]), grid.counts["patients"])
     report["refused"] = grid.refused
     return report
 
@@ -89,16 +75,13 @@ def label_efficiency(
 class _Grid:
     """The figure of every class, of the test images as they are and of every resample, of each cell."""
 
-    def __init__(
-        self, predictions: Mapping[CellName, Predictions], metric: str, resamples: int, confidence: float, seed: int
-    ) -> None:
-        self.resamples, self.seed = resamples, seed
-        self.tail = (1 - confidence) / 2
+    def __init__(self, predictions: Mapping[CellName, Predictions], metric: str, plan: ResamplingPlan) -> None:
+        self.plan = plan
         self.classes: list[str] = []
         self.refused: dict[CellName, str] = {}
         self.values: dict[CellName, np.ndarray] = {}  # (1 + resamples, classes); the first row as the images are
         self.counts = {"images": 0, "patients": 0}
-        self.bootstrap: PatientBootstrap | None = None
+        self.patients: list[str] = []
         images: list[str] | None = None
         for name, cell in predictions.items():
             listed = [str(item["image"]) for item in cell.items]
@@ -106,7 +89,8 @@ class _Grid:
             own = [listed[number] for number in order]
             if images is None and own:
                 images = own
-                self._open([cell.items[number] for number in order])
+                self.patients = ["\n".join(patient_of("", cell.items[number])) for number in order]
+                self.counts = {"images": len(own), "patients": len(set(self.patients))}
             if not own or own != images:
                 self.refused[name] = (
                     f"its {len(own)} test predictions are not of the same images as the {len(images or ())} of the "
@@ -118,30 +102,30 @@ class _Grid:
             except DatalistError as error:
                 self.refused[name] = str(error)
 
-    def _open(self, items: Sequence[Mapping[str, Any]]) -> None:
-        patients = ["\n".join(patient_of("", item)) for item in items]
-        self.counts = {"images": len(items), "patients": len(set(patients))}
-        if self.counts["patients"] > 1:
-            self.bootstrap = PatientBootstrap(patients, self.resamples, seed=self.seed)
-
     def _values(self, cell: Predictions, order: Sequence[int], metric: str) -> np.ndarray:
-        weights = [np.ones((1, len(order)))]
-        if self.bootstrap is not None:
-            weights += self.bootstrap.weights()
-        if metric != "macro_auc":
-            if metric not in cell.measures:
-                raise DatalistError(f"its predictions have no column {metric}.")
-            measure = cell.measures[metric][order]
-            known = np.isfinite(measure)
+        statistic = self._areas(cell, order) if metric == "macro_auc" else self._mean(cell, order, metric)
+        if self.counts["patients"] > 1:
+            return self.plan.resample(statistic, self.patients)
+        return statistic(np.ones((1, len(order))))
+
+    def _mean(self, cell: Predictions, order: Sequence[int], metric: str) -> Statistic:
+        if metric not in cell.measures:
+            raise DatalistError(f"its predictions have no column {metric}.")
+        measure = cell.measures[metric][order]
+        known = np.isfinite(measure)
+
+        def mean(weights: np.ndarray) -> np.ndarray:
             with np.errstate(invalid="ignore", divide="ignore"):
-                parts = [part[:, known] @ measure[known] / part[:, known].sum(axis=1) for part in weights]
-            return np.concatenate(parts)[:, None]
+                return (weights[:, known] @ measure[known] / weights[:, known].sum(axis=1))[:, None]
+
+        return mean
+
+    def _areas(self, cell: Predictions, order: Sequence[int]) -> Statistic:
         if self.classes and cell.classes != self.classes:
             raise DatalistError(f"its classes are {', '.join(cell.classes)}; those of the first cell are others.")
         self.classes = cell.classes
-        scores, labels = one_versus_rest(cell.scores[order], cell.labels[order])
-        areas = [class_ranker(scores[:, number], labels[:, number]) for number in range(len(cell.classes))]
-        return np.concatenate([np.stack([area(part.T)[0] for area in areas], axis=1) for part in weights])
+        ranked = ranked_classes(Cohort.of(cell.scores[order], cell.labels[order]).finite())
+        return lambda weights: ranked(weights)[:, 0]
 
     def cells(self, init: str, fraction: float, draws: int) -> dict[int, np.ndarray]:
         """The values of the draws that there are."""
@@ -154,10 +138,7 @@ class _Grid:
             return {**_nothing("no cell with test predictions"), "by_draw": {}, "draws": 0, "per_class": {}}
         values = np.stack(list(cells.values()))  # (draws, 1 + resamples, classes)
         count = len(values)
-        # Another stream than that of the patients; the same for all figures of as many draws.
-        generator = np.random.default_rng([self.seed, 1])
-        share = generator.multinomial(count, np.full(count, 1 / count), size=values.shape[1] - 1).T / count
-        share = np.concatenate([np.full((count, 1), 1 / count), share], axis=1)  # (draws, 1 + resamples)
+        share = self.plan.shares(count)[:, : values.shape[1]]  # (draws, 1 + resamples)
         macro = macro_mean(values)
         over = "test patients and draws" if count > 1 else "test patients"
         by_draw = {str(draw): _plain(value) for draw, value in zip(cells, macro[:, 0], strict=True)}
@@ -176,18 +157,14 @@ class _Grid:
 
     def _interval(self, values: np.ndarray, over: str) -> dict[str, Any]:
         """The first value with the percentile interval of the others."""
-        if not np.isfinite(values[0]):
+        interval = self.plan.interval(values)
+        if not np.isfinite(interval.value):
             kinds = "positive or no negative" if self.classes else "measured"
             return _nothing(f"the test split has no {kinds} image")
-        finite = values[1:][np.isfinite(values[1:])]
-        if not finite.size:
-            told = _nothing("one test patient: no interval over patients")
-            return {**told, "value": float(values[0])}
-        low, high = np.quantile(finite, [self.tail, 1 - self.tail])
-        return {
-            "value": float(values[0]), "ci_low": float(low), "ci_high": float(high), "resamples": int(finite.size),
-            "interval_over": over, "reason": None,
-        }  # fmt: skip
+        if not interval.resamples:
+            return {**_nothing("one test patient: no interval over patients"), "value": interval.value}
+        numbers = {key: value for key, value in asdict(interval).items() if key != "reason"}
+        return {**numbers, "interval_over": over, "reason": None}
 
 
 def _nothing(reason: str) -> dict[str, Any]:
@@ -199,23 +176,22 @@ def _plain(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _notes(
-    draws: int, fractions: Sequence[float], confidence: float, resamples: int, comparisons: int, grid: _Grid
-) -> list[str]:
+def _notes(draws: int, fractions: Sequence[float], plan: ResamplingPlan, comparisons: int, patients: int) -> list[str]:
     """What a reader must know of the intervals."""
-    percent = f"{100 * confidence:g} %"
-    if grid.bootstrap is None:
-        notes = [f"There are {grid.counts['patients']} test patients; an interval needs two or more."]
+    percent = f"{100 * plan.confidence:g} %"
+    brackets = f"Brackets: {percent} percentile interval of {plan.resamples} resamples of the test patients"
+    if patients < 2:
+        notes = [f"There are {patients} test patients; an interval needs two or more."]
     elif draws == 1:
         notes = [
-            f"Brackets: {percent} percentile interval of {resamples} resamples of the test patients. With one draw, "
-            "nothing is known of how much the chosen patients and the seed matter; give 5 draws or more."
+            f"{brackets}. With one draw, nothing is known of how much the chosen patients and the seed matter; give 5 "
+            "draws or more."
         ]
     else:
         narrower = 1 - math.sqrt((draws - 1) / draws)
         notes = [
-            f"Brackets: {percent} percentile interval of {resamples} resamples of the test patients and of the {draws} "
-            f"draws. A bootstrap of so few draws shows their spread too small, by about {100 * narrower:.0f} %."
+            f"{brackets} and of the {draws} draws. A bootstrap of so few draws shows their spread too small, by about "
+            f"{100 * narrower:.0f} %."
         ]
     if draws > 1 and 1 in fractions:
         notes.append(

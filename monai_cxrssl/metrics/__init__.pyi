@@ -1,8 +1,7 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-from .assessable import why_not_assessable
 from .calibration import ReliabilityDiagram, calibration_figures, reliability_diagram, top_label
-from .classification import bootstrap_auc, compare_auc, macro_auc, roc_auc
+from .cohort import Cohort, why_not_assessable
 from .confusion import confusion_figures, confusion_matrix
 from .delong import DeLongResult, delong_test, holm_adjust
 from .lung_attention import (
@@ -14,27 +13,21 @@ from .lung_attention import (
     saliency_iou,
 )
 from .operating_point import OperatingPoint, choose_threshold, choose_thresholds, operating_point_figures
-from .patient_bootstrap import (
-    Interval,
-    PatientBootstrap,
-    bootstrap_figures,
-    bootstrap_mean,
-    flat_metrics,
-    patient_strata,
-)
-from .ranking import average_precision, ranking_figures
+from .patient_bootstrap import Interval, ResamplingPlan, bootstrap_mean, flat_metrics
+from .ranking import average_precision, bootstrap_auc, compare_auc, macro_auc, ranking_figures, roc_auc
 from .segmentation import overlap_per_image
 from .subgroups import Subgroup, age_band, subgroup_figures
 from .surface_distance import SegmentationFigures, segmentation_figures, segmentation_measures
 from .temperature import apply_temperature, fit_temperature, negative_log_likelihood
 
 __all__ = [
+    "Cohort",
     "DeLongResult",
     "Interval",
     "LungAttention",
     "OperatingPoint",
-    "PatientBootstrap",
     "ReliabilityDiagram",
+    "ResamplingPlan",
     "SegmentationFigures",
     "Subgroup",
     "age_band",
@@ -42,7 +35,6 @@ __all__ = [
     "attention_above_chance",
     "average_precision",
     "bootstrap_auc",
-    "bootstrap_figures",
     "bootstrap_mean",
     "calibration_figures",
     "choose_threshold",
@@ -59,7 +51,6 @@ __all__ = [
     "negative_log_likelihood",
     "operating_point_figures",
     "overlap_per_image",
-    "patient_strata",
     "pointing_game",
     "positive_fraction_of_saliency",
     "ranking_figures",

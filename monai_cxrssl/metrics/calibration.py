@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration error, Brier score and reliability diagram.
+"""Reliability diagram, expected calibration error (ECE) and Brier score.
 
 MONAI's calibration metric is for masks in equal-width bins, and scikit-learn's curve drops empty bins and gives no
 counts; neither knows unknown labels or resamples.
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.metrics.assessable import class_columns, macro_mean, why_not_assessable
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_figures
+from monai_cxrssl.metrics.cohort import Cohort, macro_mean, why_not_assessable
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, Statistic
 
 __all__ = ["ReliabilityDiagram", "calibration_figures", "reliability_diagram", "top_label"]
 
@@ -61,19 +61,14 @@ def _bin_of(score: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges[1:-1], score, side="left")
 
 
-def top_label(probability: Any, label: Any) -> tuple[np.ndarray, np.ndarray]:
+def top_label(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
     """Return the highest probability of each film ``(N,)``, and whether its class was right ``(N,)``, NaN for unknown.
 
-    Args:
-        probability: ``(N, C)``.
-        label: ``(N,)`` class numbers, -1 for unknown.
+    Raises:
+        DatalistError: films that may have several classes.
     """
-    scores, labels = np.asarray(probability, dtype=np.float64), np.asarray(label)
-    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
-        raise DatalistError(
-            f"There are scores {scores.shape} and labels {labels.shape}; expected (N, classes) and (N,) class numbers."
-        )
-    return scores.max(axis=1), np.where(labels >= 0, (scores.argmax(axis=1) == labels).astype(np.float64), np.nan)
+    scores, numbers = cohort.scores, cohort.class_numbers
+    return scores.max(axis=1), np.where(numbers >= 0, (scores.argmax(axis=1) == numbers).astype(np.float64), np.nan)
 
 
 def reliability_diagram(
@@ -131,17 +126,7 @@ def reliability_diagram(
     return ReliabilityDiagram(edges, mean, observed, ends[0], ends[1], count.astype(np.int64), error)
 
 
-def calibration_figures(
-    probability: Any,
-    label: Any,
-    patient: Any,
-    class_names: Sequence[str] | None = None,
-    bins: int = 15,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    strata: Any = None,
-) -> dict[str, Interval]:
+def calibration_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN, bins: int = 15) -> dict[str, Interval]:
     """Return calibration errors (ECE; Guo et al. 2017, equation 3) and Brier scores with intervals over patients.
 
     The bins are those of the films as they are in all resamples. An ECE is a sum of distances, too high on few films,
@@ -151,104 +136,83 @@ def calibration_figures(
     independent. Brier scores have percentile intervals.
 
     Args:
-        probability: ``(N, C)`` in [0, 1].
-        label: ``(N,)`` class numbers with -1 for unknown (each class against the rest), or ``(N, C)`` of 0, 1 and NaN
-            for unknown.
-        patient: ``(N,)``, one id per film.
-        class_names: C names; numbers when not given.
+        cohort: with probabilities in [0, 1] as scores.
+        plan: of the bootstrap.
         bins: see :func:`reliability_diagram`.
-        resamples: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        confidence: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        seed: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        strata: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
 
     Returns:
         ``macro_<figure>`` and ``<figure>_<class>`` of ``ece_width``, ``ece_mass`` and ``brier`` (the mean square of
-        probability minus label); for labels ``(N,)`` also ``top_label_ece_width`` and ``top_label_ece_mass``. A figure
-        that cannot be assessed is NaN with its reason.
+        probability minus label); for films of one class each also ``top_label_ece_width`` and ``top_label_ece_mass``.
+        A figure that cannot be assessed is NaN with its reason.
 
     Raises:
         ConfigurationError: fewer than one bin.
-        DatalistError: shapes that do not fit, or labels of another kind.
     """
-    from scipy.sparse import csr_matrix, vstack
-
-    scores, labels, ids, names = class_columns(probability, label, patient, class_names)
-    count, multi_class = len(names), np.ndim(label) == 1
     _edges(np.zeros(1), bins, "equal_width")
-    reasons = [why_not_assessable(scores[:, c], labels[:, c], ids, probability=True) for c in range(count)]
-    columns = [(scores[:, c], labels[:, c], reasons[c]) for c in range(count)]
-    if multi_class:
-        top, right = top_label(scores, label)
-        columns.append((top, right, _why_not_top(top, right, labels, scores)))
-
-    def rows(values: np.ndarray, films: np.ndarray, row: np.ndarray, height: int) -> csr_matrix:
-        return csr_matrix((values, (row, films)), shape=(height, len(scores)))
-
-    # One product of a sparse matrix and the weights gives all sums: per column, films, squares, and both binnings.
-    blocks, starts = [], [0]
-    generator, chance = np.random.default_rng(seed), np.full((2, resamples, len(columns)), np.nan)
-    for number, (column, truth, reason) in enumerate(columns):
-        films = np.flatnonzero(~np.isnan(truth)) if not reason else np.empty(0, dtype=np.int64)
-        off = truth[films] - column[films]
-        first = np.zeros(len(films), dtype=np.int64)
-        parts = [rows(np.ones(len(films)), films, first, 1), rows(off**2, films, first, 1)]
-        for kind, binning in enumerate(_BINNINGS):
-            edges = _edges(column[films] if films.size else np.zeros(1), bins, binning)
-            bin_of = _bin_of(column[films], edges)
-            parts.append(rows(off, films, bin_of, bins))
-            if films.size:
-                # Sums of labels less probabilities, by their normal limit.
-                spread = np.sqrt(np.bincount(bin_of, weights=column[films] * (1 - column[films]), minlength=bins))
-                sums = generator.normal(size=(resamples, bins)) * spread
-                chance[kind, :, number] = np.abs(sums).sum(axis=1) / len(films)
-        blocks.append(vstack(parts))
-        starts.append(starts[-1] + 2 + 2 * bins)
-    stacked = vstack(blocks, format="csr")
-
-    def figures(weights: np.ndarray) -> np.ndarray:
-        sums = stacked @ np.ascontiguousarray(weights.T)
-        values = np.empty((3, len(weights), len(columns)))
-        for number, start in enumerate(starts[:-1]):
-            total = np.where(sums[start] > 0, sums[start], np.nan)
-            values[0, :, number] = np.abs(sums[start + 2 : start + 2 + bins]).sum(axis=0) / total
-            values[1, :, number] = np.abs(sums[start + 2 + bins : start + 2 + 2 * bins]).sum(axis=0) / total
-            values[2, :, number] = sums[start + 1] / total
-        return np.column_stack(
-            [*(macro_mean(value[:, :count]) for value in values), *values[:, :, :count], *values[:2, :, count:]]
-        )
-
-    kinds = ("ece_width", "ece_mass", "brier")
-    keys = [f"macro_{kind}" for kind in kinds] + [f"{kind}_{name}" for kind in kinds for name in names]
-    why = ["no class can be assessed" if all(reasons) else ""] * 3 + reasons * 3
-    if multi_class:
-        keys += ["top_label_ece_width", "top_label_ece_mass"]
-        why += [columns[-1][2]] * 2
-    found = bootstrap_figures(figures, keys, why, patient, resamples, confidence, seed, strata)
-    for kind, name in enumerate(kinds[:2]):
-        own = {f"{name}_{class_name}": chance[kind, :, c] for c, class_name in enumerate(names)}
-        own[f"macro_{name}"] = macro_mean(chance[kind, :, :count])
-        if multi_class:
-            own[f"top_label_{name}"] = chance[kind, :, count]
-        found |= {key: _around_bias(found[key], np.quantile(drawn, confidence)) for key, drawn in own.items()}
+    generator = np.random.default_rng(plan.seed)
+    kinds, reasons = ("ece_width", "ece_mass", "brier"), cohort.reasons(probability=True)
+    errors, chance = _errors(cohort.scores, cohort.labels, reasons, bins, plan.resamples, generator)
+    found = plan.class_intervals(errors, kinds, cohort, [reasons] * 3)
+    by_chance: dict[str, np.ndarray] = {}
+    for kind, drawn in zip(kinds, chance, strict=False):
+        by_chance |= {f"{kind}_{name}": drawn[:, c] for c, name in enumerate(cohort.classes)}
+        by_chance[f"macro_{kind}"] = macro_mean(drawn)
+    if cohort.numbers is not None:
+        top, right = top_label(cohort)
+        known, reason = ~np.isnan(right), cohort.why_undecided()
+        if not reason and not 0 <= top[known].min() <= top[known].max() <= 1:
+            reason = f"the scores reach {top[known].max():.6g}, and are no probabilities"
+        of_top, drawn = _errors(top[:, None], right[:, None], [reason], bins, plan.resamples, generator)
+        keys = [f"top_label_{kind}" for kind in kinds[:2]]
+        found |= plan.intervals(lambda weights: of_top(weights)[:, :2, 0], keys, cohort, [reason] * 2)
+        by_chance |= dict(zip(keys, drawn[:, :, 0], strict=True))
+    for key, drawn in by_chance.items():
+        found[key] = _around_bias(found[key], float(np.quantile(drawn, plan.confidence)))
     return found
 
 
-def _why_not_top(top: np.ndarray, right: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> str:
-    """All right or all wrong is no reason against a top-label figure, as it is of a class without positives."""
-    known = ~np.isnan(right)
-    if not known.any():
-        return "no film has a known label"
-    bad = int((~np.isfinite(scores[known])).any(axis=1).sum())
-    if bad:
-        return f"the scores of {bad} of {known.sum()} films are not finite numbers"
-    if (labels[known] == labels[known][0]).all():
-        return "all films are of one class"
-    if (scores[known] == scores[known][0]).all():
-        return "all films have the same scores"
-    if top[known].min() < 0 or top[known].max() > 1:
-        return f"the scores reach {top[known].max():.6g}, and are no probabilities"
-    return ""
+def _errors(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    reasons: Sequence[str],
+    bins: int,
+    resamples: int,
+    generator: np.random.Generator,
+) -> tuple[Statistic, np.ndarray]:
+    """Return the function from weights to both ECEs and the Brier score ``(R, 3, C)``, and ECEs by chance.
+
+    One product of a sparse matrix and the weights gives all sums: per column, films, squares, and both binnings. The
+    ECEs by chance ``(2, R, C)`` are of labels drawn from the probabilities.
+    """
+    from scipy.sparse import csr_matrix, vstack
+
+    films_in_all, count = scores.shape
+    height = 2 + 2 * bins
+    blocks, chance = [], np.full((2, resamples, count), np.nan)
+    for c, reason in enumerate(reasons):
+        films = np.flatnonzero(~np.isnan(labels[:, c])) if not reason else np.empty(0, dtype=np.int64)
+        column = scores[films, c]
+        off = labels[films, c] - column
+        rows, values = [np.zeros_like(films), np.ones_like(films)], [np.ones(len(films)), off**2]
+        for kind, binning in enumerate(_BINNINGS if films.size else ()):
+            bin_of = _bin_of(column, _edges(column, bins, binning))
+            rows.append(2 + kind * bins + bin_of)
+            values.append(off)
+            # Sums of labels less probabilities, by their normal limit.
+            spread = np.sqrt(np.bincount(bin_of, weights=column * (1 - column), minlength=bins))
+            sums = generator.normal(size=(resamples, bins)) * spread
+            chance[kind, :, c] = np.abs(sums).sum(axis=1) / len(films)
+        places = (np.concatenate(rows), np.tile(films, len(rows)))
+        blocks.append(csr_matrix((np.concatenate(values), places), shape=(height, films_in_all)))
+    stacked = vstack(blocks, format="csr")
+
+    def errors(weights: np.ndarray) -> np.ndarray:
+        sums = (stacked @ np.ascontiguousarray(weights.T)).reshape(count, height, len(weights))
+        total = np.where(sums[:, 0] > 0, sums[:, 0], np.nan)
+        width, mass = (np.abs(part).sum(axis=1) / total for part in (sums[:, 2 : 2 + bins], sums[:, 2 + bins :]))
+        return np.stack([width, mass, sums[:, 1] / total]).transpose(2, 0, 1)
+
+    return errors, chance
 
 
 def _around_bias(interval: Interval, chance: float) -> Interval:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics.assessable import why_not_assessable
+from monai_cxrssl.metrics.cohort import why_not_assessable
 
 __all__ = ["DeLongResult", "delong_test", "holm_adjust"]
 

@@ -13,7 +13,7 @@ from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, bootstrap_mean
 
 __all__ = [
     "LungAttention",
@@ -147,9 +147,7 @@ def attention_above_chance(
     area: Any,
     patient: Any,
     min_patients: int = 6,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    plan: ResamplingPlan = DEFAULT_PLAN,
 ) -> LungAttention:
     """Compare attention on the lungs with chance, image by image, and say in words what that shows.
 
@@ -159,9 +157,7 @@ def attention_above_chance(
         patient: ``(N,)``, one id per image.
         min_patients: fewer cannot be assessed. Six is the least number at which all patients on one side of chance are
             rarer than 5 % when there is nothing to find (a two-sided sign test: 2 / 2^6).
-        resamples: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        confidence: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        seed: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+        plan: of the bootstrap.
 
     Raises:
         DatalistError: the lengths differ.
@@ -184,9 +180,7 @@ def attention_above_chance(
             f"0 everywhere, of {max(2, min_patients)} patients or more."
         )
         return LungAttention(share, chance, nothing, images, patients, None, text)
-    interval = bootstrap_mean(
-        of_saliency[known] - of_area[known], ids[known], "pfs - area", resamples, confidence, seed
-    )
+    interval = bootstrap_mean(of_saliency[known] - of_area[known], ids[known], "pfs - area", plan)
     if interval.ci_low > 0:
         above, verdict = True, "Attention in the lungs is above chance"
     elif interval.ci_high < 0:
@@ -195,8 +189,8 @@ def attention_above_chance(
         above, verdict = False, "Attention in the lungs is not above chance"
     text = (
         f"{verdict}: {share:.0%} of the saliency lies on the lungs, which cover {chance:.0%} of the image "
-        f"(difference {100 * interval.value:+.1f} points, {confidence:.0%} interval {100 * interval.ci_low:+.1f} to "
-        f"{100 * interval.ci_high:+.1f}, {images} images of {patients} patients)."
+        f"(difference {100 * interval.value:+.1f} points, {plan.confidence:.0%} interval {100 * interval.ci_low:+.1f} "
+        f"to {100 * interval.ci_high:+.1f}, {images} images of {patients} patients)."
     )
     return LungAttention(share, chance, interval, images, patients, above, text)
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Operating points chosen on validation, applied to test."""
+"""Decision thresholds, and sensitivity and specificity at them, with intervals over patients."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.metrics.assessable import class_columns, macro_mean, why_not_assessable
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_figures
+from monai_cxrssl.metrics.cohort import Cohort, why_not_assessable
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
 
 __all__ = ["OperatingPoint", "choose_threshold", "choose_thresholds", "operating_point_figures"]
 
@@ -117,29 +117,15 @@ def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float
     )
 
 
-def choose_thresholds(score: Any, label: Any, rule: str = "youden", target: float = 0.9) -> list[OperatingPoint]:
-    """Choose the threshold of each class against the rest, see :func:`choose_threshold`.
-
-    Args:
-        score: ``(N, C)``.
-        label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
-        rule: see :func:`choose_threshold`.
-        target: see :func:`choose_threshold`.
-    """
-    scores, labels, _, names = class_columns(score, label, np.zeros(len(np.asarray(label))))
-    return [choose_threshold(scores[:, c], labels[:, c], rule, target) for c in range(len(names))]
+def choose_thresholds(cohort: Cohort, rule: str = "youden", target: float = 0.9) -> list[OperatingPoint]:
+    """Choose the threshold of each class against the rest on validation films, see :func:`choose_threshold`."""
+    return [choose_threshold(*column, rule, target) for column in zip(cohort.scores.T, cohort.labels.T, strict=True)]
 
 
 def operating_point_figures(
-    score: Any,
-    label: Any,
+    cohort: Cohort,
     threshold: float | OperatingPoint | Sequence[float | OperatingPoint],
-    patient: Any,
-    class_names: Sequence[str] | None = None,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    strata: Any = None,
+    plan: ResamplingPlan = DEFAULT_PLAN,
 ) -> dict[str, Interval]:
     """Return sensitivity, specificity, PPV, NPV, F1, accuracy and Cohen's kappa at thresholds, with intervals.
 
@@ -147,40 +133,27 @@ def operating_point_figures(
     of a class are left out of its intervals. PPV and NPV hold at the prevalence of these films only.
 
     Args:
-        score: ``(N, C)``, or ``(N,)`` of one class.
-        label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown; for scores
-            ``(N,)``, ``(N,)`` of 0, 1 and NaN.
+        cohort: what to assess.
         threshold: one per class, or one for all; numbers, or what :func:`choose_threshold` returned.
-        patient: ``(N,)``, one id per film.
-        class_names: C names; numbers when not given.
-        resamples: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        confidence: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        seed: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        strata: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+        plan: of the bootstrap.
 
     Returns:
-        ``{"macro_sensitivity", …, "sensitivity_<class>", …}``; for scores ``(N,)`` ``{"sensitivity", …}``. A figure
-        that cannot be assessed is NaN with its reason, and is left out of the macro figure.
+        ``{"macro_sensitivity", …, "sensitivity_<class>", …}``. A figure that cannot be assessed is NaN with its
+        reason, and is left out of the macro figure.
 
     Raises:
-        DatalistError: shapes that do not fit, labels of another kind, or another number of thresholds.
+        DatalistError: another number of thresholds.
     """
-    single = np.ndim(score) == 1
-    if single:
-        score, label = np.asarray(score)[:, None], np.asarray(label, dtype=np.float64)[:, None]
-    scores, labels, ids, names = class_columns(score, label, patient, class_names)
-    count = len(names)
+    scores, labels, count = cohort.scores, cohort.labels, len(cohort.classes)
     points: list[Any] = list(threshold) if isinstance(threshold, Sequence | np.ndarray) else [threshold] * count
     if len(points) != count:
         raise DatalistError(f"There are {len(points)} thresholds for scores of {count} classes.")
-    limits, reasons = np.empty(count), []
+    limits, reasons = np.empty(count), cohort.reasons()
     for c, point in enumerate(points):
-        reason = why_not_assessable(scores[:, c], labels[:, c], ids)
         limits[c] = point.threshold if isinstance(point, OperatingPoint) else point
-        if not reason and not np.isfinite(limits[c]):
+        if not reasons[c] and not np.isfinite(limits[c]):
             cause = point.reason if isinstance(point, OperatingPoint) else "it is not a finite number"
-            reason = f"there is no threshold: {cause}"
-        reasons.append(reason)
+            reasons[c] = f"there is no threshold: {cause}"
     called = scores >= limits
     true, false = labels == 1, labels == 0
     cells = np.concatenate([true & called, false & called, true & ~called, false & ~called], axis=1).astype(np.float64)
@@ -203,24 +176,15 @@ def operating_point_figures(
                 ]
             )
         values[:, (tp + fn == 0) | (tn + fp == 0)] = np.nan
-        values[:, :, [bool(reason) for reason in reasons]] = np.nan
-        each = values.transpose(1, 0, 2).reshape(len(weights), -1)
-        return each if single else np.column_stack([*(macro_mean(value) for value in values), each])
+        return values.transpose(1, 0, 2)
 
-    known = [~np.isnan(labels[:, c]) for c in range(count)]
-    nothing = {
-        "ppv": [not called[known[c], c].any() for c in range(count)],
-        "npv": [called[known[c], c].all() for c in range(count)],
+    known = ~np.isnan(labels)
+    none_called = {
+        "ppv": ("no film is called positive", ~(called & known).any(axis=0)),
+        "npv": ("no film is called negative", (called | ~known).all(axis=0)),
     }
-    words = {"ppv": "no film is called positive", "npv": "no film is called negative"}
-    why = [
-        reason or (words[figure] if figure in words and nothing[figure][c] else "")
-        for figure in _FIGURES
-        for c, reason in enumerate(reasons)
-    ]
-    if single:
-        return bootstrap_figures(figures, _FIGURES, why, patient, resamples, confidence, seed, strata)
-    keys = [f"macro_{figure}" for figure in _FIGURES] + [f"{figure}_{name}" for figure in _FIGURES for name in names]
-    none_left = "no class can be assessed"
-    macro = [none_left if all(why[i * count : (i + 1) * count]) else "" for i in range(len(_FIGURES))]
-    return bootstrap_figures(figures, keys, macro + why, patient, resamples, confidence, seed, strata)
+    why = []
+    for figure in _FIGURES:
+        words, absent = none_called.get(figure, ("", np.zeros(count, dtype=bool)))
+        why.append([reason or (words if absent[c] else "") for c, reason in enumerate(reasons)])
+    return plan.class_intervals(figures, _FIGURES, cohort, why)

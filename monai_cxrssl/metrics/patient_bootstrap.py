@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Bootstrap confidence intervals over patients."""
+"""Bootstrap confidence intervals by resampling patients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.metrics.cohort import Cohort, macro_mean
 
-__all__ = ["Interval", "PatientBootstrap", "bootstrap_figures", "bootstrap_mean", "flat_metrics", "patient_strata"]
+__all__ = ["DEFAULT_PLAN", "Interval", "ResamplingPlan", "bootstrap_mean", "flat_metrics"]
 
 logger = logging.getLogger(__name__)
 
 #: Resamples that are worked on at a time; 25,000 films take about 10 MB each.
 _CHUNK = 50
+
+#: From weights ``(R, N)`` of the films to the figures of each resample ``(R, …)``, NaN where it has none.
+Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -40,92 +44,92 @@ class Interval:
     reason: str = ""
 
 
-class PatientBootstrap:
-    """Draws as many patients as there are, with replacement, and weighs each film by how often its patient was drawn.
+@dataclass(frozen=True)
+class ResamplingPlan:
+    """Draws of as many patients as there are, with replacement: a film counts as often as its patient was drawn.
 
     The draws depend on the seed, the patients, their strata and the order of the films only, so that two models on the
     same films get the same draws.
 
-    With strata, patients are drawn within their stratum, as many as it has, so that each resample holds every stratum;
-    intervals then hold for the mix of strata as it is. A stratum of one patient does not vary.
-
     Args:
-        patient: ``(N,)``, one id per film, of any type that numpy can sort.
         resamples: number of draws.
         confidence: the share of resampled figures within the interval, in (0, 1).
         seed: of the draws.
-        strata: ``(N,)``, the stratum of the patient of each film, such as :func:`patient_strata`; ``None`` for one
-            stratum of all patients.
 
     Raises:
         ConfigurationError: an option that cannot work.
-        DatalistError: fewer than two patients, or a patient in two strata.
 
     Example:
-        >>> bootstrap = PatientBootstrap(["a", "a", "b"], resamples=3)
-        >>> [bool(row[0] == row[1] and row[1] + row[2] == 2) for row in next(bootstrap.weights())]
+        >>> plan = ResamplingPlan(resamples=3)
+        >>> [bool(row[0] == row[1] and row[1] + row[2] == 2) for row in next(plan.weights(["a", "a", "b"]))]
         [True, True, True]
     """
 
-    def __init__(
-        self, patient: Any, resamples: int = 1000, confidence: float = 0.95, seed: int = 0, strata: Any = None
-    ) -> None:
-        if resamples < 1 or not 0 < confidence < 1:
+    resamples: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1 or not 0 < self.confidence < 1:
             raise ConfigurationError(
-                f"A bootstrap of {resamples} resamples at a confidence of {confidence} cannot be drawn; expected 1 or "
-                "more, and a share between 0 and 1."
+                f"A bootstrap of {self.resamples} resamples at a confidence of {self.confidence} cannot be drawn; "
+                "expected 1 or more, and a share between 0 and 1."
             )
-        ids, self.patient_of = np.unique(np.asarray(patient), return_inverse=True)
-        if len(ids) < 2:
-            raise DatalistError(f"An interval over patients needs two or more patients; the films are of {len(ids)}.")
-        self.patients = len(ids)
-        self.resamples = resamples
-        self.confidence = confidence
-        self.seed = seed
-        self.members = [np.arange(self.patients)] if strata is None else self._members(ids, np.asarray(strata))
 
-    def _members(self, ids: np.ndarray, strata: np.ndarray) -> list[np.ndarray]:
-        """Return the patient numbers of each stratum."""
-        if strata.shape != self.patient_of.shape:
-            raise DatalistError(
-                f"There are {strata.shape} strata for {self.patient_of.shape} films; expected one per film."
-            )
-        names, stratum_of_film = np.unique(strata, return_inverse=True)
-        stratum = np.empty(self.patients, dtype=np.int64)
-        stratum[self.patient_of] = stratum_of_film
-        torn = np.flatnonzero(stratum[self.patient_of] != stratum_of_film)
-        if torn.size:
-            raise DatalistError(
-                f"Patient {ids[self.patient_of[torn[0]]]!s} has films in two strata; expected one stratum per patient, "
-                "as patient_strata gives."
-            )
-        return [np.flatnonzero(stratum == number) for number in range(len(names))]
+    def weights(self, patients: Any, strata: Any = None) -> Iterator[np.ndarray]:
+        """Yield weights ``(R, N)``, float64 whole numbers, a few tens of resamples at a time; the same on each call.
 
-    def weights(self) -> Iterator[np.ndarray]:
-        """Yield weights ``(R, N)``, float64 whole numbers, a few tens of resamples at a time; the same on each call."""
+        With strata, patients are drawn within their stratum, as many as it has, so that each resample holds every
+        stratum; intervals then hold for the mix of strata as it is. A stratum of one patient does not vary.
+
+        Args:
+            patients: ``(N,)``, one id per film, of any type that numpy can sort.
+            strata: ``(N,)``, the stratum of the patient of each film; ``None`` for one stratum of all patients.
+
+        Raises:
+            DatalistError: fewer than two patients, or a patient in two strata.
+        """
+        ids, patient_of = np.unique(np.asarray(patients), return_inverse=True)
+        count = len(ids)
+        if count < 2:
+            raise DatalistError(f"An interval over patients needs two or more patients; the films are of {count}.")
+        members = [np.arange(count)] if strata is None else _members(ids, patient_of, np.asarray(strata))
         generator = np.random.default_rng(self.seed)
         for start in range(0, self.resamples, _CHUNK):
             rows = min(_CHUNK, self.resamples - start)
             drawn = np.concatenate(
-                [members[generator.integers(0, len(members), size=(rows, len(members)))] for members in self.members],
-                axis=1,
+                [stratum[generator.integers(0, len(stratum), size=(rows, len(stratum)))] for stratum in members], axis=1
             )
-            drawn += np.arange(rows)[:, None] * self.patients
-            counts = np.bincount(drawn.ravel(), minlength=rows * self.patients).reshape(rows, self.patients)
-            yield counts.astype(np.float64)[:, self.patient_of]
+            drawn += np.arange(rows)[:, None] * count
+            counts = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+            yield counts.astype(np.float64)[:, patient_of]
 
-    def interval(self, value: float, resampled: np.ndarray, name: str = "figure") -> Interval:
-        """Return the percentile interval of resampled figures ``(R,)``; resamples without one (NaN) are left out.
+    def shares(self, count: int) -> np.ndarray:
+        """Return what each of several trainings counts ``(count, 1 + R)``: all alike first, then drawn anew each time.
+
+        The stream is another than that of the patients, and the same on each call.
+        """
+        even = np.full(count, 1 / count)
+        drawn = np.random.default_rng([self.seed, 1]).multinomial(count, even, size=self.resamples).T / count
+        return np.concatenate([even[:, None], drawn], axis=1)
+
+    def resample(self, statistic: Statistic, patients: Any, strata: Any = None) -> np.ndarray:
+        """Return the figures of the films as they are, and of each resample: ``(1 + R, …)``, see :meth:`weights`."""
+        resampled = [statistic(weights) for weights in self.weights(patients, strata)]
+        return np.concatenate([statistic(np.ones((1, len(patients)))), *resampled])
+
+    def interval(self, values: np.ndarray, name: str = "") -> Interval:
+        """Return the percentile interval of a figure; resamples without one (NaN) are left out.
 
         Args:
-            value: the figure of the films as they are.
-            resampled: the figure of each resample.
-            name: of the figure, for the log.
+            values: ``(1 + R,)``, of the films as they are and of each resample.
+            name: of the figure, to log how many resamples are left out; empty to log nothing.
         """
+        value, resampled = float(values[0]), values[1:]
         finite = resampled[np.isfinite(resampled)]
         if not np.isfinite(value) or not finite.size:
-            return Interval(float(value), float("nan"), float("nan"), int(finite.size))
-        if finite.size < len(resampled):
+            return Interval(value, float("nan"), float("nan"), int(finite.size))
+        if name and finite.size < len(resampled):
             logger.warning(
                 "%s: %d of %d resamples have no figure and are left out of its interval; too few patients have it.",
                 name,
@@ -134,76 +138,86 @@ class PatientBootstrap:
             )
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(finite, [tail, 1 - tail])
-        return Interval(float(value), float(low), float(high), int(finite.size))
+        return Interval(value, float(low), float(high), int(finite.size))
+
+    def intervals(
+        self, statistic: Statistic, names: Sequence[str], cohort: Cohort, reasons: Sequence[str] | None = None
+    ) -> dict[str, Interval]:
+        """Return figures with intervals over patients, and NaN with its reason for those that cannot be assessed.
+
+        Args:
+            statistic: from weights ``(R, N)`` to figures ``(R, K)``.
+            names: K names.
+            cohort: whose patients, and strata, are drawn.
+            reasons: K half sentences, empty for figures that can be assessed.
+
+        Raises:
+            DatalistError: fewer than two patients, unless there are reasons, of which this is one then.
+        """
+        why = list(reasons or [""] * len(names))
+        if reasons is not None and len(np.unique(cohort.patients)) < 2:
+            why = [reason or "the films are of fewer than two patients" for reason in why]
+        found = {name: Interval(np.nan, np.nan, np.nan, 0, reason) for name, reason in zip(names, why, strict=True)}
+        if all(why):
+            return found
+        values = self.resample(statistic, cohort.patients, cohort.strata)
+        for column, (name, reason) in enumerate(zip(names, why, strict=True)):
+            if not reason and np.isfinite(values[0, column]):
+                found[name] = self.interval(values[:, column], name)
+            elif not reason:
+                found[name] = Interval(np.nan, np.nan, np.nan, 0, "it is not defined on these films")
+        return found
+
+    def class_intervals(
+        self,
+        statistic: Statistic,
+        kinds: Sequence[str],
+        cohort: Cohort,
+        reasons: Sequence[Sequence[str]] | None = None,
+    ) -> dict[str, Interval]:
+        """Return ``macro_<kind>`` and ``<kind>_<class>``, see :meth:`intervals`.
+
+        A class without a figure is left out of the macro figure, in each resample anew.
+
+        Args:
+            statistic: from weights ``(R, N)`` to figures ``(R, K, C)``.
+            kinds: K names.
+            cohort: of C classes.
+            reasons: ``(K, C)`` half sentences, empty for classes that can be assessed.
+        """
+        names = [f"macro_{kind}" for kind in kinds] + [f"{kind}_{name}" for kind in kinds for name in cohort.classes]
+        none_left = [] if reasons is None else ["no class can be assessed" if all(row) else "" for row in reasons]
+        why = None if reasons is None else none_left + [reason for row in reasons for reason in row]
+        absent = np.zeros((len(kinds), len(cohort.classes)), dtype=bool) if reasons is None else np.array(reasons) != ""
+
+        def figures(weights: np.ndarray) -> np.ndarray:
+            # The order of a sum, and with it the last bit, depends on the layout in memory.
+            values = np.ascontiguousarray(np.where(absent, np.nan, statistic(weights)))
+            return np.concatenate([macro_mean(values), values.reshape(len(weights), -1)], axis=1)
+
+        return self.intervals(figures, names, cohort, why)
 
 
-def patient_strata(label: Any, patient: Any) -> np.ndarray:
-    """Return the stratum of each film's patient: the rarest class, by patients, that any film of the patient shows.
-
-    Args:
-        label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
-        patient: ``(N,)``, one id per film.
-
-    Returns:
-        ``(N,)`` int64, a class number, or -1 for patients without a positive film.
-
-    Example:
-        >>> patient_strata([0, 0, 1, -1], ["a", "b", "b", "c"])
-        array([ 0,  1,  1, -1])
-    """
-    labels = np.asarray(label)
-    patient_of = np.unique(np.asarray(patient), return_inverse=True)[1]
-    shown = labels[:, None] == np.arange(max(labels.max(initial=0) + 1, 1)) if labels.ndim == 1 else labels == 1
-    patients = np.zeros((patient_of.max(initial=-1) + 1, shown.shape[1]), dtype=bool)
-    np.logical_or.at(patients, patient_of, shown)
-    by_rarity = np.argsort(patients.sum(axis=0), kind="stable")
-    rarest = by_rarity[patients[:, by_rarity].argmax(axis=1)]
-    return np.where(patients.any(axis=1), rarest, -1)[patient_of].astype(np.int64)
+DEFAULT_PLAN = ResamplingPlan()
 
 
-def bootstrap_figures(
-    figures: Callable[[np.ndarray], np.ndarray],
-    names: Sequence[str],
-    reasons: Sequence[str],
-    patient: Any,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    strata: Any = None,
-) -> dict[str, Interval]:
-    """Return figures with intervals over patients, and NaN with its reason for those that cannot be assessed.
-
-    Args:
-        figures: from weights ``(R, N)`` to figures ``(R, K)``, NaN where a resample has none.
-        names: K names.
-        reasons: K half sentences, empty for figures that can be assessed.
-        patient: ``(N,)``, one id per film.
-        resamples: see :class:`PatientBootstrap`.
-        confidence: see :class:`PatientBootstrap`.
-        seed: see :class:`PatientBootstrap`.
-        strata: see :class:`PatientBootstrap`.
-    """
-    nan, why = float("nan"), list(reasons)
-    if len(np.unique(np.asarray(patient))) < 2:
-        why = [reason or "the films are of fewer than two patients" for reason in why]
-    if all(why):
-        return {name: Interval(nan, nan, nan, 0, reason) for name, reason in zip(names, why, strict=True)}
-    bootstrap = PatientBootstrap(patient, resamples, confidence, seed, strata)
-    values = figures(np.ones((1, len(bootstrap.patient_of))))[0]
-    resampled = np.concatenate([figures(weights) for weights in bootstrap.weights()])
-    result = {}
-    for column, (name, reason) in enumerate(zip(names, why, strict=True)):
-        reason = reason or ("" if np.isfinite(values[column]) else "it is not defined on these films")
-        if reason:
-            result[name] = Interval(nan, nan, nan, 0, reason)
-        else:
-            result[name] = bootstrap.interval(float(values[column]), resampled[:, column], name)
-    return result
+def _members(ids: np.ndarray, patient_of: np.ndarray, strata: np.ndarray) -> list[np.ndarray]:
+    """Return the patient numbers of each stratum."""
+    if strata.shape != patient_of.shape:
+        raise DatalistError(f"There are {strata.shape} strata for {patient_of.shape} films; expected one per film.")
+    names, stratum_of_film = np.unique(strata, return_inverse=True)
+    stratum = np.empty(len(ids), dtype=np.int64)
+    stratum[patient_of] = stratum_of_film
+    torn = np.flatnonzero(stratum[patient_of] != stratum_of_film)
+    if torn.size:
+        raise DatalistError(
+            f"Patient {ids[patient_of[torn[0]]]!s} has films in two strata; expected one stratum per patient, as "
+            "Cohort.stratified gives."
+        )
+    return [np.flatnonzero(stratum == number) for number in range(len(names))]
 
 
-def bootstrap_mean(
-    values: Any, patient: Any, name: str = "mean", resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
+def bootstrap_mean(values: Any, patient: Any, name: str = "mean", plan: ResamplingPlan = DEFAULT_PLAN) -> Interval:
     """Return the mean over films of a figure per film, such as Dice, with its interval over patients.
 
     Give the difference of two models' figures on the same films to get a paired difference.
@@ -212,9 +226,7 @@ def bootstrap_mean(
         values: ``(N,)``; NaN films do not count.
         patient: ``(N,)``, one id per film.
         name: of the figure, for the log.
-        resamples: see :class:`PatientBootstrap`.
-        confidence: see :class:`PatientBootstrap`.
-        seed: see :class:`PatientBootstrap`.
+        plan: of the bootstrap.
 
     Raises:
         DatalistError: when the lengths differ, no film has a figure, or fewer than two patients have one.
@@ -225,10 +237,10 @@ def bootstrap_mean(
             f"There are {figures.shape} figures for {ids.shape} patient ids; expected one of each per film."
         )
     known = np.isfinite(figures)
-    bootstrap = PatientBootstrap(ids[known], resamples, confidence, seed)
     figures = figures[known]
-    resampled = np.concatenate([weights @ figures / weights.sum(axis=1) for weights in bootstrap.weights()])
-    return bootstrap.interval(float(figures.mean()), resampled, name)
+    means = plan.resample(lambda weights: weights @ figures / weights.sum(axis=1), ids[known])
+    means[0] = figures.mean()  # summed in pairs, and not one after the other
+    return plan.interval(means, name)
 
 
 def flat_metrics(intervals: Mapping[str, Interval]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics by view, sex, age band and source."""
+"""AUC in subgroups by view, sex, age band or source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics.patient_bootstrap import Interval
+from monai_cxrssl.metrics.cohort import Cohort
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
 from monai_cxrssl.metrics.ranking import ranking_figures
 
 __all__ = ["Subgroup", "age_band", "subgroup_figures"]
@@ -40,55 +41,35 @@ class Subgroup:
 
 
 def subgroup_figures(
-    score: Any,
-    label: Any,
-    patient: Any,
-    group: Any,
-    class_names: Sequence[str] | None = None,
-    min_patients: int = 30,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    strata: Any = None,
+    cohort: Cohort, group: Sequence[Any], min_patients: int = 30, plan: ResamplingPlan = DEFAULT_PLAN
 ) -> list[Subgroup]:
     """Return macro AUC and AUC per class in each subgroup, with intervals over the patients of the group.
 
     Macro figures of two groups are over different classes where one lacks a class; compare class by class then.
 
     Args:
-        score: ``(N, C)``.
-        label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
-        patient: ``(N,)``, one id per film.
+        cohort: what to divide.
         group: ``(N,)``, the group of each film; ``None``, NaN and empty text stand for ``"unknown"``. A patient may
             have films in several groups.
-        class_names: C names; numbers when not given.
         min_patients: groups of fewer are marked as small.
-        resamples: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        confidence: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        seed: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        strata: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+        plan: of the bootstrap.
 
     Returns:
         The groups by name, ``"unknown"`` last.
 
     Raises:
-        DatalistError: shapes that do not fit, or labels of another kind.
+        DatalistError: another number of groups than of films.
     """
-    scores, labels, ids = np.asarray(score), np.asarray(label), np.asarray(patient)
     names = np.array([_group_name(value) for value in group], dtype=object)
-    if not len(names) == len(scores) == len(labels) == len(ids):
-        raise DatalistError(
-            f"There are {len(names)} groups, {len(scores)} scores, {len(labels)} labels and {len(ids)} patient ids; "
-            "expected one of each per film."
-        )
+    if len(names) != len(cohort.scores):
+        raise DatalistError(f"There are {len(names)} groups for {len(cohort.scores)} films; expected one per film.")
     subgroups = []
     for name in sorted(set(names), key=lambda each: (each == "unknown", each)):
-        here = np.flatnonzero(names == name)
-        own = None if strata is None else np.asarray(strata)[here]
-        figures = ranking_figures(scores[here], labels[here], ids[here], class_names, resamples, confidence, seed, own)
+        part = cohort.take(np.flatnonzero(names == name))
+        figures = ranking_figures(part, plan)
         areas = {key: interval for key, interval in figures.items() if key == "macro_auc" or key.startswith("auc_")}
-        patients = len(np.unique(ids[here]))
-        subgroups.append(Subgroup(name, len(here), patients, patients < min_patients, areas))
+        patients = len(np.unique(part.patients))
+        subgroups.append(Subgroup(name, len(part.patients), patients, patients < min_patients, areas))
     return subgroups
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics.classification import bootstrap_auc
-from monai_cxrssl.metrics.patient_bootstrap import Interval
+from monai_cxrssl.metrics.cohort import Cohort
+from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan
+from monai_cxrssl.metrics.ranking import bootstrap_auc
 
 __all__ = ["SourcePrediction", "predict_source"]
 
@@ -64,8 +65,8 @@ def predict_source(
         patient: of each image.
         folds: number of folds.
         min_patients: sources with fewer patients, or fewer than folds, are left out with their images.
-        resamples: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
-        confidence: see :class:`~monai_cxrssl.metrics.PatientBootstrap`.
+        resamples: see :class:`~monai_cxrssl.metrics.ResamplingPlan`.
+        confidence: see :class:`~monai_cxrssl.metrics.ResamplingPlan`.
         seed: of the folds and of the resamples.
 
     Returns:
@@ -111,7 +112,7 @@ def predict_source(
             return SourcePrediction(None, left_out=left_out, text=text)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
         scores[:, column] = cross_val_predict(model, features, target, cv=parts, method="predict_proba")[:, 1]
-    areas = bootstrap_auc(scores, number, ids, kept, resamples, confidence, seed)
+    areas = bootstrap_auc(Cohort.of(scores, number, ids, kept), ResamplingPlan(resamples, confidence, seed))
     macro = areas.pop("macro_auc")
     images = {name: int((names == name).sum()) for name in kept}
     said = f"; left out for fewer than {fewest} patients: {_listed(left_out)}" if left_out else ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from monai_cxrssl.data.audit.audit import patient_numbers
 from monai_cxrssl.data.datalists.predictions import Predictions
-from monai_cxrssl.metrics.assessable import class_columns
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, patient_strata
+from monai_cxrssl.metrics.cohort import Cohort
+from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan, flat_metrics
 from monai_cxrssl.report.content import Flag, FlagLevel, Picture, Section, Table
 from monai_cxrssl.report.evaluation_files import EvaluationFiles
 
@@ -79,43 +79,32 @@ class Films:
     """Predictions in the shapes that the metrics take.
 
     Attributes:
-        classes: C names.
+        cohort: of probabilities, NaN where there is none, stratified by the rarest class of each patient.
         task: ``"multi_class"`` or ``"multi_label"``.
         items: N items.
-        scores: ``(N, C)`` float64 probabilities, NaN where there is none.
-        label: as in :class:`~monai_cxrssl.data.datalists.predictions.Predictions`.
-        columns: ``(N, C)`` float64 labels of 0, 1 and NaN for unknown.
-        patient: ``(N,)`` int64 patient numbers.
-        strata: ``(N,)`` int64, see :func:`~monai_cxrssl.metrics.patient_strata`.
         measures: ``(N,)`` float64 each.
     """
 
-    classes: list[str]
+    cohort: Cohort
     task: str
     items: list[dict[str, Any]]
-    scores: np.ndarray
-    label: np.ndarray
-    columns: np.ndarray
-    patient: np.ndarray
-    strata: np.ndarray
     measures: dict[str, np.ndarray]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return self.cohort.classes
 
     @property
     def patients(self) -> int:
         """How many."""
-        return len(np.unique(self.patient))
+        return len(np.unique(self.cohort.patients))
 
     def take(self, rows: Any) -> Films:
         """Return some of the films, with the strata that they have here."""
-        rows = np.asarray(rows)
-        numbers = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        arrays = ("scores", "label", "columns", "patient", "strata")
-        return replace(
-            self,
-            items=[self.items[number] for number in numbers],
-            measures={name: values[numbers] for name, values in self.measures.items()},
-            **{name: getattr(self, name)[numbers] for name in arrays},
-        )
+        numbers = np.arange(len(self.items))[rows]
+        measures = {name: values[numbers] for name, values in self.measures.items()}
+        return Films(self.cohort.take(numbers), self.task, [self.items[number] for number in numbers], measures)
 
     def why_no_classes(self) -> str:
         """Say why nothing can be said of any class, as half a sentence; empty where it may be."""
@@ -123,20 +112,14 @@ class Films:
             return "the model gives no classes"
         if not self.items:
             return "there are no films"
-        return "" if (~np.isnan(self.columns)).any() else "no film has a known label"
+        return "" if (~np.isnan(self.cohort.labels)).any() else "no film has a known label"
 
 
 def films_of(predictions: Predictions) -> Films:
     """Bring predictions into the shapes that the metrics take."""
-    patient = patient_numbers(predictions.items)
-    scores, label = np.asarray(predictions.scores, dtype=np.float64), np.asarray(predictions.labels)
-    if len(patient) and predictions.classes:
-        columns = class_columns(scores, label, patient)[1]
-        strata = patient_strata(label, patient)
-    else:
-        columns, strata = np.full(scores.shape, np.nan), np.full(len(patient), -1)
-    known, measures = (predictions.classes, predictions.task, predictions.items), predictions.measures
-    return Films(*known, scores, label, columns, patient, strata, measures)
+    patients = patient_numbers(predictions.items)
+    cohort = Cohort.of(predictions.scores, predictions.labels, patients, predictions.classes).stratified()
+    return Films(cohort, predictions.task, predictions.items, predictions.measures)
 
 
 @dataclass(frozen=True)
@@ -151,8 +134,7 @@ class Evidence:
         pictures: of the evaluation, by kind, as far as there are any.
         provenance: of :func:`~monai_cxrssl.report.collect_provenance`.
         folder: of the report.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        plan: of the bootstrap.
     """
 
     model: EvaluationFiles
@@ -162,13 +144,7 @@ class Evidence:
     pictures: dict[str, Picture]
     provenance: dict[str, Any]
     folder: Path
-    resamples: int
-    seed: int
-
-    @property
-    def bootstrap(self) -> dict[str, Any]:
-        """Options of every bootstrap."""
-        return {"resamples": self.resamples, "seed": self.seed}
+    plan: ResamplingPlan
 
     def picture_path(self, name: str) -> Path:
         """Return where a picture of the report goes."""

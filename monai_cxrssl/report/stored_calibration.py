@@ -15,6 +15,7 @@ import numpy as np
 from monai_cxrssl.data.datalists.predictions import load_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import write_json
+from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.operating_point import choose_thresholds
 from monai_cxrssl.metrics.temperature import apply_temperature
 
@@ -66,7 +67,7 @@ def store_calibration(
     table = load_predictions(Path(report_dir) / "predictions.csv")
     rows = np.array([item.get("split") == "validation" for item in table.items])
     scores = apply_temperature(table.scores[rows], temperature, table.task)
-    points = choose_thresholds(scores, table.labels[rows], rule, target)
+    points = choose_thresholds(Cohort.of(scores, table.labels[rows]), rule, target)
     found = {
         name: float(point.threshold)
         for name, point in zip(table.classes, points, strict=True)

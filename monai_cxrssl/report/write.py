@@ -14,6 +14,7 @@ from typing import Any
 from monai_cxrssl.data.datalists.predictions import save_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import write_json
+from monai_cxrssl.metrics.patient_bootstrap import ResamplingPlan
 from monai_cxrssl.report.assemble import assemble_report
 from monai_cxrssl.report.content import Picture
 from monai_cxrssl.report.criteria import load_criteria
@@ -111,8 +112,7 @@ def write_report(
         pictures={kind: _kept(kind, path, out) for kind, path in model.pictures.items()},
         provenance=collect_provenance(datalist, model.test.items, weights, bundle, seed, command),
         folder=out,
-        resamples=resamples,
-        seed=seed,
+        plan=ResamplingPlan(resamples, seed=seed),
     )
     report = assemble_report(evidence, rules, None if bundle is None else bundle_metadata(bundle))
     save_predictions(model.predictions, out / "predictions.csv")

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.label_efficiency import efficiency_table, label_efficiency, plot_label_efficiency
-from monai_cxrssl.metrics import PatientBootstrap
+from monai_cxrssl.metrics import ResamplingPlan
 
 INITS, FRACTIONS = ["random", "micle"], [0.1, 1.0]
 
@@ -49,7 +49,7 @@ def slow_figures(cells, metric, resamples):
     first = next(iter(cells.values()))
     order = np.argsort([item["image"] for item in first.items])
     patients = [f"\n{first.items[n]['patient_id']}" for n in order]
-    weights = np.concatenate(list(PatientBootstrap(patients, resamples, seed=0).weights()))
+    weights = np.concatenate(list(ResamplingPlan(resamples).weights(patients)))
     draws = 1 + max(draw for _, _, draw in cells)
     chosen = np.random.default_rng([0, 1]).multinomial(draws, np.full(draws, 1 / draws), size=resamples)
 
@@ -82,7 +82,7 @@ def slow_figures(cells, metric, resamples):
 @pytest.mark.parametrize(("task", "metric"), [("multi_class", "macro_auc"), ("multi_label", "macro_auc"), ("multi_class", "dice")])  # fmt: skip
 def test_figures_against_a_slow_loop(task, metric):
     cells = predict(task)
-    report = label_efficiency(cells, INITS, FRACTIONS, 3, metric, resamples=15)
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, metric, plan=ResamplingPlan(15))
     slow = slow_figures(cells, metric, 15)
     assert not report["refused"]
     assert report["test"] == {"images": 40, "patients": 20}
@@ -104,7 +104,7 @@ def test_paired_interval_is_narrower_than_an_unpaired_one():
     cells = predict()
     for name in list(cells):
         cells["micle", name[1], name[2]] = cells["random", name[1], name[2]]
-    report = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=50)
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, plan=ResamplingPlan(50))
     assert all(row["ci_low"] == row["value"] == row["ci_high"] == 0 for row in report["differences"])
     assert all(row["ci_high"] - row["ci_low"] > 0.01 for row in report["figures"])
 
@@ -114,7 +114,7 @@ def test_missing_draws_count_in_no_pair():
     del cells["random", 0.1, 1]
     for draw in range(3):
         del cells["micle", 1.0, draw]
-    report = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=20)
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, plan=ResamplingPlan(20))
     rows = {(row["init"], row["fraction"]): row for row in report["figures"]}
     assert [rows[key]["draws"] for key in (("random", 0.1), ("random", 1.0), ("micle", 0.1), ("micle", 1.0))] == [
         2,
@@ -130,20 +130,20 @@ def test_missing_draws_count_in_no_pair():
 
 
 def test_what_cannot_be_assessed_says_why(caplog):
-    one = label_efficiency(predict(patients=1, classes=2, draws=1), INITS, FRACTIONS, 1, resamples=10)
+    one = label_efficiency(predict(patients=1, classes=2, draws=1), INITS, FRACTIONS, 1, plan=ResamplingPlan(10))
     assert all(row["value"] is None for row in one["figures"])
     assert "two or more" in one["notes"][0]
-    one = label_efficiency(predict(patients=1), INITS, FRACTIONS, 3, "dice", resamples=10)["figures"][0]
+    one = label_efficiency(predict(patients=1), INITS, FRACTIONS, 3, "dice", plan=ResamplingPlan(10))["figures"][0]
     assert (one["ci_low"], one["reason"]) == (None, "one test patient: no interval over patients")
     assert one["value"] > 0
     cells = predict()
     for cell in cells.values():
         cell.labels[cell.labels == 2] = 0
-    figure = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=20)["figures"][0]
+    figure = label_efficiency(cells, INITS, FRACTIONS, 3, plan=ResamplingPlan(20))["figures"][0]
     absent = figure["per_class"]["c2"]
     assert (absent["value"], absent["reason"]) == (None, "the test split has no positive or no negative image")
     assert figure["value"] == pytest.approx(np.mean([figure["per_class"][c]["value"] for c in ("c0", "c1")]))
-    single = label_efficiency(predict(draws=1), INITS, FRACTIONS, 1, resamples=20)
+    single = label_efficiency(predict(draws=1), INITS, FRACTIONS, 1, plan=ResamplingPlan(20))
     assert single["figures"][0]["interval_over"] == "test patients"
     assert "With one draw" in single["notes"][0]
 
@@ -154,17 +154,17 @@ def test_predictions_that_do_not_belong_are_refused():
     cells["micle", 0.1, 0] = Predictions(part.classes, part.task, part.items[1:], part.scores[1:], part.labels[1:])
     cells["micle", 0.1, 1].scores[0, 0] = np.nan
     cells["micle", 0.1, 2].classes.reverse()
-    report = label_efficiency(cells, INITS, FRACTIONS, 3, resamples=10)
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, plan=ResamplingPlan(10))
     told = {draw: reason for (_, _, draw), reason in report["refused"].items()}
     assert "39 test predictions are not of the same images as the 40" in told[0]
     assert "not finite" in told[1]
     assert "its classes are c2, c1, c0" in told[2]
-    other = label_efficiency(predict(), INITS, FRACTIONS, 3, "iou", resamples=10)
+    other = label_efficiency(predict(), INITS, FRACTIONS, 3, "iou", plan=ResamplingPlan(10))
     assert set(other["refused"].values()) == {"its predictions have no column iou."}
 
 
 def whole_report(cells, draws=3, metric="macro_auc", status="finished"):
-    report = label_efficiency(cells, INITS, FRACTIONS, draws, metric, resamples=20)
+    report = label_efficiency(cells, INITS, FRACTIONS, draws, metric, plan=ResamplingPlan(20))
     del report["refused"]
     names = [(init, fraction, draw) for init in INITS for fraction in FRACTIONS for draw in range(draws)]
     return {

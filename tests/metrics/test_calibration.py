@@ -10,7 +10,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.metrics import PatientBootstrap, calibration_figures, reliability_diagram, top_label
+from monai_cxrssl.metrics import Cohort, ResamplingPlan, calibration_figures, reliability_diagram, top_label
 
 
 def films(count: int = 400, slope: float = 2.0, seed: int = 0):
@@ -58,7 +58,7 @@ def test_wilson_interval_by_its_formula():
 
 def test_values_of_both_binnings_and_brier():
     score, label, patient = films()
-    figures = calibration_figures(score, label, patient, ["a", "b"], bins=10, resamples=10)
+    figures = calibration_figures(Cohort.of(score, label, patient, ["a", "b"]), ResamplingPlan(10), bins=10)
     for c, name in enumerate("ab"):
         known = ~np.isnan(label[:, c])
         assert figures[f"brier_{name}"].value == pytest.approx(brier_score_loss(label[known, c], score[known, c]))
@@ -73,11 +73,11 @@ def test_values_of_both_binnings_and_brier():
 
 def test_intervals_equal_resampling_film_by_film():
     score, label, patient = films(count=150)
-    figures = calibration_figures(score, label, patient, bins=8, resamples=25, confidence=0.8, seed=2)
+    figures = calibration_figures(Cohort.of(score, label, patient), ResamplingPlan(25, 0.8, 2), bins=8)
     known = np.flatnonzero(~np.isnan(label[:, 1]))
     edges = reliability_diagram(score[:, 1], label[:, 1], 8, "equal_mass").edges
     brier, ece = [], []
-    for weights in PatientBootstrap(patient, 25, seed=2).weights():
+    for weights in ResamplingPlan(25, seed=2).weights(patient):
         for row in weights:
             drawn = np.repeat(known, row[known].astype(int))
             brier.append(brier_score_loss(label[drawn, 1], score[drawn, 1]))
@@ -103,7 +103,7 @@ def test_interval_of_a_calibration_error_covers_the_truth(slope, count):
     covered, trials = 0, 120
     for trial in range(trials):
         score, label, _ = films(count, slope, trial)
-        figures = calibration_figures(score[:, :1], label[:, :1], np.arange(count), bins=10, resamples=150, seed=trial)
+        figures = calibration_figures(Cohort.of(score[:, :1], label[:, :1]), ResamplingPlan(150, seed=trial), bins=10)
         covered += figures["ece_width_0"].ci_low <= truth <= figures["ece_width_0"].ci_high
     assert 0.88 <= covered / trials <= 1
 
@@ -118,26 +118,27 @@ def test_top_label_of_multi_class():
     score = generator.dirichlet([0.5] * 4, size=300)
     label = np.array([generator.choice(4, p=row) for row in score])
     label[:20] = -1
-    figures = calibration_figures(score, label, np.arange(300), bins=10, resamples=10)
-    top, right = top_label(score, label)
+    figures = calibration_figures(Cohort.of(score, label), ResamplingPlan(10), bins=10)
+    top, right = top_label(Cohort.of(score, label))
     for key, binning in (("top_label_ece_width", "equal_width"), ("top_label_ece_mass", "equal_mass")):
         expected = reliability_diagram(top, right, 10, binning, both_kinds=False).ece
         assert figures[key].value == pytest.approx(expected)
-    assert top_label([[0.2, 0.8]], [1])[1] == [1.0]
+    assert top_label(Cohort.of([[0.2, 0.8]], [1]))[1] == [1.0]
 
 
 def test_all_right_is_a_finding_of_the_top_label_only():
     score = np.eye(3)[[0, 1, 2, 0]] * 0.4 + 0.2
-    figures = calibration_figures(score, np.array([0, 1, 2, 0]), np.arange(4), resamples=10)
+    cohort = Cohort.of(score, [0, 1, 2, 0])
+    figures = calibration_figures(cohort, ResamplingPlan(10))
     assert figures["top_label_ece_width"].value == pytest.approx(0.4)
-    top, right = top_label(score, [0, 1, 2, 0])
+    top, right = top_label(cohort)
     assert reliability_diagram(top, right).reason == "there are no negative films"
     assert reliability_diagram(top, right, binning="equal_mass", both_kinds=False).ece == pytest.approx(0.4)
 
 
 def test_logits_are_no_probabilities():
     score, label, patient = films()
-    figures = calibration_figures(score * 4, label, patient, resamples=10)
+    figures = calibration_figures(Cohort.of(score * 4, label, patient), ResamplingPlan(10))
     assert all(np.isnan(interval.value) for interval in figures.values())
     assert "no probabilities" in figures["brier_0"].reason
     assert "no probabilities" in reliability_diagram(score[:, 0] * 4, label[:, 0]).reason
@@ -153,4 +154,4 @@ def test_input_that_does_not_fit():
     with pytest.raises(DatalistError, match=r"expected \(N,\)"):
         reliability_diagram(np.zeros((3, 1)), np.zeros(3))
     with pytest.raises(DatalistError, match="class numbers"):
-        top_label(np.zeros((3, 1)), np.zeros(2))
+        top_label(Cohort.of(np.zeros((3, 1)), np.zeros((3, 1))))

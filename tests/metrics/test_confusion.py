@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 from sklearn.metrics import confusion_matrix as reference
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics import PatientBootstrap, confusion_figures, confusion_matrix
+from monai_cxrssl.metrics import Cohort, ResamplingPlan, confusion_figures, confusion_matrix
 
 
 def films(count: int = 120):
@@ -29,18 +29,18 @@ def test_matrix_equals_scikit_learn():
     score, label, _ = films()
     known = label >= 0
     expected = reference(label[known], score[known].argmax(axis=1), labels=range(5))
-    np.testing.assert_array_equal(confusion_matrix(score, label), expected)
+    np.testing.assert_array_equal(confusion_matrix(Cohort.of(score, label)), expected)
 
 
 def test_figures_equal_scikit_learn_resampled_film_by_film():
     score, label, patient = films()
     names = list("abcde")
-    figures = confusion_figures(score, label, patient, names, resamples=30, confidence=0.8, seed=1)
+    figures = confusion_figures(Cohort.of(score, label, patient, names), ResamplingPlan(30, 0.8, 1))
     known, called = np.flatnonzero(label >= 0), score.argmax(axis=1)
     values = by_hand(label[known], called[known])
     resampled = [
         by_hand(label[drawn], called[drawn])
-        for weights in PatientBootstrap(patient, 30, seed=1).weights()
+        for weights in ResamplingPlan(30, seed=1).weights(patient)
         for drawn in (np.repeat(known, row[known].astype(int)) for row in weights)
     ]
     low, high = np.quantile(np.array(resampled)[:, :-1], [0.1, 0.9], axis=0)
@@ -53,9 +53,9 @@ def test_figures_equal_scikit_learn_resampled_film_by_film():
 def test_scores_that_are_not_finite_make_no_matrix():
     score, label, _ = films()
     score[np.flatnonzero(label >= 0)[0], 2] = np.nan
-    assert np.isnan(confusion_matrix(score, label)).all()
+    assert np.isnan(confusion_matrix(Cohort.of(score, label))).all()
 
 
 def test_labels_of_many_columns():
     with pytest.raises(DatalistError, match="needs \\(N,\\) class numbers"):
-        confusion_matrix(np.zeros((3, 2)), np.zeros((3, 2)))
+        confusion_matrix(Cohort.of(np.zeros((3, 2)), np.zeros((3, 2))))

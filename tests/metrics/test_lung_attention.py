@@ -10,6 +10,7 @@ from sklearn.metrics import jaccard_score
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.metrics import (
+    ResamplingPlan,
     attention_above_chance,
     lung_area_fraction,
     pointing_game,
@@ -107,7 +108,7 @@ def test_verdict(shift, above, words):
     pfs[:10] = np.nan
     if not shift:
         pfs[10:] -= np.mean(pfs[10:] - area[10:])
-    found = attention_above_chance(pfs, area, patient, resamples=200)
+    found = attention_above_chance(pfs, area, patient, plan=ResamplingPlan(200))
     assert found.above_chance is above
     assert words in found.text
     assert (found.images, found.patients) == (50, 25)
@@ -140,5 +141,7 @@ def test_chance_is_rarely_called_attention():
     for _ in range(200):
         of_patient = np.repeat(random.normal(scale=0.05, size=25), 2)
         pfs = 0.3 + of_patient + random.normal(scale=0.02, size=50)
-        called += attention_above_chance(pfs, np.full(50, 0.3), np.arange(50) // 2, resamples=200).above_chance
+        called += attention_above_chance(
+            pfs, np.full(50, 0.3), np.arange(50) // 2, plan=ResamplingPlan(200)
+        ).above_chance
     assert called <= 15

@@ -7,7 +7,13 @@ import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precision_score, recall_score, roc_curve
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.metrics import PatientBootstrap, choose_threshold, choose_thresholds, operating_point_figures
+from monai_cxrssl.metrics import (
+    Cohort,
+    ResamplingPlan,
+    choose_threshold,
+    choose_thresholds,
+    operating_point_figures,
+)
 
 
 def films(count: int = 300, decimals: int = 2):
@@ -100,14 +106,16 @@ def test_no_threshold_says_why(score, label, rule, reason):
     point = choose_threshold(score, label, rule)
     assert np.isnan(point.threshold)
     assert reason in point.reason
-    figures = operating_point_figures(score, label, point, np.arange(len(score)), resamples=10)
+    cohort = Cohort.of(np.array(score)[:, None], np.array(label, dtype=float)[:, None])
+    figures = operating_point_figures(cohort, point, ResamplingPlan(10))
     assert all(np.isnan(interval.value) and interval.reason for interval in figures.values())
 
 
 def test_figures_equal_scikit_learn_resampled_film_by_film():
     score, label, patient = films(count=150)
-    points = choose_thresholds(score, label, "sensitivity", 0.7)
-    figures = operating_point_figures(score, label, points, patient, ["a", "b"], resamples=20, confidence=0.8, seed=2)
+    cohort, plan = Cohort.of(score, label, patient, ["a", "b"]), ResamplingPlan(20, 0.8, 2)
+    points = choose_thresholds(cohort, "sensitivity", 0.7)
+    figures = operating_point_figures(cohort, points, plan)
     kinds = ["sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "kappa"]
     values, resampled = {}, {}
     for c, name in enumerate("ab"):
@@ -115,7 +123,7 @@ def test_figures_equal_scikit_learn_resampled_film_by_film():
         values[name] = by_hand(score[known, c], label[known, c], points[c].threshold)
         resampled[name] = [
             by_hand(score[drawn, c], label[drawn, c], points[c].threshold)
-            for weights in PatientBootstrap(patient, 20, seed=2).weights()
+            for weights in plan.weights(patient)
             for drawn in (np.repeat(known, row[known].astype(int)) for row in weights)
         ]
     for i, kind in enumerate(kinds):
@@ -125,15 +133,15 @@ def test_figures_equal_scikit_learn_resampled_film_by_film():
             found = (interval.value, interval.ci_low, interval.ci_high)
             assert found == pytest.approx((values[name][i], low, high))
         assert figures[f"macro_{kind}"].value == pytest.approx((values["a"][i] + values["b"][i]) / 2)
-    one = operating_point_figures(score[:, 1], label[:, 1], points[1].threshold, patient, None, 20, 0.8, 2)
-    assert list(one) == kinds
-    assert all(one[kind] == figures[f"{kind}_b"] for kind in kinds)
+    one = operating_point_figures(cohort.of_classes(["b"]), points[1].threshold, plan)
+    assert list(one) == [f"macro_{kind}" for kind in kinds] + [f"{kind}_b" for kind in kinds]
+    assert all(one[f"{kind}_b"] == one[f"macro_{kind}"] == figures[f"{kind}_b"] for kind in kinds)
 
 
 def test_multi_class_and_one_threshold_for_all():
     score, _, patient = films()
     label = np.random.default_rng(3).integers(-1, 2, size=len(score))
-    figures = operating_point_figures(score, label, 0.5, patient, ["a", "b"], resamples=10)
+    figures = operating_point_figures(Cohort.of(score, label, patient, ["a", "b"]), 0.5, ResamplingPlan(10))
     known = label >= 0
     expected = by_hand(score[known, 1], (label[known] == 1).astype(int), 0.5)
     assert figures["npv_b"].value == pytest.approx(expected[3])
@@ -141,11 +149,13 @@ def test_multi_class_and_one_threshold_for_all():
 
 def test_nothing_called_positive_has_no_ppv():
     score, label, patient = films()
-    figures = operating_point_figures(score[:, 0], label[:, 0], 2.0, patient, resamples=10)
-    assert (figures["sensitivity"].value, figures["specificity"].value) == (0.0, 1.0)
-    assert np.isnan(figures["ppv"].value)
-    assert figures["ppv"].reason == "no film is called positive"
-    assert operating_point_figures(score[:, 0], label[:, 0], -1, patient)["npv"].reason == "no film is called negative"
+    cohort = Cohort.of(score[:, :1], label[:, :1], patient)
+    figures = operating_point_figures(cohort, 2.0, ResamplingPlan(10))
+    assert (figures["sensitivity_0"].value, figures["specificity_0"].value) == (0.0, 1.0)
+    assert np.isnan(figures["ppv_0"].value)
+    assert figures["ppv_0"].reason == "no film is called positive"
+    assert figures["macro_ppv"].reason == "no class can be assessed"
+    assert operating_point_figures(cohort, -1)["npv_0"].reason == "no film is called negative"
 
 
 @pytest.mark.parametrize(("rule", "target"), [("best", 0.9), ("f1", 0.0), ("sensitivity", 1.1), ("f1", float("nan"))])
@@ -159,4 +169,4 @@ def test_input_that_does_not_fit():
         choose_threshold([0.1, 0.2], [0, 2])
     score, label, patient = films()
     with pytest.raises(DatalistError, match="3 thresholds for scores of 2 classes"):
-        operating_point_figures(score, label, [0.1, 0.2, 0.3], patient)
+        operating_point_figures(Cohort.of(score, label, patient), [0.1, 0.2, 0.3])

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.metrics import PatientBootstrap, bootstrap_figures, bootstrap_mean, patient_strata, ranking_figures
+from monai_cxrssl.metrics import Cohort, ResamplingPlan, bootstrap_mean, ranking_figures
 
 
 @pytest.mark.parametrize("ids", [["b", "a", "b", "c"], [7, -1, 7, 3], np.array([2.0, 1.0, 2.0, 5.0])])
 def test_films_of_a_patient_are_drawn_together(ids):
-    bootstrap = PatientBootstrap(ids, resamples=120)
-    weights = np.concatenate(list(bootstrap.weights()))
+    plan = ResamplingPlan(120)
+    weights = np.concatenate(list(plan.weights(ids)))
     assert weights.shape == (120, 4)
     np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
     np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(axis=1), 3)  # as many patients as there are
-    np.testing.assert_array_equal(weights, np.concatenate(list(bootstrap.weights())))
-    assert (weights != np.concatenate(list(PatientBootstrap(ids, 120, seed=1).weights()))).any()
+    np.testing.assert_array_equal(weights, np.concatenate(list(plan.weights(ids))))
+    assert (weights != np.concatenate(list(ResamplingPlan(120, seed=1).weights(ids)))).any()
 
 
 def test_every_patient_is_drawn_equally_often():
-    weights = np.concatenate(list(PatientBootstrap(np.arange(10), resamples=4000).weights()))
+    weights = np.concatenate(list(ResamplingPlan(4000).weights(np.arange(10))))
     np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.08)
     np.testing.assert_allclose(weights.var(axis=0), 0.9, atol=0.1)  # binomial, 10 draws of 1 in 10
 
@@ -30,11 +30,11 @@ def test_mean_equals_resampling_film_by_film():
     generator = np.random.default_rng(0)
     values, patient = generator.random(40), generator.integers(0, 12, size=40)
     values[5] = np.nan
-    interval = bootstrap_mean(values, patient, resamples=70, seed=4)
+    interval = bootstrap_mean(values, patient, plan=ResamplingPlan(70, seed=4))
     kept = ~np.isnan(values)
     resampled = [
         np.repeat(values[kept], row.astype(int)).mean()
-        for weights in PatientBootstrap(patient[kept], 70, seed=4).weights()
+        for weights in ResamplingPlan(70, seed=4).weights(patient[kept])
         for row in weights
     ]
     assert interval.value == pytest.approx(np.nanmean(values))
@@ -47,9 +47,9 @@ def test_interval_covers_where_films_as_patients_would_not():
     patient = np.repeat(np.arange(50), 6)
     for trial in range(trials):
         values = np.repeat(generator.normal(size=50), 6) + 0.2 * generator.normal(size=300)
-        interval = bootstrap_mean(values, patient, resamples=200, seed=trial)
+        interval = bootstrap_mean(values, patient, plan=ResamplingPlan(200, seed=trial))
         covered += interval.ci_low <= 0 <= interval.ci_high
-        interval = bootstrap_mean(values, np.arange(300), resamples=200, seed=trial)
+        interval = bootstrap_mean(values, np.arange(300), plan=ResamplingPlan(200, seed=trial))
         naive += interval.ci_low <= 0 <= interval.ci_high
     assert 0.89 <= covered / trials <= 0.99
     assert naive / trials < 0.75
@@ -58,12 +58,12 @@ def test_interval_covers_where_films_as_patients_would_not():
 @pytest.mark.parametrize("options", [{"resamples": 0}, {"confidence": 1.0}, {"confidence": 0.0}])
 def test_options_that_cannot_work(options):
     with pytest.raises(ConfigurationError, match="cannot be drawn"):
-        PatientBootstrap([1, 2], **options)
+        ResamplingPlan(**options)
 
 
 def test_one_patient_has_no_interval():
     with pytest.raises(DatalistError, match="two or more patients; the films are of 1"):
-        PatientBootstrap([3, 3, 3])
+        next(ResamplingPlan().weights([3, 3, 3]))
     with pytest.raises(DatalistError, match="films are of 0"):
         bootstrap_mean([np.nan], ["a"])
 
@@ -76,7 +76,7 @@ def test_lengths_that_differ():
 def test_strata_keep_their_number_of_patients():
     patient = np.repeat(np.arange(30), 2)
     strata = np.where(patient < 5, "rare", "common")
-    weights = np.concatenate(list(PatientBootstrap(patient, 80, strata=strata).weights()))
+    weights = np.concatenate(list(ResamplingPlan(80).weights(patient, strata)))
     np.testing.assert_array_equal(weights[:, strata == "rare"].sum(axis=1), 10)
     np.testing.assert_array_equal(weights[:, strata == "common"].sum(axis=1), 50)
     np.testing.assert_array_equal(weights[:, 0::2], weights[:, 1::2])
@@ -85,9 +85,7 @@ def test_strata_keep_their_number_of_patients():
 
 def test_one_stratum_is_none():
     patient = np.arange(20)
-    plain, one = (
-        np.concatenate(list(PatientBootstrap(patient, 60, 0.95, 3, s).weights())) for s in (None, patient * 0)
-    )
+    plain, one = (np.concatenate(list(ResamplingPlan(60, seed=3).weights(patient, s))) for s in (None, patient * 0))
     np.testing.assert_array_equal(plain, one)
 
 
@@ -95,7 +93,7 @@ def test_draws_without_strata_are_those_of_the_seed():
     """As published figures depend on them: each draw is one row of whole numbers of NumPy's generator."""
     generator = np.random.default_rng(5)
     expected = [np.bincount(row, minlength=7) for row in generator.integers(0, 7, size=(40, 7))]
-    np.testing.assert_array_equal(next(PatientBootstrap(np.arange(7), 40, seed=5).weights()), expected)
+    np.testing.assert_array_equal(next(ResamplingPlan(40, seed=5).weights(np.arange(7))), expected)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +102,16 @@ def test_draws_without_strata_are_those_of_the_seed():
 )
 def test_strata_that_do_not_fit(strata, message):
     with pytest.raises(DatalistError, match=message):
-        PatientBootstrap(["a", "a", "b"], strata=strata)
+        next(ResamplingPlan().weights(["a", "a", "b"], strata))
 
 
 def test_stratum_is_the_rarest_class_of_the_patient():
     nan = np.nan
     label = np.array([[1, 0], [1, nan], [1, 1], [0, nan], [nan, nan], [1, 0]])
     patient = ["p", "q", "q", "r", "s", "t"]
-    assert patient_strata(label, patient).tolist() == [0, 1, 1, -1, -1, 0]
-    assert patient_strata(np.array([], dtype=int), []).tolist() == []
+    assert Cohort.of(label * 0 + 0.5, label, patient).stratified().strata.tolist() == [0, 1, 1, -1, -1, 0]
+    assert Cohort.of(np.empty((0, 2)), []).stratified().strata.tolist() == []
+    assert Cohort.of(np.empty((3, 0)), [-1] * 3).stratified().strata.tolist() == [-1, -1, -1]
 
 
 def test_stratified_interval_covers_the_truth_as_often_as_it_says():
@@ -124,30 +123,22 @@ def test_stratified_interval_covers_the_truth_as_often_as_it_says():
     for trial in range(trials):
         own, film = np.repeat(generator.normal(size=72), 2), generator.normal(size=144)
         score = sick + np.sqrt(0.6) * own + np.sqrt(0.4) * film
-        interval = ranking_figures(score[:, None], sick[:, None], patient, None, 200, 0.95, trial, sick)["auc_0"]
+        cohort, plan = Cohort.of(score[:, None], sick[:, None], patient, strata=sick), ResamplingPlan(200, seed=trial)
+        interval = ranking_figures(cohort, plan)["auc_0"]
         assert interval.resamples == 200
         covered += interval.ci_low <= truth <= interval.ci_high
-        mean = bootstrap_figures(
-            lambda weights, score=score: (weights @ score / weights.sum(axis=1))[:, None],
-            ["mean"],
-            [""],
-            patient,
-            resamples=200,
-            seed=trial,
-            strata=sick,
-        )["mean"]
+        mean = plan.interval(plan.resample(lambda w, score=score: w @ score / w.sum(axis=1), patient, sick))
         means += mean.ci_low <= 1 / 6 <= mean.ci_high
     assert 0.90 <= covered / trials <= 0.98
     assert 0.90 <= means / trials <= 0.98
 
 
 def test_figures_that_are_not_defined_say_so():
-    found = bootstrap_figures(
+    found = ResamplingPlan(5).intervals(
         lambda weights: np.column_stack([weights.sum(axis=1), np.full(len(weights), np.nan)]),
         ["films", "nothing", "absent"],
+        Cohort.of(np.zeros((3, 1)), np.zeros((3, 1)), [1, 1, 2]),
         ["", "", "there is no mask"],
-        [1, 1, 2],
-        resamples=5,
     )
     assert found["films"].value == 3
     assert [interval.reason for interval in found.values()] == [

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics import (
-    PatientBootstrap,
+    Cohort,
+    ResamplingPlan,
     average_precision,
     bootstrap_auc,
-    patient_strata,
+    compare_auc,
+    flat_metrics,
+    macro_auc,
     ranking_figures,
     roc_auc,
 )
 
+NAMES = ["Edema", "Mass", "Nodule"]
 
-def films(ties: bool = False, count: int = 200):
+
+def films(ties: bool = False, count: int = 300):
     generator = np.random.default_rng(0)
     score = generator.normal(size=(count, 3))
     label = (score + generator.normal(size=(count, 3)) > [0, 1, -1]).astype(float)
@@ -27,8 +33,177 @@ def films(ties: bool = False, count: int = 200):
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_average_precision_equals_scikit_learn(ties, weighted):
+def test_multi_label_equals_scikit_learn(ties, weighted):
     score, label, _ = films(ties)
+    weight = np.random.default_rng(1).integers(0, 4, size=len(score)) if weighted else None
+    for c, area in enumerate(roc_auc(score, label, weight)):
+        known = ~np.isnan(label[:, c])
+        expected = roc_auc_score(
+            label[known, c], score[known, c], sample_weight=None if weight is None else weight[known]
+        )
+        assert area == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_multi_class_equals_scikit_learn(ties):
+    score, _, _ = films(ties)
+    share = np.exp(score) / np.exp(score).sum(axis=1, keepdims=True)
+    label = np.random.default_rng(2).integers(0, 3, size=len(score))
+    expected = roc_auc_score(label, share, multi_class="ovr", average="macro")
+    value, left_out = macro_auc(torch.from_numpy(share), torch.from_numpy(label))
+    assert value == pytest.approx(expected, rel=1e-12)
+    assert left_out == []
+    unknown = np.concatenate([label, [-1, -1]])
+    assert macro_auc(np.concatenate([share, share[:2]]), unknown)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_class_of_one_kind_is_left_out_and_named(caplog):
+    score, label, patient = films()
+    label[:, 1] = np.where(np.isnan(label[:, 1]), np.nan, 0)
+    value, left_out = macro_auc(score, label, NAMES)
+    assert left_out == ["Mass"]
+    assert "Mass" in caplog.text
+    areas = roc_auc(score, label)
+    assert np.isnan(areas[1])
+    assert value == pytest.approx((areas[0] + areas[2]) / 2)
+    caplog.clear()
+    intervals = bootstrap_auc(Cohort.of(score, label, patient, NAMES), ResamplingPlan(20))
+    assert "Mass" in caplog.text
+    assert np.isnan(intervals["auc_Mass"].value)
+    assert intervals["macro_auc"].value == pytest.approx(value)
+    assert intervals["macro_auc"].resamples == 20
+
+
+def test_no_class_at_all():
+    assert np.isnan(macro_auc(np.zeros((4, 1)), np.ones((4, 1)))[0])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_bootstrap_equals_resampling_film_by_film(ties):
+    score, label, patient = films(ties, count=120)
+    intervals = bootstrap_auc(Cohort.of(score, label, patient, NAMES), ResamplingPlan(60, 0.9, 3))
+    resampled = []
+    for weights in ResamplingPlan(60, seed=3).weights(patient):
+        for row in weights.astype(int):
+            drawn = np.repeat(np.arange(len(score)), row)
+            areas = []
+            for c in range(3):
+                known = drawn[~np.isnan(label[drawn, c])]
+                areas.append(roc_auc_score(label[known, c], score[known, c]))
+            resampled.append([np.mean(areas), *areas])
+    low, high = np.quantile(resampled, [0.05, 0.95], axis=0)
+    assert list(intervals) == ["macro_auc", "auc_Edema", "auc_Mass", "auc_Nodule"]
+    np.testing.assert_allclose([interval.ci_low for interval in intervals.values()], low)
+    np.testing.assert_allclose([interval.ci_high for interval in intervals.values()], high)
+    np.testing.assert_allclose([intervals[f"auc_{name}"].value for name in NAMES], roc_auc(score, label))
+
+
+def test_same_seed_same_interval():
+    cohort = Cohort.of(*films())
+    first, again, other = (bootstrap_auc(cohort, ResamplingPlan(50, seed=seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first["macro_auc"].value == other["macro_auc"].value
+    assert first["macro_auc"].ci_low != other["macro_auc"].ci_low
+
+
+def test_paired_difference_of_two_models():
+    score, label, patient = films()
+    worse = score + np.random.default_rng(5).normal(size=score.shape) * 0.5
+    cohort, plan = Cohort.of(score, label, patient, NAMES), ResamplingPlan(200)
+    *sides, difference = compare_auc(cohort, worse, plan)
+    ours, theirs = (bootstrap_auc(each, plan) for each in (cohort, cohort.with_scores(worse)))
+    assert sides == [ours, theirs]
+    for name, interval in difference.items():
+        assert interval.value == pytest.approx(ours[name].value - theirs[name].value)
+        assert interval.ci_low < interval.value < interval.ci_high
+    # Pairing takes out what the films have in common.
+    paired = difference["macro_auc"].ci_high - difference["macro_auc"].ci_low
+    assert paired < ours["macro_auc"].ci_high - ours["macro_auc"].ci_low
+    equal = compare_auc(cohort, score, plan)[2]["macro_auc"]
+    assert (equal.value, equal.ci_low, equal.ci_high) == (0, 0, 0)
+
+
+def test_difference_of_resamples_drawn_one_by_one():
+    score, label, patient = films(count=100)
+    label[:, 1] = 0
+    worse = score + np.random.default_rng(5).normal(size=score.shape)
+    plan = ResamplingPlan(30, 0.9, 3)
+    difference = compare_auc(Cohort.of(score, label, patient, NAMES), worse, plan)[2]
+    resampled = []
+    for weights in plan.weights(patient):
+        for row in weights.astype(int):
+            drawn = np.repeat(np.arange(len(score)), row)
+            known = [drawn[~np.isnan(label[drawn, c])] for c in (0, 2)]
+            areas = [
+                [roc_auc_score(label[films, c], side[films, c]) for films, c in zip(known, (0, 2), strict=True)]
+                for side in (score, worse)
+            ]
+            resampled.append(np.mean(areas[0]) - np.mean(areas[1]))
+    found = difference["macro_auc"]
+    np.testing.assert_allclose([found.ci_low, found.ci_high], np.quantile(resampled, [0.05, 0.95]))
+    assert difference["auc_Mass"].reason == "there are no positive films"
+
+
+def test_rare_class_says_how_many_resamples_it_had(caplog):
+    score, label, patient = films(count=80)
+    patient = np.arange(80)
+    label[:, 0] = 0
+    label[7, 0] = 1
+    intervals = bootstrap_auc(Cohort.of(score, label, patient, NAMES), ResamplingPlan(200))
+    assert 80 < intervals["auc_Edema"].resamples < 170  # 1 - 1 / e of 200 are expected
+    assert intervals["macro_auc"].resamples == 200
+    assert "auc_Edema" in caplog.text
+
+
+def test_entries_of_the_metrics_file():
+    flat = flat_metrics(bootstrap_auc(Cohort.of(*films(), NAMES), ResamplingPlan(20)))
+    assert {"macro_auc", "macro_auc_ci_low", "macro_auc_ci_high", "auc_Mass", "auc_Mass_ci_low"} <= set(flat)
+    assert len(flat) == 12
+    assert all(isinstance(value, float) for value in flat.values())
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    """Simulation: films of a patient are nearly the same, and the true AUC is known."""
+    generator, covered, trials = np.random.default_rng(0), 0, 120
+    truth = 0.760249938906523  # Phi(1 / sqrt 2) of two normals of unit variance, means 0 and 1
+    for trial in range(trials):
+        sick = np.repeat(generator.random(80) < 0.5, 3)
+        patient = np.repeat(np.arange(80), 3)
+        own, film = np.repeat(generator.normal(size=80), 3), generator.normal(size=240)
+        score = sick + np.sqrt(0.9) * own + np.sqrt(0.1) * film
+        cohort = Cohort.of(score[:, None], sick[:, None].astype(float), patient)
+        interval = bootstrap_auc(cohort, ResamplingPlan(200, seed=trial))["auc_0"]
+        covered += interval.ci_low <= truth <= interval.ci_high
+    assert 0.88 <= covered / trials <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "message"),
+    [
+        (np.zeros((4, 2)), np.zeros((4, 3)), r"scores \(4, 2\) and labels \(4, 3\)"),
+        (np.zeros(4), np.zeros(4), r"scores \(4,\)"),
+        (np.zeros((4, 2)), np.array([0, 1, 2, 0]), "label of film 2 is 2"),
+        (np.zeros((4, 2)), np.full((4, 2), -1.0), "A label is -1"),
+        (np.array([[0.0], [np.nan]]), np.zeros((2, 1)), "scores of film 1"),
+    ],
+)
+def test_input_that_does_not_fit(score, label, message):
+    with pytest.raises(DatalistError, match=message):
+        roc_auc(score, label)
+
+
+def test_models_and_patients_that_do_not_fit():
+    score, label, patient = films()
+    with pytest.raises(DatalistError, match=r"scores \(300, 2\) and labels \(300, 3\)"):
+        compare_auc(Cohort.of(score, label, patient), score[:, :2])
+    with pytest.raises(DatalistError, match="two or more patients; the films are of 1"):
+        bootstrap_auc(Cohort.of(score, label, patient * 0))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_average_precision_equals_scikit_learn(ties, weighted):
+    score, label, _ = films(ties, 200)
     weight = np.random.default_rng(1).integers(0, 4, size=len(score)) if weighted else None
     for c, value in enumerate(average_precision(score, label, weight)):
         known = ~np.isnan(label[:, c])
@@ -37,8 +212,8 @@ def test_average_precision_equals_scikit_learn(ties, weighted):
         assert value == pytest.approx(expected, rel=1e-12)
 
 
-def test_multi_class_is_each_class_against_the_rest():
-    score, _, _ = films()
+def test_average_precision_of_multi_class_is_each_class_against_the_rest():
+    score, _, _ = films(count=200)
     label = np.random.default_rng(2).integers(0, 3, size=len(score))
     expected = [average_precision_score(label == c, score[:, c]) for c in range(3)]
     np.testing.assert_allclose(average_precision(score, label), expected)
@@ -46,12 +221,13 @@ def test_multi_class_is_each_class_against_the_rest():
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("stratified", [False, True])
-def test_intervals_equal_resampling_film_by_film(ties, stratified):
+def test_average_precision_equals_resampling_film_by_film(ties, stratified):
     score, label, patient = films(ties, count=120)
-    strata = patient_strata(label, patient) if stratified else None
-    intervals = ranking_figures(score, label, patient, ["a", "b", "c"], 40, 0.9, 3, strata)
+    cohort = Cohort.of(score, label, patient, ["a", "b", "c"])
+    cohort, plan = cohort.stratified() if stratified else cohort, ResamplingPlan(40, 0.9, 3)
+    intervals = ranking_figures(cohort, plan)
     resampled = []
-    for weights in PatientBootstrap(patient, 40, seed=3, strata=strata).weights():
+    for weights in plan.weights(patient, cohort.strata):
         for row in weights.astype(int):
             drawn = np.repeat(np.arange(len(score)), row)
             areas = roc_auc(score[drawn], label[drawn])
@@ -67,22 +243,9 @@ def test_intervals_equal_resampling_film_by_film(ties, stratified):
     assert intervals["macro_ap"].value == pytest.approx(average_precision(score, label).mean())
 
 
-def test_areas_are_those_of_the_other_bootstrap():
-    score, label, patient = films()
-    ours, other = (each(score, label, patient, resamples=60) for each in (ranking_figures, bootstrap_auc))
-    for key, interval in other.items():
-        np.testing.assert_allclose([ours[key].value, ours[key].ci_low], [interval.value, interval.ci_low])
-
-
 def test_class_without_positives_is_left_out_of_the_macro_figure():
-    score, label, patient = films()
+    score, label, patient = films(count=200)
     label[:, 1] = 0
-    figures = ranking_figures(score, label, patient, resamples=20)
+    figures = ranking_figures(Cohort.of(score, label, patient), ResamplingPlan(20))
     assert figures["auc_1"].reason == figures["ap_1"].reason == "there are no positive films"
     assert figures["macro_ap"].value == pytest.approx(average_precision(score, label)[[0, 2]].mean())
-
-
-def test_patients_that_do_not_fit():
-    score, label, patient = films()
-    with pytest.raises(DatalistError, match="one id for each"):
-        ranking_figures(score, label, patient[1:])

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import f1_score, jaccard_score
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.metrics import bootstrap_mean, overlap_per_image
+from monai_cxrssl.metrics import ResamplingPlan, bootstrap_mean, overlap_per_image
 
 
 @pytest.mark.parametrize(("metric", "reference"), [("dice", f1_score), ("iou", jaccard_score)])
@@ -37,7 +37,7 @@ def test_interval_over_patients_leaves_empty_films_out():
     mask = torch.stack([torch.eye(4), torch.eye(4), torch.zeros(4, 4), torch.ones(4, 4)])[:, None]
     prediction = torch.stack([torch.eye(4), torch.ones(4, 4), torch.zeros(4, 4), torch.ones(4, 4)])[:, None]
     dice = overlap_per_image(prediction, mask, empty=float("nan"))[:, 0]
-    interval = bootstrap_mean(dice, ["a", "b", "c", "c"], resamples=50)
+    interval = bootstrap_mean(dice, ["a", "b", "c", "c"], plan=ResamplingPlan(50))
     assert interval.value == pytest.approx(np.mean([1, 0.4, 1]))
     assert 0.4 <= interval.ci_low <= interval.value <= interval.ci_high <= 1
 

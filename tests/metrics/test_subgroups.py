@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics import age_band, ranking_figures, subgroup_figures
+from monai_cxrssl.metrics import Cohort, ResamplingPlan, age_band, ranking_figures, subgroup_figures
 
 
 def films(count: int = 240):
@@ -20,12 +20,12 @@ def films(count: int = 240):
 def test_each_group_has_the_figures_of_its_films():
     score, label, patient, group = films()
     group[:6] = [None, "", float("nan"), np.nan, " ", None]
-    subgroups = subgroup_figures(score, label, patient, group, ["a", "b"], min_patients=30, resamples=30)
+    subgroups = subgroup_figures(Cohort.of(score, label, patient, ["a", "b"]), group, 30, ResamplingPlan(30))
     assert [each.name for each in subgroups] == ["AP", "PA", "unknown"]
     assert [each.small for each in subgroups] == [True, False, True]
     assert sum(each.films for each in subgroups) == len(score)
     here = group == "PA"
-    expected = ranking_figures(score[here], label[here], patient[here], ["a", "b"], resamples=30)
+    expected = ranking_figures(Cohort.of(score[here], label[here], patient[here], ["a", "b"]), ResamplingPlan(30))
     assert subgroups[1].patients == len(np.unique(patient[here]))
     assert list(subgroups[1].figures) == ["macro_auc", "auc_a", "auc_b"]
     assert all(interval == expected[key] for key, interval in subgroups[1].figures.items())
@@ -35,7 +35,8 @@ def test_group_that_cannot_be_assessed_says_why():
     score, label, patient, group = films()
     label[group == "AP", 0] = 0
     group[0] = "LL"
-    by_name = {each.name: each for each in subgroup_figures(score, label, patient, group, resamples=10)}
+    groups = subgroup_figures(Cohort.of(score, label, patient), group, plan=ResamplingPlan(10))
+    by_name = {each.name: each for each in groups}
     assert by_name["AP"].figures["auc_0"].reason == "there are no positive films"
     assert np.isfinite(by_name["AP"].figures["macro_auc"].value)
     assert by_name["LL"].films == 1
@@ -45,16 +46,15 @@ def test_group_that_cannot_be_assessed_says_why():
 def test_multi_class_lists_and_strata():
     score, _, patient, group = films()
     label = np.random.default_rng(1).integers(-1, 2, size=len(score))
-    subgroups = subgroup_figures(
-        score.tolist(), label.tolist(), patient.tolist(), group.tolist(), resamples=10, strata=patient % 2
-    )
+    cohort = Cohort.of(score.tolist(), label.tolist(), patient.tolist(), strata=patient % 2)
+    subgroups = subgroup_figures(cohort, group.tolist(), plan=ResamplingPlan(10))
     assert all(np.isfinite(each.figures["macro_auc"].ci_low) for each in subgroups)
 
 
 def test_lengths_that_differ():
     score, label, patient, group = films()
-    with pytest.raises(DatalistError, match="239 groups, 240 scores"):
-        subgroup_figures(score, label, patient, group[1:])
+    with pytest.raises(DatalistError, match="239 groups for 240 films"):
+        subgroup_figures(Cohort.of(score, label, patient), group[1:])
 
 
 @pytest.mark.parametrize(

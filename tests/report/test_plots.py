@@ -8,6 +8,7 @@ import pytest
 
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.calibration import reliability_diagram
+from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.operating_point import choose_thresholds
 from monai_cxrssl.report.plots import canvas as plot_canvas
 from monai_cxrssl.report.plots.attention import draw_attention
@@ -55,9 +56,10 @@ def test_ranking(tmp_path, figures):
 
     score, label = scores()
     label[:5, 0] = np.nan
-    points = choose_thresholds(score, label)
+    cohort = Cohort.of(score, label, class_names=NAMES)
+    points = choose_thresholds(cohort)
     path = tmp_path / "new" / "a.png"
-    assert draw_ranking(score, label, NAMES, path, {"Youden": points, "fixed": [0.5, np.nan, 0.5]})
+    assert draw_ranking(cohort, path, {"Youden": points, "fixed": [0.5, np.nan, 0.5]})
     assert is_picture(path)
     legend = [text for text in texts(figures[0]) if "AUROC" in text]
     for column, words in enumerate(legend):
@@ -78,13 +80,13 @@ def test_ranking(tmp_path, figures):
 def test_ranking_names_what_is_not_assessable(tmp_path, figures):
     score, label = scores(4)
     label[:, 0], score[0, 1], score[:, 2] = 1, np.nan, 0.5
-    assert draw_ranking(score, label, ["a", "b", "c", "d"], tmp_path / "a.png")
+    assert draw_ranking(Cohort.of(score, label, class_names="abcd"), tmp_path / "a.png")
     assert [text for text in texts(figures[0]) if "not assessable" in text] == [
         f"{name}: not assessable" for name in "abc"
     ]
     # One patient of the positives is too few, as in the tables.
     one = np.where(label[:, 3] == 1, 0, np.arange(len(label)) + 1)
-    assert not draw_ranking(score, label, ["a", "b", "c", "d"], tmp_path / "a.png", patient=one)
+    assert not draw_ranking(Cohort.of(score, label, one, "abcd"), tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 
@@ -92,14 +94,15 @@ def test_ranking_names_what_is_not_assessable(tmp_path, figures):
 def test_ranking_of_class_numbers(tmp_path, classes):
     generator = np.random.default_rng(0)
     score, label = generator.dirichlet(np.ones(classes), 300), generator.integers(-1, classes, 300)
-    assert draw_ranking(score, label, [f"class {c}" for c in range(classes)], tmp_path / "a.png", [0.5] * classes)
+    cohort = Cohort.of(score, label, class_names=[f"class {c}" for c in range(classes)])
+    assert draw_ranking(cohort, tmp_path / "a.png", [0.5] * classes)
     assert is_picture(tmp_path / "a.png")
 
 
 def test_ranking_refuses_other_thresholds(tmp_path):
     score, label = scores()
     with pytest.raises(DatalistError, match="2 thresholds"):
-        draw_ranking(score, label, NAMES, tmp_path / "a.png", [0.5, 0.5])
+        draw_ranking(Cohort.of(score, label), tmp_path / "a.png", [0.5, 0.5])
 
 
 def test_reliability(tmp_path, figures):

@@ -19,7 +19,7 @@ from monai_cxrssl.data.sources.registry import index_folder
 from monai_cxrssl.data.stores.images import open_images
 from monai_cxrssl.data.stores.small_film import decoded_side, shrink
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.metrics.classification import macro_auc
+from monai_cxrssl.metrics.ranking import macro_auc
 from monai_cxrssl.metrics.segmentation import overlap_per_image
 from monai_cxrssl.phantom.dataset import iter_patients
 from monai_cxrssl.phantom.findings import CLASSES

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics.assessable import class_columns, why_not_assessable
+from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.report.page.printable import printable
 from monai_cxrssl.report.plots.canvas import FADED, MARKERS, canvas, line_style, no_plot
 
@@ -22,44 +22,34 @@ _MOST_CLASSES = 28
 
 
 def draw_ranking(
-    score: Any,
-    label: Any,
-    class_names: Sequence[str],
+    cohort: Cohort,
     path: str | os.PathLike,
     points: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None,
-    patient: Any = None,
 ) -> bool:
     """Draw both curves of every class against the rest.
 
     Args:
-        score: ``(N, C)``.
-        label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
-        class_names: C names.
+        cohort: of C classes; a class needs positives, and negatives, of two patients, as in the tables.
         path: the PNG file.
         points: C thresholds, numbers or :class:`~monai_cxrssl.metrics.OperatingPoint`, or some of them by rule; marked
             where they lie on these films. NaN marks nothing.
-        patient: ``(N,)`` ids; with them a class needs positives, and negatives, of two patients, as in the tables.
 
     Returns:
         Whether a class could be drawn; if none could, there is no file.
 
     Raises:
-        DatalistError: shapes that do not fit, or another number of thresholds.
+        DatalistError: another number of thresholds.
     """
     from matplotlib.lines import Line2D
     from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-    ids = np.arange(len(np.asarray(score))) if patient is None else patient
-    scores, labels, numbers, names = class_columns(score, label, ids, class_names)
+    scores, labels, names, reasons = cohort.scores, cohort.labels, cohort.classes, cohort.reasons()
     rules: Mapping[str, Sequence[Any]] = (
         {} if points is None else points if isinstance(points, Mapping) else {"": points}
     )
     for rule, given in rules.items():
         if len(given) != len(names):
             raise DatalistError(f"There are {len(given)} thresholds {rule!r} for scores of {len(names)} classes.")
-    reasons = [
-        why_not_assessable(scores[:, c], labels[:, c], None if patient is None else numbers) for c in range(len(names))
-    ]
     drawn = [c for c, reason in enumerate(reasons) if not reason][:_MOST_CLASSES]
     if not drawn:
         return no_plot(path)

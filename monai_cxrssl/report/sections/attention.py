@@ -53,10 +53,10 @@ def attention_findings(evidence: Evidence) -> Findings:
 
 def _add_figures(findings: Findings, evidence: Evidence, pfs: np.ndarray, area: np.ndarray, both: np.ndarray) -> None:
     test, checks = evidence.test, evidence.model.checks
-    attention = attention_above_chance(pfs, area, test.patient, **evidence.bootstrap)
+    attention = attention_above_chance(pfs, area, test.cohort.patients, plan=evidence.plan)
     # Figures beside each other have to be of the same films.
     same = test.take(both)
-    intervals = {name: measure_interval(same, name, **evidence.bootstrap) for name in _NAMES if name in test.measures}
+    intervals = {name: measure_interval(same, name, evidence.plan) for name in _NAMES if name in test.measures}
     excess = attention.difference
     if attention.above_chance is None:
         excess = missing_interval(attention.text.removeprefix("Not assessable: ").rstrip("."))

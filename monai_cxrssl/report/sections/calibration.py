@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from monai_cxrssl.files import write_json
-from monai_cxrssl.metrics.calibration import calibration_figures, reliability_diagram, top_label
+from monai_cxrssl.metrics.calibration import ReliabilityDiagram, calibration_figures, reliability_diagram, top_label
+from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.metrics.temperature import apply_temperature, fit_temperature, negative_log_likelihood
 from monai_cxrssl.report.content import Section
@@ -37,7 +36,7 @@ def fitted_temperature(validation: Films | None) -> tuple[float, str]:
     why = validation.why_no_classes()
     if why:
         return nan, f"of the validation films, {why}"
-    temperature = fit_temperature(validation.scores, validation.label, validation.task)
+    temperature = fit_temperature(validation.cohort.scores, validation.cohort.label, validation.task)
     if np.isfinite(temperature):
         return temperature, ""
     return nan, (
@@ -56,14 +55,14 @@ def calibration_findings(evidence: Evidence) -> Findings:
     findings, test, validation = Findings(Section("calibration", "Calibration")), evidence.test, evidence.validation
     if why := test.why_no_classes():
         return findings.not_assessable(why, ("ece", "ece_scaled"))
-    common: dict[str, Any] = {**evidence.bootstrap, "strata": test.strata}
-    before = calibration_figures(test.scores, test.label, test.patient, test.classes, **common)
+    cohort = test.cohort
+    before = calibration_figures(cohort, evidence.plan)
     main = "top_label_ece_mass" if test.task == "multi_class" else "macro_ece_mass"
     intervals = {**before, "ece": before[main]}
     temperature, why_not = fitted_temperature(validation)
-    likelihood = negative_log_likelihood(test.scores, test.label, test.task)
+    likelihood = negative_log_likelihood(cohort.scores, cohort.label, test.task)
     findings.figures |= {"temperature": temperature, "nll": likelihood}
-    diagrams, after = {"before": _diagram(test, test.scores)}, {}
+    diagrams, after = {"before": _diagram(cohort)}, {}
     findings.text(
         "Of films with a probability of 0.8, eight in ten should have the finding. ECE is the mean distance from that, "
         "in 15 bins of equal width or of equally many films (equal mass); the Brier score is the mean square of "
@@ -75,11 +74,11 @@ def calibration_findings(evidence: Evidence) -> Findings:
         findings.flag("unknown", f"Calibration after temperature scaling is not assessable: {why_not}.")
         findings.missing |= dict.fromkeys(("temperature", "ece_scaled", "ece_scaled_ci_low", "scaled_nll"), why_not)
     else:
-        scaled = apply_temperature(test.scores, temperature, test.task)
-        after = calibration_figures(scaled, test.label, test.patient, test.classes, **common)
+        scaled = cohort.with_scores(apply_temperature(cohort.scores, temperature, test.task))
+        after = calibration_figures(scaled, evidence.plan)
         intervals |= {f"scaled_{key}": interval for key, interval in after.items()} | {"ece_scaled": after[main]}
-        findings.figures["scaled_nll"] = negative_log_likelihood(scaled, test.label, test.task)
-        diagrams["after"] = _diagram(test, scaled)
+        findings.figures["scaled_nll"] = negative_log_likelihood(scaled.scores, scaled.label, test.task)
+        diagrams["after"] = _diagram(scaled)
         fitted = {"temperature": temperature, "task": test.task, "classes": test.classes, "fitted_on": "validation"}
         fitted |= {"images": len(validation.items), "patients": validation.patients}
         write_json(fitted, evidence.folder / "temperature.json")
@@ -115,12 +114,11 @@ def calibration_findings(evidence: Evidence) -> Findings:
     return findings
 
 
-def _diagram(test: Films, scores: np.ndarray) -> Any:
-    if test.task == "multi_class":
+def _diagram(cohort: Cohort) -> ReliabilityDiagram:
+    if cohort.numbers is not None:
         # A film with one score that is no number has no most probable class; NaN stays NaN in the maximum.
-        top, right = top_label(scores, test.label)
-        return reliability_diagram(top, right, both_kinds=False)
-    return reliability_diagram(scores.ravel(), test.columns.ravel())
+        return reliability_diagram(*top_label(cohort), both_kinds=False)
+    return reliability_diagram(cohort.scores.ravel(), cohort.labels.ravel())
 
 
 def _flag_effect(findings: Findings, before: Interval, after: Interval, temperature: float) -> None:

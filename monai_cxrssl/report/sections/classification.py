@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.confusion import confusion_figures, confusion_matrix
 from monai_cxrssl.metrics.operating_point import OperatingPoint, choose_thresholds, operating_point_figures
 from monai_cxrssl.metrics.patient_bootstrap import Interval
@@ -43,7 +44,7 @@ def operating_points(films: Films, validation: Films | None, rule: str, target: 
     if validation is None or not validation.items:
         reason = "operating points are chosen on validation films only, and there are none"
         return [OperatingPoint(nan, rule, target, nan, nan, reason) for _ in films.classes]
-    return choose_thresholds(validation.scores, validation.label, rule, target)
+    return choose_thresholds(validation.cohort, rule, target)
 
 
 def classification_findings(evidence: Evidence) -> Findings:
@@ -57,10 +58,10 @@ def classification_findings(evidence: Evidence) -> Findings:
     if why := test.why_no_classes():
         keys = ("macro_auc", "macro_auc_ci_low", "lowest_sensitivity", "lowest_sensitivity_ci_low")
         return findings.not_assessable(why, (*keys, "smallest_class_patients"))
-    common: dict[str, Any] = {**evidence.bootstrap, "strata": test.strata}
-    ranking = ranking_figures(test.scores, test.label, test.patient, test.classes, **common)
+    cohort, plan = test.cohort, evidence.plan
+    ranking = ranking_figures(cohort, plan)
     intervals = dict(ranking)
-    counts = [_counts(test, c) for c in range(len(test.classes))]
+    counts = [_counts(cohort, c) for c in range(len(test.classes))]
     findings.figures["smallest_class_patients"] = min(patients for _, patients, _ in counts)
     columns = ["Class", "Positive films", "Positive patients", "Negative films", "AUROC", "Average precision"]
     findings.table("Ranking", columns, _rows(test.classes, counts, intervals, ("auc", "ap")), ranking)
@@ -68,7 +69,7 @@ def classification_findings(evidence: Evidence) -> Findings:
     validation = evidence.validation
     points = {start: operating_points(test, validation, rule, target) for start, rule, target, _ in OPERATING_POINTS}
     for prefix, _, _, words in OPERATING_POINTS:
-        found = operating_point_figures(test.scores, test.label, points[prefix], test.patient, test.classes, **common)
+        found = operating_point_figures(cohort, points[prefix], plan)
         intervals |= {prefix + key: interval for key, interval in found.items()}
         thresholds = dict(zip(test.classes, [point.threshold for point in points[prefix]], strict=True))
         findings.figures |= {f"{prefix}threshold_{name}": threshold for name, threshold in thresholds.items()}
@@ -90,36 +91,35 @@ def classification_findings(evidence: Evidence) -> Findings:
     if not np.isfinite(lowest.value):
         findings.flag("unknown", f"The lowest class sensitivity is not assessable: {lowest.reason}.")
     if any(np.isfinite(ranking[f"auc_{name}"].value) for name in test.classes):
-        path = evidence.picture_path("ranking.png")
-        draw_ranking(test.scores, test.columns, test.classes, path, points[""], test.patient)
+        draw_ranking(cohort, evidence.picture_path("ranking.png"), points[""])
         caption = (
             "ROC and precision-recall curves on the test films; the marks are the Youden thresholds of validation."
         )
         findings.picture("ranking.png", "ROC curves and precision-recall curves of the classes", caption)
     if test.task == "multi_class":
-        decided = confusion_figures(test.scores, test.label, test.patient, test.classes, **common)
+        decided = confusion_figures(cohort, plan)
         intervals |= decided
         shown = {key: decided[key] for key in _DECISION}
         rows = [[words, shown[key]] for key, words in _DECISION.items()]
         findings.table("Of the most probable class", ["Figure", "Value"], rows, shown)
-        matrix = confusion_matrix(test.scores, test.label)
+        matrix = confusion_matrix(cohort)
         if np.isfinite(matrix).all() and not decided["accuracy"].reason:
             draw_confusion(matrix, test.classes, evidence.picture_path("confusion.png"))
             alt = "Confusion matrix of the most probable class"
             findings.picture("confusion.png", alt, "True classes (rows) by the most probable class.")
     findings.text(
         "Every figure is of the test films, with its 95 % interval from resampled patients, drawn within strata of "
-        f"their rarest class ({evidence.resamples} resamples, seed {evidence.seed}). Classes count one against the "
-        "rest. Thresholds were chosen on validation films; PPV and NPV hold at the prevalence of these films only."
+        f"their rarest class ({plan.resamples} resamples, seed {plan.seed}). Classes count one against the rest. "
+        "Thresholds were chosen on validation films; PPV and NPV hold at the prevalence of these films only."
     )
     findings.intervals(intervals)
     return findings
 
 
-def _counts(test: Films, column: int) -> tuple[int, int, int]:
+def _counts(cohort: Cohort, column: int) -> tuple[int, int, int]:
     """Positive films of a class, their patients, and negative films."""
-    positive = test.columns[:, column] == 1
-    return int(positive.sum()), len(np.unique(test.patient[positive])), int((test.columns[:, column] == 0).sum())
+    labels = cohort.labels[:, column]
+    return int((labels == 1).sum()), len(np.unique(cohort.patients[labels == 1])), int((labels == 0).sum())
 
 
 def _rows(

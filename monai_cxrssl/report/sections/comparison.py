@@ -13,9 +13,10 @@ import numpy as np
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.delong import delong_test, holm_adjust
 from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
+from monai_cxrssl.metrics.ranking import compare_auc
 from monai_cxrssl.report.content import Section
 from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text, missing_interval
-from monai_cxrssl.report.paired import match_films, p_of_interval, paired_figures
+from monai_cxrssl.report.paired import match_films, p_of_interval
 
 __all__ = ["comparison_findings"]
 
@@ -86,7 +87,7 @@ def _aligned(findings: Findings, models: Mapping[str, Films]) -> dict[str, Films
     aligned = {name_of_first: chosen}
     for name, other in others:
         aligned[name] = other = other.take(match_films(chosen.items, other.items)[1])
-        odd = ~((other.columns == chosen.columns) | (np.isnan(other.columns) & np.isnan(chosen.columns)))
+        odd = ~np.isclose(other.cohort.labels, chosen.cohort.labels, rtol=0, atol=0, equal_nan=True)
         if odd.any():
             image = chosen.items[int(np.flatnonzero(odd.any(axis=1))[0])]["image"]
             raise DatalistError(
@@ -103,10 +104,8 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
     one, other = models[first], models[second]
     differences: list[_Difference] = []
     if one.classes:
-        paired = paired_figures(
-            one.scores, other.scores, one.columns, one.patient, one.classes, **evidence.bootstrap, strata=one.strata
-        )
-        for key, interval in paired.difference.items():
+        sides = (one.cohort.scores, other.cohort.scores, one.cohort.labels)
+        for key, interval in compare_auc(one.cohort, other.cohort.scores, evidence.plan)[2].items():
             name = key.removeprefix("auc_")
             if key == "macro_auc":
                 differences.append(_Difference(key, "Macro AUROC", interval))
@@ -114,12 +113,13 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
                 differences.append(_Difference(key, f"AUROC of {name}", interval))
             else:
                 c = one.classes.index(name)
-                p = delong_test(one.scores[:, c], other.scores[:, c], one.columns[:, c]).p
+                scores, others, labels = (side[:, c] for side in sides)
+                p = delong_test(scores, others, labels).p
                 differences.append(_Difference(key, f"AUROC of {name}", interval, p))
     if "dice" in one.measures and "dice" in other.measures:
         values = one.measures["dice"] - other.measures["dice"]
-        if len(np.unique(one.patient[np.isfinite(values)])) > 1:
-            interval = bootstrap_mean(values, one.patient, "difference of dice", **evidence.bootstrap)
+        if one.take(np.isfinite(values)).patients > 1:
+            interval = bootstrap_mean(values, one.cohort.patients, "difference of dice", evidence.plan)
         else:
             interval = missing_interval("the films with a mask are of fewer than two patients")
         differences.append(_Difference("dice", "Dice", interval))

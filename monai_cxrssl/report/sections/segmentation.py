@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
+from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan, bootstrap_mean
 from monai_cxrssl.report.content import Section
 from monai_cxrssl.report.findings import Evidence, Films, Findings, missing_interval
 
@@ -23,14 +23,14 @@ _NAMES = {
 }
 
 
-def measure_interval(films: Films, name: str, resamples: int = 1000, seed: int = 0) -> Interval:
+def measure_interval(films: Films, name: str, plan: ResamplingPlan) -> Interval:
     """Return the mean of a measure over the films that have it, with its interval over patients, or why not."""
     values = films.measures.get(name)
     if values is None or not np.isfinite(values).any():
         return missing_interval("no film has this figure")
-    if len(np.unique(films.patient[np.isfinite(values)])) < 2:
+    if films.take(np.isfinite(values)).patients < 2:
         return missing_interval("the films that have it are of fewer than two patients")
-    return bootstrap_mean(values, films.patient, name, resamples, seed=seed)
+    return bootstrap_mean(values, films.cohort.patients, name, plan)
 
 
 def segmentation_findings(evidence: Evidence) -> Findings:
@@ -48,7 +48,7 @@ def segmentation_findings(evidence: Evidence) -> Findings:
         return findings.not_assessable(why, ("dice", "dice_ci_low"))
     # Distances in mm and in pixels stand apart, and only the kind that there is is shown.
     names = [name for name in _NAMES if counts[name] or not name.endswith(("_mm", "_pixel"))]
-    intervals = {name: measure_interval(test, name, **evidence.bootstrap) for name in names}
+    intervals = {name: measure_interval(test, name, evidence.plan) for name in names}
     rows = []
     for name in names:
         values = known.get(name, np.empty(0))

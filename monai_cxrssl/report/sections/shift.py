@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -42,7 +41,7 @@ def shift_findings(evidence: Evidence) -> Findings:
         keys = ("external_drop", "largest_subgroup_gap")
         return Findings(Section("shift", "Shift")).not_assessable(why, keys)
     findings = Findings(Section("shift", "Shift: other sets and subgroups"))
-    inside = _ranking(test, evidence)
+    inside = ranking_figures(test.cohort, evidence.plan)
     rows = [interval_row("All test films", inside["macro_auc"])]
     rows += _external(findings, evidence, inside)
     rows += _subgroups(findings, evidence)
@@ -56,12 +55,6 @@ def shift_findings(evidence: Evidence) -> Findings:
         "over the classes that both sides have; their intervals are made of those of both (square-and-add)."
     )
     return findings
-
-
-def _ranking(films: Films, evidence: Evidence) -> dict[str, Interval]:
-    return ranking_figures(
-        films.scores, films.label, films.patient, films.classes, **evidence.bootstrap, strata=films.strata
-    )
 
 
 def _external(findings: Findings, evidence: Evidence, inside: Mapping[str, Interval]) -> list[IntervalRow]:
@@ -106,22 +99,15 @@ def _external_figures(
         why = f"it has the classes {', '.join(films.classes)}, and the test films {', '.join(test.classes)}"
     if why:
         return dict.fromkeys(("macro_auc", "drop", "sensitivity", "specificity"), missing_interval(why))
-    outside = _ranking(films, evidence)
+    outside = ranking_figures(films.cohort, evidence.plan)
     both = [name for name in test.classes if all(np.isfinite(side[f"auc_{name}"].value) for side in (inside, outside))]
     macros = [inside["macro_auc"], outside["macro_auc"]]
     if both and len(both) < len(test.classes):
-        kept = [test.classes.index(name) for name in both]
-        macros = [
-            _ranking(replace(side, scores=side.scores[:, kept], label=side.columns[:, kept], classes=both), evidence)[
-                "macro_auc"
-            ]
-            for side in (test, films)
-        ]
+        sides = (test.cohort.of_classes(both), films.cohort.of_classes(both))
+        macros = [ranking_figures(side, evidence.plan)["macro_auc"] for side in sides]
     none = missing_interval("there is no class that can be assessed on both sides")
     drop = apart_difference(*macros) if both else none
-    decided = operating_point_figures(
-        films.scores, films.label, points, films.patient, films.classes, **evidence.bootstrap, strata=films.strata
-    )
+    decided = operating_point_figures(films.cohort, points, evidence.plan)
     # A mean over other classes than inside would be no finding about the set.
     first = next((decided[f"sensitivity_{name}"].reason for name in films.classes), "")
     macro = {figure: decided[f"macro_{figure}"] for figure in ("sensitivity", "specificity")}
@@ -150,10 +136,7 @@ def _subgroups(findings: Findings, evidence: Evidence) -> list[IntervalRow]:
     columns["age"] = [age_band(age) for age in columns["age"]]
 
     def divided(field: str) -> list[Subgroup]:
-        return subgroup_figures(
-            test.scores, test.label, test.patient, columns[field], test.classes, MIN_PATIENTS, **evidence.bootstrap,
-            strata=test.strata,
-        )  # fmt: skip
+        return subgroup_figures(test.cohort, columns[field], MIN_PATIENTS, evidence.plan)
 
     names = {field: {name for name in map(_named, values) if name} for field, values in columns.items()}
     several = [field for field in _ATTRIBUTES if len(names[field]) > 1]

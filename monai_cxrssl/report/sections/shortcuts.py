@@ -24,9 +24,10 @@ import numpy as np
 
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.ranking import compare_auc
 from monai_cxrssl.report.content import Flag, Section
 from monai_cxrssl.report.findings import Evidence, Findings, films_of, interval_text, missing_interval
-from monai_cxrssl.report.paired import match_films, paired_figures
+from monai_cxrssl.report.paired import match_films
 from monai_cxrssl.report.plots.intervals import IntervalRow, draw_probes, interval_row
 
 __all__ = ["KEPT", "probe_flag", "shortcut_findings"]
@@ -137,15 +138,11 @@ def _probe(evidence: Evidence, region: str) -> tuple[Interval, Interval, Interva
             why = "no test film was scored with this region blanked: the lungs are not known"
         nothing = missing_interval(why)
         return nothing, nothing, nothing, 0
-    films = test.take(here)
-    paired = paired_figures(
-        films.scores, blanked.scores[there], films.columns, films.patient, films.classes, **evidence.bootstrap,
-        strata=films.strata,
-    )  # fmt: skip
-    whole, gone, drop = (side["macro_auc"] for side in (paired.first, paired.second, paired.difference))
+    paired = compare_auc(test.cohort.take(here), blanked.cohort.scores[there], evidence.plan)
+    whole, gone, drop = (side["macro_auc"] for side in paired)
     if drop.reason:
         # Why no class can be assessed says more than that none can.
-        reason = next((side.reason for key, side in paired.difference.items() if key != "macro_auc"), "")
+        reason = next((side.reason for key, side in paired[2].items() if key != "macro_auc"), "")
         whole = gone = drop = missing_interval(reason or drop.reason)
     return whole, gone, drop, len(here)
 

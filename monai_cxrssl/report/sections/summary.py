@@ -22,12 +22,13 @@ def summary_findings(evidence: Evidence) -> Findings:
     findings = Findings(Section("summary", "What was evaluated", text), figures)
     parts = [(title, films) for title, films in (("Test", test), ("Validation", validation)) if films is not None]
     rows = [
-        [title, len(films.items), films.patients, int((~np.isnan(films.columns)).any(axis=1).sum())]
+        [title, len(films.items), films.patients, int((~np.isnan(films.cohort.labels)).any(axis=1).sum())]
         for title, films in parts
     ]
     findings.table("Films", ["Split", "Films", "Patients", "With a known label"], rows)
     if test.classes:
-        kinds = (test.columns == 1, test.columns == 0, np.isnan(test.columns))
+        labels = test.cohort.labels
+        kinds = (labels == 1, labels == 0, np.isnan(labels))
         counts = [[name, *(int(kind[:, c].sum()) for kind in kinds)] for c, name in enumerate(test.classes)]
         findings.table("Labels of the test films", ["Class", "Positive", "Negative", "Unknown"], counts)
     if not test.items:

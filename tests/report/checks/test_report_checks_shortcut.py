@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from monai_cxrssl.data import DecodedImages, DecodedMasks, FineTuningImages, load_predictions, open_dataset
 from monai_cxrssl.engines import MultiTaskPredictor
-from monai_cxrssl.metrics import attention_above_chance
+from monai_cxrssl.metrics import ResamplingPlan, attention_above_chance
 from monai_cxrssl.report.checks import ReportChecks
 from monai_cxrssl.transforms import ResizeCXR
 
@@ -107,7 +107,9 @@ def test_the_region_that_the_score_comes_from_is_found(tmp_path, marked, reads, 
     for region in lost:
         assert area(load_predictions(tmp_path / "blanked" / f"{region}.csv")) < 0.75
     pfs, chance = whole.measures["pfs"], whole.measures["lung_area"]
-    attention = attention_above_chance(pfs, chance, [item["patient_id"] for item in whole.items], resamples=200)
+    attention = attention_above_chance(
+        pfs, chance, [item["patient_id"] for item in whole.items], plan=ResamplingPlan(200)
+    )
     assert attention.above_chance == (reads == "lungs")
     if reads == "corner":
         assert (pfs < chance).all()

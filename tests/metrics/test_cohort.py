@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics import (
+    Cohort,
+    ResamplingPlan,
     calibration_figures,
     confusion_figures,
     operating_point_figures,
@@ -20,18 +23,53 @@ LABEL = np.tile([0, 1, 1, 0, 0, 1], 2)
 PATIENT = np.arange(12) // 2
 
 
-def operating(score, label, patient, **options):
-    return operating_point_figures(score, label, 0.5, patient, **options)
+def operating(cohort, plan):
+    return operating_point_figures(cohort, 0.5, plan)
 
 
-def subgroup(score, label, patient, **options):
-    groups = subgroup_figures(score, label, patient, ["all"] * len(score), **options)
+def subgroup(cohort, plan):
+    groups = subgroup_figures(cohort, ["all"] * len(cohort.scores), plan=plan)
     return groups[0].figures if groups else {}
 
 
 FIGURES = pytest.mark.parametrize(
     "figures", [ranking_figures, operating, calibration_figures, confusion_figures, subgroup]
 )
+
+
+def test_parts_of_a_cohort():
+    cohort = Cohort.of(SCORE, np.append(LABEL[1:], -1), [f"p{number}" for number in PATIENT], ["a", "b"]).stratified()
+    np.testing.assert_array_equal(cohort.labels[:-1], np.eye(2)[LABEL[1:]])
+    assert np.isnan(cohort.labels[-1]).all()
+    part = cohort.take([3, 11])
+    assert (part.numbers.tolist(), part.patients.tolist()) == ([0, -1], [1, 5])
+    np.testing.assert_array_equal(part.strata, cohort.strata[[3, 11]])
+    one = cohort.of_classes(["b"])
+    assert one.classes == ["b"]
+    np.testing.assert_array_equal(one.scores[:, 0], SCORE[:, 1])
+    np.testing.assert_array_equal(one.labels[:, 0], cohort.labels[:, 1])
+    assert one.numbers is None
+    other = cohort.with_scores(SCORE + 1)
+    np.testing.assert_array_equal(other.scores, SCORE + 1)
+    np.testing.assert_array_equal(other.strata, cohort.strata)
+    assert cohort.reasons() == ["", ""]
+    assert other.reasons(probability=True)[0].endswith("and are no probabilities")
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "message"),
+    [
+        (LABEL, {"class_names": ["a"]}, "There are 1 class names for scores of 2 classes"),
+        (LABEL, {"patient": PATIENT[1:]}, "one id for each of the N films"),
+        (LABEL[1:], {}, r"scores \(12, 2\) and labels \(11,\)"),
+        (LABEL + 1, {}, "label of film 1 is 2; expected 0 to 1, or -1 for unknown"),
+        (np.full(12, np.nan), {}, "label of film 0 is nan"),
+        (np.full((12, 2), 0.5), {}, "A label is 0.5"),
+    ],
+)
+def test_what_does_not_make_a_cohort(label, options, message):
+    with pytest.raises(DatalistError, match=message):
+        Cohort.of(SCORE, label, **options)
 
 
 @FIGURES
@@ -50,7 +88,7 @@ FIGURES = pytest.mark.parametrize(
     ids=["one class", "no labels", "one patient", "constant", "nan", "infinite", "one film", "no film"],
 )
 def test_degenerate_films_give_nan_and_a_reason(figures, score, label, patient):
-    for interval in figures(score, label, patient, resamples=10).values():
+    for interval in figures(Cohort.of(score, label, patient), ResamplingPlan(10)).values():
         assert np.isnan([interval.value, interval.ci_low, interval.ci_high]).all()
         assert interval.resamples == 0
         assert interval.reason
@@ -62,13 +100,15 @@ def test_multi_label_with_one_class_that_works(figures):
         pytest.skip("needs one class per film")
     score, label = SCORE.copy(), np.stack([LABEL, LABEL], axis=1).astype(float)
     score[3, 1] = np.nan
-    found = figures(score, label, PATIENT, resamples=50)
+    found = figures(Cohort.of(score, label, PATIENT), ResamplingPlan(50))
     assert any(key.endswith("_0") for key in found)
     for key, interval in found.items():
         assert (interval.reason == "the scores of 1 of 12 films are not finite numbers") == key.endswith("_1")
         assert np.isfinite(interval.value) != key.endswith("_1")
     label[3, 1] = np.nan  # a film without a label has no need of a score
-    assert all(not interval.reason for interval in figures(score, label, PATIENT, resamples=50).values())
+    assert all(
+        not interval.reason for interval in figures(Cohort.of(score, label, PATIENT), ResamplingPlan(50)).values()
+    )
 
 
 @pytest.mark.parametrize(
