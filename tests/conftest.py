@@ -24,6 +24,38 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 REPO = Path(__file__).resolve().parents[1]
 
 
+#: Files whose tests follow one another for many minutes: a worker that begins with them ends with the others.
+LONGEST = ("test_readme_commands.py", "test_monai_label.py", "test_pretraining.py", "test_fine_tuning.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests go to one worker, and begin with the long ones.
+
+    Tests that take a fixture of their module stay together, those of each of its parameters by themselves; slow tests
+    and those of bundles that take none go alone; the rest goes by its file.
+    """
+    for item in items:
+        file = item.path.relative_to(REPO)
+        shared = [name for name, found in item._fixtureinfo.name2fixturedefs.items() if found[-1].scope == "module"]
+        if shared:
+            indices = item.callspec.indices if hasattr(item, "callspec") else {}
+            parts = [f"-{indices[name]}" for name in shared if name in indices]
+            item.add_marker(pytest.mark.xdist_group("".join([file.as_posix(), *parts])))
+        elif not is_slow(item) and file.parent.name != "bundles":
+            item.add_marker(pytest.mark.xdist_group(file.as_posix()))
+
+    def rank(item: pytest.Item) -> tuple[int, bool]:
+        name = item.path.name
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), not is_slow(item)
+
+    items.sort(key=rank)
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Say whether a test is left out of a plain ``pytest``."""
+    return item.get_closest_marker("slow") is not None
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The checkout that is tested."""

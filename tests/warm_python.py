@@ -18,6 +18,7 @@ import os
 import runpy
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,8 @@ class WarmPython:
         told = [str(word) for word in words]
         number = len(self.programs)
         streams = (self.folder / f"{number}.out", self.folder / f"{number}.err")
+        for path in streams:
+            path.touch()
         work: dict[str, object] = {
             "words": told,
             "folder": str(cwd),
@@ -105,6 +108,24 @@ class WarmPython:
         for path in program.streams:
             path.unlink()
         return subprocess.CompletedProcess([sys.executable, *program.words], program.returncode, out, err)
+
+    def run_job(self, words: Sequence[object], cwd: Path | str, processes: int = 2) -> subprocess.CompletedProcess:
+        """As :meth:`run` of several processes that are told of each other as by torchrun, on processors.
+
+        torchrun itself, which imports torch anew in each, is run by tests/docs/test_expert_commands.py.
+        """
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            job = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": str(probe.getsockname()[1]), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+        started = [self.start(words, cwd, **job, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(processes)]
+        while None in (status := [program.poll() for program in started]) and not any(status):
+            time.sleep(0.05)
+        if any(status):
+            for program in started:
+                program.kill()
+        out, err = ("".join(said) for said in zip(*(program.communicate() for program in started), strict=True))
+        return subprocess.CompletedProcess(list(words), next(filter(None, status), 0), out, err)
 
     def listen(self, seconds: float) -> bool:
         """Take in what the process says within so many seconds; False if it was silent."""

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What test_distributed.py starts with torchrun in two processes; also imported there for the single process."""
+"""What test_distributed.py starts in two processes, as torchrun would; also imported there for the single process."""
 
 from __future__ import annotations
 

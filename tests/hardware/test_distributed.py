@@ -12,21 +12,10 @@ from tests.engines.two_processes import METHODS, RUNS, build, gradients, trained
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory, repo, warm_python) -> list[dict]:
-    """What two processes found that know of each other what torchrun tells them."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """What each of two processes of one job found."""
     folder = tmp_path_factory.mktemp("ranks")
-    job = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
-           "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    processes = [
-        warm_python.start(["-m", "tests.engines.two_processes", folder], repo, RANK=str(rank), **job)
-        for rank in range(2)
-    ]
-    said = [process.communicate(240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    result = warm_python.run_job(["-m", "tests.engines.two_processes", folder], repo)
+    assert result.returncode == 0, result.stderr[-3000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 

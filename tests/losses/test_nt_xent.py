@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from monai.losses import ContrastiveLoss
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.losses import NTXentLoss, nt_xent
+from tests.losses.gathered_nt_xent import GROUP
 
 
 def reference(z1: np.ndarray, z2: np.ndarray, temperature: float, group: np.ndarray | None = None) -> float:
@@ -146,39 +146,22 @@ def test_refuses_temperature(temperature):
         NTXentLoss(temperature)
 
 
-def _gathered(rank: int, world: int, port: int, z1, z2, group, results) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    part = slice(rank * len(z1) // world, (rank + 1) * len(z1) // world)
-    a, b = z1[part].clone().requires_grad_(), z2[part].clone().requires_grad_()
-    loss = NTXentLoss(0.1, gather=True)(a, b, None if group is None else group[part])
-    loss.backward()
-    # numpy arrays: a tensor sent through the queue would need this process to stay alive.
-    results.put((rank, loss.item(), a.grad.numpy() / world, b.grad.numpy() / world))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+@pytest.fixture(scope="module")
+def gathered(warm_python, repo, tmp_path_factory) -> list[list]:
+    """What each of two processes found for its half of the pairs, without groups and with them."""
+    folder = tmp_path_factory.mktemp("gathered")
+    torch.save(pair(8, 16, seed=5), folder / "pairs.pt")
+    result = warm_python.run_job(["-m", "tests.losses.gathered_nt_xent", folder], repo)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_gather_equals_one_process(grouped, free_port):
-    world = 2
-    z1, z2 = pair(8, 16, seed=5)
-    group = torch.tensor([0, 1, 2, 3, 3, 2, 4, 5]) if grouped else None
-    context = mp.get_context("spawn")
-    results = context.Queue()
-    processes = [
-        context.Process(target=_gathered, args=(rank, world, free_port, z1, z2, group, results))
-        for rank in range(world)
-    ]
-    for process in processes:
-        process.start()
-    answers = sorted((results.get(timeout=120) for _ in processes), key=lambda answer: answer[0])
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-
-    a, b = z1.clone().requires_grad_(), z2.clone().requires_grad_()
-    loss = NTXentLoss(0.1)(a, b, group)
+def test_gather_equals_one_process(gathered, grouped):
+    losses, *gradients = zip(*(answers[grouped] for answers in gathered), strict=True)
+    a, b = (z.clone().requires_grad_() for z in pair(8, 16, seed=5))
+    loss = NTXentLoss(0.1)(a, b, GROUP if grouped else None)
     loss.backward()
-    assert np.mean([answer[1] for answer in answers]) == pytest.approx(loss.item(), abs=1e-6)
-    np.testing.assert_allclose(np.concatenate([answer[2] for answer in answers]), a.grad.numpy(), atol=1e-6)
-    np.testing.assert_allclose(np.concatenate([answer[3] for answer in answers]), b.grad.numpy(), atol=1e-6)
+    assert np.mean(losses) == pytest.approx(loss.item(), abs=1e-6)
+    for parts, whole in zip(gradients, (a.grad, b.grad), strict=True):
+        np.testing.assert_allclose(torch.cat(parts), whole, atol=1e-6)
