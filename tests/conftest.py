@@ -29,31 +29,14 @@ LONGEST = ("test_readme_commands.py", "test_monai_label.py", "test_pretraining.p
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests go to one worker, and begin with the long ones.
-
-    Tests that take a fixture of their module stay together, those of each of its parameters by themselves; slow tests
-    and those of bundles that take none go alone; the rest goes by its file.
-    """
-    for item in items:
-        file = item.path.relative_to(REPO)
-        shared = [name for name, found in item._fixtureinfo.name2fixturedefs.items() if found[-1].scope == "module"]
-        if shared:
-            indices = item.callspec.indices if hasattr(item, "callspec") else {}
-            parts = [f"-{indices[name]}" for name in shared if name in indices]
-            item.add_marker(pytest.mark.xdist_group("".join([file.as_posix(), *parts])))
-        elif not is_slow(item) and file.parent.name != "bundles":
-            item.add_marker(pytest.mark.xdist_group(file.as_posix()))
+    """Begin with the long files, then with those that hold slow tests; within a file the order stays."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
 
     def rank(item: pytest.Item) -> tuple[int, bool]:
         name = item.path.name
-        return LONGEST.index(name) if name in LONGEST else len(LONGEST), not is_slow(item)
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), item.path not in slow
 
     items.sort(key=rank)
-
-
-def is_slow(item: pytest.Item) -> bool:
-    """Say whether a test is left out of a plain ``pytest``."""
-    return item.get_closest_marker("slow") is not None
 
 
 @pytest.fixture(scope="session")

@@ -103,6 +103,7 @@ def _native(header: Header, data: bytes, expected: int, warnings: list[str]) -> 
         warnings.append(f"{excess} zero bytes after the pixels were left out")
     if header.transfer_syntax in {syntaxes[0] for syntaxes in TRANSFER_SYNTAXES.values()}:
         warnings.append("the pixels are uncompressed although the transfer syntax says otherwise")
+    pixels: np.ndarray
     if header.bits_allocated == 16:
         pixels = np.frombuffer(data, "<u2" if header.little_endian else ">u2", count).astype(np.uint16, copy=False)
     elif header.swapped_words:
