@@ -1,12 +1,37 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
 from .curriculum import Curriculum, divide_epochs
+from .curriculum_stages import CurriculumWiring, curriculum_summary
+from .evaluated_config import bundle_root, default_device
+from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels
+from .fine_tuning_options import FineTuningOptions
+from .options import OptionError, RunOptions, load_recipes
+from .pretraining import PretrainingHandlers, PretrainingWiring
+from .pretraining_options import PretrainingOptions
+from .run_log import open_run_log
 from .stage import PretextStage, StageRun, stages_over_data
+from .unknown_options import refuse_unknown_options
 
 __all__ = [
     "Curriculum",
+    "CurriculumWiring",
+    "FineTuningHandlers",
+    "FineTuningOptions",
+    "FineTuningWiring",
+    "Labels",
+    "OptionError",
     "PretextStage",
+    "PretrainingHandlers",
+    "PretrainingOptions",
+    "PretrainingWiring",
+    "RunOptions",
     "StageRun",
+    "bundle_root",
+    "curriculum_summary",
+    "default_device",
     "divide_epochs",
+    "open_run_log",
+    "load_recipes",
+    "refuse_unknown_options",
     "stages_over_data",
 ]

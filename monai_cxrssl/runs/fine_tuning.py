@@ -1,0 +1,280 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Wiring of a fine-tuning run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ignite.engine import Events
+from monai.handlers import LrScheduleHandler
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from monai_cxrssl.data.audit.leak import refuse_leak, refuse_shared_patients
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
+from monai_cxrssl.data.sampling.image_sampler import ImageSampler
+from monai_cxrssl.data.sources.fine_tuning_source import classes_to_learn, divided_source, require_classes
+from monai_cxrssl.data.sources.transfer import open_test_source
+from monai_cxrssl.data.stores.image_store import ImageStore
+from monai_cxrssl.engines.evaluator import MultiTaskPredictor
+from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
+from monai_cxrssl.handlers.fine_tuning_summary import FineTuningSummary
+from monai_cxrssl.handlers.monitors.history import RunHistory
+from monai_cxrssl.handlers.test_metrics import TestMetrics
+from monai_cxrssl.handlers.validation import Validation
+from monai_cxrssl.losses.distillation import DistillationLoss
+from monai_cxrssl.losses.multi_task import MultiTaskLoss
+from monai_cxrssl.methods.distillation import DistillationMethod, load_teacher
+from monai_cxrssl.methods.fine_tuning import FineTuningMethod
+from monai_cxrssl.networks.multi_task import MultiTaskNet
+from monai_cxrssl.optim.layer_decay import layer_decay_groups
+from monai_cxrssl.optim.optimizer import create_optimizer
+from monai_cxrssl.optim.schedules import StagedWarmupCosine
+from monai_cxrssl.runs.announce_fine_tuning import announce_fine_tuning
+from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
+from monai_cxrssl.runs.wiring import Wiring
+from monai_cxrssl.transforms.spatial.resize import ResizeCXR
+from monai_cxrssl.transforms.views.multi_view import MultiView
+
+__all__ = ["FineTuningHandlers", "FineTuningWiring", "Labels", "TestSplit"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the label head learns: names of the classes, none for masks only, and ``multi_class`` or ``multi_label``."""
+
+    classes: tuple[str, ...]
+    task: str
+
+
+@dataclass(frozen=True)
+class TestSplit:
+    """What the weights are measured on at the end, and by what."""
+
+    __test__ = False
+
+    source: Datalist
+    dataset: FineTuningImages
+    metrics: TestMetrics
+    evaluator: MultiTaskPredictor
+
+
+class FineTuningWiring(Wiring):
+    """Make the parts of a fine-tuning run from its options.
+
+    Args:
+        options: of the run.
+        name: of the bundle.
+    """
+
+    options: FineTuningOptions
+
+    def source(self) -> Datalist:
+        """Open the data set, divided by patient where it does not come so."""
+        return divided_source(self.open_dataset(), self.options.split_seed)
+
+    def test_source(self, source: Datalist) -> Datalist:
+        """Open what the weights are measured on at the end: the test split, or another data set."""
+        o = self.options
+        return open_test_source(source, o.test_dataset_dir, o.test_datalist, o.class_map)
+
+    def labels(self, source: Datalist) -> Labels:
+        """Return the classes to learn and their task; a bundle that learns masks only has none."""
+        learns = self.options.learns_labels
+        return Labels(classes_to_learn(source, self.options.decoder is not None) if learns else (), source.task)
+
+    def check(self, source: Datalist, test_source: Datalist, network: MultiTaskNet) -> None:
+        """Refuse patients in two splits, absent classes, tests on a starting point's patients, and a wrong image size.
+
+        Args:
+            source: of training and validation.
+            test_source: what the weights are measured on.
+            network: to be trained.
+        """
+        o = self.options
+        refuse_shared_patients(source, o.allow_leak)
+        if o.learns_labels:
+            require_classes(source, o.ignore_absent)
+        for path in (o.pretrained, o.teacher):
+            if path is not None:
+                items = test_source.items("test")
+                refuse_leak(items, path, o.allow_leak, what="fine-tuning", name=test_source.name)
+        network.check_size(o.image_size, o.image_size)
+
+    def images(self, source: Datalist, split: str) -> ImageStore:
+        """Open the images of a split."""
+        return self.open_images(source.items(split))
+
+    def dataset(self, images: ImageStore, labels: Labels, views: MultiView) -> FineTuningImages:
+        """Make the samples of training: one random view of an image, of its label and its mask."""
+        resize = ResizeCXR(self.options.image_size)
+        keep = self.options.teacher is not None
+        return self._samples(images, labels, resize, augment=views, keep_unlabelled=keep)
+
+    def fixed_dataset(self, images: ImageStore, labels: Labels, transform: Any) -> FineTuningImages:
+        """Make the samples of validation or test: every image as it is, resized."""
+        return self._samples(images, labels, transform)
+
+    def _samples(self, images: ImageStore, labels: Labels, resize: Any, **others: Any) -> FineTuningImages:
+        mask, shape = self.options.mask, self.options.boxes_shape
+        return FineTuningImages(images, resize, labels.task, labels.classes, mask, boxes_shape=shape, **others)
+
+    def sampler(self, dataset: FineTuningImages) -> ImageSampler:
+        """Make the sampler of training, of balanced classes if asked for."""
+        o = self.options
+        return ImageSampler(dataset.labels, balanced=o.balanced, seed=o.seed, rank=o.rank, world_size=o.world_size)
+
+    def fixed_loader(self, dataset: FineTuningImages) -> DataLoader:
+        """Make the loader of validation or test, in order."""
+        return DataLoader(dataset, batch_size=2 * self.options.batch_size, shuffle=False, num_workers=0)
+
+    def loss_function(self, labels: Labels) -> MultiTaskLoss:
+        """Make the loss of both branches."""
+        o = self.options
+        return MultiTaskLoss(
+            task=labels.task, label_weight=o.label_weight, mask_weight=o.mask_weight, weighting=o.weighting,
+            class_weights=o.class_weights, label_loss=o.label_loss, label_smoothing=o.label_smoothing,
+        )  # fmt: skip
+
+    def method(self, network: MultiTaskNet, loss_function: MultiTaskLoss, labels: Labels) -> FineTuningMethod:
+        """Make what a training step computes: the loss of labels and masks, with a teacher's soft labels if any."""
+        o = self.options
+        options = {"linear_probe": o.linear_probe, "average_momentum": o.average_momentum or None}
+        if o.teacher is None:
+            return FineTuningMethod(network, loss_function, **options)
+        distillation = DistillationLoss(
+            temperature=o.temperature, mixing_weight=o.mixing_weight, task=labels.task
+        )  # fmt: skip
+        teacher = load_teacher(o.teacher, labels.classes, labels.task)
+        return DistillationMethod(network, loss_function, teacher, distillation, **options)
+
+    def optimizer(self, method: nn.Module, loss_function: nn.Module) -> Any:
+        """Make the optimizer: earlier layers of the encoder learn more slowly."""
+        o = self.options
+        groups = layer_decay_groups(method.network, o.learning_rate, o.weight_decay, o.layer_decay, loss_function)
+        return create_optimizer(groups, opt=o.optimizer, lr=o.learning_rate, weight_decay=0.0)
+
+    def epochs(self, loader: Any) -> int:
+        """Return the epochs of the run."""
+        return self.options.epochs(len(loader))
+
+    def schedule(self, optimizer: Any, loader: Any) -> StagedWarmupCosine:
+        """Make the schedule of the learning rate, by default with a twentieth of the epochs to rise in."""
+        epochs, warmup = self.epochs(loader), self.options.warmup_epochs
+        return StagedWarmupCosine(optimizer, [epochs], len(loader), 0.05 * epochs if warmup is None else warmup)
+
+    def evaluator(self, loader: DataLoader, method: FineTuningMethod, labels: Labels) -> MultiTaskPredictor:
+        """Make the engine that measures the method's network."""
+        o = self.options
+        return MultiTaskPredictor(
+            o.device, loader, method.evaluated_network, task=labels.task, classes=labels.classes, amp=o.amp
+        )  # fmt: skip
+
+    def test(self, source: Datalist, labels: Labels, method: FineTuningMethod) -> TestSplit:
+        """Make what measures the best weights, once, at the end.
+
+        Args:
+            source: whose split ``test`` is measured on.
+            labels: classes and task.
+            method: whose network is measured.
+        """
+        images = self.open_images(source.items("test"), max_unreadable=1.0)
+        dataset = self.fixed_dataset(images, labels, ResizeCXR(self.options.image_size))
+        metrics = TestMetrics(
+            self.options.output_dir, images.items, labels.classes, labels.task, unreadable=images.unreadable,
+            seed=self.options.seed, split="test", filename=None, name=source.name,
+        )  # fmt: skip
+        evaluator = self.evaluator(self.fixed_loader(dataset), method, labels)
+        metrics.attach(evaluator)
+        return TestSplit(source, dataset, metrics, evaluator)
+
+
+class FineTuningHandlers:
+    """Attach what every fine-tuning run has: validation, schedule, record, curves, checkpoints, progress and summary.
+
+    Handlers that publish metrics must be attached before this one, whose record takes them up.
+
+    Args:
+        wiring: of the run.
+        method: that is trained.
+        optimizer: of the method.
+        lr_scheduler: of the optimizer, followed at every iteration.
+        source: of training and validation.
+        training: samples that are learnt from.
+        evaluator: of the validation split.
+        test: of the test split.
+    """
+
+    def __init__(
+        self,
+        wiring: FineTuningWiring,
+        method: FineTuningMethod,
+        optimizer: Optimizer,
+        lr_scheduler: StagedWarmupCosine,
+        source: Datalist,
+        training: FineTuningImages,
+        evaluator: MultiTaskPredictor,
+        test: TestSplit,
+    ) -> None:
+        self.wiring = wiring
+        self.method = method
+        self.parts = {"method": method, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.source = source
+        self.datasets = (training, evaluator.data_loader.dataset, test.dataset)
+        self.evaluator = evaluator
+        self.test = test
+
+    def attach(self, engine: Any) -> None:
+        """Attach all to the trainer."""
+        wiring, o, epochs = self.wiring, self.wiring.options, engine.state.max_epochs
+        history = RunHistory(self.parts["optimizer"], {wiring.name: epochs})
+        validation = Validation(self.evaluator, o.validate_every or max(1, epochs // 30))
+        path = wiring.output_dir / "checkpoints" / "best.pt"
+        network = self.method.evaluated_network
+        best = BestCheckpoint(validation, network, path, metric=o.best_metric, patience=o.patience)
+        state = {**self.parts, "history": history, "validation": validation, "best": best}
+        engine.add_event_handler(Events.STARTED, self._announce)
+        follow = LrScheduleHandler(state["lr_scheduler"], print_lr=False, epoch_level=False)
+        for handler in (follow, validation, history, best, *wiring.records(state), self._summary(history, best, engine)):
+            handler.attach(engine)
+
+    def _announce(self) -> None:
+        announce_fine_tuning(*self.datasets, self.wiring.options.recipe)
+
+    def _summary(self, history: RunHistory, best: BestCheckpoint, engine: Any) -> FineTuningSummary:
+        o, network = self.wiring.options, self.method.network
+        training, validation, test = self.datasets
+        stores = (training.images, validation.images, test.images)
+        settings = self.wiring.settings(
+            network.encoder_name, engine.data_loader.batch_size, decoder=network.decoder_name,
+            source=self.source.name, test_source=self.test.source.name, pretrained=o.pretrained,
+            linear_probe=o.linear_probe,
+        )  # fmt: skip
+        return FineTuningSummary(
+            history,
+            best,
+            o.model_path,
+            self.wiring.output_dir / "metrics.json",
+            {
+                "encoder_name": network.encoder_name,
+                "image_size": o.image_size,
+                "classes": list(training.classes),
+                "task": self.method.loss_function.task,
+                "decoder": network.decoder_name,
+                "mask": o.mask,
+                "mask_channels": 1,
+            },
+            training.data,
+            validation.data,
+            self.test.evaluator,
+            self.test.metrics,
+            settings,
+            [file for store in stores for file in store.unreadable],
+            [file for store in stores for file in store.warnings],
+            [path for path in (o.pretrained, o.teacher) if path is not None],
+            training.images,
+        )

@@ -1,0 +1,80 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Options of pretraining runs."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from monai_cxrssl.optim.schedules import scaled_learning_rate
+from monai_cxrssl.runs.options import Count, Folder, Interval, Positive, RunOptions, Share
+
+__all__ = ["PretrainingOptions"]
+
+
+class PretrainingOptions(RunOptions):
+    """Options of a pretraining run; those of a method that a bundle does not train by have no effect and no value."""
+
+    literal: ClassVar[frozenset[str]] = frozenset(
+        {"dataset_dir", "datalist", "output_dir", "model_path", "pretrained", "cache_dir", "encoder_name", "resume"}
+        | {"large_dataset_dir", "large_cache_dir", "teacher_weights"}
+    )
+
+    special: ClassVar[frozenset[str]] = frozenset(
+        "gather gradient_cache_chunk temperature simclr_epochs bags_by queue_length momentum holes hole_size "
+        "weight_decay_end contrastive reconstruction_weight tasks order shares jigsaw_permutations rotation_copies "
+        "large_dataset_dir large_cache_dir teacher_weights simclr_share compile".split()
+    )
+
+    splits: list[str] | str = Field(["training"], description="the splits of the datalist to train on")
+    learning_rate_rule: Literal["sqrt", "linear", "none"] = Field(
+        "sqrt", description="how the rate grows with the batch: sqrt by its root, linear by batch / 256, none"
+    )
+    base_learning_rate: Positive = Field(description="the rate before that rule")
+    augment_on: Literal["auto", "device", "workers"] = Field("auto", description="where views are made")
+    probe_every: Annotated[int, Field(ge=0)] = Field(0, description="epochs between probes, 0 for before and after")
+    gather: bool = Field(False, description="negatives are those of all processes")
+    gradient_cache_chunk: Count | None = Field(
+        None, description="keep the activations of only so many samples at a time, with the negatives of the batch"
+    )
+    temperature: Positive | None = Field(None, description="of the contrastive loss")
+    simclr_share: Share | None = Field(None, description="the part of the epochs that are SimCLR, rounded up")
+    simclr_epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="how many epochs are SimCLR")
+    bags_by: Literal["patient", "study"] = Field(
+        "patient", description="positives are two images of one patient, or of one study (MedAug, Vu et al. 2021)"
+    )
+    queue_length: Count | None = Field(None, description="negatives in MoCo's queue")
+    momentum: Share | None = Field(None, description="of MoCo's key encoder")
+    holes: Count | None = Field(None, description="holes in an image")
+    hole_size: Interval | None = Field(None, description="side of a hole as a share of the image's, least and most")
+    weight_decay_end: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay of the last epoch")
+    contrastive: bool = Field(False, description="add the contrastive task over two views")
+    reconstruction_weight: Annotated[float, Field(ge=0)] | None = Field(None, description="of the masked patches' loss")
+    tasks: list[str] | None = Field(None, description="the pretext tasks, in order")
+    order: Literal["given", "greedy"] = Field("given", description="of the tasks; greedy is found by a probe")
+    shares: dict[str, Positive] | None = Field(None, description="of the epochs, by task; 1 for one not named")
+    jigsaw_permutations: Annotated[int, Field(ge=2)] | None = Field(None, description="puzzles to tell apart")
+    rotation_copies: Annotated[int, Field(ge=1, le=4)] | None = Field(
+        None, description="rotated copies of each image in a batch; none for all four"
+    )
+    large_dataset_dir: Folder | None = Field(None, description="images to go through all tasks on first")
+    large_cache_dir: Folder | None = Field(None, description="a folder that keeps their decoded images")
+    teacher_weights: Folder | None = Field(None, description="weights whose patch features distillation predicts")
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate for the samples of a step over all processes."""
+        samples = self.batch_size * self.world_size * self.accumulation_steps
+        return scaled_learning_rate(self.base_learning_rate, samples, self.learning_rate_rule)
+
+    def stage_epochs(self, name: str) -> dict[str, int]:
+        """Return epochs by stage: SimCLR, then MICLe, where the recipe divides them so, else one stage of that name."""
+        if self.simclr_epochs is None and self.simclr_share is None:
+            return {name: self.max_epochs}
+        epochs = self.simclr_epochs
+        if epochs is None:
+            epochs = math.ceil(float(self.simclr_share or 0) * self.max_epochs)
+        return {"simclr": epochs, name: self.max_epochs - epochs}

@@ -1,0 +1,150 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Refusal of config ids and component arguments that nothing uses.
+
+MONAI takes any ``--id VALUE``, adds it to the config, and trains as if it had not been said.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import pydoc
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.config_item import ConfigComponent
+from monai.bundle.properties import InferProperties, TrainProperties
+from monai.bundle.reference_resolver import ReferenceResolver
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+from monai.utils import BundlePropertyConfig
+
+from monai_cxrssl.runs.evaluated_config import evaluated_config
+from monai_cxrssl.runs.options import OptionError, RunOptions
+
+__all__ = ["refuse_unknown_options"]
+
+#: What MONAI looks for by name, without a reference.
+_OF_MONAI = frozenset(
+    {"imports", "initialize", "run", "finalize", "run_name", "_meta_", "_requires_", "displayable_configs"}
+    | {settings[BundlePropertyConfig.ID] for kind in (TrainProperties, InferProperties) for settings in kind.values()}
+    | {name for kind in DEFAULT_EXP_MGMT_SETTINGS.values() for name in kind["configs"].keys() - kind["handlers_id"]}
+)
+
+
+def refuse_unknown_options(options: RunOptions | None = None) -> None:
+    """Refuse ids of the config being evaluated that nothing uses, and arguments that their component does not take.
+
+    An id is used when it is an option, when MONAI looks for it, or when a text of the config refers to it.
+
+    Args:
+        options: of the run; without them only what the config refers to is an option.
+
+    Raises:
+        OptionError: names the id, and the nearest one that is used.
+    """
+    parser = evaluated_config()
+    config = parser.get()
+    names = frozenset() if options is None else options.names
+    used = names | _OF_MONAI | set(_references(config))
+    for place in _plain_entries(config):
+        if not any(_reaches(place, other) for other in used):
+            candidates = names or {key for key, value in config.items() if _is_value(value) and key != place}
+            shown = place.replace("::", "#")
+            raise OptionError(f"--{shown} is no option of this bundle.{_nearest(shown, candidates)}")
+    for place, component in _components(config):
+        _check_arguments(parser, place, component)
+
+
+def _plain_entries(config: Any, place: str = "") -> Iterator[str]:
+    """Yield the id of every entry that is no argument of a component and no remark."""
+    if not isinstance(config, dict) or ConfigComponent.is_instantiable(config):
+        return
+    for key, value in config.items():
+        if not key.startswith("_"):
+            inner = f"{place}::{key}" if place else key
+            yield inner
+            yield from _plain_entries(value, inner)
+
+
+def _is_value(value: Any) -> bool:
+    """Whether an entry is a plain value, or stands in for one, rather than a part of the run."""
+    return not isinstance(value, dict) and not (isinstance(value, list) and any(str(v)[:1] in "${" for v in value))
+
+
+def _references(config: Any) -> Iterator[str]:
+    """Yield every id that a text of the config refers to."""
+    for text in _texts(config):
+        for match in ReferenceResolver.id_matcher.findall(ReferenceResolver.normalize_id(text)):
+            yield match.lstrip("@")
+        if text.startswith("%"):
+            yield ConfigParser.split_path_id(text[1:])[1]
+
+
+def _reaches(place: str, reference: str) -> bool:
+    """Whether a reference uses an entry: itself, what holds it, or what it holds."""
+    return place == reference or place.startswith(f"{reference}::") or reference.startswith(f"{place}::")
+
+
+def _texts(config: Any) -> Iterator[str]:
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, Mapping):
+        for key, value in config.items():
+            if key != "_meta_":
+                yield from _texts(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _texts(value)
+
+
+def _components(config: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(config, dict | list):
+        if isinstance(config, dict) and ConfigComponent.is_instantiable(config):
+            yield place, config
+        for _, inner, value in ReferenceResolver.iter_subconfigs(place, config):
+            if inner != "_meta_":
+                yield from _components(value, inner)
+
+
+def _check_arguments(parser: ConfigParser, place: str, component: dict[str, Any]) -> None:
+    """Refuse an argument that the component's class or function does not have."""
+    target = ConfigComponent(dict(component), place, parser.locator).resolve_module_name()
+    found = _located(target)
+    try:
+        parameters = inspect.signature(found).parameters  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in component:
+        if not name.startswith("_") and name not in parameters:
+            shown = f"{place}::{name}".replace("::", "#")
+            near = difflib.get_close_matches(name, parameters, 1, 0.5)
+            remedy = f" Did you mean --{place.replace('::', '#')}#{near[0]}?" if near else ""
+            raise OptionError(f"--{shown} is no argument of {component['_target_']}.{remedy}")
+
+
+def _located(target: Any) -> Any:
+    if not isinstance(target, str):
+        return target
+    try:
+        return pydoc.locate(target)
+    except pydoc.ErrorDuringImport:
+        # MONAI says what is wrong with a target when it makes the component.
+        return None
+
+
+def _nearest(name: str, candidates: Collection[str]) -> str:
+    """The remedy: the option that was probably meant, or all of them."""
+    last = name.split("#")[-1]
+    options = sorted(candidates)
+    near = [
+        *(option for option in options if option == last),
+        *difflib.get_close_matches(last, options, 1, 0.6),
+        *(option for option in options if last in ("".join(word[0] for word in option.split("_")), *option.split("_"))),
+    ]
+    # The initials of a longer name: lr for base_learning_rate.
+    near += [option for option in options if "".join(word[0] for word in option.split("_")).endswith(last)]
+    return f" Did you mean --{near[0]}?" if near else f" Its options: {', '.join(options)}."

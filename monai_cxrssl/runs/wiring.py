@@ -1,0 +1,129 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Parts that pretraining and fine-tuning runs share, made of their options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.handlers import TensorBoardStatsHandler
+
+from monai_cxrssl.checkpoints.checkpoint import RunCheckpoint
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sampling.loader import training_loader
+from monai_cxrssl.data.sources.source import open_dataset
+from monai_cxrssl.data.stores.image_store import ImageStore
+from monai_cxrssl.data.stores.images import open_images
+from monai_cxrssl.handlers.monitors.curves import CurvesPlot
+from monai_cxrssl.handlers.monitors.progress import RunProgressBar
+from monai_cxrssl.hardware.precision import autocast_dtype
+from monai_cxrssl.runs.options import RunOptions
+from monai_cxrssl.runs.run_log import open_run_log
+from monai_cxrssl.transforms.views.multi_view import MultiView
+
+__all__ = ["Wiring"]
+
+
+class Wiring:
+    """Make the parts of a run from its options; a config puts them together, and may replace any of them.
+
+    Args:
+        options: of the run.
+        name: of the bundle, by which a single stage is called.
+    """
+
+    def __init__(self, options: RunOptions, name: str) -> None:
+        self.options = options
+        self.name = name
+
+    @property
+    def output_dir(self) -> Path:
+        """Folder of the run's results."""
+        return Path(self.options.output_dir)
+
+    def open_dataset(self) -> Datalist:
+        """Open the data set that the options name, or the phantom."""
+        o = self.options
+        return open_dataset(
+            o.dataset_dir, o.datalist, f"{o.output_dir}/phantom", o.phantom_patients, o.phantom_size
+        )  # fmt: skip
+
+    def open_images(
+        self, items: Sequence[Mapping[str, Any]], max_unreadable: float | None = None, cache_dir: str | None = None
+    ) -> ImageStore:
+        """Open the images of some items, decoded at 12/7 of the network's side or kept in the cache.
+
+        Args:
+            items: datalist items.
+            max_unreadable: as :func:`monai_cxrssl.data.open_images` has it, instead of the option.
+            cache_dir: instead of the option.
+        """
+        o = self.options
+        limit = o.max_unreadable if max_unreadable is None else max_unreadable
+        return open_images(items, o.decoded_side, cache_dir or o.cache_dir, o.memory_limit_gb, limit)
+
+    def views(self, number: int, return_uint8: bool = True) -> MultiView:
+        """Make the random views of an image.
+
+        Args:
+            number: views of an image.
+            return_uint8: give eight bits instead of floats.
+        """
+        o = self.options
+        low, high = 1 - 0.8 * o.jitter, 1 + 0.8 * o.jitter
+        return MultiView(
+            size=o.image_size, num_views=number, seed=o.seed, return_uint8=return_uint8, scale=tuple(o.crop_scale),
+            rotation=o.rotation, brightness=[low, high], contrast=[low, high],
+            gamma=[1 / (1 + 0.5 * o.jitter), 1 + 0.5 * o.jitter],
+        )  # fmt: skip
+
+    def loader(self, dataset: Any, sampler: Any) -> Any:
+        """Make the loader of training batches."""
+        o = self.options
+        return training_loader(
+            dataset, sampler, o.batch_size, o.device, o.num_workers, max_unreadable=o.max_unreadable
+        )  # fmt: skip
+
+    def open_run_log(self) -> None:
+        """Make the output folder and log into it from now on."""
+        open_run_log(self.options.output_dir, rank=self.options.rank)
+
+    def records(self, state: Mapping[str, Any]) -> list[Any]:
+        """Make the handlers that write what the record of the epochs holds: TensorBoard, curves, checkpoints, a bar.
+
+        Args:
+            state: the parts whose state a checkpoint holds, by name; ``history`` and, if any, ``probe`` among them.
+        """
+        board = []
+        if self.options.rank == 0:
+            folder = str(self.output_dir / "tensorboard")
+            board = [TensorBoardStatsHandler(log_dir=folder, iteration_log=False, epoch_log=True)]
+        curves = CurvesPlot(state["history"], self.output_dir / "curves.png", state.get("probe"))
+        return [*board, curves, self.checkpoint(state), RunProgressBar()]
+
+    def checkpoint(self, state: Mapping[str, Any]) -> RunCheckpoint:
+        """Make the handler that saves and resumes the run.
+
+        Args:
+            state: the parts whose state a checkpoint holds, by name.
+        """
+        o = self.options
+        folder = self.output_dir / "checkpoints"
+        return RunCheckpoint(folder, dict(state), every_minutes=o.checkpoint_minutes, resume=o.resume)
+
+    def settings(self, encoder_name: str, batch_size: int, **others: Any) -> dict[str, Any]:
+        """Return the options that ``metrics.json`` records, with others beside."""
+        o = self.options
+        return {
+            "encoder_name": encoder_name,
+            "image_size": o.image_size,
+            "batch_size": batch_size,
+            "recipe": o.recipe,
+            "seed": o.seed,
+            "device": str(o.device),
+            "precision": str(autocast_dtype(o.device, o.amp) or torch.float32),
+            **others,
+        }

@@ -1,0 +1,58 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Text options as typed on the command line, before Fire reads them as Python.
+
+``monai.bundle run`` reads its words by Fire: the folder ``2023`` becomes a number, ``films,old`` a tuple, ``1e5`` a
+float and ``a#b`` an ``a``; then a text that begins with ``@`` is a reference for MONAI. A path is none of these.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+__all__ = ["typed_words", "words_as_written"]
+
+
+def words_as_written(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Put the words of this process's command line in place of what was made of them.
+
+    Args:
+        values: values by option.
+        names: the options whose value is text.
+
+    Returns:
+        All values, those named as they were typed if they were typed.
+    """
+    typed = typed_words(sys.argv[1:])
+    return {
+        name: typed[name] if name in names and name in typed and not _is_list(typed[name]) else value
+        for name, value in values.items()
+    }
+
+
+def typed_words(words: Sequence[str]) -> dict[str, str]:
+    """Return the text of each ``--name text`` and ``--name=text``; ``none`` and an option without text are left out."""
+    typed = {}
+    for number, word in enumerate(words):
+        if not word.startswith("--"):
+            continue
+        name, sign, text = word[2:].partition("=")
+        if not sign:
+            if number + 1 == len(words) or words[number + 1].startswith("--"):
+                continue
+            text = words[number + 1]
+        if text != "None":
+            typed[name] = text
+    return typed
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text is a list of texts as the docs write it."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return isinstance(value, list) and all(isinstance(part, str) for part in value)
