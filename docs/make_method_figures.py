@@ -59,7 +59,7 @@ class Films:
 
 def recipe(bundle: str) -> dict[str, Any]:
     """Return the recipe of a bundle for real data."""
-    return json.loads((BUNDLES / bundle / "train.json").read_text(encoding="utf-8"))["recipes"]["full"]
+    return json.loads((BUNDLES / bundle / "configs" / "recipes.json").read_text(encoding="utf-8"))["full"]
 
 
 def views_of(bundle: str, seed: int, num_views: int = 2) -> MultiView:

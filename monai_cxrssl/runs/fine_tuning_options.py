@@ -25,6 +25,7 @@ class FineTuningOptions(RunOptions):
 
     special: ClassVar[frozenset[str]] = frozenset({"decoder", "mask", "learns_labels"})
 
+    clip_grad_norm: Annotated[float, Field(ge=0)] | None = Field(1.0, description="largest gradient norm, 0 for none")
     test_dataset_dir: Folders | None = Field(None, description="measure on all images of another data set instead")
     test_datalist: Folder | None = Field(None, description="or of a datalist file")
     class_map: dict[str, str | None] | None = Field(None, description="its labels by the classes trained on")

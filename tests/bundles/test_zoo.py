@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,26 @@ WORKFLOWS = [("train", "train"), ("infer", "inference"), ("infer", "evaluate")]
 pytestmark = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 
 
-def test_files_are_what_the_shared_parts_make(bundle, repo):
-    """What bundles share is written once, in bundles/parts; nobody edits a composed file."""
-    result = subprocess.run(
-        [sys.executable, repo / "bundles" / "compose.py", "--check"], capture_output=True, text=True, check=False
-    )
-    assert f"differs: {bundle.name}/" not in result.stdout
-    assert result.stderr == ""
+def test_bundles_of_a_family_do_not_drift(bundle):
+    """A bundle is a folder that works alone, so what bundles share stands in each; here it is held together."""
+    family = [other for other in BUNDLES if _is_fine_tuning(other) == _is_fine_tuning(bundle)]
+    for path in ("LICENSE", "configs/logging.conf", "docs/data_license.txt"):
+        assert (bundle / path).read_bytes() == (BUNDLES[0] / path).read_bytes()
+    first = family[0]
+    for config in ("evaluate", "inference"):
+        own, other = (_without_defaults(json.loads((b / "configs" / f"{config}.json").read_text()), b) for b in (bundle, first))
+        assert own == other
+
+
+def _is_fine_tuning(bundle):
+    return "FineTuningOptions" in (bundle / "train.json").read_text()
+
+
+def _without_defaults(content, bundle):
+    """The config without the values that stand for a model that is not there yet."""
+    text = json.dumps(content).replace(bundle.name, "NAME")
+    content = json.loads(re.sub(r"(read_model_setting\(@model_path, '\w+'), [^)]*\)", r"\1)", text))
+    return {name: value for name, value in content.items() if name not in ("classes", "decoder", "mask")}
 
 
 @pytest.mark.parametrize("name", ["train.json", "metadata.json", "logging.conf"])
@@ -36,7 +48,7 @@ def test_root_copies_do_not_drift(bundle, name):
 def test_files_are_complete(bundle):
     configs = {path.name for path in (bundle / "configs").iterdir()}
     assert {
-        "metadata.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json", "logging.conf",
+        "metadata.json", "recipes.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json", "logging.conf",
     } <= configs  # fmt: skip
     for name in ("LICENSE", "docs/README.md", "docs/data_license.txt"):
         assert (bundle / name).stat().st_size > 100
@@ -85,6 +97,34 @@ def test_every_handler_is_a_component(bundle):
         content = json.loads((bundle / "configs" / f"{config}.json").read_text())
         handlers = content["train"]["handlers"] if config == "train" else content["handlers"]
         assert all("_target_" in handler for handler in handlers)
+
+
+def test_train_is_options_and_little_wiring(bundle):
+    """Lines and references of the zoo's own configs, and no expression that hides a program."""
+    text = (bundle / "configs" / "train.json").read_text()
+    lines, references = (200, 90) if _is_fine_tuning(bundle) else (130, 60)
+    assert len(text.splitlines()) < lines
+    assert text.count("@") < references
+    expressions = re.findall(r'"(\$[^"]*)"', text)
+    assert expressions
+    assert max(map(len, expressions)) <= 60
+
+
+def test_recipes_name_options(bundle):
+    from monai_cxrssl.runs import FineTuningOptions, PretrainingOptions, load_recipes
+
+    recipes = load_recipes(bundle / "configs" / "recipes.json")
+    assert set(recipes) == {"full", "short"}
+    assert set(recipes["full"]) == set(recipes["short"])
+    kind = FineTuningOptions if _is_fine_tuning(bundle) else PretrainingOptions
+    config = json.loads((bundle / "configs" / "train.json").read_text())
+    for recipe in recipes:
+        options = kind.resolved({"recipe": recipe, "output_dir": "o", "model_path": "m"}, recipes)
+        # Every option is in the config, for people to see, and nothing there is an option that has no effect.
+        internal = {"simclr_share", "learns_labels"}
+        assert options.names - internal - {"device", "output_dir", "model_path"} == {
+            name for name, value in config.items() if value is None
+        }
 
 
 def test_no_path_of_a_machine(bundle):

@@ -51,7 +51,7 @@ NOT_HERE = {
     "docs/real_cxr.md": "takes hours, on real films; tests/benchmarks/test_real_cxr.py runs a tiny one",
     "docs/tutorials/index.md": "tests/docs/test_tutorials.py",
     "docs/extending/method.md": "tests/docs/test_extending.py",
-    "docs/extending/bundle.md": "tests/docs/test_extending.py, and compose.py by tests/bundles/test_zoo.py",
+    "docs/extending/bundle.md": "tests/docs/test_extending.py",
     **dict.fromkeys([*RUN_HERE, *NOT_ALONE], "tests/docs/test_expert_commands.py"),
 }
 

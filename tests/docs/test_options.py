@@ -32,8 +32,8 @@ def known() -> set[str]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict):
             found |= content.keys()
-            for recipe in content.get("recipes", {}).values():
-                found |= recipe.keys()
+            if path.name == "recipes.json":
+                found |= {name for recipe in content.values() for name in recipe}
     scripts = [(REPO / "monai_cxrssl").rglob("*.py"), (REPO / "benchmarks").glob("*.py"), (REPO / "docs").rglob("*.py")]
     for path in (path for folder in scripts for path in folder):
         found |= set(re.findall(r"[\"']--([\w-]+)[\"']", path.read_text(encoding="utf-8")))
