@@ -11,16 +11,11 @@ from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, decoded_side
 
 __all__ = ["describe_export", "describe_postprocessing", "describe_preprocessing"]
 
-# What OpenCV does.
-_REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"
+_REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"  # as OpenCV
 
 
 def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:
-    """List the steps from a film to the network's input, in order, as plain JSON values.
-
-    Args:
-        image_size: side of the input in pixels.
-    """
+    """List the steps from a film to the network's input of ``image_size`` pixels, in order, as plain JSON values."""
     side = decoded_side(image_size)
     return [
         {
@@ -60,9 +55,7 @@ def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:
 def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List the steps from what a network of this package returns to what a person reads, as plain JSON values.
 
-    Args:
-        output: ``"label"`` or ``"mask"``, which are logits, or another name: nothing follows an embedding.
-        settings: ``model.json``.
+    The ``output`` is ``"label"`` or ``"mask"``, which are logits, or another: nothing follows an embedding.
     """
     if output == "label":
         multi_class = settings.get("task") == "multi_class"
@@ -88,14 +81,7 @@ def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[di
 def describe_export(
     settings: Mapping[str, Any], outputs: Sequence[str], temperature: float, weights_sha256: str
 ) -> dict[str, Any]:
-    """Describe an exported network in plain JSON values.
-
-    Args:
-        settings: ``model.json``.
-        outputs: names of the outputs.
-        temperature: that the label's logits are divided by.
-        weights_sha256: of the file of weights.
-    """
+    """Describe an exported network of these ``settings`` (``model.json``) and output names in plain JSON values."""
     from monai_cxrssl import __version__
 
     size = int(settings["image_size"])

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make an environment for MONAI Label's server: ``python -m monai_cxrssl.apps.monai_label.install [FOLDER]``.
 
-MONAI Label 0.8.5 asks for packages that would change the environment of this one (numpy 1 through a package for 3-D
-scribbles, SAM 2, pydicom 2 through ``pydicom-seg``). So it gets a virtual environment of its own that sees the packages
-of the calling one, torch and this package among them, and holds only what is added: MONAI Label without its declared
-needs, and the ones that a server imports, in versions that leave every package of the calling environment as it is.
+MONAI Label 0.8.5 asks for packages that would change this environment (numpy 1 through a package for 3-D scribbles, SAM
+2, pydicom 2 through ``pydicom-seg``). So it gets one of its own that sees the packages of the calling one and holds
+only what is added: MONAI Label without its declared needs, and the ones that a server imports, in versions that leave
+every package of the calling environment as it is.
 
-One thing is changed in there: ``pydicom-seg`` 0.4.1 imports ``SegmentationStorage`` from a module that pydicom 3 no
-longer has (MONAILabel issue 1841), although ``pydicom.uid`` has had the name all along. The two lines of the installed
-copy are pointed there, and so one environment reads films with pydicom 3 and serves them.
+``pydicom-seg`` 0.4.1 imports ``SegmentationStorage`` from a module that pydicom 3 no longer has (MONAILabel issue
+1841); the two lines of the installed copy are pointed to ``pydicom.uid``, which has always had the name.
 """
 
 from __future__ import annotations
@@ -60,16 +59,13 @@ def environment_python(folder: Path) -> Path:
 
 
 def install_environment(folder: str | os.PathLike | None = None) -> Path:
-    """Make the environment, or take the one that is there already.
+    """Make the environment, or take the one that is there already, and return its interpreter.
 
     It is made anew when another Python, another version of a package in the calling environment or another list of
     needs calls for it; otherwise only the path of the calling environment is written down again.
 
     Args:
         folder: of the environment; by default one below :func:`cache_folder` for each calling environment.
-
-    Returns:
-        Its interpreter: ``<python> -m monai_cxrssl.apps.monai_label.serve ...`` starts a server.
 
     Raises:
         ConfigurationError: the folder holds something else, or a package cannot be installed.

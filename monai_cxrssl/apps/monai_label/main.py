@@ -39,8 +39,8 @@ FILM_EXTENSIONS = ("*.dcm", "*.dicom", "*.jpeg", "*.tiff", "*.bmp", "*.mha")
 class FilmInferTask(BundleInferTask):
     """A bundle's ``inference.json`` on one film: scores, mask or both.
 
-    Unlike the stock task it names classes and mask as the weights' own ``model.json`` does, loads weights strictly, and
-    takes settings anew when a training has replaced them.
+    Unlike the stock task it names classes and mask as ``model.json`` does, loads weights strictly and anew when
+    replaced.
     """
 
     def __init__(self, folder: BundleFolder, conf: dict[str, str]) -> None:

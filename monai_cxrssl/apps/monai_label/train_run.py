@@ -48,8 +48,6 @@ def train_on_labels(
         bundle: a bundle that segments lungs.
         pairs: ``{"image": path, "label": path of the mask}`` of the labelled films.
         work: folder of this bundle's trainings.
-        max_epochs: rounds over the training films.
-        seed: of everything random.
         device: such as ``"cpu"`` or ``"cuda:0"``; by default the bundle's choice.
         pretrained: start from the present weights, else from random ones.
 

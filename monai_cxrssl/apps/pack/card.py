@@ -19,15 +19,7 @@ __all__ = ["write_card"]
 def write_card(
     path: Path, name: str, metadata: Mapping[str, Any], settings: Mapping[str, Any], figures: Mapping[str, Any]
 ) -> None:
-    """Write the card.
-
-    Args:
-        path: file to write.
-        name: of the pack, its folder's name.
-        metadata: of the pack.
-        settings: ``model.json``.
-        figures: ``metrics.json`` of the report, ``{}`` where there is none.
-    """
+    """Write the card from the pack's metadata, ``model.json`` and the report's ``metrics.json``, ``{}`` without one."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")), trim_blocks=True, undefined=StrictUndefined
     )

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verification of a packed bundle in a fresh offline process.
 
-Beware: to build a bundle's network, MONAI evaluates the expressions in its configs. The sums are compared first, and
-when they differ nothing is evaluated; but sums that come with a bundle do not say who made it. Under the strict option
-the allow-list of :mod:`monai_cxrssl.apps.strict.config` stands before each evaluation.
+Beware: to build a bundle's network, MONAI evaluates the expressions in its configs. Nothing is evaluated when the sums
+differ, but sums that come with a bundle do not say who made it; the strict option allows only what
+:mod:`monai_cxrssl.apps.strict.config` lists.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ def check_bundle(path: str | os.PathLike, strict: bool = False) -> dict[str, lis
     """Check a packed bundle, a folder, zip or tar, in a fresh process.
 
     Args:
-        path: the folder or archive.
         strict: evaluate its configs only as far as the allow-list goes, and refuse files of code; for packs from
             elsewhere. Without it a config runs as its maker wrote it.
 
@@ -100,10 +99,7 @@ def _unpacked(archive: Path, target: Path) -> Path:
 class BundleCheck:
     """The checks, in this process; :func:`check_bundle` runs them in one of their own.
 
-    Args:
-        folder: of the packed bundle.
-        scratch: an empty folder, for a phantom data set and what workflows write.
-        strict: see :func:`check_bundle`.
+    An empty folder ``scratch`` takes a phantom data set and what workflows write.
     """
 
     def __init__(self, folder: str | os.PathLike, scratch: str | os.PathLike, strict: bool = False) -> None:

@@ -19,7 +19,6 @@ __all__ = ["packed_metadata", "read_facts", "read_json", "stated_versions"]
 
 #: Key of a version in the metadata, and its distribution.
 _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
-
 #: What pack finds out itself, or what describes the format.
 _FOUND_OUT = {"schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",
               "required_packages_version", "network_data_format", "eval_metrics", "supported_apps"}  # fmt: skip
@@ -32,10 +31,9 @@ def packed_metadata(
     version: str | None,
     changes: str | None,
 ) -> dict[str, Any]:
-    """Return a bundle's metadata with the version, packages, sizes and classes of a trained model.
+    """Return a bundle's ``metadata.json`` with the version, packages, sizes and classes of a trained model.
 
     Args:
-        about: the bundle's ``metadata.json``.
         settings: the model's ``model.json``.
         outputs: shape of each output for one image, ``(1, C)`` or ``(1, C, H, W)``.
         version: by default the bundle's own.

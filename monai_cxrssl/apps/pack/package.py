@@ -3,10 +3,9 @@
 """Packing of a trained bundle as a clean folder or zip.
 
 Taken along: configs, licences, ``models/model.pt`` with ``model.json``, a model card, the report as evidence, and
-``SHA256SUMS``. Metadata and configs are those of the trained model, not of the bundle's defaults.
-
-Left behind unless asked for: the hashes of the patients trained on (``model.patients.json``: its salt stands beside
-them, so whoever has a patient id can ask whether it is in there), the table of predictions, and pictures of films.
+``SHA256SUMS``. Metadata and configs are those of the trained model. Left behind unless asked for: the hashes of the
+patients trained on (``model.patients.json``: its salt stands beside them, so whoever has a patient id can ask whether
+it is in there), the table of predictions, and pictures of films.
 """
 
 from __future__ import annotations
@@ -46,13 +45,7 @@ _ZOO_LIMIT_MB = 25
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """What was written.
-
-    Attributes:
-        path: the folder or the zip.
-        written: false when the same content was there already.
-        notes: sentences about what was left out or could not be told.
-    """
+    """The folder or zip; whether it was written, not there already; sentences on what was left out or is unknown."""
 
     path: Path
     written: bool
@@ -80,7 +73,6 @@ def pack_bundle(
     Args:
         bundle: folder of a bundle of this package.
         name: of the pack, in the model zoo's manner: ``chest_xray_lung_segmentation``.
-        out: folder that gets it.
         model_path: trained weights with ``model.json`` beside them; by default ``models/model.pt`` of the bundle.
         report: folder that ``python -m monai_cxrssl report`` or an evaluation wrote about these weights; by default
             ``eval/report`` of the bundle, if there.
@@ -89,15 +81,14 @@ def pack_bundle(
         facts: JSON file of metadata that only its maker knows of this model, such as ``data_source``,
             ``target_population``, ``limitations``; it fills the model card.
         weights_url: where the weights will lie, for ``large_files.yml``, which the model zoo wants of large files.
-        as_zip: write a zip instead of a folder.
         include_patients: with ``model.patients.json``.
         include_predictions: with ``report/predictions.csv``, which holds patient ids.
         include_films: with the report's galleries, which show films of patients.
 
     Raises:
-        ConfigurationError: there are no weights, they are no plain state dict or do not fit the bundle, the name
-            breaks the zoo's rules, the report is of other weights, a file names a path of this machine, or something
-            else is already there.
+        ConfigurationError: there are no weights, they are no plain state dict or do not fit the bundle, the name breaks
+            the zoo's rules, the report is of other weights, a file names a path of this machine, or something else is
+            already there.
     """
     source, out = Path(bundle).expanduser(), Path(out).expanduser()
     about = bundle_metadata(source)
