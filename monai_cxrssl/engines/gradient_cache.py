@@ -19,11 +19,7 @@ __all__ = ["GradientCache", "check_chunk"]
 
 
 def check_chunk(chunk: int, method: nn.Module) -> None:
-    """Check that a method can be trained in chunks.
-
-    Args:
-        chunk: samples per chunk.
-        method: the method, without a data-parallel wrapper.
+    """Check that a method, without a data-parallel wrapper, can be trained in chunks of so many samples.
 
     Raises:
         ConfigurationError: when the chunk is less than 1, or the method does not embed each sample by itself.
@@ -79,11 +75,9 @@ class GradientCache:
     The method follows Gao et al. 2021 (arXiv 2101.06983): all chunks are embedded without a graph; the loss of the
     whole batch gives its gradient at the embeddings; then each chunk is embedded again, with a graph and with the same
     random numbers, and its part of that gradient goes back through it. It costs a second forward pass and holds the
-    activations of one chunk; the gradient is that of the whole batch.
-
-    Batch normalisation is the exception: its statistics are those of a chunk, so that the gradient is not that of the
-    whole batch but is that of the network which is trained. Its running statistics move in the second pass only, once
-    per chunk.
+    activations of one chunk; the gradient is that of the whole batch. Batch normalisation is the exception: its
+    statistics are those of a chunk, so that the gradient is not that of the whole batch but is that of the network
+    which is trained. Its running statistics move in the second pass only, once per chunk.
 
     Making an object runs the first pass and the loss. Call ``backward`` on ``output["loss"]`` (scaled if need be), then
     :meth:`backward`.
@@ -119,8 +113,7 @@ class GradientCache:
         with torch.no_grad(), _statistics_kept(self.bare), self.autocast():
             for piece in self.chunks:
                 self.states.append((_random_state(self.device), self.bare.get_extra_state()))
-                # Not through the wrapper: nothing is to be exchanged yet.
-                parts.append(self.call(piece, self.bare, contrast=False)["embedding"])
+                parts.append(self.call(piece, self.bare, contrast=False)["embedding"])  # nothing is exchanged yet
         self.embeddings = torch.cat(parts).requires_grad_()
         with self.autocast():
             self.output = self.bare.contrast(self.embeddings, batch)
@@ -140,11 +133,7 @@ class GradientCache:
         ]
 
     def backward(self, exchange: bool = True) -> None:
-        """Carry the gradient at the embeddings to the weights, chunk by chunk.
-
-        Args:
-            exchange: let the last chunk's backward pass exchange gradients between processes.
-        """
+        """Carry the embeddings' gradient to the weights, by chunks; the last may exchange it between processes."""
         gradient = self.embeddings.grad
         if gradient is None:
             raise RuntimeError("GradientCache.backward needs the loss's backward pass before it.")

@@ -31,15 +31,12 @@ class MultiTaskTrainer(MethodTrainer):
     epoch's number tells whether the encoder is frozen in it.
 
     Args:
-        device: where to compute.
-        max_epochs: passes over the data.
         train_data_loader: batches of :class:`monai_cxrssl.data.FineTuningImages`.
         method: a :class:`~monai_cxrssl.methods.fine_tuning.FineTuningMethod`, bare or wrapped for data-parallel
             training.
         optimizer: over the method's parameters, see :func:`~monai_cxrssl.optim.layer_decay.layer_decay_groups`.
         frozen_epochs: epochs at the start in which the encoder does not learn.
-        **options: further arguments of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`: ``accumulation_steps``,
-            ``amp``, ``channels_last``, ``clip_grad_norm``, ``epoch_length``, ``train_handlers``, ``compile`` …
+        **options: further arguments of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`.
 
     Raises:
         ConfigurationError: ``frozen_epochs`` is negative, or what ``MethodTrainer`` raises.

@@ -28,13 +28,10 @@ class Validation:
     Args:
         evaluator: over the validation split, such as :class:`monai_cxrssl.engines.MultiTaskPredictor`, of the very
             network that is to be kept.
-        every: epochs between validations.
+        every: epochs between validations, at least 1, else a ConfigurationError.
 
     Attributes:
         rows: one dictionary per validation: ``epoch`` and the figures, kept by checkpoints.
-
-    Raises:
-        ConfigurationError: ``every`` is below 1.
     """
 
     def __init__(self, evaluator: Evaluator, every: int = 1) -> None:

@@ -28,7 +28,6 @@ class EmbeddingWriter(PredictionHandler):
     columns e0 … , and, for a file that could not be read, an empty embedding and the cause under ``problem``.
 
     Args:
-        output_dir: folder of the two files.
         items: the datalist items, in the order of the evaluator's data.
         unreadable: files left out, each with ``image`` and ``cause``.
     """

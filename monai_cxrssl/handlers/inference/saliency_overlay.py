@@ -23,10 +23,6 @@ def write_overlay(film: np.ndarray, saliency: np.ndarray, path: Path) -> Path:
     Args:
         film: ``(h, w)`` uint8 or uint16, full range.
         saliency: ``(h, w)`` float, 0 or more, finite.
-        path: the file; its folder is made.
-
-    Returns:
-        The path.
     """
     grey = (film if film.dtype == np.uint8 else film // 257).astype(np.uint8)
     strength = np.clip(saliency / max(float(saliency.max()), np.finfo(np.float32).tiny), 0, 1).astype(np.float32)
