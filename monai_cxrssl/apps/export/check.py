@@ -152,9 +152,5 @@ def int8_cost(full: Runner, quantized: Runner, films: CheckFilms) -> Int8Cost:
     if "mask" in one:
         masks, others = (torch.from_numpy(scores["mask"] > 0.5).flatten(1)[:, None, None] for scores in (one, other))
         dice = float(overlap_per_image(masks, others).mean())
-    return Int8Cost(
-        differences={name: float(np.abs(one[name].astype(np.float64) - other[name]).max()) for name in one},
-        auc=auc,
-        mask_dice=dice,
-        milliseconds=(float(np.median(times[0])), float(np.median(times[1]))),
-    )
+    differences = {name: float(np.abs(one[name].astype(np.float64) - other[name]).max()) for name in one}
+    return Int8Cost(differences, auc, dice, (float(np.median(times[0])), float(np.median(times[1]))))

@@ -75,10 +75,11 @@ def install_environment(folder: str | os.PathLike | None = None) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     versions = _calling_versions()
     wanted = {"python": sys.version, "label": [*LABEL], "needs": [*NEEDS], "calling": versions}
-    busy = f"{place}: waiting for another process that makes this environment"
-    with lock(Path(f"{place}.lock"), busy, seconds=None):
+    with lock(Path(f"{place}.lock"), f"{place}: waiting for another process that makes this environment", seconds=None):
         if _stamp(place) != wanted:
-            _clear(place)
+            if place.is_dir() and any(place.iterdir()) and not (place / "pyvenv.cfg").is_file():
+                raise ConfigurationError(f"{place} holds something else than an environment; give a folder of its own.")
+            shutil.rmtree(place, ignore_errors=True)
             _make(place, versions)
             (place / STAMP).write_text(json.dumps(wanted, indent=1), encoding="utf-8")
         else:
@@ -101,12 +102,6 @@ def _stamp(place: Path) -> object:
         return json.loads((place / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _clear(place: Path) -> None:
-    if place.is_dir() and any(place.iterdir()) and not (place / "pyvenv.cfg").is_file():
-        raise ConfigurationError(f"{place} holds something else than an environment; give a folder of its own.")
-    shutil.rmtree(place, ignore_errors=True)
 
 
 def _make(place: Path, versions: dict[str, str]) -> None:
@@ -137,13 +132,11 @@ def _site_packages(place: Path) -> Path:
 
 
 def _let_pydicom_seg_take_pydicom_3(site_packages: Path) -> None:
-    changed = 0
-    for file in (site_packages / "pydicom_seg").glob("*.py"):
-        text = file.read_text(encoding="utf-8")
+    texts = {file: file.read_text(encoding="utf-8") for file in (site_packages / "pydicom_seg").glob("*.py")}
+    for file, text in texts.items():
         if OLD_MODULE in text:
             file.write_text(text.replace(OLD_MODULE, NEW_MODULE), encoding="utf-8")
-            changed += 1
-    if not changed:
+    if not any(OLD_MODULE in text for text in texts.values()):
         raise ConfigurationError(f"No file of pydicom-seg in {site_packages} imports {OLD_MODULE}; expected two.")
 
 

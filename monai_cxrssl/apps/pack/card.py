@@ -26,13 +26,8 @@ def write_card(
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
     card = model_card(metadata, figures)
     text = environment.get_template("card.md.j2").render(
-        name=name,
-        metadata=metadata,
-        settings=settings,
-        figures=figures,
-        versions=stated_versions(metadata),
+        name=name, metadata=metadata, settings=settings, figures=figures, versions=stated_versions(metadata),
         measured=[(field.field, field.value) for field in card if field.section == "Evaluation" and field.stated],
-        card=[(field.section, field.field, field.value, field.item) for field in card],
-        not_stated=NOT_STATED,
-    )
+        card=[(field.section, field.field, field.value, field.item) for field in card], not_stated=NOT_STATED,
+    )  # fmt: skip
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

@@ -113,8 +113,7 @@ class BundleCheck:
 
     def run(self) -> None:
         """Check all; nothing of the bundle is evaluated unless its files are what its sums say."""
-        before = (self.check_files, self.check_metadata, *((self.check_code,) if self.strict else ()))
-        for check in before:
+        for check in (self.check_files, self.check_metadata, *((self.check_code,) if self.strict else ())):
             self._try(check)
         if self.problems:
             self.notes.append("The network was not built, since the files are not in order.")
@@ -239,8 +238,7 @@ class BundleCheck:
             raise ConfigurationError(f"The network gives {sorted(named)}, the metadata names {sorted(outputs)}.")
         for name, value in named.items():
             about = outputs[name]
-            flat = value.ndim == 2
-            shape = [2, about["num_channels"], *([] if flat else about["spatial_shape"])]
+            shape = [2, about["num_channels"], *([] if value.ndim == 2 else about["spatial_shape"])]
             if list(value.shape) != shape or len(about["channel_def"]) not in (1, value.shape[1]):
                 self.problems.append(f"The output {name} is {list(value.shape)}, the metadata says {shape}.")
             if not torch.isfinite(value).all():
@@ -263,13 +261,9 @@ class BundleCheck:
             if len(outputs) > 1:  # the other branch off
                 options |= {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
             verify_net_in_out(
-                net_id="network_def",
-                meta_file=str(self.folder / "configs" / "metadata.json"),
-                config_file=str(self.folder / "configs" / "inference.json"),
-                device="cpu",
-                bundle_root=str(self.folder),
-                **options,
-            )
+                net_id="network_def", meta_file=str(self.folder / "configs" / "metadata.json"), device="cpu",
+                config_file=str(self.folder / "configs" / "inference.json"), bundle_root=str(self.folder), **options,
+            )  # fmt: skip
         return "verify_net_in_out finds the shapes and types of the metadata."
 
     def check_properties(self) -> str:

@@ -68,16 +68,12 @@ def packed_metadata(
             kind, layout = "image", "segmentation"
             channels = [mask] if shape[1] == 1 else [f"{mask} {number}" for number in range(shape[1])]
         kinds[name] = {
-            "type": kind,
-            "format": layout,
-            "num_channels": shape[1],
+            "type": kind, "format": layout, "num_channels": shape[1],
             "spatial_shape": [1, shape[1]] if len(shape) == 2 else list(shape[2:]),
-            "dtype": "float32",
-            "value_range": [],
-            "is_patch_data": False,
+            "dtype": "float32", "value_range": [], "is_patch_data": False,
             "channel_def": {str(number): each for number, each in enumerate(channels)},
             "postprocessing": describe_postprocessing(name, settings),
-        }
+        }  # fmt: skip
     # One output is called pred, as everywhere in MONAI; of two, each has a name.
     formats["outputs"] = kinds if len(kinds) > 1 else {"pred": next(iter(kinds.values()))}
     if settings.get("classes"):

@@ -119,8 +119,7 @@ def pack_bundle(
         _copy_texts(source, folder, name, settings)
         figures: Mapping[str, Any] = {}
         if report is not None or (evidence / "metrics.json").is_file():
-            target = folder / "report"
-            figures, remarks = copy_evidence(evidence, target, digest, include_predictions, include_films)
+            figures, remarks = copy_evidence(evidence, folder / "report", digest, include_predictions, include_films)
             notes += remarks
         else:
             notes.append("There is no report, so nothing in the pack says how well the model works.")
@@ -140,8 +139,7 @@ def pack_bundle(
                 f"The weights have {megabytes:.0f} MB, over the model zoo's {_ZOO_LIMIT_MB}: for a pull request there, "
                 "give their address (weights_url) and leave the file out."
             )
-        told = find_machine_paths(folder, source.resolve().parent, weights.resolve().parent)
-        if told:
+        if told := find_machine_paths(folder, source.resolve().parent, weights.resolve().parent):
             raise ConfigurationError(f"{told[0]} Take it out of the bundle, the model's json file or the report.")
         lines = [f"{digest}  {path}\n" for path, digest in file_sums(folder).items()]
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")
