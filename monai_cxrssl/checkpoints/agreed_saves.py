@@ -37,11 +37,7 @@ class SaveBarrier:
         self._next, self._met = iteration + 1, None
 
     def due(self, iteration: int, seconds_left: float) -> bool:
-        """Whether to save after ``iteration`` iterations, the same in all processes; some may be left out between two
-        calls.
-
-        The ``seconds_left`` until a save is wanted are those of the first process.
-        """
+        """Whether to save after so many iterations, in all processes alike, by the first one's ``seconds_left``."""
         if idist.get_world_size() == 1:
             return seconds_left <= 0
         if iteration < self._next:

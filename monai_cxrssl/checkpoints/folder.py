@@ -47,8 +47,7 @@ class CheckpointFolder:
     def save(self, content: dict[str, Any]) -> Path:
         """Write content with ``epoch`` and ``iteration``, read it back, and only then remove what is no longer kept.
 
-        Raises:
-            TrainingError: the disk refuses; the older ones are still there.
+        A TrainingError says that the disk refuses; the older files are still there.
         """
         within = f"_iteration={content['iteration']:06d}" if content["iteration"] else ""
         path = self.path / f"checkpoint_epoch={content['epoch']:04d}{within}.pt"

@@ -19,11 +19,7 @@ __all__ = ["GradientCache", "check_chunk"]
 
 
 def check_chunk(chunk: int, method: nn.Module) -> None:
-    """Check that a method, without a data-parallel wrapper, can be trained in chunks of so many samples.
-
-    Raises:
-        ConfigurationError: when the chunk is less than 1, or the method does not embed each sample by itself.
-    """
+    """Raise ConfigurationError unless a bare method embeds each sample by itself and the chunk is 1 or more."""
     if chunk < 1:
         raise ConfigurationError(f"gradient_cache_chunk must be at least 1, got {chunk}.")
     if not isinstance(method, ContrastiveMethod):
@@ -76,11 +72,11 @@ class GradientCache:
     whole batch gives its gradient at the embeddings; then each chunk is embedded again, with a graph and with the same
     random numbers, and its part of that gradient goes back through it. It costs a second forward pass and holds the
     activations of one chunk; the gradient is that of the whole batch. Batch normalisation is the exception: its
-    statistics are those of a chunk, so that the gradient is not that of the whole batch but is that of the network
-    which is trained. Its running statistics move in the second pass only, once per chunk.
+    statistics are those of a chunk, so that the gradient is that of the network which is trained, not of the whole
+    batch. Its running statistics move in the second pass only, once per chunk.
 
-    Making an object runs the first pass and the loss. Call ``backward`` on ``output["loss"]`` (scaled if need be), then
-    :meth:`backward`.
+    Making an object runs the first pass and the loss. Call ``backward`` on ``output["loss"]`` (scaled if need be),
+    which is what ``forward`` returns for the whole batch, then :meth:`backward`.
 
     Args:
         method: a :class:`monai_cxrssl.methods.ContrastiveMethod`, bare or in ``DistributedDataParallel``.
@@ -89,9 +85,6 @@ class GradientCache:
         call: what calls a network on a batch, such as MONAI's ``SimpleInferer``.
         autocast: makes a context of the wanted precision.
         exchange: makes a context in which processes exchange gradients (``True``) or do not (``False``).
-
-    Attributes:
-        output: what the method's ``forward`` returns for the whole batch.
     """
 
     def __init__(

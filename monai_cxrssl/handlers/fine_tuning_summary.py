@@ -46,13 +46,12 @@ class FineTuningSummary:
         best: chose the weights, and knows their file and their network, which is left with them; attach it first.
         settings_of_model: what it takes to use the weights again: ``encoder_name``, ``image_size``, ``classes``,
             ``task``, ``decoder``, ``mask``, ``mask_channels``.
-        training: datalist items that were trained on.
-        validation: datalist items that the weights were chosen by.
+        training: datalist items that were trained on; ``validation`` those that the weights were chosen by.
         evaluator: over the test split, of the network of ``best``; ``None`` when there are no test images.
         assessment: is attached to ``evaluator``.
         settings: options of the run to record (``seed`` …); ``source`` is the name of the data set.
-        unreadable: files that were left out, each with ``image`` and ``cause``.
-        warnings: files that were read but looked odd, each with ``image`` and ``warning``.
+        unreadable: files left out, each with ``image`` and ``cause``; ``warnings`` those that looked odd, with
+            ``warning``.
         pretrained: files of the weights that training started from (a teacher's too), whose patients count as trained
             on.
         images: that the training split took its films from; what they look like is kept beside the weights as

@@ -20,8 +20,7 @@ __all__ = ["LoadWeights"]
 class LoadWeights:
     """Load every tensor of a network when its engine starts; anything missing, left over or misshapen is an error.
 
-    Raises:
-        ConfigurationError: from the engine's run, when the file is absent or does not fit.
+    A ``ConfigurationError`` from the engine's run tells of it, and of an absent file.
     """
 
     def __init__(self, network: nn.Module, path: str | os.PathLike) -> None:

@@ -137,10 +137,7 @@ def quantize_onnx(path: str | os.PathLike, out: str | os.PathLike) -> None:
 
 
 def open_exported(path: str | os.PathLike, names: Sequence[str], threads: int | None = None) -> Runner:
-    """Load a file of :func:`export_network` in onnxruntime, by default with all cores.
-
-    Args:
-        names: of the outputs.
+    """Load a file of :func:`export_network`, with outputs of these names, in onnxruntime, by default with all cores.
 
     Raises:
         ConfigurationError: a package is absent, or onnxruntime cannot run the file.

@@ -97,10 +97,7 @@ def _unpacked(archive: Path, target: Path) -> Path:
 
 
 class BundleCheck:
-    """The checks, in this process; :func:`check_bundle` runs them in one of their own.
-
-    An empty folder ``scratch`` takes a phantom data set and what workflows write.
-    """
+    """The checks, in this process, with an empty folder ``scratch``; :func:`check_bundle` gives them their own."""
 
     def __init__(self, folder: str | os.PathLike, scratch: str | os.PathLike, strict: bool = False) -> None:
         self.folder, self.scratch, self.strict = Path(folder), Path(scratch), strict

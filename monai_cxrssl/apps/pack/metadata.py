@@ -36,8 +36,7 @@ def packed_metadata(
     Args:
         settings: the model's ``model.json``.
         outputs: shape of each output for one image, ``(1, C)`` or ``(1, C, H, W)``.
-        version: by default the bundle's own.
-        changes: the changelog's entry for it, if it has none.
+        version: by default the bundle's own; ``changes`` is the changelog's entry for one that has none.
 
     Raises:
         ConfigurationError: the version is none or has no entry, or a required package is not installed.

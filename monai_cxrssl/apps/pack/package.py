@@ -76,8 +76,7 @@ def pack_bundle(
         model_path: trained weights with ``model.json`` beside them; by default ``models/model.pt`` of the bundle.
         report: folder that ``python -m monai_cxrssl report`` or an evaluation wrote about these weights; by default
             ``eval/report`` of the bundle, if there.
-        version: ``1.2.0``; by default the bundle's own.
-        changes: the changelog's entry for a version that has none.
+        version: ``1.2.0``, by default the bundle's own; ``changes`` is the changelog's entry for one that has none.
         facts: JSON file of metadata that only its maker knows of this model, such as ``data_source``,
             ``target_population``, ``limitations``; it fills the model card.
         weights_url: where the weights will lie, for ``large_files.yml``, which the model zoo wants of large files.

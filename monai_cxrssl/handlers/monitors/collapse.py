@@ -22,11 +22,8 @@ class CollapseMonitor:
 
     The spread is the standard deviation over the batch of each dimension of the unit-length embeddings, averaged over
     dimensions and multiplied by the square root of their number: 1 for embeddings spread evenly over the sphere, 0 when
-    all are equal (the measure of Chen & He 2021, arXiv 2011.10566, section 4.1, made independent of the length).
-
-    Args:
-        threshold: warn below this spread, from 0 to 1.
-        patience: epochs before the first warning; random networks begin nearly collapsed.
+    all are equal (the measure of Chen & He 2021, arXiv 2011.10566, section 4.1, made independent of the length). Below
+    ``threshold`` it warns, after ``patience`` epochs, since random networks begin nearly collapsed.
     """
 
     def __init__(self, threshold: float = 0.1, patience: int = 5) -> None:

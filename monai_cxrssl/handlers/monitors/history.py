@@ -24,7 +24,6 @@ class RunHistory:
     checkpoint, so that a resumed run tells its whole story.
 
     Args:
-        optimizer: whose learning rate is recorded.
         stage_epochs: epochs of each stage by name, in order; each row then names its stage.
 
     Attributes:
