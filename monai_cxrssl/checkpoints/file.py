@@ -27,8 +27,7 @@ def save_atomically(content: Any, path: str | os.PathLike, verify: bool = False)
         verify: read the new file back and compare its checksums before it takes the place of the old one.
 
     Raises:
-        TrainingError: the disk is full, read-only or failing, or does not give back what was written; the old file
-            stays.
+        TrainingError: the disk is full, read-only or failing, or gives back something else; the old file stays.
     """
     path = Path(path)
     try:

@@ -28,9 +28,7 @@ _CONTENT = {"parts", "epoch", "iteration", "epoch_length", "random"}
 
 
 class CheckpointFolder:
-    """The files ``checkpoint_epoch=NNNN.pt`` and ``checkpoint_epoch=NNNN_iteration=NNNNNN.pt`` of a folder, the newest
-    kept.
-    """
+    """The files ``checkpoint_epoch=NNNN.pt`` and ``checkpoint_epoch=NNNN_iteration=NNNNNN.pt``, the newest ``keep``."""
 
     def __init__(self, folder: str | os.PathLike, keep: int = 2) -> None:
         self.path = Path(folder)
@@ -111,7 +109,7 @@ class CheckpointFolder:
 
     @staticmethod
     def named(path: Path) -> tuple[Path, dict[str, Any]]:
-        """Return a checkpoint that was asked for and its content; ConfigurationError if damaged, or none."""
+        """Return a checkpoint that was asked for and its content; ConfigurationError if it is damaged or none."""
         try:
             return path, _read(path)
         except (OSError, ValueError) as error:

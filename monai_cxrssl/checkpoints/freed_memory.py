@@ -10,7 +10,7 @@ __all__ = ["return_freed_memory"]
 
 
 def return_freed_memory() -> bool:
-    """Ask the C library for the pages that it keeps after they were freed, and return whether it can do so, as glibc.
+    """Ask the C library for the pages that it keeps after they were freed; True where it can do so, as glibc can.
 
     A checkpoint and a probe take and free large buffers between the small ones of training, and glibc keeps what lies
     in between: without this, half-hour runs with a checkpoint every six seconds grew by some 60 MiB per hour, and with

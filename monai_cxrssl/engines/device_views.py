@@ -35,7 +35,9 @@ class DeviceViews:
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Return the batch on the device; ``image`` ``(B, V, 1, S, S)`` is in [0, 1], ``film_size`` and ``view`` gone.
+        """Return the batch on the device, without ``film_size`` and ``view``.
+
+        Its ``image`` ``(B, V, 1, S, S)`` is float32 in [0, 1].
 
         Args:
             batchdata: tensors by name: ``image`` films ``(B, F, 1, H, W)`` uint8 or uint16, F being 1 or V,

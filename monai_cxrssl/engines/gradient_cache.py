@@ -75,8 +75,8 @@ class GradientCache:
     statistics are those of a chunk, so that the gradient is that of the network which is trained, not of the whole
     batch. Its running statistics move in the second pass only, once per chunk.
 
-    Making an object runs the first pass and the loss. Call ``backward`` on ``output["loss"]`` (scaled if need be),
-    which is what ``forward`` returns for the whole batch, then :meth:`backward`.
+    Making an object runs the first pass and the loss; ``output`` is what ``forward`` returns for the whole batch. Call
+    ``backward`` on ``output["loss"]`` (scaled if need be), then :meth:`backward`.
 
     Args:
         method: a :class:`monai_cxrssl.methods.ContrastiveMethod`, bare or in ``DistributedDataParallel``.
@@ -106,7 +106,8 @@ class GradientCache:
         with torch.no_grad(), _statistics_kept(self.bare), self.autocast():
             for piece in self.chunks:
                 self.states.append((_random_state(self.device), self.bare.get_extra_state()))
-                parts.append(self.call(piece, self.bare, contrast=False)["embedding"])  # nothing is exchanged yet
+                # Not through the wrapper: nothing is to be exchanged yet.
+                parts.append(self.call(piece, self.bare, contrast=False)["embedding"])
         self.embeddings = torch.cat(parts).requires_grad_()
         with self.autocast():
             self.output = self.bare.contrast(self.embeddings, batch)

@@ -91,8 +91,7 @@ class MethodTrainer(Trainer):
         epoch_length: iterations per epoch, by default the loader's length.
         gradient_cache_chunk: samples whose activations are held at a time while the loss compares the whole batch, for
             contrastive methods (:class:`monai_cxrssl.engines.gradient_cache.GradientCache`); ``None`` for all at once.
-        compile: the network, see :func:`monai_cxrssl.hardware.compile.compile_network`; the first step's time is
-            logged.
+        compile: see :func:`monai_cxrssl.hardware.compile.compile_network`; the time of the first step is then logged.
 
     Raises:
         ConfigurationError: when the loader is empty, an option is out of range, or the method cannot be cut in chunks.
@@ -131,9 +130,8 @@ class MethodTrainer(Trainer):
             decollate=False,
             amp=self.autocast_dtype is torch.float16,
         )
-        self.logger.setLevel(
-            logging.WARNING
-        )  # ignite would add to RunHistory's lines, and call every start a resumption
+        # Ignite would add a line to each of RunHistory's, and call every start a resumption.
+        self.logger.setLevel(logging.WARNING)
         if self.state.epoch_length == 0:
             raise ConfigurationError(
                 "An epoch holds no batch: there are fewer images than one batch needs. Lower --batch_size."
@@ -197,9 +195,8 @@ class MethodTrainer(Trainer):
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         check = getattr(self.unwrapped_method, "check_batch", None)
         if check is not None:
-            batchdata = check(
-                batchdata
-            )  # here a look at a value makes nobody wait; on the device it would empty its queue
+            # Here, where a look at a value makes nobody wait; on the device it would empty its queue.
+            batchdata = check(batchdata)
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         # The last group of an epoch may be shorter; dividing by its own length keeps its step as large as the others.
         position = (engine.state.iteration - 1) % engine.state.epoch_length

@@ -50,10 +50,9 @@ class FineTuningSummary:
         evaluator: over the test split, of the network of ``best``; ``None`` when there are no test images.
         assessment: is attached to ``evaluator``.
         settings: options of the run to record (``seed`` …); ``source`` is the name of the data set.
-        unreadable: files left out, each with ``image`` and ``cause``; ``warnings`` those that looked odd, with
-            ``warning``.
-        pretrained: files of the weights that training started from (a teacher's too), whose patients count as trained
-            on.
+        unreadable: files left out, each with ``image`` and ``cause``.
+        warnings: files that were read but looked odd, each with ``image`` and ``warning``.
+        pretrained: weights that training started from (also a teacher's), whose patients count as trained on too.
         images: that the training split took its films from; what they look like is kept beside the weights as
             ``training_range`` (:func:`monai_cxrssl.data.measure_training_range`), by which inference tells films that
             are unlike them. Without images, or of fewer than 30, there is none.

@@ -33,8 +33,7 @@ def write_model(
         items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
             since it would tell of other weights.
         name: of the data set, the source of items that name none.
-        pretrained: files of the weights that training started from (a teacher's too), whose patients count as trained
-            on.
+        pretrained: weights that training started from (also a teacher's), whose patients count as trained on too.
     """
     model_path = Path(model_path)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}

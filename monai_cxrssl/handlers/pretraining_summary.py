@@ -34,8 +34,8 @@ class PretrainingSummary:
     Args:
         network: the encoder.
         data: figures of the data set (``images``, ``patients``, ``multi_image_bags`` …).
-        unreadable: files left out, each with ``image`` and ``cause``; ``warnings`` those that looked odd, with
-            ``warning``.
+        unreadable: files left out, each with ``image`` and ``cause``.
+        warnings: files that were read but looked odd, each with ``image`` and ``warning``.
         settings: options of the run to record (``encoder_name``, ``seed`` …); ``source`` is the name of the data set.
         items: see :func:`~monai_cxrssl.handlers.model_files.write_model`, as ``pretrained``.
     """

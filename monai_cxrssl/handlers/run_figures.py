@@ -22,7 +22,7 @@ def failed_during_the_run(engine: Any) -> list[dict[str, str]]:
 
 
 def history_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Sum up the rows, at least one, of a :class:`monai_cxrssl.handlers.RunHistory`; seconds are those of training."""
+    """Sum up the epochs of a run from the rows of its :class:`monai_cxrssl.handlers.RunHistory`, at least one."""
     seconds = sum(row["seconds"] for row in rows)
     images = sum(row["seconds"] * row["images_per_second"] for row in rows)
     return {

@@ -51,7 +51,8 @@ class TestMetrics:
         name: of the data set, the source of items that name none.
 
     Attributes:
-        figures: of the latest run, as ``predictions``; empty, and ``None``, before it.
+        figures: of the latest run; empty before it.
+        predictions: of the latest run, ``None`` before it.
     """
 
     def __init__(

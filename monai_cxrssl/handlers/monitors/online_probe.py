@@ -33,8 +33,7 @@ class OnlineProbe:
 
     Args:
         network: the encoder; the very object that is being trained.
-        dataset: images ``{"image": (1, H, W)}``, in the order of ``labels``, which are as in a datalist, and
-            ``patients``.
+        dataset: images, each ``{"image": (1, H, W)}``, in the order of ``patients`` and ``labels`` (as in a datalist).
         every: also probe after every so many epochs; 0 for before and after only.
         max_images: probe at most so many images, drawn once.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
