@@ -123,11 +123,7 @@ class MoCo(ContrastiveMethod):
         keys, shared_keys, shared_patients = self._keys(batch["image"][:, 1], patients)
         filled = self.filled
         loss = self.loss_function(
-            query,
-            keys,
-            self.queue[:, :filled],
-            patients,
-            None if patients is None else self.queue_patient[:filled],
+            query, keys, self.queue[:, :filled], patients, None if patients is None else self.queue_patient[:filled]
         )
         if self.training:
             self._waiting.append((shared_keys, shared_patients))

@@ -38,11 +38,7 @@ class Rotation(PretextMethod):
     num_views: ClassVar[int] = 1
 
     def __init__(
-        self,
-        network: Encoder,
-        angles: Sequence[int] = (0, 90, 180, 270),
-        copies: int | None = None,
-        seed: int = 0,
+        self, network: Encoder, angles: Sequence[int] = (0, 90, 180, 270), copies: int | None = None, seed: int = 0
     ) -> None:
         super().__init__(network, seed)
         self.angles = tuple(int(angle) for angle in angles)

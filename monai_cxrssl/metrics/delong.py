@@ -52,10 +52,7 @@ def _placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np
 
     above, below = score[positive], score[~positive]
     rank = rankdata(score)
-    return (
-        (rank[positive] - rankdata(above)) / len(below),
-        1 - (rank[~positive] - rankdata(below)) / len(above),
-    )
+    return ((rank[positive] - rankdata(above)) / len(below), 1 - (rank[~positive] - rankdata(below)) / len(above))
 
 
 def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.95) -> DeLongResult:

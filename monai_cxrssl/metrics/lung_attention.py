@@ -143,11 +143,7 @@ class LungAttention:
 
 
 def attention_above_chance(
-    pfs: Any,
-    area: Any,
-    patient: Any,
-    min_patients: int = 6,
-    plan: ResamplingPlan = DEFAULT_PLAN,
+    pfs: Any, area: Any, patient: Any, min_patients: int = 6, plan: ResamplingPlan = DEFAULT_PLAN
 ) -> LungAttention:
     """Compare attention on the lungs with chance, image by image, and say in words what that shows.
 

@@ -169,11 +169,7 @@ class ResamplingPlan:
         return found
 
     def class_intervals(
-        self,
-        statistic: Statistic,
-        kinds: Sequence[str],
-        cohort: Cohort,
-        reasons: Sequence[Sequence[str]] | None = None,
+        self, statistic: Statistic, kinds: Sequence[str], cohort: Cohort, reasons: Sequence[Sequence[str]] | None = None
     ) -> dict[str, Interval]:
         """Return ``macro_<kind>`` and ``<kind>_<class>``, see :meth:`intervals`.
 

@@ -24,14 +24,7 @@ from typing import Any
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.report.findings import number_or_none
 
-__all__ = [
-    "Criterion",
-    "CriterionRule",
-    "evaluate_criteria",
-    "exact_words",
-    "load_criteria",
-    "overall_sentence",
-]
+__all__ = ["Criterion", "CriterionRule", "evaluate_criteria", "exact_words", "load_criteria", "overall_sentence"]
 
 _DEFAULTS = Path(__file__).with_name("criteria.json")
 #: Of a file in full.

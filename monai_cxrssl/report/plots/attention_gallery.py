@@ -88,10 +88,7 @@ def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = No
 
 
 def draw_attention_gallery(
-    cases: Sequence[AttentionCase],
-    path: str | os.PathLike,
-    lungs_from: str = "masks of the data set",
-    columns: int = 4,
+    cases: Sequence[AttentionCase], path: str | os.PathLike, lungs_from: str = "masks of the data set", columns: int = 4
 ) -> Path:
     """Draw decisions as films with heatmap, lung outline and figures: right ones above, wrong ones below.
 

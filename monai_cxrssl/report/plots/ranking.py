@@ -22,9 +22,7 @@ _MOST_CLASSES = 28
 
 
 def draw_ranking(
-    cohort: Cohort,
-    path: str | os.PathLike,
-    points: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None,
+    cohort: Cohort, path: str | os.PathLike, points: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None
 ) -> bool:
     """Draw both curves of every class against the rest.
 

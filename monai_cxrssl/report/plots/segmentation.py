@@ -83,9 +83,7 @@ def choose_segmentation_cases(
 
 
 def draw_segmentation_figure(
-    worst: Sequence[SegmentationCase],
-    typical: Sequence[SegmentationCase] = (),
-    path: str | os.PathLike | None = None,
+    worst: Sequence[SegmentationCase], typical: Sequence[SegmentationCase] = (), path: str | os.PathLike | None = None
 ) -> Figure:
     """Draw films with both contours, Dice and 95 % Hausdorff distance above each.
 
