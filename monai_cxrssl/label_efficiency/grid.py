@@ -40,25 +40,15 @@ _ERROR_LINE = re.compile(r"^(error: |[\w.]*(Error|Exception|Interrupt)\b)")
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid.
+    """One run of the grid."""
 
-    Attributes:
-        init: name of the initialisation.
-        fraction: of the training patients, in (0, 1].
-        draw: number of the sample of patients.
-        images: training images of the subset.
-        folder: where the run's results go; nothing else is in it.
-        command: the words to run.
-        key: hash of all that decides the result.
-    """
-
-    init: str
-    fraction: float
-    draw: int
-    images: int
-    folder: Path
-    command: tuple[str, ...]
-    key: str
+    init: str  #: name of the initialisation.
+    fraction: float  #: of the training patients, in (0, 1].
+    draw: int  #: number of the sample of patients.
+    images: int  #: training images of the subset.
+    folder: Path  #: where the run's results go; nothing else is in it.
+    command: tuple[str, ...]  #: the words to run.
+    key: str  #: hash of all that decides the result.
 
     @property
     def predictions(self) -> Path:
@@ -76,17 +66,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """How a cell ended.
+    """How a cell ended."""
 
-    Attributes:
-        status: ``"finished"`` or ``"failed"``.
-        seconds: how long it took; NaN where that is not known.
-        problem: why it failed, one line.
-    """
-
-    status: str
-    seconds: float = math.nan
-    problem: str = ""
+    status: str  #: ``"finished"`` or ``"failed"``.
+    seconds: float = math.nan  #: how long it took; NaN where that is not known.
+    problem: str = ""  #: why it failed, one line.
 
 
 def cell_state(cell: Cell) -> tuple[str, float]:

@@ -25,27 +25,17 @@ _BINNINGS = ("equal_width", "equal_mass")
 
 @dataclass(frozen=True)
 class ReliabilityDiagram:
-    """Mean score and observed frequency in B bins of the score.
+    """Mean score and observed frequency in B bins of the score."""
 
-    Attributes:
-        edges: ``(B + 1,)``; a bin holds scores above its lower edge and up to its upper edge, the first its lower too.
-        mean_score: ``(B,)``; NaN in empty bins.
-        observed: ``(B,)``, share of positives; NaN in empty bins.
-        ci_low: ``(B,)``, Wilson interval of the share, which takes films as independent.
-        ci_high: ``(B,)``.
-        count: ``(B,)`` int64, films.
-        ece: the mean over films of the distance between the share and the mean score of their bin.
-        reason: why there is no diagram, as half a sentence; all arrays are empty then, and ``ece`` is NaN.
-    """
-
+    #: ``(B + 1,)``; a bin holds scores above its lower edge and up to its upper edge, the first its lower too.
     edges: np.ndarray
-    mean_score: np.ndarray
-    observed: np.ndarray
-    ci_low: np.ndarray
-    ci_high: np.ndarray
-    count: np.ndarray
-    ece: float
-    reason: str = ""
+    mean_score: np.ndarray  #: ``(B,)``; NaN in empty bins.
+    observed: np.ndarray  #: ``(B,)``, share of positives; NaN in empty bins.
+    ci_low: np.ndarray  #: ``(B,)``, Wilson interval of the share, which takes films as independent.
+    ci_high: np.ndarray  #: ``(B,)``.
+    count: np.ndarray  #: ``(B,)`` int64, films.
+    ece: float  #: the mean over films of the distance between the share and the mean score of their bin.
+    reason: str = ""  #: why there is no diagram, as half a sentence; all arrays are empty then, and ``ece`` is NaN.
 
 
 def _edges(score: np.ndarray, bins: int, binning: str) -> np.ndarray:

@@ -17,22 +17,15 @@ __all__ = ["Cohort", "macro_mean", "why_not_assessable"]
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """N films with one column of scores and of labels per class; made and checked by :meth:`of`.
+    """N films with one column of scores and of labels per class; made and checked by :meth:`of`."""
 
-    Attributes:
-        scores: ``(N, C)`` float64; scores that are not finite are kept, for a reason to name.
-        labels: ``(N, C)`` float64 of 0, 1 and NaN for unknown, each class against the rest.
-        patients: ``(N,)`` patient numbers.
-        classes: C names.
-        numbers: ``(N,)`` int64 class numbers with -1 for unknown, where a film has one class only.
-        strata: ``(N,)``, the stratum of the patient of each film, such as :meth:`stratified` gives.
-    """
-
-    scores: np.ndarray
-    labels: np.ndarray
-    patients: np.ndarray
-    classes: list[str]
+    scores: np.ndarray  #: ``(N, C)`` float64; scores that are not finite are kept, for a reason to name.
+    labels: np.ndarray  #: ``(N, C)`` float64 of 0, 1 and NaN for unknown, each class against the rest.
+    patients: np.ndarray  #: ``(N,)`` patient numbers.
+    classes: list[str]  #: C names.
+    #: ``(N,)`` int64 class numbers with -1 for unknown, where a film has one class only.
     numbers: np.ndarray | None = None
+    #: ``(N,)``, the stratum of the patient of each film, such as :meth:`stratified` gives.
     strata: np.ndarray | None = None
 
     @classmethod

@@ -17,33 +17,19 @@ __all__ = ["DeLongResult", "delong_test", "holm_adjust"]
 
 @dataclass(frozen=True)
 class DeLongResult:
-    """Two AUCs, their difference and the test of it.
+    """Two AUCs, their difference and the test of it."""
 
-    Attributes:
-        auc: of the first model.
-        other_auc: of the second.
-        variance: of the first AUC.
-        other_variance: of the second.
-        covariance: of the two.
-        difference: the first minus the second.
-        ci_low: of the difference, normal approximation.
-        ci_high: of the difference.
-        z: the difference over its standard error.
-        p: two-sided.
-        reason: why there is no test, as half a sentence; figures that do not exist are NaN then.
-    """
-
-    auc: float
-    other_auc: float
-    variance: float
-    other_variance: float
-    covariance: float
-    difference: float
-    ci_low: float
-    ci_high: float
-    z: float
-    p: float
-    reason: str = ""
+    auc: float  #: of the first model.
+    other_auc: float  #: of the second.
+    variance: float  #: of the first AUC.
+    other_variance: float  #: of the second.
+    covariance: float  #: of the two.
+    difference: float  #: the first minus the second.
+    ci_low: float  #: of the difference, normal approximation.
+    ci_high: float  #: of the difference.
+    z: float  #: the difference over its standard error.
+    p: float  #: two-sided.
+    reason: str = ""  #: why there is no test, as half a sentence; figures that do not exist are NaN then.
 
 
 def _placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

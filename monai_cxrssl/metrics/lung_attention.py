@@ -121,25 +121,15 @@ def saliency_iou(saliency: Any, mask: Any, quantile: float = 0.8) -> Any:
 
 @dataclass(frozen=True)
 class LungAttention:
-    """Mean attention on the lungs beside chance.
+    """Mean attention on the lungs beside chance."""
 
-    Attributes:
-        pfs: mean positive fraction of saliency over the images that have one; NaN without any.
-        area: mean lung-area fraction of the same images.
-        difference: mean of ``pfs - area``, with its interval over patients; NaN where not assessable.
-        images: number of images with a figure.
-        patients: their patients.
-        above_chance: whether the interval lies above 0; ``None`` where that cannot be assessed.
-        text: the verdict in words.
-    """
-
-    pfs: float
-    area: float
-    difference: Interval
-    images: int
-    patients: int
-    above_chance: bool | None
-    text: str
+    pfs: float  #: mean positive fraction of saliency over the images that have one; NaN without any.
+    area: float  #: mean lung-area fraction of the same images.
+    difference: Interval  #: mean of ``pfs - area``, with its interval over patients; NaN where not assessable.
+    images: int  #: number of images with a figure.
+    patients: int  #: their patients.
+    above_chance: bool | None  #: whether the interval lies above 0; ``None`` where that cannot be assessed.
+    text: str  #: the verdict in words.
 
 
 def attention_above_chance(

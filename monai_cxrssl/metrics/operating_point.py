@@ -22,23 +22,14 @@ _FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "kappa
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and what it gave on the films that it was chosen on.
+    """A threshold and what it gave on the films that it was chosen on."""
 
-    Attributes:
-        threshold: films that score this or more are called positive; NaN when no threshold serves the rule.
-        rule: see :func:`choose_threshold`.
-        target: see :func:`choose_threshold`; of no meaning to rules ``"youden"`` and ``"f1"``.
-        sensitivity: on the films of the choice.
-        specificity: on the films of the choice.
-        reason: why there is no threshold, as half a sentence; empty when there is one.
-    """
-
-    threshold: float
-    rule: str
-    target: float
-    sensitivity: float
-    specificity: float
-    reason: str = ""
+    threshold: float  #: films that score this or more are called positive; NaN when no threshold serves the rule.
+    rule: str  #: see :func:`choose_threshold`.
+    target: float  #: see :func:`choose_threshold`; of no meaning to rules ``"youden"`` and ``"f1"``.
+    sensitivity: float  #: on the films of the choice.
+    specificity: float  #: on the films of the choice.
+    reason: str = ""  #: why there is no threshold, as half a sentence; empty when there is one.
 
 
 def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float = 0.9) -> OperatingPoint:

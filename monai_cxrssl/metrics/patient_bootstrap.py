@@ -27,20 +27,13 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its percentile interval over patients.
+    """A figure and its percentile interval over patients."""
 
-    Attributes:
-        value: the figure of the films as they are.
-        ci_low: lower end; NaN where no resample gave a figure.
-        ci_high: upper end.
-        resamples: resamples that gave a figure; fewer than were drawn where a rare class was missing from some.
-        reason: why there is no figure, as half a sentence ("there are no positive films"); empty when there is one.
-    """
-
-    value: float
-    ci_low: float
-    ci_high: float
-    resamples: int
+    value: float  #: the figure of the films as they are.
+    ci_low: float  #: lower end; NaN where no resample gave a figure.
+    ci_high: float  #: upper end.
+    resamples: int  #: resamples that gave a figure; fewer than were drawn where a rare class was missing from some.
+    #: why there is no figure, as half a sentence ("there are no positive films"); empty when there is one.
     reason: str = ""
 
 

@@ -23,21 +23,13 @@ _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 @dataclass(frozen=True)
 class Subgroup:
-    """One subgroup and its figures.
+    """One subgroup and its figures."""
 
-    Attributes:
-        name: of the group, or ``"unknown"``.
-        films: how many.
-        patients: how many.
-        small: whether it has fewer patients than asked for; its figures are there, and should be read with care.
-        figures: ``macro_auc`` and ``auc_<class>``; NaN with a reason where they cannot be assessed.
-    """
-
-    name: str
-    films: int
-    patients: int
-    small: bool
-    figures: dict[str, Interval]
+    name: str  #: of the group, or ``"unknown"``.
+    films: int  #: how many.
+    patients: int  #: how many.
+    small: bool  #: whether it has fewer patients than asked for; its figures are there, and should be read with care.
+    figures: dict[str, Interval]  #: ``macro_auc`` and ``auc_<class>``; NaN with a reason where they cannot be assessed.
 
 
 def subgroup_figures(

@@ -27,25 +27,15 @@ __all__ = ["SegmentationFigures", "segmentation_figures", "segmentation_measures
 
 @dataclass(frozen=True)
 class SegmentationFigures:
-    """The figures of one image; NaN where there is none, and ``problem`` says why.
+    """The figures of one image; NaN where there is none, and ``problem`` says why."""
 
-    Attributes:
-        dice: in [0, 1]; 1 where both masks are empty.
-        iou: in [0, 1]; 1 where both masks are empty.
-        hd95: 95 % Hausdorff distance in ``unit``; NaN where a mask is empty.
-        surface_distance: mean symmetric surface distance in ``unit``; NaN where a mask is empty.
-        area_ratio: predicted over true area, from 0; NaN where the true mask is empty.
-        unit: ``"mm"``, or ``"pixel"`` where the spacing is unknown.
-        problem: why figures are NaN, in words; empty where none is.
-    """
-
-    dice: float
-    iou: float
-    hd95: float
-    surface_distance: float
-    area_ratio: float
-    unit: str
-    problem: str = ""
+    dice: float  #: in [0, 1]; 1 where both masks are empty.
+    iou: float  #: in [0, 1]; 1 where both masks are empty.
+    hd95: float  #: 95 % Hausdorff distance in ``unit``; NaN where a mask is empty.
+    surface_distance: float  #: mean symmetric surface distance in ``unit``; NaN where a mask is empty.
+    area_ratio: float  #: predicted over true area, from 0; NaN where the true mask is empty.
+    unit: str  #: ``"mm"``, or ``"pixel"`` where the spacing is unknown.
+    problem: str = ""  #: why figures are NaN, in words; empty where none is.
 
 
 def segmentation_figures(

@@ -22,22 +22,15 @@ __all__ = ["SourcePrediction", "predict_source"]
 
 @dataclass(frozen=True)
 class SourcePrediction:
-    """How well sources can be told apart.
+    """How well sources can be told apart."""
 
-    Attributes:
-        macro_auc: mean area under the ROC curve of the sources, each against the rest; 0.5 is chance. ``None`` where it
-            cannot be assessed.
-        auc: the area of each source.
-        images: number of images of each source that took part.
-        left_out: sources left out, with their number of patients.
-        text: the result, or the reason why there is none, in words.
-    """
-
+    #: mean area under the ROC curve of the sources, each against the rest; 0.5 is chance. ``None`` where it cannot be
+    #: assessed.
     macro_auc: Interval | None
-    auc: dict[str, Interval] = field(default_factory=dict)
-    images: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    text: str = ""
+    auc: dict[str, Interval] = field(default_factory=dict)  #: the area of each source.
+    images: dict[str, int] = field(default_factory=dict)  #: number of images of each source that took part.
+    left_out: dict[str, int] = field(default_factory=dict)  #: sources left out, with their number of patients.
+    text: str = ""  #: the result, or the reason why there is none, in words.
 
 
 def predict_source(

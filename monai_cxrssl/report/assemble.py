@@ -38,19 +38,12 @@ _SECTIONS = (
 
 @dataclass(frozen=True)
 class AssembledReport:
-    """A report before it is written.
+    """A report before it is written."""
 
-    Attributes:
-        content: of the page.
-        figures: flat, for ``metrics.json``; NaN where there is none.
-        missing: why a figure is missing, half a sentence by its name.
-        provenance: of :func:`~monai_cxrssl.report.collect_provenance`.
-    """
-
-    content: Content
-    figures: dict[str, Any]
-    missing: dict[str, str] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    content: Content  #: of the page.
+    figures: dict[str, Any]  #: flat, for ``metrics.json``; NaN where there is none.
+    missing: dict[str, str] = field(default_factory=dict)  #: why a figure is missing, half a sentence by its name.
+    provenance: dict[str, Any] = field(default_factory=dict)  #: of :func:`~monai_cxrssl.report.collect_provenance`.
 
 
 def assemble_report(

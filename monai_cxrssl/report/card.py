@@ -87,19 +87,12 @@ _MEASURED = (
 
 @dataclass(frozen=True)
 class CardField:
-    """One line of a model card.
+    """One line of a model card."""
 
-    Attributes:
-        section: heading.
-        field: what is told.
-        value: in words, or ``NOT_STATED``.
-        item: who asks for it.
-    """
-
-    section: str
-    field: str
-    value: str
-    item: str
+    section: str  #: heading.
+    field: str  #: what is told.
+    value: str  #: in words, or ``NOT_STATED``.
+    item: str  #: who asks for it.
 
     @property
     def stated(self) -> bool:

@@ -39,25 +39,15 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class CriterionRule:
-    """What one criterion asks.
+    """What one criterion asks."""
 
-    Attributes:
-        name: of the criterion.
-        title: the figure in words.
-        figure: its key among the figures of a run.
-        bound: ``"at_least"``, ``"at_most"``, ``"above"`` or ``"below"``.
-        threshold: the number that the bound speaks of.
-        reason: why this threshold.
-        remedy: what to bring when the figure is missing; may be empty.
-    """
-
-    name: str
-    title: str
-    figure: str
-    bound: str
-    threshold: float
-    reason: str
-    remedy: str = ""
+    name: str  #: of the criterion.
+    title: str  #: the figure in words.
+    figure: str  #: its key among the figures of a run.
+    bound: str  #: ``"at_least"``, ``"at_most"``, ``"above"`` or ``"below"``.
+    threshold: float  #: the number that the bound speaks of.
+    reason: str  #: why this threshold.
+    remedy: str = ""  #: what to bring when the figure is missing; may be empty.
 
     @property
     def asks(self) -> str:
@@ -67,25 +57,15 @@ class CriterionRule:
 
 @dataclass(frozen=True)
 class Criterion:
-    """How a model fares by one criterion.
+    """How a model fares by one criterion."""
 
-    Attributes:
-        name: of the criterion.
-        title: the figure in words.
-        threshold: what is asked, in words.
-        value: the figure; None where it is not assessable.
-        verdict: ``"pass"``, ``"fail"`` or ``"not assessable"``.
-        reason: the verdict in a sentence.
-        why: why this threshold.
-    """
-
-    name: str
-    title: str
-    threshold: str
-    value: float | None
-    verdict: str
-    reason: str
-    why: str
+    name: str  #: of the criterion.
+    title: str  #: the figure in words.
+    threshold: str  #: what is asked, in words.
+    value: float | None  #: the figure; None where it is not assessable.
+    verdict: str  #: ``"pass"``, ``"fail"`` or ``"not assessable"``.
+    reason: str  #: the verdict in a sentence.
+    why: str  #: why this threshold.
 
     def to_dict(self) -> dict[str, Any]:
         """Its attributes, plain JSON values."""

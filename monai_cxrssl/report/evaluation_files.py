@@ -24,31 +24,20 @@ REGIONS = ("lungs", "outside_lungs", "corners", "border")
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """One model's evaluation.
+    """One model's evaluation."""
 
-    Attributes:
-        name: of the model.
-        predictions: all rows that are used.
-        test: rows of split ``test``, or all of a table without splits.
-        validation: rows of split ``validation``; None without any.
-        external: predictions on other sets, by name.
-        blanked: scores of the test films with a region blanked, by region.
-        source_prediction: content of the file of that name; None without it.
-        checks: content of ``checks.json``.
-        pictures: ``attention``, ``segmentation`` and ``curves``, where they are.
-        remarks: sentences on what was left out.
-    """
-
-    name: str
-    predictions: Predictions
-    test: Predictions
-    validation: Predictions | None = None
-    external: dict[str, Predictions] = field(default_factory=dict)
+    name: str  #: of the model.
+    predictions: Predictions  #: all rows that are used.
+    test: Predictions  #: rows of split ``test``, or all of a table without splits.
+    validation: Predictions | None = None  #: rows of split ``validation``; None without any.
+    external: dict[str, Predictions] = field(default_factory=dict)  #: predictions on other sets, by name.
+    #: scores of the test films with a region blanked, by region.
     blanked: dict[str, Predictions] = field(default_factory=dict)
-    source_prediction: dict[str, Any] | None = None
-    checks: dict[str, Any] = field(default_factory=dict)
+    source_prediction: dict[str, Any] | None = None  #: content of the file of that name; None without it.
+    checks: dict[str, Any] = field(default_factory=dict)  #: content of ``checks.json``.
+    #: ``attention``, ``segmentation`` and ``curves``, where they are.
     pictures: dict[str, Path] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  #: sentences on what was left out.
 
 
 def external_table(name: str) -> str:

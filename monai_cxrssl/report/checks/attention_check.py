@@ -38,19 +38,12 @@ _ORIGINS = {
 
 @dataclass(frozen=True)
 class Decisions:
-    """What was predicted of N images.
+    """What was predicted of N images."""
 
-    Attributes:
-        predicted: ``(N,)`` int64, the class of the highest probability; -1 where a probability is no number.
-        probability: ``(N,)`` float64, of that class; NaN without one.
-        right: ``(N,)`` float64: 1 right, 0 wrong, NaN where the label is unknown.
-        true: N texts, the true class; for multi-label the classes that are present.
-    """
-
-    predicted: np.ndarray
-    probability: np.ndarray
-    right: np.ndarray
-    true: list[str]
+    predicted: np.ndarray  #: ``(N,)`` int64, the class of the highest probability; -1 where a probability is no number.
+    probability: np.ndarray  #: ``(N,)`` float64, of that class; NaN without one.
+    right: np.ndarray  #: ``(N,)`` float64: 1 right, 0 wrong, NaN where the label is unknown.
+    true: list[str]  #: N texts, the true class; for multi-label the classes that are present.
 
 
 def decide(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Decisions:

@@ -31,29 +31,17 @@ _INCHES, _KEY = 2.5, 3.1
 
 @dataclass(frozen=True)
 class AttentionCase:
-    """One decision to show.
+    """One decision to show."""
 
-    Attributes:
-        image: ``(H, W)`` float in [0, 1].
-        saliency: ``(H, W)``, 0 or more, of the predicted class.
-        true: name of the true class.
-        predicted: name of the class predicted.
-        probability: of the predicted class, in [0, 1].
-        right: whether the decision is right.
-        lung_mask: ``(H, W)``, lung is what is not 0; ``None`` where there is none.
-        pfs: positive fraction of saliency; NaN where it cannot be given.
-        area: lung-area fraction; NaN where it cannot be given.
-    """
-
-    image: np.ndarray
-    saliency: np.ndarray
-    true: str
-    predicted: str
-    probability: float
-    right: bool
-    lung_mask: np.ndarray | None = None
-    pfs: float = float("nan")
-    area: float = float("nan")
+    image: np.ndarray  #: ``(H, W)`` float in [0, 1].
+    saliency: np.ndarray  #: ``(H, W)``, 0 or more, of the predicted class.
+    true: str  #: name of the true class.
+    predicted: str  #: name of the class predicted.
+    probability: float  #: of the predicted class, in [0, 1].
+    right: bool  #: whether the decision is right.
+    lung_mask: np.ndarray | None = None  #: ``(H, W)``, lung is what is not 0; ``None`` where there is none.
+    pfs: float = float("nan")  #: positive fraction of saliency; NaN where it cannot be given.
+    area: float = float("nan")  #: lung-area fraction; NaN where it cannot be given.
 
 
 def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = None) -> tuple[np.ndarray, np.ndarray]:

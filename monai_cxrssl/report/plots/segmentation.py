@@ -33,22 +33,15 @@ _TITLE, _HEADING, _LEGEND = 0.4, 0.3, 0.35
 
 @dataclass(frozen=True)
 class SegmentationCase:
-    """One film to show.
+    """One film to show."""
 
-    Attributes:
-        image: ``(H, W)`` float in [0, 1].
-        prediction: ``(H, W)``, what is not 0 belongs to the mask.
-        mask: the truth, ``(H, W)``.
-        figures: of this film, from :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
-        caption: what may be written above the film; no patient id.
-        spacing: size of a pixel of the grid, rows and columns, in any unit: shows a stretched film as it is.
-    """
-
-    image: np.ndarray
-    prediction: np.ndarray
-    mask: np.ndarray
+    image: np.ndarray  #: ``(H, W)`` float in [0, 1].
+    prediction: np.ndarray  #: ``(H, W)``, what is not 0 belongs to the mask.
+    mask: np.ndarray  #: the truth, ``(H, W)``.
+    #: of this film, from :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
     figures: SegmentationFigures
-    caption: str = ""
+    caption: str = ""  #: what may be written above the film; no patient id.
+    #: size of a pixel of the grid, rows and columns, in any unit: shows a stretched film as it is.
     spacing: tuple[float, float] = (1.0, 1.0)
 
 
