@@ -95,16 +95,11 @@ def cell_state(cell: Cell) -> tuple[str, float]:
 def run_cells(
     cells: Sequence[Cell], lock: int | None = None, say: Callable[[str], None] | None = None, progress: bool = True
 ) -> list[CellResult]:
-    """Run the cells that are not finished; one that fails does not stop the others.
+    """Run the cells that are not finished, in order; return one result each. One that fails does not stop the others.
 
     Args:
-        cells: in the order to run them.
         lock: file descriptor that every run inherits, see :func:`grid_lock`.
         say: takes each message; by default it is printed above the progress bar.
-        progress: show a progress bar over the cells.
-
-    Returns:
-        One result per cell.
     """
     from tqdm import tqdm
 
@@ -141,17 +136,11 @@ def run_cells(
 
 
 def estimate_seconds(known: Sequence[tuple[int, float]], left: Sequence[int]) -> tuple[float, float]:
-    """Estimate how long runs take from those that are known.
+    """Estimate the seconds that runs will take together, lower and upper, from those that are known.
 
     A run costs something whatever its size (start, validation, test) and something per training image. Runs of one size
-    cannot tell the two apart: then the estimate is a range, from all the former to all the latter.
-
-    Args:
-        known: training images and seconds of finished runs.
-        left: training images of the runs to come.
-
-    Returns:
-        Lower and upper estimate of their sum, in seconds.
+    cannot tell the two apart: then the estimate is a range, from all the former to all the latter. ``known`` holds
+    training images and seconds of finished runs, ``left`` the training images of those to come.
 
     Example:
         >>> estimate_seconds([(10, 5.0)], [10, 20])
@@ -174,10 +163,7 @@ def estimate_seconds(known: Sequence[tuple[int, float]], left: Sequence[int]) ->
 
 @contextlib.contextmanager
 def grid_lock(folder: Path) -> Iterator[int]:
-    """Keep a second grid out of a folder, also while a run of a killed one is still at work there.
-
-    Args:
-        folder: of the grid; it exists.
+    """Keep a second grid out of a folder that exists, also while a run of a killed one is still at work there.
 
     Yields:
         A descriptor for the runs to inherit, which holds the lock on.

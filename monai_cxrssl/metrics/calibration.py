@@ -75,9 +75,8 @@ def reliability_diagram(
         score: ``(N,)`` probabilities.
         label: ``(N,)`` of 0, 1 and NaN for unknown.
         bins: how many.
-        binning: ``"equal_width"``, of [0, 1]; ``"equal_mass"``, with about equally many films each, fewer bins when
-            films share a score.
-        confidence: of the Wilson intervals.
+        binning: ``"equal_width"``, of [0, 1]; ``"equal_mass"``, about equally many films each, fewer where films share
+            a score.
         both_kinds: whether a class without positives or without negatives, or with equal scores, has no diagram; give
             ``False`` for :func:`top_label`, where all may well be right.
 
@@ -117,18 +116,13 @@ def reliability_diagram(
 
 
 def calibration_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN, bins: int = 15) -> dict[str, Interval]:
-    """Return calibration errors (ECE; Guo et al. 2017, equation 3) and Brier scores with intervals over patients.
+    """Return calibration errors (ECE; Guo et al. 2017, equation 3) and Brier scores of probabilities, with intervals.
 
     The bins are those of the films as they are in all resamples. An ECE is a sum of distances, too high on few films,
     and more so on resamples of these, so that percentiles miss the truth. Its interval runs to the upper percentile
     from the lower end of the basic bootstrap interval, ``2 value - upper percentile``; or from 0, where labels drawn
     from the probabilities themselves would give as high an ECE (Broecker and Smith 2007), taking films as
     independent. Brier scores have percentile intervals.
-
-    Args:
-        cohort: with probabilities in [0, 1] as scores.
-        plan: of the bootstrap.
-        bins: see :func:`reliability_diagram`.
 
     Returns:
         ``macro_<figure>`` and ``<figure>_<class>`` of ``ece_width``, ``ece_mass`` and ``brier`` (the mean square of
@@ -171,8 +165,8 @@ def _errors(
 ) -> tuple[Statistic, np.ndarray]:
     """Return the function from weights to both ECEs and the Brier score ``(R, 3, C)``, and ECEs by chance.
 
-    One product of a sparse matrix and the weights gives all sums: per column, films, squares, and both binnings. The
-    ECEs by chance ``(2, R, C)`` are of labels drawn from the probabilities.
+    All sums are one product of a sparse matrix and the weights: per column, films, squares, and both binnings. The ECEs
+    by chance ``(2, R, C)`` are of labels drawn from the probabilities.
     """
     from scipy.sparse import csr_matrix, vstack
 

@@ -39,7 +39,7 @@ class Cohort:
             label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
             patient: ``(N,)``, one id per film, of any type that numpy can sort; by default all are of other patients.
             class_names: C names; numbers when not given.
-            strata: ``(N,)``, the stratum of each film's patient; ``None`` for one stratum of all patients.
+            strata: ``(N,)``, the stratum of each film's patient; ``None`` for one of all patients.
 
         Raises:
             DatalistError: shapes that do not fit, or labels of another kind.

@@ -21,9 +21,6 @@ def _cells(cohort: Cohort) -> np.ndarray:
 def confusion_matrix(cohort: Cohort) -> np.ndarray:
     """Count the films of each class (rows) by the class of the highest score (columns); the first of equals.
 
-    Args:
-        cohort: of one class per film.
-
     Returns:
         ``(C, C)`` float64 whole numbers; all NaN when scores of films that count are not finite.
 
@@ -45,10 +42,6 @@ def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> di
     """Return accuracy, Cohen's kappa and F1 of the most probable class, with percentile intervals over patients.
 
     The macro F1 is the mean over the classes that the films have, in each resample those that it has.
-
-    Args:
-        cohort: of one class per film.
-        plan: of the bootstrap.
 
     Returns:
         ``{"accuracy", "kappa", "macro_f1", "top_f1_<class>", …}``; the last are named apart from the F1 at a

@@ -48,10 +48,8 @@ def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.
     as independent; where patients have several, :func:`~monai_cxrssl.metrics.compare_auc` is the one to trust.
 
     Args:
-        score: ``(N,)`` of the first model.
-        other_score: ``(N,)`` of the second.
+        score: ``(N,)`` of the first model, and ``other_score`` of the second.
         label: ``(N,)`` of 0, 1 and NaN for unknown; films of unknown label do not count.
-        confidence: of the interval of the difference.
 
     Returns:
         The test; NaN and a reason with fewer than two positives or negatives, scores that are equal or not finite, or

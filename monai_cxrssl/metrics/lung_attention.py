@@ -71,17 +71,12 @@ def lung_area_fraction(lung_mask: Any) -> Any:
 def pointing_game(saliency: Any, lung_mask: Any) -> Any:
     """Return whether the maximum of each map lies on the lungs (Zhang et al. 2016, arXiv 1608.00507).
 
-    Args:
-        saliency: see :func:`positive_fraction_of_saliency`.
-        lung_mask: see :func:`positive_fraction_of_saliency`.
+    Arguments and errors are those of :func:`positive_fraction_of_saliency`.
 
     Returns:
         ``(B,)`` float64, an array where ``saliency`` is one: 1 or 0; where several pixels share the maximum, the share
         of them that is lung. NaN where no pixel is lung, and for a map that is constant or not finite: it has no
         maximum.
-
-    Raises:
-        DatalistError: the shapes differ, or the map has negative values.
     """
     values, lung = _planes(saliency, lung_mask)
     highest = values == values.amax(1, keepdim=True)
@@ -96,7 +91,6 @@ def saliency_iou(saliency: Any, mask: Any, quantile: float = 0.8) -> Any:
     plateau. The share is fixed, not the height: maps of different networks are compared on an equal area.
 
     Args:
-        saliency: see :func:`positive_fraction_of_saliency`.
         mask: ``(B, 1, H, W)`` of the lungs, or of a lesion; what is not 0 belongs to it.
         quantile: share of the pixels that lies below, in (0, 1).
 
@@ -143,7 +137,6 @@ def attention_above_chance(
         patient: ``(N,)``, one id per image.
         min_patients: fewer cannot be assessed. Six is the least number at which all patients on one side of chance are
             rarer than 5 % when there is nothing to find (a two-sided sign test: 2 / 2^6).
-        plan: of the bootstrap.
 
     Raises:
         DatalistError: the lengths differ.

@@ -124,9 +124,7 @@ def operating_point_figures(
     of a class are left out of its intervals. PPV and NPV hold at the prevalence of these films only.
 
     Args:
-        cohort: what to assess.
         threshold: one per class, or one for all; numbers, or what :func:`choose_threshold` returned.
-        plan: of the bootstrap.
 
     Returns:
         ``{"macro_sensitivity", …, "sensitivity_<class>", …}``. A figure that cannot be assessed is NaN with its

@@ -45,9 +45,7 @@ class ResamplingPlan:
     same films get the same draws.
 
     Args:
-        resamples: number of draws.
         confidence: the share of resampled figures within the interval, in (0, 1).
-        seed: of the draws.
 
     Raises:
         ConfigurationError: an option that cannot work.
@@ -76,8 +74,7 @@ class ResamplingPlan:
         stratum; intervals then hold for the mix of strata as it is. A stratum of one patient does not vary.
 
         Args:
-            patients: ``(N,)``, one id per film, of any type that numpy can sort.
-            strata: ``(N,)``, the stratum of the patient of each film; ``None`` for one stratum of all patients.
+            strata: ``(N,)``, the stratum of the patient of each film; ``None`` for one stratum.
 
         Raises:
             DatalistError: fewer than two patients, or a patient in two strata.
@@ -112,11 +109,9 @@ class ResamplingPlan:
         return np.concatenate([statistic(np.ones((1, len(patients)))), *resampled])
 
     def interval(self, values: np.ndarray, name: str = "") -> Interval:
-        """Return the percentile interval of a figure; resamples without one (NaN) are left out.
+        """Return the percentile interval of ``(1 + R,)`` figures: of the films as they are, and of each resample.
 
-        Args:
-            values: ``(1 + R,)``, of the films as they are and of each resample.
-            name: of the figure, to log how many resamples are left out; empty to log nothing.
+        Resamples without a figure (NaN) are left out; where a name is given, their number is logged.
         """
         value, resampled = float(values[0]), values[1:]
         finite = resampled[np.isfinite(resampled)]
@@ -140,9 +135,8 @@ class ResamplingPlan:
 
         Args:
             statistic: from weights ``(R, N)`` to figures ``(R, K)``.
-            names: K names.
             cohort: whose patients, and strata, are drawn.
-            reasons: K half sentences, empty for figures that can be assessed.
+            reasons: a half sentence per figure, empty for those that can be assessed.
 
         Raises:
             DatalistError: fewer than two patients, unless there are reasons, of which this is one then.
@@ -166,13 +160,8 @@ class ResamplingPlan:
     ) -> dict[str, Interval]:
         """Return ``macro_<kind>`` and ``<kind>_<class>``, see :meth:`intervals`.
 
-        A class without a figure is left out of the macro figure, in each resample anew.
-
-        Args:
-            statistic: from weights ``(R, N)`` to figures ``(R, K, C)``.
-            kinds: K names.
-            cohort: of C classes.
-            reasons: ``(K, C)`` half sentences, empty for classes that can be assessed.
+        A class without a figure is left out of the macro figure, in each resample anew. The statistic gives ``(R, K,
+        C)``, and the reasons are ``(K, C)`` half sentences, empty for classes that can be assessed.
         """
         names = [f"macro_{kind}" for kind in kinds] + [f"{kind}_{name}" for kind in kinds for name in cohort.classes]
         none_left = [] if reasons is None else ["no class can be assessed" if all(row) else "" for row in reasons]
@@ -209,13 +198,8 @@ def _members(ids: np.ndarray, patient_of: np.ndarray, strata: np.ndarray) -> lis
 def bootstrap_mean(values: Any, patient: Any, name: str = "mean", plan: ResamplingPlan = DEFAULT_PLAN) -> Interval:
     """Return the mean over films of a figure per film, such as Dice, with its interval over patients.
 
-    Give the difference of two models' figures on the same films to get a paired difference.
-
-    Args:
-        values: ``(N,)``; NaN films do not count.
-        patient: ``(N,)``, one id per film.
-        name: of the figure, for the log.
-        plan: of the bootstrap.
+    The figures are ``(N,)``; NaN films do not count. Give the difference of two models' figures on the same films to
+    get a paired difference.
 
     Raises:
         DatalistError: when the lengths differ, no film has a figure, or fewer than two patients have one.

@@ -69,8 +69,8 @@ def ranked_classes(cohort: Cohort, reasons: Sequence[str] = ()) -> Callable[[np.
 
     Args:
         cohort: of finite scores, in the classes that are ranked.
-        reasons: C half sentences why a class cannot be assessed, see :meth:`~monai_cxrssl.metrics.Cohort.reasons`; it
-            has NaN.
+        reasons: half sentences why a class cannot be assessed (:meth:`~monai_cxrssl.metrics.Cohort.reasons`); it has
+            NaN.
     """
     count = len(cohort.classes)
     rankers = {
@@ -127,13 +127,7 @@ def _weighted(cohort: Cohort, weight: Any = None) -> np.ndarray:
 def macro_auc(score: Any, label: Any, class_names: Sequence[str] | None = None) -> tuple[float, list[str]]:
     """Return the mean area over the classes that have positives and negatives, and the names of those left out.
 
-    Args:
-        score: see :func:`roc_auc`.
-        label: see :func:`roc_auc`.
-        class_names: C names; numbers when not given.
-
-    Returns:
-        The mean, NaN when every class is left out, and the classes left out, which are logged too.
+    Scores and labels are those of :func:`roc_auc`. The mean is NaN when every class is left out; they are logged too.
     """
     cohort = Cohort.of(score, label, class_names=class_names)
     return float(macro_mean(_weighted(cohort)[0])), _left_out(cohort)
@@ -154,10 +148,6 @@ def bootstrap_auc(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[s
     A resample without positives or without negatives of a class has no AUC of that class; it is left out of the
     interval of the class, and its macro AUC is the mean over its other classes.
 
-    Args:
-        cohort: of two or more patients.
-        plan: of the bootstrap.
-
     Returns:
         ``{"macro_auc": …, "auc_<class>": …}``; classes with one kind only have NaN, and are not in the macro.
 
@@ -175,10 +165,6 @@ def ranking_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict
     The areas equal :func:`bootstrap_auc`. A class that cannot be assessed has NaN and a reason
     (:meth:`~monai_cxrssl.metrics.Cohort.reasons`), and is left out of the macro figures.
 
-    Args:
-        cohort: what to assess.
-        plan: of the bootstrap.
-
     Returns:
         ``{"macro_auc", "macro_ap", "auc_<class>", …, "ap_<class>", …}``.
     """
@@ -190,9 +176,7 @@ def compare_auc(cohort: Cohort, other: Any, plan: ResamplingPlan = DEFAULT_PLAN)
     """Return the AUCs of two models on the same films, and their differences, over the same drawn patients.
 
     Args:
-        cohort: with the scores of the first model.
         other: scores ``(N, C)`` of the second; the difference is the first minus the second.
-        plan: of the bootstrap.
 
     Returns:
         ``{"macro_auc": …, "auc_<class>": …}`` of the first, of the second, and of the difference. A class that cannot

@@ -40,11 +40,8 @@ def subgroup_figures(
     Macro figures of two groups are over different classes where one lacks a class; compare class by class then.
 
     Args:
-        cohort: what to divide.
-        group: ``(N,)``, the group of each film; ``None``, NaN and empty text stand for ``"unknown"``. A patient may
-            have films in several groups.
+        group: ``(N,)``, may differ between films of a patient; ``None``, NaN and empty text stand for ``"unknown"``.
         min_patients: groups of fewer are marked as small.
-        plan: of the bootstrap.
 
     Returns:
         The groups by name, ``"unknown"`` last.

@@ -47,9 +47,9 @@ def segmentation_figures(
         prediction: ``(H, W)`` or ``(1, H, W)`` array or tensor, bool or numbers; what is not 0 belongs to the mask.
             Threshold it first.
         mask: the truth, of the same shape.
-        spacing: size of a pixel of these masks, rows and columns: in mm, see
-            :func:`monai_cxrssl.data.reading.spacing.grid_spacing`. None or NaN: unknown, pixels of these masks are the
-            unit.
+        spacing: size of a pixel of these masks, rows and columns, in mm
+            (:func:`monai_cxrssl.data.reading.spacing.grid_spacing`). None or NaN: unknown, pixels of these masks are
+            the unit.
         unit: of ``spacing``; ``"mm"`` by default, ``"pixel"`` where it is counted in pixels of the film.
 
     Raises:
@@ -92,10 +92,7 @@ def segmentation_figures(
 
 
 def segmentation_measures(figures: Iterable[SegmentationFigures | None]) -> dict[str, np.ndarray]:
-    """Return the figures of many images as columns, distances in mm apart from those in pixels.
-
-    Args:
-        figures: one per image; None for an image without a true mask.
+    """Return the figures of many images (None: no true mask) as columns, distances in mm and in pixels apart.
 
     Returns:
         ``dice``, ``iou``, ``area_ratio``, ``hd95_mm``, ``surface_distance_mm``, ``hd95_pixel``,

@@ -66,7 +66,6 @@ def negative_log_likelihood(probability: Any, label: Any, task: str) -> float:
         probability: ``(N, C)`` in [0, 1]; rows of multi_class are scaled to a sum of 1.
         label: ``(N,)`` class numbers with -1 for unknown for ``"multi_class"``, ``(N, C)`` of 0, 1 and NaN for unknown
             for ``"multi_label"``.
-        task: ``"multi_class"`` or ``"multi_label"``.
 
     Returns:
         0 or more; NaN without a known label, or with scores that are not finite.
@@ -82,10 +81,7 @@ def negative_log_likelihood(probability: Any, label: Any, task: str) -> float:
 def fit_temperature(probability: Any, label: Any, task: str) -> float:
     """Return the temperature of the least negative log-likelihood. Give it validation films.
 
-    Args:
-        probability: ``(N, C)`` in [0, 1], of one temperature for all classes.
-        label: see :func:`negative_log_likelihood`.
-        task: ``"multi_class"`` or ``"multi_label"``.
+    Arguments are those of :func:`negative_log_likelihood`; one temperature serves all classes.
 
     Returns:
         A number in [0.05, 20], above 1 for a model that is too sure; the ends are logged. NaN, with the reason logged,
@@ -132,9 +128,7 @@ def apply_temperature(probability: Any, temperature: float, task: str) -> np.nda
     multi_class. Scores that are not finite stay so.
 
     Args:
-        probability: ``(N, C)`` in [0, 1].
         temperature: above 0, such as :func:`fit_temperature` gives; 1 changes nothing.
-        task: ``"multi_class"`` or ``"multi_label"``.
 
     Returns:
         ``(N, C)`` float64.

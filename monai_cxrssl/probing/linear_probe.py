@@ -18,14 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 def one_hot_labels(labels: Sequence[Any], num_classes: int) -> np.ndarray:
-    """Turn a datalist's labels into a table with one column per class.
+    """Turn a datalist's labels into a float table ``(N, num_classes)`` of 0, 1 and NaN for unknown.
 
-    Args:
-        labels: per image a class number (multi-class), a list with one value per class (multi-label), or ``None``.
-        num_classes: number of classes C.
-
-    Returns:
-        ``(N, C)`` float array of 0, 1 and NaN for unknown.
+    A label is a class number (multi-class), a list with one value per class (multi-label), or ``None``.
     """
     table = np.full((len(labels), num_classes), np.nan)
     for row, label in zip(table, labels, strict=True):
@@ -69,14 +64,9 @@ def probe(
     the area under the ROC curve is taken over the scores of all folds together.
 
     Args:
-        embeddings: ``(N, D)``.
-        labels: ``(N, C)`` of 0, 1 and NaN for unknown, see :func:`one_hot_labels`.
-        patients: the patient of each image.
-        classes: C names.
+        labels: ``(N, C)`` of 0, 1 and NaN for unknown, see :func:`one_hot_labels`; the embeddings are ``(N, D)``.
         kind: ``"linear"`` (logistic regression on standardised embeddings) or ``"knn"`` (cosine).
-        folds: number of folds.
         min_patients: classes with fewer positive or negative patients are left out, and said so.
-        seed: of the fold assignment.
 
     Returns:
         ``macro_auc`` and ``auc_<class>`` for each class scored.

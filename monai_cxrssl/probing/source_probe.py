@@ -49,18 +49,13 @@ def predict_source(
     patients first of all. A high figure is no proof that it does: sources that differ in their patients differ in
     features that matter, too.
 
-    The classifier and its folds are those of :func:`~monai_cxrssl.probing.probe`: one source against the rest, logistic
-    regression on standardised embeddings, scores of all folds taken together.
+    The classifier and its folds are those of :func:`~monai_cxrssl.probing.probe`, one source against the rest; scores
+    of all folds are taken together. Seed, resamples and confidence: :class:`~monai_cxrssl.metrics.ResamplingPlan`.
 
     Args:
         embeddings: ``(N, D)``, see :func:`~monai_cxrssl.probing.embed`.
         source: of each image; images with ``None`` or an empty name are left out.
-        patient: of each image.
-        folds: number of folds.
         min_patients: sources with fewer patients, or fewer than folds, are left out with their images.
-        resamples: see :class:`~monai_cxrssl.metrics.ResamplingPlan`.
-        confidence: see :class:`~monai_cxrssl.metrics.ResamplingPlan`.
-        seed: of the folds and of the resamples.
 
     Returns:
         The areas with intervals over patients, or in ``text`` the reason why there are none: fewer than two sources, or
