@@ -51,11 +51,6 @@ def assemble_report(
 ) -> AssembledReport:
     """Make the content of a report; pictures, and the temperature, are written on the way.
 
-    Args:
-        evidence: of the evaluation.
-        rules: of :func:`~monai_cxrssl.report.load_criteria`.
-        metadata: of the bundle, for the model card.
-
     Raises:
         DatalistError: models that cannot be compared.
     """

@@ -101,16 +101,11 @@ class CardField:
 
 
 def model_card(metadata: Mapping[str, Any], figures: Mapping[str, Any]) -> list[CardField]:
-    """Fill the model card.
+    """Fill the model card, all fields in their order; what is not known, or not finite, is ``NOT_STATED``.
 
     Args:
-        metadata: a bundle's ``metadata.json``, see :func:`monai_cxrssl.report.provenance.bundle_metadata`; ``{}``
-            where there is none.
-        figures: flat, as in ``metrics.json``, with ``<figure>_ci_low`` and ``<figure>_ci_high`` where there are
-            intervals.
-
-    Returns:
-        All fields in their order; what is not known, or not finite, is ``NOT_STATED``.
+        metadata: a bundle's ``metadata.json`` (:func:`monai_cxrssl.report.provenance.bundle_metadata`), or ``{}``.
+        figures: flat, as in ``metrics.json``, with ``<figure>_ci_low`` and ``<figure>_ci_high`` of intervals.
 
     Example:
         >>> card = model_card({"name": "Lungs"}, {"dice": 0.9, "dice_ci_low": 0.85, "dice_ci_high": 0.94})

@@ -73,10 +73,7 @@ class Criterion:
 
 
 def load_criteria(path: str | os.PathLike | None = None) -> list[CriterionRule]:
-    """Read the criteria, the package's own with what a file of the user's changes.
-
-    Args:
-        path: the user's file, see above; None: the defaults as they are.
+    """Read the package's own criteria, with what a file of the user's (see above) changes.
 
     Raises:
         ConfigurationError: a file that is missing or no JSON, an unknown or missing key, a value of another type, or
@@ -98,25 +95,17 @@ def load_criteria(path: str | os.PathLike | None = None) -> list[CriterionRule]:
 def evaluate_criteria(
     figures: Mapping[str, Any], criteria: Sequence[CriterionRule], missing: Mapping[str, str] | None = None
 ) -> list[Criterion]:
-    """Judge the figures of a run.
+    """Judge the figures of a run: one verdict per criterion, in their order.
 
     Args:
         figures: flat, as in ``metrics.json``; a figure that is absent, None or not finite is not assessable.
-        criteria: from :func:`load_criteria`.
         missing: why a figure is missing, half a sentence by its key, for the reasons.
-
-    Returns:
-        One verdict per criterion, in their order.
     """
     return [_judge(rule, figures.get(rule.figure), (missing or {}).get(rule.figure)) for rule in criteria]
 
 
 def overall_sentence(results: Sequence[Criterion]) -> str:
-    """Sum the verdicts up; never as a bare "ready", since no test set can say that.
-
-    Args:
-        results: from :func:`evaluate_criteria`.
-    """
+    """Sum the verdicts up; never as a bare "ready", since no test set can say that."""
     failed = [result.name for result in results if result.verdict == "fail"]
     unknown = [result.name for result in results if result.verdict == "not assessable"]
     total, passed = len(results), len(results) - len(failed) - len(unknown)

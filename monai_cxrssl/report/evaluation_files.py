@@ -115,8 +115,7 @@ def read_evaluation(
 def split_predictions(whole: Predictions) -> tuple[dict[str, Any], list[str]]:
     """Divide a table by its column ``split``; without one, all rows are test rows.
 
-    Returns:
-        ``{"test": Predictions, "validation": Predictions or None}``, and sentences on what was left out.
+    Return ``{"test": Predictions, "validation": Predictions or None}``, and sentences on what was left out.
     """
     splits = np.array([str(item.get("split") or "") for item in whole.items], dtype=object)
     remarks: list[str] = []

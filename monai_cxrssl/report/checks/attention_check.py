@@ -52,7 +52,6 @@ def decide(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> De
     Args:
         scores: ``(N, C)`` probabilities; NaN where there is none.
         labels: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
-        classes: C names.
     """
     finite = np.isfinite(scores).all(1)
     best = np.where(finite, np.where(finite[:, None], scores, 0).argmax(1), -1)
@@ -72,12 +71,6 @@ def check_attention(
     outputs: NetworkOutputs, checked: CheckedImages, lungs: CheckedLungs, decisions: Decisions
 ) -> dict[str, np.ndarray]:
     """Measure the saliency of the predicted class against the lungs.
-
-    Args:
-        outputs: of a network with a label head.
-        checked: N images.
-        lungs: theirs.
-        decisions: theirs.
 
     Returns:
         ``pfs``, ``lung_area``, ``pointing`` and ``saliency_iou``, see :mod:`monai_cxrssl.metrics.lung_attention`, each

@@ -26,9 +26,6 @@ class CheckedImages:
         dataset: of the split that is evaluated, without augmentation.
         max_images: how many at most; patients are drawn at random until the next one would not fit, at least one.
             ``None`` for all.
-        seed: of the draw.
-        batch_size: images per batch.
-        progress: show progress bars.
 
     Attributes:
         positions: ``(N,)`` int64, places in ``dataset``, ascending.

@@ -23,11 +23,7 @@ __all__ = ["PooledFeatures", "check_source"]
 
 
 class PooledFeatures(nn.Module):
-    """The mean over the positions of the last feature map, which is what the label head reads.
-
-    Args:
-        encoder: of a :class:`~monai_cxrssl.networks.MultiTaskNet`.
-    """
+    """The mean over the positions of the last feature map, which is what the label head reads."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -44,12 +40,7 @@ def check_source(
 ) -> dict[str, Any]:
     """Predict the source of the images from the features, cross-validated by patient.
 
-    Args:
-        encoder: in evaluation mode, on the device.
-        checked: the images; their items name the ``source``.
-        device: where to compute.
-        amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
-        seed: of the folds and resamples.
+    The encoder is in evaluation mode, on the device; the images' items name the ``source``.
 
     Returns:
         A :class:`~monai_cxrssl.probing.SourcePrediction` as plain JSON values: ``macro_auc`` (``value``, ``ci_low``,

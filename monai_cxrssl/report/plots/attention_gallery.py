@@ -50,7 +50,6 @@ def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = No
     Args:
         probability: ``(N,)`` of the predicted class; NaN films are not chosen.
         right: ``(N,)`` of 1 (right), 0 (wrong) and NaN (label unknown, not chosen), or bool.
-        count: of each kind.
         patient: ``(N,)``, one id per film; ``None`` for any number per patient.
 
     Returns:
@@ -81,16 +80,7 @@ def draw_attention_gallery(
     """Draw decisions as films with heatmap, lung outline and figures: right ones above, wrong ones below.
 
     Each heatmap is scaled to its own maximum. The lungs' share of the saliency stands beside their share of the film,
-    which is chance.
-
-    Args:
-        cases: what to show, in order.
-        path: the PNG to write; its folder is made.
-        lungs_from: where the outlines come from, for the key.
-        columns: films side by side.
-
-    Returns:
-        The path.
+    which is chance. The key says where the outlines come from. Return the path of the PNG.
 
     Raises:
         DatalistError: no case, or one whose planes do not fit each other.

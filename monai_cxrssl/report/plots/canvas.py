@@ -62,15 +62,7 @@ def line_style(number: int) -> dict[str, Any]:
 def canvas(
     path: str | os.PathLike | None, width: float, height: float, dpi: int = 140, style: Any = _TYPE
 ) -> Iterator[Figure]:
-    """Give a figure to draw on, and write it as PNG in one step when nothing went wrong.
-
-    Args:
-        path: the PNG file; its folder is made. None writes none.
-        width: inches.
-        height: inches.
-        dpi: pixels per inch.
-        style: of matplotlib, where it differs from the usual one.
-    """
+    """Give a figure of some inches to draw on, and write it as PNG (path None: not at all) when nothing went wrong."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

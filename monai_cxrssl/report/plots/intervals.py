@@ -28,14 +28,11 @@ def draw_intervals(
 ) -> bool:
     """Draw a forest plot, the figures in words beside it.
 
+    Return whether a row had a figure; if none had, there is no file.
+
     Args:
         rows: name, figure, and both ends of its interval; None or NaN for what is not assessable, which is said.
-        path: the PNG file.
         reference: a line to compare with, such as the figure on all films.
-        xlabel: what the figures are.
-
-    Returns:
-        Whether a row had a figure; if none had, there is no file.
     """
     marks = [] if reference is None else [(reference, "--", "all films")]
     return _forest(rows, path, marks, xlabel, whole=False)
@@ -46,16 +43,9 @@ def draw_probes(
 ) -> bool:
     """Draw the score on whole films and on films with a region blanked, with the lines of chance and of whole films.
 
-    A model that reads the lungs falls to chance when they are blanked, and keeps its score when all else is.
-
-    Args:
-        rows: as for :func:`draw_intervals`, the whole films first.
-        path: the PNG file.
-        chance: the figure of guessing; None draws no line.
-        xlabel: what the figures are.
-
-    Returns:
-        Whether a row had a figure; if none had, there is no file.
+    A model that reads the lungs falls to chance when they are blanked, and keeps its score when all else is. The rows
+    are as for :func:`draw_intervals`, the whole films first, and so is the answer; with chance None there is no such
+    line.
     """
     marks = [] if chance is None else [(chance, ":", "chance")]
     if rows and _known(rows[0][1]):

@@ -53,8 +53,6 @@ def choose_segmentation_cases(
     Args:
         dice: ``(N,)``; NaN where a film has none, which leaves it out.
         hd95: ``(N,)``, decides between films of one Dice, the larger first; NaN counts as larger than any.
-        worst: how many of the worst.
-        median: how many around the median, none of them among the worst.
 
     Returns:
         Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where films are few.
@@ -78,15 +76,7 @@ def choose_segmentation_cases(
 def draw_segmentation_figure(
     worst: Sequence[SegmentationCase], typical: Sequence[SegmentationCase] = (), path: str | os.PathLike | None = None
 ) -> Figure:
-    """Draw films with both contours, Dice and 95 % Hausdorff distance above each.
-
-    Args:
-        worst: films of the worst Dice, worst first.
-        typical: films around the median.
-        path: the PNG to write.
-
-    Returns:
-        The figure.
+    """Draw films with both contours, Dice and 95 % Hausdorff distance above each; write them as PNG if asked to.
 
     Raises:
         DatalistError: no film at all, or the masks of one differ from it in shape.
