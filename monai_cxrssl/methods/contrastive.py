@@ -38,8 +38,8 @@ class ContrastiveMethod(PretextMethod):
 
         Args:
             batch: ``image`` ``(B, num_views, 1, H, W)`` float in [0, 1]; ``patient`` ``(B,)`` integer ids.
-            contrast: ``False`` to stop after :meth:`embed`. It is an argument because ``DistributedDataParallel``
-                prepares the exchange of gradients in calls of this method only.
+            contrast: ``False`` to stop after :meth:`embed`; an argument because ``DistributedDataParallel`` prepares
+                the exchange of gradients in calls of this method only.
 
         Returns:
             ``loss``, a scalar, and ``embedding`` ``(N, D)``, detached; without contrast only ``embedding``

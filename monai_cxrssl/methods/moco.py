@@ -41,8 +41,6 @@ class MoCo(ContrastiveMethod):
     also excludes the same image of an earlier epoch. A queue should hold fewer keys than the data holds images.
 
     Args:
-        network: the encoder.
-        temperature: of the InfoNCE loss.
         queue_length: keys in the queue, K; it need not be a multiple of the batch.
         momentum: share of itself that the key encoder keeps in each step.
         projection_channels: length of the projection that the loss sees.
@@ -54,7 +52,6 @@ class MoCo(ContrastiveMethod):
             images with, and nothing is shuffled. Without ``gather`` each process has a queue of its own.
         mask_same_patient: do not take keys of a query's own patient as its negatives. The batch must then hold
             ``patient``.
-        seed: of the shuffling.
 
     Raises:
         ConfigurationError: when the queue length or the number of groups is less than 1, or an option of a part is out
@@ -155,11 +152,7 @@ class MoCo(ContrastiveMethod):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Let the key encoder follow, and the keys of this step join the queue.
-
-        Args:
-            progress: not used.
-        """
+        """Let the key encoder follow, and the keys of this step join the queue."""
         self.key_encoder.update(self._query_encoder[0])
         for keys, patients in self._waiting:
             self._enqueue(keys, patients)

@@ -25,11 +25,9 @@ class Rotation(PretextMethod):
     45 of contrastive learning, which would make half of the classes ambiguous.
 
     Args:
-        network: the encoder; a linear layer on its embedding gives the angle.
         angles: the classes, in degrees counter-clockwise; different multiples of 90 from 0 to 270.
         copies: how many differently turned copies of each image a batch holds: ``None`` for one per angle, as in the
             paper, or a number of angles drawn at random per image; 1 takes a quarter of the time.
-        seed: of the angles drawn.
 
     Raises:
         ConfigurationError: an option is out of its range.
@@ -73,8 +71,7 @@ class Rotation(PretextMethod):
     def turn(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Turn images ``(N, C, S, S)``.
 
-        Returns:
-            ``(N * copies, C, S, S)``, the copies of an image side by side, and the class of each, int64.
+        Return ``(N * copies, C, S, S)``, the copies of an image side by side, and the class of each, int64.
         """
         size, device = len(images), images.device
         every = torch.stack([torch.rot90(images, angle // 90, (2, 3)) for angle in self.angles])

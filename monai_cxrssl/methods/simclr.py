@@ -21,8 +21,6 @@ class SimCLR(ContrastiveMethod):
     """Contrast two views per sample against all other samples of the batch (Chen et al. 2020, arXiv 2002.05709).
 
     Args:
-        network: the encoder.
-        temperature: of the NT-Xent loss.
         projection_channels: length of the projection that the loss sees.
         hidden_channels: width of the head's hidden layers, by default the encoder's embedding length.
         projection_layers: linear layers of the head, 2 in SimCLR, 3 in SimCLRv2.

@@ -51,10 +51,8 @@ def _check_name(encoder_name: str) -> None:
 def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str | None = None) -> nn.Module:
     """Build the encoder that an smp model of this name would build, with the same parameter names.
 
-    Args:
-        encoder_name: a name of segmentation-models-pytorch, or ``tu-`` and a timm model name.
-        in_channels: number of image channels, 1 for X-rays. Weights trained on three channels are summed over them.
-        encoder_weights: ``None`` for random weights, else a name that smp knows (``imagenet``); downloads.
+    The weights are random for ``None``, else of a name that smp knows (``imagenet``; downloads). Weights trained on
+    three channels are summed over them. For names see :class:`Encoder`.
 
     Raises:
         ConfigurationError: when the name is unknown, or the weights cannot be had.
@@ -94,13 +92,7 @@ def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str 
 
 
 def refuse_size(part: str, multiple: int, height: int, width: int) -> None:
-    """Refuse images of a size that a part of a network cannot take.
-
-    Args:
-        part: what cannot, for the message.
-        multiple: pixels of which height and width must be multiples.
-        height: of the images, in pixels.
-        width: in pixels.
+    """Refuse images of a size in pixels that a part of a network, named for the message, cannot take.
 
     Raises:
         ConfigurationError: height or width is no such multiple.
@@ -120,7 +112,6 @@ class Encoder(nn.Module):
     Args:
         encoder_name: a name of segmentation-models-pytorch (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm
             model (``tu-convnext_tiny``, ``tu-vit_small_patch16_224`` …).
-        in_channels: number of image channels.
         encoder_weights: ``None`` for random weights or a name that smp knows, such as ``imagenet`` (downloads).
         pretrained: a file of weights to start from: the ``model.pt`` of a bundle of this project, or any state dict of
             tensors whose keys are those of this encoder, with or without a prefix.

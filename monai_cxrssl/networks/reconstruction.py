@@ -23,10 +23,8 @@ class ReconstructionDecoder(nn.Module):
     that trains it.
 
     Args:
-        network: the encoder whose features will be decoded.
         decoder: ``"Unet"`` (skip connections from five resolutions; for convolutional encoders), ``"DPT"`` (for vision
             transformers, which have one resolution), or ``"auto"``, the one of the two that fits.
-        out_channels: channels of the image.
 
     Raises:
         ConfigurationError: an unknown decoder, or one that does not fit the encoder.
