@@ -75,15 +75,8 @@ class SPCXR(PretextMethod):
         self.num_views = 2 if contrastive else 1  # type: ignore[misc]
         self.tokens = TokenBlocks(network, "SPCXR")
         self.blocks = last_half_blocks(self.tokens.depth)
-        self.group_mask = GroupMask(
-            patch_size=self.tokens.patch_size,
-            fraction=fraction,
-            largest_block=largest_block,
-            alien_prob=alien_prob,
-            alien_fraction=alien_fraction,
-            noise_mean=noise_mean,
-            noise_std=noise_std,
-        )
+        patch = self.tokens.patch_size
+        self.group_mask = GroupMask(patch, fraction, largest_block, alien_prob, alien_fraction, noise_mean, noise_std)
         self.reconstruction_head = GMMLHead(
             self.tokens.channels, self.tokens.patch_size, network.in_channels, head_layers
         )

@@ -16,12 +16,8 @@ from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, bootstrap_mean
 
 __all__ = [
-    "LungAttention",
-    "attention_above_chance",
-    "lung_area_fraction",
-    "pointing_game",
-    "positive_fraction_of_saliency",
-    "saliency_iou",
+    *("LungAttention", "attention_above_chance", "lung_area_fraction", "pointing_game"),
+    *("positive_fraction_of_saliency", "saliency_iou"),
 ]
 
 

@@ -98,14 +98,8 @@ def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float
     best = int(np.argmax(np.where(allowed, merit, -np.inf)))
     low, high = levels[best], levels[best + 1]
     middle = low + (high - low) / 2
-    return OperatingPoint(
-        # Between neighbouring floating point numbers there is no middle.
-        float(middle if middle > low else high),
-        rule,
-        target,
-        float(sensitivity[best]),
-        float(specificity[best]),
-    )
+    threshold = float(middle if middle > low else high)  # between neighbouring floating point numbers is no middle
+    return OperatingPoint(threshold, rule, target, float(sensitivity[best]), float(specificity[best]))
 
 
 def choose_thresholds(cohort: Cohort, rule: str = "youden", target: float = 0.9) -> list[OperatingPoint]:
@@ -152,18 +146,9 @@ def operating_point_figures(
         with np.errstate(invalid="ignore", divide="ignore"):
             total = tp + fp + fn + tn
             chance = ((tp + fn) * (tp + fp) + (tn + fp) * (tn + fn)) / total**2
-            agreed = (tp + tn) / total
-            values = np.stack(
-                [
-                    tp / (tp + fn),
-                    tn / (tn + fp),
-                    tp / (tp + fp),
-                    tn / (tn + fn),
-                    2 * tp / (2 * tp + fp + fn),
-                    agreed,
-                    (agreed - chance) / (1 - chance),
-                ]
-            )
+            agreed, f1 = (tp + tn) / total, 2 * tp / (2 * tp + fp + fn)
+            kappa = (agreed - chance) / (1 - chance)
+            values = np.stack([tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), tn / (tn + fn), f1, agreed, kappa])
         values[:, (tp + fn == 0) | (tn + fp == 0)] = np.nan
         return values.transpose(1, 0, 2)
 

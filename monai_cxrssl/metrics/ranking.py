@@ -14,14 +14,8 @@ from monai_cxrssl.metrics.cohort import Cohort, macro_mean
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
 
 __all__ = [
-    "average_precision",
-    "bootstrap_auc",
-    "class_ranker",
-    "compare_auc",
-    "macro_auc",
-    "ranked_classes",
-    "ranking_figures",
-    "roc_auc",
+    *("average_precision", "bootstrap_auc", "class_ranker", "compare_auc", "macro_auc", "ranked_classes"),
+    *("ranking_figures", "roc_auc"),
 ]
 
 logger = logging.getLogger(__name__)

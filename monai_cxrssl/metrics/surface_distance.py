@@ -99,16 +99,14 @@ def segmentation_measures(figures: Iterable[SegmentationFigures | None]) -> dict
         ``surface_distance_pixel``, each float64 ``(N,)`` with NaN where an image has no such figure.
     """
     rows = list(figures)
-    columns = {name: np.full(len(rows), np.nan) for name in ("dice", "iou", "area_ratio")}
-    for unit in ("mm", "pixel"):
-        columns |= {f"{name}_{unit}": np.full(len(rows), np.nan) for name in ("hd95", "surface_distance")}
-    for index, row in enumerate(rows):
-        if row is not None:
-            for name in ("dice", "iou", "area_ratio"):
-                columns[name][index] = getattr(row, name)
-            for name in ("hd95", "surface_distance"):
-                columns[f"{name}_{row.unit}"][index] = getattr(row, name)
-    return columns
+
+    def column(name: str, *units: str) -> np.ndarray:
+        return np.array([math.nan if row is None or row.unit not in units else getattr(row, name) for row in rows])
+
+    columns = {name: column(name, "mm", "pixel") for name in ("dice", "iou", "area_ratio")}
+    return columns | {
+        f"{name}_{unit}": column(name, unit) for unit in ("mm", "pixel") for name in ("hd95", "surface_distance")
+    }
 
 
 def _plane(mask: Any, which: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
-__all__ = ["one_hot_labels", "probe"]
+__all__ = ["classifier", "one_hot_labels", "probe"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def one_hot_labels(labels: Sequence[Any], num_classes: int) -> np.ndarray:
     return table
 
 
-def _classifier(kind: str, train_size: int) -> Any:
+def classifier(kind: str, train_size: int = 0) -> Any:
+    """Return a classifier of frozen embeddings; the number of neighbours goes by the training images."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -97,7 +98,7 @@ def probe(
             left_out.append(f"{name} ({fewest})")
             continue
         for train, test in parts:
-            model = _classifier(kind, len(train)).fit(features[train], target[train])
+            model = classifier(kind, len(train)).fit(features[train], target[train])
             scores[test] = model.predict_proba(features[test])[:, 1]
         result[f"auc_{name}"] = float(roc_auc_score(target, scores))
     if not result:

@@ -16,6 +16,7 @@ from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan
 from monai_cxrssl.metrics.ranking import bootstrap_auc
+from monai_cxrssl.probing.linear_probe import classifier
 
 __all__ = ["SourcePrediction", "predict_source"]
 
@@ -64,10 +65,7 @@ def predict_source(
     Raises:
         DatalistError: the lengths differ.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     features = np.asarray(embeddings)
     names = np.array([str(name) if name is not None else "" for name in source], dtype=str)
@@ -98,7 +96,7 @@ def predict_source(
             # Patients with very many images, or seen in several sources, can fill a fold with all there is of one.
             text = f"Not assessable: the images of source {name!r} cannot be spread over {folds} folds by patient."
             return SourcePrediction(None, left_out=left_out, text=text)
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
+        model = classifier("linear")
         scores[:, column] = cross_val_predict(model, features, target, cv=parts, method="predict_proba")[:, 1]
     areas = bootstrap_auc(Cohort.of(scores, number, ids, kept), ResamplingPlan(resamples, confidence, seed))
     macro = areas.pop("macro_auc")

@@ -20,8 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def drawn_masks(outputs: NetworkOutputs, checked: CheckedImages) -> np.ndarray | None:
-    """Return what the network marks at a probability above 0.5, ``(N, H, W)`` bool; ``None`` unless it draws one mask.
-    """
+    """Return what the network marks at a probability above 0.5, ``(N, H, W)`` bool; None unless it draws one mask."""
     planes = []
     if getattr(outputs.network, "segmentation_head", None) is None:
         return None

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from monai_cxrssl.data.datalists.datalist_schema import is_unknown
-from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.probing.embedding import embed
-from monai_cxrssl.probing.source_probe import SourcePrediction, predict_source
+from monai_cxrssl.probing.source_probe import predict_source
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.network_outputs import last_map
 
@@ -55,20 +54,11 @@ def check_source(
     if features is None:
         # One source needs no features to be found too few; the words are those of the probe.
         features = torch.zeros(len(checked), 1).numpy()
-    return _plain(predict_source(features, sources, checked.patients, seed=seed))
+    return _finite(asdict(predict_source(features, sources, checked.patients, seed=seed)))
 
 
-def _plain(prediction: SourcePrediction) -> dict[str, Any]:
-    def numbers(interval: Interval | None) -> dict[str, Any] | None:
-        if interval is None:
-            return None
-        values = asdict(interval)
-        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
-
-    return {
-        "macro_auc": numbers(prediction.macro_auc),
-        "auc": {name: numbers(interval) for name, interval in prediction.auc.items()},
-        "images": prediction.images,
-        "left_out": prediction.left_out,
-        "text": prediction.text,
-    }
+def _finite(value: Any) -> Any:
+    """Return plain JSON values with None for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
