@@ -35,12 +35,11 @@ class MaskedReconstructionLoss(nn.Module):
         self.norm = norm
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean error of the masked pixels, a float32 scalar (float64 for float64 input).
+        """Return the mean error of the masked pixels ``(B, C, H, W)``, a float32 scalar (float64 for float64 input).
 
         Where nothing is masked it is 0, still with a gradient of 0 to ``prediction``.
 
         Args:
-            prediction: ``(B, C, H, W)`` float, as the target.
             mask: ``(B, 1, H, W)`` or ``(B, C, H, W)``, bool or a number; what is not 0 counts.
 
         Raises:

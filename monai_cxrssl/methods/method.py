@@ -40,12 +40,12 @@ class PretextMethod(nn.Module, ABC):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of a batch.
 
+        Return ``loss``, a scalar that carries the gradient, and ``embedding`` ``(N, D)``, detached, watched for
+        collapse.
+
         Args:
             batch: ``image`` ``(B, num_views, 1, H, W)``, float in [0, 1]; ``patient`` ``(B,)`` integer ids; and what
                 else a method names.
-
-        Returns:
-            ``loss``, a scalar that carries the gradient, and ``embedding`` ``(N, D)``, detached, watched for collapse.
         """
 
     def after_step(self, progress: float) -> None:

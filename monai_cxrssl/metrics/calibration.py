@@ -27,8 +27,7 @@ _BINNINGS = ("equal_width", "equal_mass")
 class ReliabilityDiagram:
     """Mean score and observed frequency in B bins of the score."""
 
-    #: ``(B + 1,)``; a bin holds scores above its lower edge and up to its upper edge, the first its lower too.
-    edges: np.ndarray
+    edges: np.ndarray  #: ``(B + 1,)``; a bin holds scores above its lower edge up to its upper, the first both.
     mean_score: np.ndarray  #: ``(B,)``; NaN in empty bins.
     observed: np.ndarray  #: ``(B,)``, share of positives; NaN in empty bins.
     ci_low: np.ndarray  #: ``(B,)``, Wilson interval of the share, which takes films as independent.

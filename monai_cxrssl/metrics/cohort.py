@@ -23,10 +23,8 @@ class Cohort:
     labels: np.ndarray  #: ``(N, C)`` float64 of 0, 1 and NaN for unknown, each class against the rest.
     patients: np.ndarray  #: ``(N,)`` patient numbers.
     classes: list[str]  #: C names.
-    #: ``(N,)`` int64 class numbers with -1 for unknown, where a film has one class only.
-    numbers: np.ndarray | None = None
-    #: ``(N,)``, the stratum of the patient of each film, such as :meth:`stratified` gives.
-    strata: np.ndarray | None = None
+    numbers: np.ndarray | None = None  #: ``(N,)`` int64, -1 for unknown, where a film has one class only.
+    strata: np.ndarray | None = None  #: ``(N,)``, each film's patient's, such as :meth:`stratified` gives.
 
     @classmethod
     def of(

@@ -97,13 +97,8 @@ def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.
 def holm_adjust(p_values: Any) -> np.ndarray:
     """Return p-values adjusted for the number of tests by Holm (1979), which controls the family-wise error.
 
-    Own code, since scipy has the false discovery rate only.
-
-    Args:
-        p_values: ``(K,)`` in [0, 1]; NaN stands for a test that was not made, and does not count.
-
-    Returns:
-        ``(K,)`` float64, in the order given, NaN where NaN was.
+    The p-values are ``(K,)`` in [0, 1]; NaN stands for a test that was not made: it does not count, and stays. Own
+    code, since scipy has the false discovery rate only.
 
     Raises:
         DatalistError: numbers outside [0, 1].

@@ -33,8 +33,7 @@ class Interval:
     ci_low: float  #: lower end; NaN where no resample gave a figure.
     ci_high: float  #: upper end.
     resamples: int  #: resamples that gave a figure; fewer than were drawn where a rare class was missing from some.
-    #: why there is no figure, as half a sentence ("there are no positive films"); empty when there is one.
-    reason: str = ""
+    reason: str = ""  #: why there is no figure, as half a sentence ("there are no positive films"), or empty.
 
 
 @dataclass(frozen=True)

@@ -140,10 +140,8 @@ def bootstrap_auc(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[s
     """Return the macro AUC and the AUC of each class with percentile intervals over patients.
 
     A resample without positives or without negatives of a class has no AUC of that class; it is left out of the
-    interval of the class, and its macro AUC is the mean over its other classes.
-
-    Returns:
-        ``{"macro_auc": …, "auc_<class>": …}``; classes with one kind only have NaN, and are not in the macro.
+    interval of the class, and its macro AUC is the mean over its other classes. Return ``{"macro_auc": …,
+    "auc_<class>": …}``; classes with one kind only have NaN, and are not in the macro.
 
     Raises:
         DatalistError: scores that are not finite, or films of one patient.
@@ -156,11 +154,9 @@ def bootstrap_auc(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[s
 def ranking_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[str, Interval]:
     """Return AUC and average precision, macro and per class, with percentile intervals over patients.
 
-    The areas equal :func:`bootstrap_auc`. A class that cannot be assessed has NaN and a reason
-    (:meth:`~monai_cxrssl.metrics.Cohort.reasons`), and is left out of the macro figures.
-
-    Returns:
-        ``{"macro_auc", "macro_ap", "auc_<class>", …, "ap_<class>", …}``.
+    They are ``{"macro_auc", "macro_ap", "auc_<class>", …, "ap_<class>", …}``; the areas equal :func:`bootstrap_auc`. A
+    class that cannot be assessed has NaN and a reason (:meth:`~monai_cxrssl.metrics.Cohort.reasons`), and is left out
+    of the macro figures.
     """
     reasons = cohort.reasons()
     return plan.class_intervals(ranked_classes(cohort, reasons), ["auc", "ap"], cohort, [reasons] * 2)

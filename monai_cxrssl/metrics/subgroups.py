@@ -37,14 +37,12 @@ def subgroup_figures(
 ) -> list[Subgroup]:
     """Return macro AUC and AUC per class in each subgroup, with intervals over the patients of the group.
 
-    Macro figures of two groups are over different classes where one lacks a class; compare class by class then.
+    Groups are sorted by name, ``"unknown"`` last. Macro figures of two groups are over different classes where one
+    lacks a class; compare class by class then.
 
     Args:
         group: ``(N,)``, may differ between films of a patient; ``None``, NaN and empty text stand for ``"unknown"``.
         min_patients: groups of fewer are marked as small.
-
-    Returns:
-        The groups by name, ``"unknown"`` last.
 
     Raises:
         DatalistError: another number of groups than of films.

@@ -62,15 +62,13 @@ def probe(
     """Cross-validate a simple classifier on frozen embeddings, no patient in two folds.
 
     One classifier per class (one against the rest) is fitted on four fifths of the patients and scores the last fifth;
-    the area under the ROC curve is taken over the scores of all folds together.
+    the area under the ROC curve is taken over the scores of all folds together: ``macro_auc``, and ``auc_<class>`` for
+    each class scored.
 
     Args:
         labels: ``(N, C)`` of 0, 1 and NaN for unknown, see :func:`one_hot_labels`; the embeddings are ``(N, D)``.
         kind: ``"linear"`` (logistic regression on standardised embeddings) or ``"knn"`` (cosine).
         min_patients: classes with fewer positive or negative patients are left out, and said so.
-
-    Returns:
-        ``macro_auc`` and ``auc_<class>`` for each class scored.
 
     Raises:
         DatalistError: when no class has enough patients.

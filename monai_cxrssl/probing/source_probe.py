@@ -25,9 +25,7 @@ __all__ = ["SourcePrediction", "predict_source"]
 class SourcePrediction:
     """How well sources can be told apart."""
 
-    #: mean area under the ROC curve of the sources, each against the rest; 0.5 is chance. ``None`` where it cannot be
-    #: assessed.
-    macro_auc: Interval | None
+    macro_auc: Interval | None  #: mean AUC of the sources against the rest; ``None`` where it cannot be assessed.
     auc: dict[str, Interval] = field(default_factory=dict)  #: the area of each source.
     images: dict[str, int] = field(default_factory=dict)  #: number of images of each source that took part.
     left_out: dict[str, int] = field(default_factory=dict)  #: sources left out, with their number of patients.

@@ -21,11 +21,7 @@ TableCell = str | float | int | None
 
 @dataclass(frozen=True)
 class Table:
-    """One table.
-
-    Raises:
-        ConfigurationError: a row has more or fewer cells than there are columns.
-    """
+    """One table; a ConfigurationError where a row has more or fewer cells than there are columns."""
 
     caption: str  #: what it shows.
     columns: list[str]  #: headings; the first column names the row.
@@ -81,6 +77,4 @@ class Content:
     criteria: list[dict[str, Any]] = field(default_factory=list)  #: of :meth:`~monai_cxrssl.report.Criterion.to_dict`.
     flags: list[Flag] = field(default_factory=list)  #: the findings that come first.
     sections: list[Section] = field(default_factory=list)  #: in their order.
-    #: the model card, ``{"section", "field", "value", "item"}`` each, as ``asdict`` of
-    #: :class:`~monai_cxrssl.report.CardField`.
-    card: list[dict[str, Any]] = field(default_factory=list)
+    card: list[dict[str, Any]] = field(default_factory=list)  #: fields of :class:`~monai_cxrssl.report.CardField`.

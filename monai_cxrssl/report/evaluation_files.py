@@ -31,12 +31,10 @@ class EvaluationFiles:
     test: Predictions  #: rows of split ``test``, or all of a table without splits.
     validation: Predictions | None = None  #: rows of split ``validation``; None without any.
     external: dict[str, Predictions] = field(default_factory=dict)  #: predictions on other sets, by name.
-    #: scores of the test films with a region blanked, by region.
-    blanked: dict[str, Predictions] = field(default_factory=dict)
+    blanked: dict[str, Predictions] = field(default_factory=dict)  #: of test films, by the region blanked.
     source_prediction: dict[str, Any] | None = None  #: content of the file of that name; None without it.
     checks: dict[str, Any] = field(default_factory=dict)  #: content of ``checks.json``.
-    #: ``attention``, ``segmentation`` and ``curves``, where they are.
-    pictures: dict[str, Path] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)  #: ``attention``, ``segmentation``, ``curves``.
     remarks: list[str] = field(default_factory=list)  #: sentences on what was left out.
 
 
@@ -63,7 +61,6 @@ def read_evaluation(
     Args:
         path: its folder, or a table of predictions. What else the folder holds (``blanked``, ``external``,
             ``galleries`` ...) is read with a table that is called ``predictions.csv``, as they belong to that one.
-        name: of the model; by default that of the folder or table.
         validation: a table whose rows are validation films, whatever split it names.
         external: tables of predictions on other sets, named after their files.
 

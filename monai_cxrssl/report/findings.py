@@ -27,8 +27,7 @@ class Findings:
     """One section and the figures behind it, put together bit by bit."""
 
     section: Section  #: for the page.
-    #: flat, for ``metrics.json`` and the criteria; NaN where there is none.
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)  #: flat, for ``metrics.json``; NaN: there is none.
     missing: dict[str, str] = field(default_factory=dict)  #: why a figure is missing, half a sentence by its name.
 
     def text(self, *paragraphs: str) -> None:

@@ -77,10 +77,9 @@ def collect_provenance(
 def data_manifest(path: str | os.PathLike) -> dict[str, Any]:
     """Say which data a datalist file names.
 
-    Returns:
-        ``{"file", "name", "sha256", "stated_sha256", "unchanged", "recipe", "splits"}``: the hash of its content, the
-        one that was written into it when it was split (None without), whether they agree (None without), how it was
-        split, and ``{split: {"images", "patients", ...}}``. The hash covers names and labels, not the pictures.
+    Return ``{"file", "name", "sha256", "stated_sha256", "unchanged", "recipe", "splits"}``: the hash of its content,
+    the one that was written into it when it was split (None without), whether they agree (None without), how it was
+    split, and ``{split: {"images", "patients", ...}}``. The hash covers names and labels, not the pictures.
 
     Raises:
         DatalistError: the file cannot be read or is no datalist.

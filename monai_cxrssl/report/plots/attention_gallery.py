@@ -47,13 +47,12 @@ class AttentionCase:
 def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Choose the right and the wrong decisions that the network was surest of, at most one of each kind per patient.
 
+    Return the numbers of the right and of the wrong films, surest first, each ``(count,)`` or shorter.
+
     Args:
         probability: ``(N,)`` of the predicted class; NaN films are not chosen.
         right: ``(N,)`` of 1 (right), 0 (wrong) and NaN (label unknown, not chosen), or bool.
         patient: ``(N,)``, one id per film; ``None`` for any number per patient.
-
-    Returns:
-        The numbers of the right and of the wrong films, surest first, each ``(count,)`` or shorter.
 
     Raises:
         DatalistError: the lengths differ.

@@ -38,11 +38,9 @@ class SegmentationCase:
     image: np.ndarray  #: ``(H, W)`` float in [0, 1].
     prediction: np.ndarray  #: ``(H, W)``, what is not 0 belongs to the mask.
     mask: np.ndarray  #: the truth, ``(H, W)``.
-    #: of this film, from :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
-    figures: SegmentationFigures
+    figures: SegmentationFigures  #: of :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
     caption: str = ""  #: what may be written above the film; no patient id.
-    #: size of a pixel of the grid, rows and columns, in any unit: shows a stretched film as it is.
-    spacing: tuple[float, float] = (1.0, 1.0)
+    spacing: tuple[float, float] = (1.0, 1.0)  #: of rows and columns, in any unit: shows a stretched film as it is.
 
 
 def choose_segmentation_cases(
@@ -50,12 +48,11 @@ def choose_segmentation_cases(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the worst films, and those around the median.
 
+    Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where films are few.
+
     Args:
         dice: ``(N,)``; NaN where a film has none, which leaves it out.
         hd95: ``(N,)``, decides between films of one Dice, the larger first; NaN counts as larger than any.
-
-    Returns:
-        Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where films are few.
 
     Raises:
         DatalistError: the arrays differ in length.
