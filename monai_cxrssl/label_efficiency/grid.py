@@ -74,11 +74,10 @@ class CellResult:
 
 
 def cell_state(cell: Cell) -> tuple[str, float]:
-    """Tell what is there of a cell.
+    """Tell what is there of a cell, and how many seconds a finished one took.
 
-    Returns:
-        ``"finished"``, ``"changed"`` (finished once, with other settings or data, or its results were touched since) or
-        ``"left"``; and how many seconds a finished one took.
+    It is ``"finished"``, ``"changed"`` (finished once, with other settings or data, or its results were touched since)
+    or ``"left"``.
     """
     try:
         marker = json.loads((cell.folder / "done.json").read_bytes())

@@ -21,10 +21,7 @@ class InfoNCELoss(nn.Module):
     .. math:: -\log \frac{\exp(q \cdot k / t)}{\exp(q \cdot k / t) + \sum_j \exp(q \cdot n_j / t)}
 
     (He et al. 2020, arXiv 1911.05722, equation 1). It is computed in float32 whatever the input's type, so that small
-    temperatures stay finite under autocast. The divisor t, 0.2 in MoCo v2, is greater than 0.
-
-    Raises:
-        ConfigurationError: when the temperature is not positive.
+    temperatures stay finite under autocast. The divisor t, 0.2 in MoCo v2, is greater than 0 (ConfigurationError).
 
     Example:
         >>> loss = InfoNCELoss(temperature=0.5)

@@ -77,10 +77,8 @@ class Jigsaw(PretextMethod):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the cross-entropy of a batch and, as ``accuracy``, the share of puzzles solved.
 
-        Beside ``loss`` and ``accuracy`` there is ``embedding`` ``(B * V * tiles, D)``, one per tile.
-
-        Args:
-            batch: ``image`` ``(B, V, 1, H, W)`` float in [0, 1]; each view is a puzzle of its own.
+        Each view of ``image`` ``(B, V, 1, H, W)`` float in [0, 1] is a puzzle of its own. Beside ``loss`` and
+        ``accuracy`` there is ``embedding`` ``(B * V * tiles, D)``, one per tile.
 
         Raises:
             ConfigurationError: the images are too small.
@@ -95,10 +93,8 @@ class Jigsaw(PretextMethod):
         """Make a puzzle of every image ``(N, C, H, W)``.
 
         Return tiles ``(N, grid * grid, C, t, t)``, of which number ``k`` is that of cell ``permutations[order][k]``,
-        and the order ``(N,)`` int64, a row of :attr:`permutations`.
-
-        Raises:
-            ConfigurationError: the images are too small.
+        and the order ``(N,)`` int64, a row of :attr:`permutations`. Images that are too small raise a
+        ConfigurationError.
         """
         side = min(images.shape[-2:]) // self.grid
         tile = int(side * self.tile_crop + 0.5)

@@ -111,10 +111,8 @@ class MoCo(ContrastiveMethod):
     def contrast(self, embeddings: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of queries ``(B, 1, D)`` against the keys of the second views and the queue.
 
-        In training mode the keys are kept for :meth:`after_step`.
-
-        Raises:
-            ConfigurationError: when patients are to be masked and the batch does not name them.
+        In training mode the keys are kept for :meth:`after_step`. A batch without patients to mask is a
+        ConfigurationError.
         """
         query, patients = embeddings.squeeze(1), self._patients(batch, self.mask_same_patient)
         keys, shared_keys, shared_patients = self._keys(batch["image"][:, 1], patients)

@@ -50,8 +50,7 @@ class Rotation(PretextMethod):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the cross-entropy of a batch and, as ``accuracy``, the share of angles that were told right.
 
-        Args:
-            batch: ``image`` ``(B, V, 1, S, S)`` float in [0, 1]; each view is a sample of its own.
+        Each view of ``image`` ``(B, V, 1, S, S)`` float in [0, 1] is a sample of its own.
 
         Raises:
             ConfigurationError: the views are not square.

@@ -161,7 +161,6 @@ def why_not_assessable(
     """Say why a class has no figure, or return an empty string when it has.
 
     Args:
-        score: ``(N,)``.
         label: ``(N,)`` of 0, 1 and NaN for unknown; films of unknown label do not count.
         patient: ``(N,)`` ids; when given, positives and negatives must each be of two or more patients, since the
             figure would be about one person and could have no interval.

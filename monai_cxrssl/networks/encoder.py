@@ -92,11 +92,7 @@ def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str 
 
 
 def refuse_size(part: str, multiple: int, height: int, width: int) -> None:
-    """Refuse images of a size in pixels that a part of a network, named for the message, cannot take.
-
-    Raises:
-        ConfigurationError: height or width is no such multiple.
-    """
+    """Raise a ConfigurationError for a size of images in pixels that a part of a network cannot take."""
     if height % multiple or width % multiple:
         raise ConfigurationError(
             f"The images are {width} x {height} px; {part} needs multiples of {multiple}. Choose another --image_size."
@@ -148,11 +144,7 @@ class Encoder(nn.Module):
             refuse_size(self.encoder_name, int(self.encoder.output_stride), height, width)  # type: ignore[arg-type]
 
     def feature_map(self, image: Tensor) -> Tensor:
-        """Return the last feature map, ``(B, C, h, w)``, of images ``(B, in_channels, H, W)`` in [0, 1].
-
-        Raises:
-            ConfigurationError: when a vision transformer cannot cut the images into whole patches.
-        """
+        """Return the last feature map ``(B, C, h, w)`` of images ``(B, in_channels, H, W)``; see :meth:`check_size`."""
         if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
             self.check_size(int(image.shape[-2]), int(image.shape[-1]))
         features = self.encoder(image)

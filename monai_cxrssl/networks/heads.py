@@ -17,7 +17,6 @@ class ProjectionHead(nn.Module):
     Hidden layers are linear, batch normalisation, ReLU; the last layer is linear.
 
     Args:
-        hidden_channels: width of the hidden layers, by default ``in_channels``.
         layers: number of linear layers, 2 in SimCLR and 3 in SimCLRv2.
 
     Raises:

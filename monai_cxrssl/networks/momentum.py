@@ -39,8 +39,8 @@ class EMACopy(nn.Module):
     Args:
         network: the source; it is copied as it is now and not kept.
         momentum: m, in [0, 1], unless :meth:`update` is given another.
-        keep_eval: stay in evaluation mode whatever :meth:`train` is told, as teachers do. Otherwise the mode follows
-            the method's, so that batch normalisation uses the statistics of the batch.
+        keep_eval: stay in evaluation mode whatever :meth:`train` is told, as teachers do; else the mode follows the
+            method's.
 
     Raises:
         ConfigurationError: when the momentum is out of range.

@@ -54,15 +54,15 @@ class MultiTaskNet(nn.Module):
     depends on have ``requires_grad`` off, as data-parallel training demands.
 
     Args:
-        encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model.
-        num_classes: outputs of the label head: global average pooling, dropout, linear. 0 for no label head.
+        encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model; for
+            ``encoder_weights`` see :class:`~monai_cxrssl.networks.Encoder`.
+        num_classes: outputs of the label head (global average pooling, dropout, linear); 0 for none.
         decoder: ``"Unet"``, ``"UnetPlusPlus"``, ``"MAnet"``, ``"Linknet"``, ``"FPN"``, ``"UPerNet"`` or
             ``"DeepLabV3Plus"`` for convolutional encoders, ``"DPT"`` for vision transformers, ``None`` for no
             segmentation. DeepLabV3Plus dilates the last stage of the encoder, with the same weights.
-        dropout: share of the pooled features that the label head drops in training, in [0, 1).
+        dropout: share of the pooled features that it drops in training, in [0, 1).
         pretrained: a file of weights, see :func:`~monai_cxrssl.networks.load_encoder_weights`. Of a file that also
             holds a decoder or a label head, each module is taken whose tensors all fit; the log says which.
-        encoder_weights: ``None`` for random weights or a name that smp knows, such as ``imagenet`` (downloads).
         return_dict: return a dictionary; else the bare tensor of the only branch, or a tuple (label, mask).
 
     Raises:

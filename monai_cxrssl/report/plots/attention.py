@@ -21,8 +21,7 @@ def draw_attention(pfs: Any, area: Any, path: str | os.PathLike) -> bool:
     Return whether a film had both; if none had, there is no file.
 
     Args:
-        pfs: ``(N,)`` positive fraction of saliency, in [0, 1]; NaN where there is none.
-        area: ``(N,)`` share of the same film that is lung, in [0, 1].
+        area: ``(N,)`` share of the film that is lung, in [0, 1], as the PFS beside it; NaN where there is none.
 
     Raises:
         DatalistError: the arrays differ in length.
