@@ -15,10 +15,7 @@ __all__ = ["LUNG_ELLIPSES", "expected_lung_mask"]
 #: measured in the unit square that the film is stretched to: the lung on the film's left side, then the other one.
 #: These numbers are ours: those of highest mean Dice overlap with the lungVAE masks of 97 frontal films of
 #: covid-chestxray-dataset (0.78 on average, 0.54 to 0.90; 75 % of the ellipses' pixels lie in a lung).
-LUNG_ELLIPSES = (
-    (0.27, 0.42, 0.16, 0.36, 18.0),
-    (0.75, 0.42, 0.13, 0.36, -20.0),
-)
+LUNG_ELLIPSES = ((0.27, 0.42, 0.16, 0.36, 18.0), (0.75, 0.42, 0.13, 0.36, -20.0))
 
 
 @lru_cache(maxsize=8)

@@ -70,11 +70,7 @@ class LoadSmallCXR(Transform):
         path = _only_file(filename)
         film = read_film(path, self.window, LONGEST_ASPECT * self.side)
         pixels, _ = read_small(
-            path,
-            lambda _: film.levels(8, LONGEST_ASPECT * self.side),
-            self.side,
-            np.dtype(np.uint8),
-            self.minimum_side,
+            path, lambda _: film.levels(8, LONGEST_ASPECT * self.side), self.side, np.dtype(np.uint8), self.minimum_side
         )
         metadata = monai_metadata(film.metadata((pixels.shape[0], pixels.shape[1])))
         metadata["film_shape"] = np.asarray(film.shape)

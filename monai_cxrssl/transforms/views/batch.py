@@ -84,11 +84,7 @@ def _cut(images: torch.Tensor, shapes: torch.Tensor | None, cell: int = 1) -> to
 
 
 def warp_batch(
-    images: torch.Tensor,
-    views: Any,
-    size: tuple[int, int],
-    nearest: bool = False,
-    shapes: torch.Tensor | None = None,
+    images: torch.Tensor, views: Any, size: tuple[int, int], nearest: bool = False, shapes: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Crop, turn, flip and scale V views of every image; zero outside the image.
 

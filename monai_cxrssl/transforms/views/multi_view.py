@@ -136,10 +136,7 @@ class MultiView(Randomizable, Transform):
         return self.R
 
     def sample(
-        self,
-        spatial_shape: Sequence[int],
-        key: tuple[int, int] | None = None,
-        views: Iterable[int] | None = None,
+        self, spatial_shape: Sequence[int], key: tuple[int, int] | None = None, views: Iterable[int] | None = None
     ) -> tuple[ViewParameters, ...]:
         """Draw views without rendering them.
 

@@ -30,14 +30,7 @@ import torch
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = [
-    "ViewParameters",
-    "ViewSampler",
-    "VIEW_FIELDS",
-    "stack_views",
-    "keyed_generator",
-    "reduction_thresholds",
-]
+__all__ = ["ViewParameters", "ViewSampler", "VIEW_FIELDS", "stack_views", "keyed_generator", "reduction_thresholds"]
 
 VIEW_FIELDS = (
     "center_y",
