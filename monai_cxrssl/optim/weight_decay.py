@@ -22,8 +22,7 @@ class CosineWeightDecay:
 
     Args:
         optimizer: must have been made with a weight decay other than 0 in the groups that are to follow.
-        start: weight decay of the first iteration.
-        end: weight decay of the last iteration.
+        start, end: weight decay of the first and the last iteration.
 
     Raises:
         ConfigurationError: when a value is negative, or no group has a weight decay.

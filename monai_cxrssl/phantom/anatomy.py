@@ -51,23 +51,16 @@ class ThoraxAnatomy:
 
     Args:
         seed: drives vessels, lung texture and other detail.
-        sex: "M" or "F".
-        age: years.
-        width: inner width of the rib cage over the standard 27 cm.
-        height: lung height over the standard 25 cm.
-        depth: front-to-back thickness of the body.
-        wall: soft tissue outside of the ribs.
-        heart: heart size, 1 = cardiothoracic ratio of about 0.47.
-        heart_turn: rotation of the heart, degrees.
+        sex, age: "M" or "F"; years.
+        width, height: inner width of the rib cage over the standard 27 cm, and lung height over the standard 25 cm.
+        depth, wall: front-to-back thickness of the body; soft tissue outside of the ribs.
+        heart, heart_turn: heart size, 1 = cardiothoracic ratio of about 0.47; its rotation, degrees.
         knob: radius of the aortic knob.
         dome_left, dome_right: height of the diaphragm domes over the standard.
-        rib_drop: slope of the ribs over the standard.
-        rib_width: width of a rib.
+        rib_drop, rib_width: slope of the ribs over the standard; width of a rib.
         bone_density: 1 = young adult.
-        spine_bow: sideways bow of the spine.
-        clavicle_tilt: degrees.
-        breast: thickness of the breast shadow, 0 = none.
-        stomach: radius of the gastric bubble, 0 = none.
+        spine_bow, clavicle_tilt: sideways bow of the spine; degrees.
+        breast, stomach: thickness of the breast shadow and radius of the gastric bubble, 0 = none.
         vessels: calibre of the lung vessels, 1 = standard.
     """
 

@@ -104,14 +104,13 @@ def make_phantom_dataset(
 ) -> Path:
     """Write a synthetic chest X-ray data set: DICOM films, lung and opacity masks, and a datalist.
 
-    The classes are :data:`CLASSES`, a quarter of the patients each; about 60 / 20 / 20 % of the patients of a class
-    are for training, validation and test. The same arguments give the same bytes, whatever ``workers`` is. The set is
+    The classes are :data:`CLASSES`, a quarter of the patients each; about 60 / 20 / 20 % of the patients of a class are
+    for training, validation and test. The same arguments give the same bytes, whatever ``workers`` is. The set is
     written beside ``out_dir`` and moved there when complete; a folder that already holds it is left alone.
 
     Args:
         out_dir: folder of the data set; new, empty, or a phantom data set (which is replaced if it differs).
-        patients: number of patients.
-        seed: of the whole set.
+        patients, seed: number of patients; seed of the whole set.
         size: longer side of a film, pixels.
         images_per_patient: least and largest number of films of a patient.
         progress: show a progress bar.

@@ -141,11 +141,8 @@ def _skeleton(a: ThoraxAnatomy, c: Canvas, ap: bool, arms_out: float) -> np.ndar
 def frontal_thickness(a: ThoraxAnatomy, c: Canvas, ap: bool = False, arms_out: float = 0.5) -> ThicknessMaps:
     """Tissue thickness of a frontal view.
 
-    Args:
-        a: the patient.
-        c: the detector with its pose.
-        ap: antero-posterior (heart magnified, shoulder blades over the lungs, clavicles high) instead of PA.
-        arms_out: how far the arms are held aside, 0..1.
+    ``ap`` draws it antero-posterior (heart magnified, shoulder blades over the lungs, clavicles high) instead of PA;
+    ``arms_out`` is how far the arms are held aside, 0..1.
     """
     body = _body(a, c, arms_out)
     x, y = c.grid(1.0)

@@ -87,15 +87,8 @@ def _marker(q: Acquisition, shape: tuple[int, int]) -> np.ndarray:
 
 
 def render(patient: PhantomPatient, acquisition: Acquisition | int = 0) -> PhantomImage:
-    """Render one film of a patient.
-
-    Args:
-        patient: who.
-        acquisition: the film, or its number among ``patient.acquisitions``.
-
-    Returns:
-        Image and masks, ``(1, H, W)`` each, in the array convention of the package.
-    """
+    """Render one film (or its number) of a patient: image and masks, ``(1, H, W)`` each, in the package's array
+    convention."""
     q = patient.acquisitions[acquisition] if isinstance(acquisition, int) else acquisition
     a = patient.anatomy
     pixels_per_cm = max(q.height, q.width) / q.field_cm

@@ -203,15 +203,10 @@ def _write_mask(path: Path, mask: np.ndarray, spacing_mm: float) -> None:
 
 
 def write_patient(folder: Path, patient: PhantomPatient, key: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
-    """Render and write all films of a patient.
+    """Render and write all films of a patient to ``images/<patient>`` and ``masks/<patient>``; return their datalist
+    items.
 
-    Args:
-        folder: root of the data set; ``images/<patient>`` and ``masks/<patient>`` are made in it.
-        patient: who.
-        key: numbers that tell this data set from others in its UIDs.
-
-    Returns:
-        The datalist items of the films, paths relative to ``folder``.
+    Paths in the items are relative to ``folder``; ``key`` are numbers that tell this data set from others in its UIDs.
     """
     images, masks = Path("images", patient.patient_id), Path("masks", patient.patient_id)
     (folder / images).mkdir(parents=True, exist_ok=True)

@@ -27,8 +27,7 @@ _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 def check_window(window: Window) -> Window:
     """Return a valid ``window`` option unchanged, ``"none"`` as None.
 
-    Raises:
-        ConfigurationError: it is none of ``"first"``, None, ``"none"``, an index from 0, ``[center, width]``.
+    It is ``"first"``, None, ``"none"``, an index from 0 or ``[center, width]``; all else is a ConfigurationError.
     """
     if window is None or window == "none":
         return None
@@ -53,8 +52,7 @@ def lookup_table(
     """Compose the lookup table from bit patterns to intensities.
 
     Args:
-        header: of the film.
-        pixels: uint8 or uint16 ``(H, W)`` bit patterns.
+        header, pixels: of the film; uint8 or uint16 ``(H, W)`` bit patterns.
         meaning: int32 ``(N,)``, the stored value of each bit pattern, N of 256 or 65,536.
         window: as :func:`check_window` returns it, and as the header was read with.
         warnings: what is odd is appended here.

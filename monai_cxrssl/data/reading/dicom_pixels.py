@@ -23,11 +23,10 @@ _ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 def decode_pixels(
     header: Header, data: bytes, warnings: list[str], max_side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decode the pixels.
+    """Decode the pixels; what is odd is appended to ``warnings``.
 
     Args:
         header, data: of the film; its pixel data as stored or encapsulated.
-        warnings: what is odd is appended here.
         max_side: JPEG 2000 may be decoded at the smallest resolution level whose longer side is at least this.
 
     Returns:

@@ -100,19 +100,15 @@ class Film:
 def display_affine(spacing: tuple[float, float] | None) -> np.ndarray:
     """Return the affine of a film stored rows first: rows run to -y, columns to -x of RAS, in mm (1 mm if unknown).
 
-    That is the plane every viewer shows with the patient's right on the viewer's left; y stands for the vertical
-    because MONAI's 2D transforms look at x and y only.
+    That is the plane every viewer shows with the patient's right on the viewer's left; MONAI's 2D transforms look at x
+    and y only, so y is the vertical.
     """
     row, column = spacing or (1.0, 1.0)
     return np.array([[0.0, -column, 0, 0], [-row, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
 def check_size(path: str, rows: int, columns: int, max_pixels: int) -> None:
-    """Refuse a size that cannot be a film, before memory is taken for it.
-
-    Raises:
-        CXRReadError: a side below one pixel, or more than ``max_pixels`` pixels.
-    """
+    """Refuse (CXRReadError) a side below one pixel or more than ``max_pixels`` pixels, before memory is taken for it."""
     if rows < 1 or columns < 1:
         raise CXRReadError(path, f"says that it has {rows} rows and {columns} columns", "Export the image again.")
     if rows * columns > max_pixels:

@@ -27,10 +27,7 @@ def read_jsrt_image(name: str, data: bytes, max_pixels: int) -> Film | None:
 
     Name, size and values must all fit: ``.IMG`` (in any case), exactly 8,388,608 bytes, no value above 4095, not all
     zero as an interrupted copy leaves it, and no ``.hdr`` beside it (a pair of NIfTI or Analyze). Every other format
-    has bytes in its header that no 12-bit image has.
-
-    Raises:
-        CXRReadError: the film has more pixels than ``max_pixels``.
+    has bytes in its header that no 12-bit image has. CXRReadError: the film has more pixels than ``max_pixels``.
     """
     stem, extension = os.path.splitext(name)  # noqa: PTH122 (odd names pass unchanged)
     if extension.lower() != ".img" or len(data) != JSRT_BYTES:

@@ -34,13 +34,8 @@ class CXRReader(ImageReader):
     :mod:`monai_cxrssl.data.reading.writer`; the affine makes NIfTI files open upright in a viewer.
 
     Metadata are those of :func:`read_cxr`, in types that collate in a batch: ``spacing`` is an array of two, NaN where
-    unknown; ``warnings`` is one string; ``original_affine`` and ``rows_first`` are added for ``SaveImage``.
-
-    Args:
-        window, max_side, max_pixels: as for :func:`read_cxr`.
-
-    Raises:
-        ConfigurationError: an argument is impossible.
+    unknown; ``warnings`` is one string; ``original_affine`` and ``rows_first`` are added for ``SaveImage``. Arguments
+    are those of :func:`read_cxr`; an impossible one is a ConfigurationError.
     """
 
     def __init__(
@@ -65,11 +60,8 @@ class CXRReader(ImageReader):
         return [os.fsdecode(name) for name in ([data] if isinstance(data, (str, os.PathLike)) else data)]
 
     def get_data(self, img: Sequence[str] | str) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return float32 ``(1, H, W)`` and the metadata of the file that :meth:`read` named.
-
-        Raises:
-            CXRReadError: the file cannot be read as one chest X-ray, or several were given.
-        """
+        """Return float32 ``(1, H, W)`` and the metadata of the file that :meth:`read` named. CXRReadError: the file
+        cannot be read as one chest X-ray, or several were given."""
         names = [img] if isinstance(img, str) else list(img)
         if len(names) != 1:
             raise CXRReadError(

@@ -36,17 +36,16 @@ _Failure = CXRReadError | DatalistError
 
 
 class DecodedMasks:
-    """One binary mask per image, read once and kept as bits on the image's own decoded grid.
+    """One binary mask per image, read once and kept as bits on the image's own decoded grid (384 x 480 take 23 kB).
 
-    Files are read by a pool of threads with a progress bar; a 384 x 480 mask takes 23 kB. What cannot be read is named
-    in the log and in :attr:`unreadable`, and its image counts as one without a mask. So does a lung mask that marks
-    nothing. An empty lesion mask or an empty list of boxes says that there is nothing to mark, and is learnt from.
+    What cannot be read is named in the log and in :attr:`unreadable`, and its image counts as one without a mask. So
+    does a lung mask that marks nothing. An empty lesion mask or an empty list of boxes says that there is nothing to
+    mark, and is learnt from.
 
     ``"lung"`` reads ``lung_mask`` and ``"lesion"`` reads ``lesion_mask``: a file, or several that are merged; another
-    size than the film's is resampled by nearest neighbour. ``"boxes"`` draws the ``boxes`` of an item, which are
-    ``[x1, y1, x2, y2]`` in pixels of the film's file as stored, scaled to the decoded grid: a pixel is set when its
-    centre lies in a box. The size of the file is read from its header; films that were made smaller than the ones that
-    the boxes were drawn on need ``boxes_shape``.
+    size than the film's is resampled by nearest neighbour. ``"boxes"`` draws the ``boxes`` of an item, which are ``[x1,
+    y1, x2, y2]`` in pixels of the film's file as stored, scaled to the decoded grid: a pixel is set when its centre
+    lies in a box. The size of the file is read from its header.
 
     Args:
         images: the decoded images; masks follow their order.
@@ -120,11 +119,7 @@ class DecodedMasks:
         return len(self.has_mask)
 
     def mask(self, index: int, shape: tuple[int, int]) -> np.ndarray:
-        """Mask of image ``index``: ``(h, w)`` uint8 of 0 and 1, all 0 where there is none.
-
-        Args:
-            index: number of the image.
-            shape: rows and columns of the decoded image.
+        """Mask of image ``index``, decoded to ``shape``: ``(h, w)`` uint8 of 0 and 1, all 0 where there is none.
 
         Raises:
             IndexError: there is no such image.
@@ -162,11 +157,8 @@ class DecodedMasks:
 
 
 def _drawn_boxes(item: Mapping[str, Any], stated: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """Boxes, in pixels of a film of the size ``stated``, as a mask on another grid.
-
-    Raises:
-        DatalistError: they are no boxes, or lie outside such a film.
-    """
+    """Boxes, in pixels of a film of the size ``stated``, as a mask on another grid. DatalistError: they are no boxes,
+    or lie outside such a film."""
     size = np.array([stated[1], stated[0]] * 2, dtype=np.float64)
     try:
         corners = np.asarray(item["boxes"], dtype=np.float64).reshape(-1, 4)

@@ -37,12 +37,11 @@ def open_images(
 ) -> ImageStore:
     """Give the images of a run as small grey arrays of 8 bits.
 
-    Without ``cache_dir`` all are decoded now and kept in memory (:class:`~monai_cxrssl.data.DecodedImages`).
-
-    With it they come from the cache there (:class:`~monai_cxrssl.data.CachedImages`), which is made when it is absent.
-    One cache serves all splits and several runs: images that it lacks are decoded and added at its end, images whose
-    file has another size or modification time are decoded again, all others are not read. Images whose files are gone
-    are served from the cache, with a warning. Files that could not be read are tried again when they change, or by the
+    Without ``cache_dir`` all are decoded now and kept in memory (:class:`~monai_cxrssl.data.DecodedImages`). With it
+    they come from the cache there (:class:`~monai_cxrssl.data.CachedImages`), which is made when it is absent. One
+    cache serves all splits and several runs: images that it lacks are decoded and added at its end, images whose file
+    has another size or modification time are decoded again, all others are not read. Images whose files are gone are
+    served from the cache, with a warning. Files that could not be read are tried again when they change, or by the
     cache command. One process builds, others (of the same ``torchrun`` job or not) wait for it. A folder that may not
     be written will do as long as nothing has to be built.
 
@@ -53,9 +52,7 @@ def open_images(
         items: datalist items with absolute ``image`` paths.
         side: shorter side, in pixels; smaller images are not enlarged.
         cache_dir: folder of the cache.
-        memory_limit_gb: most memory for the pixels, in GiB; see ``DecodedImages``. Of no effect on a cache.
-        max_unreadable: largest fraction of unreadable files that a run should live with; up to three always, unless it
-            is 0.
+        memory_limit_gb, max_unreadable: see :class:`~monai_cxrssl.data.DecodedImages`; a cache takes no memory.
         progress: show a progress bar, in one process of a job only.
 
     Raises:

@@ -27,11 +27,11 @@ _BLUR = 0.05
 
 
 class BlankRegion(Transform):
-    """Take the information out of a region of a film, to see whether a network's score depends on it.
+    """Take the information out of a region of a film, to see whether a network's score depends on it; nothing is
+    random.
 
     A network that still tells the classes apart when the ``"lungs"`` are blanked, or fails once the ``"corners"`` are,
-    reads something other than the lungs (after DeGrave et al. 2021, Nature Machine Intelligence 3:610). Nothing is
-    drawn at random.
+    reads something other than the lungs (after DeGrave et al. 2021, Nature Machine Intelligence 3:610).
 
     ``"lungs"`` and ``"outside_lungs"`` blank a film's two complementary parts. Both leave the outline of the lungs to
     be seen, which is information of its own (an opacity may push it in); ``margin`` widens the lungs, so that their
@@ -77,14 +77,11 @@ class BlankRegion(Transform):
         return self.region in ("lungs", "outside_lungs")
 
     def __call__(self, image: Any, lung_mask: Any = None) -> torch.Tensor:
-        """Blank the region of one image.
+        """Blank the region of one image; return a copy, a plain float32 tensor ``(1, H, W)`` in [0, 1].
 
         Args:
             image: array or tensor ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1].
             lung_mask: ``(1, H, W)``, bool or numbers, lung is what is not 0; for the two regions that need it.
-
-        Returns:
-            Plain float32 tensor ``(1, H, W)`` in [0, 1], a copy.
 
         Raises:
             DatalistError: the lung mask is missing, empty, or on another grid; or nothing would be left of the image.
@@ -140,9 +137,6 @@ class BlankRegiond(MapTransform):
         lung_mask_key: item with the lung mask, read only by the regions that need it.
         allow_missing_keys: pass over ``keys`` that a dictionary lacks; the lung mask is never passed over.
         region, fill, margin, extent: see :class:`BlankRegion`.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -160,12 +154,7 @@ class BlankRegiond(MapTransform):
         self.blank_region = BlankRegion(region, fill, margin, extent)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Blank the region of every image of the item.
-
-        Raises:
-            KeyError: an image is missing.
-            DatalistError, TypeError, ValueError: see :meth:`BlankRegion.__call__`.
-        """
+        """Blank the region of every image of the item; a KeyError if one is missing."""
         result = dict(data)
         lung_mask = data.get(self.lung_mask_key) if self.blank_region.needs_lung_mask else None
         for key in self.key_iterator(result):

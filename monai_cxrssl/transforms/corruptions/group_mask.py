@@ -38,8 +38,7 @@ class GroupMask(Transform):
         largest_block: greatest block height and width, as a share of the image's, in (0, 1]; at least one cell.
         alien_prob: probability that a sample is corrupted by a donor instead of noise.
         alien_fraction: share of pixels that a donor fills, in (0, 1].
-        noise_mean: mean of the noise.
-        noise_std: standard deviation of the noise, greater than 0.
+        noise_mean, noise_std: of the noise; its standard deviation is greater than 0.
 
     Raises:
         ConfigurationError: an option is out of its range.
@@ -145,9 +144,6 @@ class GroupMaskd(MapTransform, Randomizable):
         mask_postfix: the bool mask ``(1, H, W)`` of the blocks is stored under the key followed by this.
         allow_missing_keys: pass over ``keys`` that a dictionary lacks.
         **options: those of :class:`GroupMask`.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -164,12 +160,7 @@ class GroupMaskd(MapTransform, Randomizable):
         self.group_mask = GroupMask(**options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Corrupt every image of the item.
-
-        Raises:
-            KeyError: an item is missing.
-            ConfigurationError: an image is not as described.
-        """
+        """Corrupt every image of the item. KeyError: one is missing; ConfigurationError: one is not as described."""
         result = dict(data)
         seed = int(self.R.randint(2**31, dtype="int64"))
         donors = None if self.alien_key is None else torch.as_tensor(data[self.alien_key])[None]
@@ -197,9 +188,8 @@ def draw_blocks(
 
     Args:
         grid: rows and columns of cells.
-        target: share to cover of each sample, ``(B,)`` in [0, 1], on the device where the result is wanted.
+        target: share to cover of each sample, ``(B,)`` in [0, 1]; its device is that of ``generator`` and the result.
         largest_block: greatest height and width of a rectangle, as a share of the grid's; at least one cell.
-        generator: random source on the device of ``target``.
         greatest_target: the greatest share that ``target`` can hold; lets fewer rectangles be drawn.
 
     Returns:

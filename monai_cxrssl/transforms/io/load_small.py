@@ -54,11 +54,10 @@ class LoadSmallCXR(Transform):
     def __call__(self, filename: str | os.PathLike) -> torch.Tensor:
         """Load ``filename``, or the only file of a folder (a DICOM series as DICOMweb hands it out).
 
-        Returns:
-            ``MetaTensor`` ``(1, h, w)`` uint8, bright = dense, upright. Its metadata are those of
-            :class:`monai_cxrssl.data.CXRReader` at this size, and ``film_shape``, rows and columns of the file, and
-            ``film_affine``, ``(4, 4)`` float64 from (row, column, 0, 1) of the file to RAS in mm: that of a volume,
-            else the plane in which ITK, and so 3D Slicer, lays a picture or a radiograph in DICOM.
+        ``MetaTensor`` ``(1, h, w)`` uint8, bright = dense, upright. Its metadata are those of
+        :class:`monai_cxrssl.data.CXRReader` at this size, and ``film_shape``, rows and columns of the file, and
+        ``film_affine``, ``(4, 4)`` float64 from (row, column, 0, 1) of the file to RAS in mm: that of a volume, else
+        the plane in which ITK, and so 3D Slicer, lays a picture or a radiograph in DICOM.
 
         Raises:
             CXRReadError: the file cannot be read as one chest X-ray, or the folder holds not one file.

@@ -50,16 +50,11 @@ class ResizeCXR(InvertibleTransform):
         self.fill = float(fill)
 
     def __call__(self, image: Any) -> torch.Tensor:
-        """Resize one image.
+        """Resize one image to a float32 tensor ``(1, h, w)`` in [0, 1]: a ``MetaTensor`` where the image is one, else
+        plain.
 
-        Args:
-            image: array or tensor ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1].
-
-        Returns:
-            float32 tensor ``(1, h, w)`` in [0, 1]: a ``MetaTensor`` where the image is one, else plain.
-
-        Raises:
-            TypeError, ValueError: the image is not as described; the sentence says how.
+        It is ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1]; a TypeError or ValueError says
+        what else.
         """
         plane = image_plane(image)
         if plane.dtype != np.float32:
@@ -117,22 +112,16 @@ class ResizeCXR(InvertibleTransform):
         return whole
 
     def invert(self, plane: Any, shape: Sequence[int], decoded_shape: Sequence[int] | None = None) -> torch.Tensor:
-        """Bring what a network drew on a resized image back onto the grid of the image: a map of probabilities.
+        """Bring a map of probabilities ``(1, h, w)``, of the size of this transform, back to the image: float32 ``(1,
+        H, W)``.
 
         Padding is cut off, and what ``"crop"`` had cut off is 0. The rest is interpolated linearly where it grows and
         averaged by area where it shrinks.
 
         Args:
-            plane: array or tensor ``(1, h, w)`` of the size of this transform, floating point.
-            shape: ``(H, W)`` of the result.
+            plane, shape: array or tensor, floating point (a ValueError for another size); ``(H, W)`` of the result.
             decoded_shape: rows and columns of the image that was resized, where that was a smaller copy of the image of
                 ``shape``: rounding may have given it a margin of one pixel more or less.
-
-        Returns:
-            Float32 tensor ``(1, H, W)``.
-
-        Raises:
-            ValueError: the plane is of another size.
         """
         found = np.asarray(plane.detach().cpu() if isinstance(plane, torch.Tensor) else plane, dtype=np.float32)
         if found.shape != (1, *self.size):
@@ -210,12 +199,7 @@ class ResizeCXRd(MapTransform, InvertibleTransform):
         self.resize = ResizeCXR(size=size, mode=mode, fill=fill)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Resize every image and mask of the item.
-
-        Raises:
-            KeyError: an item is missing.
-            TypeError, ValueError: an image or a mask is not as described.
-        """
+        """Resize every image and mask. KeyError: an item is missing; TypeError or ValueError: one is not as described."""
         result = dict(data)
         for resize, keys in ((self.resize, self.keys), (self.resize.apply_mask, self.mask_keys)):
             for key in keys:
@@ -226,12 +210,8 @@ class ResizeCXRd(MapTransform, InvertibleTransform):
         return result
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring every image and mask of the item back onto its grid; see :meth:`ResizeCXR.inverse`.
-
-        Raises:
-            KeyError: an item is missing.
-            TypeError, ValueError, RuntimeError: see :meth:`ResizeCXR.inverse`.
-        """
+        """Bring every image and mask of the item back onto its grid; a KeyError if one is missing, others as of
+        :meth:`ResizeCXR.inverse`."""
         result = dict(data)
         for key in (*self.keys, *self.mask_keys):
             if key in data:

@@ -142,12 +142,8 @@ class MultiView(Randomizable, Transform):
 
         Args:
             spatial_shape: height and width of the image; only their ratio matters.
-            key: (epoch, index of the item); without it the draws come from ``self.R``.
-            views: numbers of the views to draw, default 0 to V - 1. A patient bag takes view 0 of one image and view 1
-                of another.
-
-        Raises:
-            ConfigurationError: a number of the key is negative or too large.
+            key: (epoch, index of the item), not negative; without it the draws come from ``self.R``.
+            views: numbers of the views to draw, default 0 to V - 1: a patient bag takes one view each of two images.
         """
         shape = (int(spatial_shape[0]), int(spatial_shape[1]))
         numbers = range(self.num_views) if views is None else views
@@ -164,17 +160,10 @@ class MultiView(Randomizable, Transform):
     def __call__(
         self, image: Any, key: tuple[int, int] | None = None, views: Iterable[int] | None = None
     ) -> torch.Tensor:
-        """Draw and render views of one image on the CPU.
+        """Draw and render views of one image on the CPU; ``key`` and ``views`` are those of :meth:`sample`.
 
-        Args:
-            image: array or tensor ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1].
-            key, views: see :meth:`sample`.
-
-        Returns:
-            Plain tensor ``(V, 1, h, w)``: float32 in [0, 1], or uint8 with ``return_uint8``.
-
-        Raises:
-            TypeError, ValueError: the image is not as described; the sentence says how.
+        The image is ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1]; a TypeError or ValueError
+        says what else. Plain tensor ``(V, 1, h, w)``: float32 in [0, 1], or uint8 with ``return_uint8``.
         """
         plane = image_plane(image)
         return self._render(plane, self.sample(plane.shape, key=key, views=views))
@@ -190,14 +179,10 @@ class MultiView(Randomizable, Transform):
         return torch.from_numpy(rendered)
 
     def apply_mask(self, mask: Any, views: ViewParameters | Sequence[ViewParameters]) -> torch.Tensor:
-        """Warp a mask as given views warp their image, nearest pixel, 0 outside.
+        """Warp a mask as given views (:meth:`sample`) warp their image, nearest pixel, 0 outside: uint8 ``(V, 1, h,
+        w)``.
 
-        Args:
-            mask: array or tensor ``(1, H, W)`` of labels 0 to 255 (or bool), on the grid of its image.
-            views: from :meth:`sample`.
-
-        Returns:
-            Plain uint8 tensor ``(V, 1, h, w)``.
+        The mask is ``(1, H, W)`` of labels 0 to 255 (or bool), on the grid of its image.
         """
         plane = mask_plane(mask)
         warped = [warp_view(plane, view, self.size, nearest=True) for view in _as_sequence(views)]
@@ -209,18 +194,15 @@ class MultiView(Randomizable, Transform):
         return type(self) is MultiView
 
     def apply_batch(self, images: torch.Tensor, views: Any, shapes: torch.Tensor | None = None) -> torch.Tensor:
-        """Render given views of a batch on its device.
+        """Render given views of a batch on its device: ``(B, V, 1, h, w)`` float32 in [0, 1], or uint8 with
+        ``return_uint8``.
 
         Args:
-            images: tensor ``(B, 1, H, W)``, uint8 or uint16 (full range) or floating point in [0, 1]; values are not
-                checked.
+            images: tensor ``(B, 1, H, W)``, uint8 or uint16 (full range) or floating point in [0, 1]; not checked.
             views: ``(B, V, 10)`` or ``(B, 10)`` tensor from :meth:`sample_batch` or :func:`stack_views`, or nested
                 sequences of :class:`ViewParameters`.
             shapes: whole numbers ``(B, 2)``, height and width of films that are smaller than ``(H, W)``, as
                 :func:`monai_cxrssl.data.sampling.deferred_views.stack_films` puts them on one grid.
-
-        Returns:
-            Tensor ``(B, V, 1, h, w)``: float32 in [0, 1], or uint8 with ``return_uint8``.
         """
         blur = self.sampler.largest_blur_sigma
         return render_batch(images, views, self.size, self.fill, blur, self.return_uint8, shapes)
@@ -248,9 +230,6 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         allow_missing_keys: pass over ``keys`` and ``mask_keys`` that a dictionary lacks.
         view_axis: keep the axis V; False gives ``(1, h, w)`` and needs ``num_views=1``.
         **options: those of :class:`MultiView`.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -296,12 +275,8 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         return int(data[names[0]]), int(data[names[1]])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Draw views once and render them for every key.
-
-        Raises:
-            KeyError: an item is missing.
-            TypeError, ValueError: an image or a mask is not as described, or their grids differ.
-        """
+        """Draw views once and render them for every key. KeyError: an item is missing; TypeError or ValueError: an
+        image or a mask is not as described, or their grids differ."""
         result = dict(data)
         images = [key for key in self.keys if key in data or not self.allow_missing_keys]
         masks = [key for key in self.mask_keys if key in data or not self.allow_missing_keys]
@@ -337,8 +312,7 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         """Bring the view of every key, or what was drawn on it, back onto the film.
 
         Raises:
-            KeyError: an item is missing.
-            ConfigurationError: the views have an axis of their own.
+            KeyError, ConfigurationError: an item is missing; the views have an axis of their own.
             TypeError, ValueError, RuntimeError: there is no record of this transform, or the size is another one.
         """
         if self.view_axis:

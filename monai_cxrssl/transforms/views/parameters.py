@@ -58,12 +58,11 @@ class ViewParameters:
     from its small cached copy or from its mask.
 
     Args:
-        center_y, center_x: centre of the crop, as fractions of the source's height and width.
-        height, width: sides of the crop, as fractions of the source's height and width, before it is turned.
+        center_y, center_x: centre of the crop.
+        height, width: sides of the crop, before it is turned.
         angle: degrees by which the picture is turned counter-clockwise, about the centre of the crop.
         flip: mirror left and right, after turning.
-        brightness: factor on the intensity, > 0.
-        contrast: factor on the distance from mid-grey (0.5).
+        brightness, contrast: factors on the intensity, > 0, and on the distance from mid-grey (0.5).
         gamma: exponent, > 0; below 1 brightens the dark part.
         blur_sigma: standard deviation of a Gaussian blur in output pixels; 0 = no blur.
     """
@@ -85,14 +84,10 @@ class ViewParameters:
 
 
 def stack_views(views: Any) -> torch.Tensor:
-    """Turn views into the array that the batched twin takes.
+    """Turn views into the array that the batched twin takes, and that goes through a data loader's collation as it is.
 
-    Args:
-        views: one :class:`ViewParameters`, a sequence of B of them, or B sequences of V of them.
-
-    Returns:
-        float32 tensor ``(10,)``, ``(B, 10)`` or ``(B, V, 10)``, the last axis in the order of ``VIEW_FIELDS``; it goes
-        through a data loader's collation as it is.
+    One :class:`ViewParameters`, a sequence of B of them, or B sequences of V give a float32 tensor ``(10,)``, ``(B,
+    10)`` or ``(B, V, 10)``, the last axis in the order of ``VIEW_FIELDS``.
     """
 
     def rows(item: Any) -> Any:
@@ -102,14 +97,8 @@ def stack_views(views: Any) -> torch.Tensor:
 
 
 def keyed_generator(seed: int, epoch: int, index: int, view: int) -> np.random.Generator:
-    """The random generator of one view: the same four numbers give the same draws in any process.
-
-    Args:
-        seed, epoch, index, view: integers in ``[0, 2**32)``.
-
-    Raises:
-        ConfigurationError: a number lies outside that range; two keys could then share a generator.
-    """
+    """The random generator of one view: the same four integers in ``[0, 2**32)`` give the same draws in any process.
+    Others are a ConfigurationError: two keys could then share a generator."""
     key = (int(seed), int(epoch), int(index), int(view))
     if min(key) < 0 or max(key) >= 2**32:
         raise ConfigurationError(
@@ -121,9 +110,7 @@ def keyed_generator(seed: int, epoch: int, index: int, view: int) -> np.random.G
 def reduction_thresholds(source: tuple[int, int], size: tuple[int, int]) -> list[float]:
     """Steps (source pixels per output pixel) from which a view is made from a 2, 4, 8 ... times smaller source.
 
-    Args:
-        source: height and width of the source; the list covers all views that lie within it.
-        size: height and width of the view.
+    ``source`` and ``size`` are height and width; the list covers all views that lie within the source.
     """
     largest = math.sqrt(source[0] * source[1] / (size[0] * size[1]))
     thresholds: list[float] = []
@@ -153,13 +140,9 @@ def _probability(name: str, value: float) -> float:
 
 
 class ViewSampler:
-    """Draw :class:`ViewParameters` from given ranges; see :class:`~monai_cxrssl.transforms.MultiView` for each option.
-
-    A view always takes the same number of draws, so switching one option on or off leaves the others as they were.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
-    """
+    """Draw :class:`ViewParameters` from given ranges; see :class:`~monai_cxrssl.transforms.MultiView` for each option,
+    and its errors. A view always takes the same number of draws, so switching one option on or off leaves the others as
+    they were."""
 
     def __init__(
         self,

@@ -60,15 +60,14 @@ def build_cache(
 ) -> CacheReport:
     """Build a cache, or go on with one that was stopped, or bring one up to date.
 
-    Images whose file has the size and modification time that the cache knows are not read again. A file that cannot
-    be read is recorded with its cause, and tried again by each later call. The bytes of the folder depend on the
-    sources, the options and the order of the items alone: not on shards, workers or interruptions.
+    Images whose file has the size and modification time that the cache knows are not read again. A file that cannot be
+    read is recorded with its cause, and tried again by each later call. The bytes of the folder depend on the sources,
+    the options and the order of the items alone: not on shards, workers or interruptions.
 
     Args:
         data: the datalist or its file (all splits are cached), or items with absolute ``image`` paths.
         out_dir: folder of the cache; it is made when missing.
-        side: shorter side kept, in pixels; smaller images are not enlarged.
-        bits: 8 for uint8, 16 for uint16.
+        side, bits: shorter side kept, in pixels (smaller images are not enlarged); 8 for uint8, 16 for uint16.
         window: which DICOM window maps to the full range, as for :func:`monai_cxrssl.data.reading.read.read_cxr`.
         workers: threads that decode; by default one per usable CPU core.
         shard: ``(k, n)``, k from 1: build only every n-th block from the k-th on; :func:`join_cache` ends the work.
