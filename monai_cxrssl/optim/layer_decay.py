@@ -27,8 +27,8 @@ def layer_decay_groups(
     of normalisation and other vectors have no weight decay. Parameters that want no gradient are left out.
 
     Args:
-        network: its ``layer_groups()`` gives its layers from the stem to the heads, each ``(name, {parameter name:
-            parameter})``: :class:`monai_cxrssl.networks.MultiTaskNet`.
+        network: its ``layer_groups()`` gives its layers from the stem to the heads, each
+            ``(name, {parameter name: parameter})``: :class:`monai_cxrssl.networks.MultiTaskNet`.
         lr: learning rate of the heads; layer i of n has the rate ``lr * decay ** (n - 1 - i)``.
         weight_decay: of the matrices and kernels.
         decay: factor on the learning rate from a group to the one below it, in (0, 1]; 1 for one rate.

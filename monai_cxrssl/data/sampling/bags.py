@@ -86,9 +86,9 @@ class PairSampler(Sampler[Draw]):
         bags: item indices per bag, from :func:`patient_bags`.
         seed: any whole number of 0 or more.
         simclr_epochs: number of SimCLR epochs before MICLe; ``None`` for SimCLR only, 0 for MICLe only.
-        rank, world_size: this process gets every ``world_size``-th draw. All get equally many: the up to ``world_size -
-            1`` last draws are left out, because ranks with different numbers of batches would wait for each other for
-            ever.
+        rank, world_size: this process gets every ``world_size``-th draw. All get equally many: the up to
+            ``world_size - 1`` last draws are left out, because ranks with different numbers of batches would wait for
+            each other for ever.
 
     Raises:
         ConfigurationError: no bags, an empty bag, an index twice, or numbers out of range.

@@ -32,8 +32,8 @@ class PairDataset(Dataset):
 
     Args:
         images: decoded images.
-        transform: ``transform(image, key=(epoch, position))`` gives all V views of a ``(1, H, W)`` array as a ``(V, 1,
-            S, S)`` tensor, ``views=(number,)`` only some of them, and equal keys give equal views:
+        transform: ``transform(image, key=(epoch, position))`` gives all V views of a ``(1, H, W)`` array as a
+            ``(V, 1, S, S)`` tensor, ``views=(number,)`` only some of them, and equal keys give equal views:
             :class:`monai_cxrssl.transforms.MultiView`. V is its ``num_views``, 2 of a plain function. For lung masks it
             must be a :class:`~monai_cxrssl.data.sampling.view_transform.DrawnViewTransform`.
         data: items to show as :attr:`data`, as MONAI's data sets do; by default those of ``images``.
@@ -79,9 +79,9 @@ class PairDataset(Dataset):
         """Render a pair; a plain index stands for both views of that image in epoch 0.
 
         Returns:
-            ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch, "first":
-            item of view 0, "second": item of view 1}``, and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1, warped as
-            the views are, where there are lung masks. Where the device makes the views, ``"image"`` is a
+            ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch, "first": item of view 0, "second": item of view 1}``,
+            and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1, warped as the views are, where there are lung masks.
+            Where the device makes the views, ``"image"`` is a
             :class:`~monai_cxrssl.data.sampling.deferred_views.DeferredViews`, ``"film_size"`` the ``(V, 2)`` height and
             width of the film of each view, and ``"view"`` the ``(V, 10)`` float32 parameters.
 

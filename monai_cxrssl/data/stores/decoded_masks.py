@@ -43,9 +43,9 @@ class DecodedMasks:
     mark, and is learnt from.
 
     ``"lung"`` reads ``lung_mask`` and ``"lesion"`` reads ``lesion_mask``: a file, or several that are merged; another
-    size than the film's is resampled by nearest neighbour. ``"boxes"`` draws the ``boxes`` of an item, which are ``[x1,
-    y1, x2, y2]`` in pixels of the film's file as stored, scaled to the decoded grid: a pixel is set when its centre
-    lies in a box. The size of the file is read from its header.
+    size than the film's is resampled by nearest neighbour. ``"boxes"`` draws the ``boxes`` of an item, which are
+    ``[x1, y1, x2, y2]`` in pixels of the film's file as stored, scaled to the decoded grid: a pixel is set when its
+    centre lies in a box. The size of the file is read from its header.
 
     Args:
         images: the decoded images; masks follow their order.

@@ -84,8 +84,8 @@ class PretextLungMasks:
         return len(self._rows)
 
     def mask(self, index: int, shape: tuple[int, int] | None = None) -> np.ndarray:
-        """Lung mask of image ``index``, uint8 ``(h, w)`` of 0 and 1, stretched to ``shape``, by default ``(side,
-        side)``.
+        """Lung mask of image ``index``, uint8 ``(h, w)`` of 0 and 1, stretched to ``shape``, by default
+        ``(side, side)``.
 
         A view that turns the film needs the film's own proportions. IndexError: there is no such image.
         """

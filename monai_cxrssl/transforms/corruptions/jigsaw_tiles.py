@@ -26,8 +26,8 @@ def cut_tiles(images: Tensor, grid: int, tile: int, generator: torch.Generator |
 
     Args:
         images: ``(B, C, H, W)``.
-        grid, tile: cells along either side; side of a tile in pixels, at most that of a cell (``H // grid`` and ``W //
-            grid``), else a ConfigurationError.
+        grid, tile: cells along either side; side of a tile in pixels, at most that of a cell (``H // grid`` and
+            ``W // grid``), else a ConfigurationError.
         generator: what to draw from, on the device of the images.
     """
     size, _, rows, columns = images.shape

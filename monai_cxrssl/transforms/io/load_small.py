@@ -81,8 +81,9 @@ class LoadSmallCXR(Transform):
 class LoadSmallCXRd(MapTransform):
     """Dictionary form of :class:`LoadSmallCXR`.
 
-    Beside each image, ``<key>_film`` keeps what brings a prediction back to the film: ``{"shape": (H, W),
-    "decoded_shape": (h, w), "affine": (4, 4) list}``, plain values that survive whatever becomes of the tensor.
+    Beside each image, ``<key>_film`` keeps what brings a prediction back to the film:
+    ``{"shape": (H, W), "decoded_shape": (h, w), "affine": (4, 4) list}``, plain values that survive whatever becomes of
+    the tensor.
 
     Args:
         keys: entries that hold paths and are replaced by images.

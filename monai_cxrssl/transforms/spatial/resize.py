@@ -112,8 +112,8 @@ class ResizeCXR(InvertibleTransform):
         return whole
 
     def invert(self, plane: Any, shape: Sequence[int], decoded_shape: Sequence[int] | None = None) -> torch.Tensor:
-        """Bring a map of probabilities ``(1, h, w)``, of the size of this transform, back to the image: float32 ``(1,
-        H, W)``.
+        """Bring a map of probabilities ``(1, h, w)``, of the size of this transform, back to the image: float32
+        ``(1, H, W)``.
 
         Padding is cut off, and what ``"crop"`` had cut off is 0. The rest is interpolated linearly where it grows and
         averaged by area where it shrinks.

@@ -179,8 +179,8 @@ class MultiView(Randomizable, Transform):
         return torch.from_numpy(rendered)
 
     def apply_mask(self, mask: Any, views: ViewParameters | Sequence[ViewParameters]) -> torch.Tensor:
-        """Warp a mask as given views (:meth:`sample`) warp their image, nearest pixel, 0 outside: uint8 ``(V, 1, h,
-        w)``.
+        """Warp a mask as given views (:meth:`sample`) warp their image, nearest pixel, 0 outside: uint8
+        ``(V, 1, h, w)``.
 
         The mask is ``(1, H, W)`` of labels 0 to 255 (or bool), on the grid of its image.
         """

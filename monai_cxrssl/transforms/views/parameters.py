@@ -86,8 +86,8 @@ class ViewParameters:
 def stack_views(views: Any) -> torch.Tensor:
     """Turn views into the array that the batched twin takes, and that goes through a data loader's collation as it is.
 
-    One :class:`ViewParameters`, a sequence of B of them, or B sequences of V give a float32 tensor ``(10,)``, ``(B,
-    10)`` or ``(B, V, 10)``, the last axis in the order of ``VIEW_FIELDS``.
+    One :class:`ViewParameters`, a sequence of B of them, or B sequences of V give a float32 tensor ``(10,)``,
+    ``(B, 10)`` or ``(B, V, 10)``, the last axis in the order of ``VIEW_FIELDS``.
     """
 
     def rows(item: Any) -> Any:

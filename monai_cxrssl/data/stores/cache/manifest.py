@@ -95,8 +95,9 @@ def write_plan(folder: Path, plan: CachePlan) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read ``cache.json``: ``{"format", "images", "readable", "pixel_bytes", "blocks": [{"images", "bytes",
-    "index"}]}``. ConfigurationError: the folder is no cache, or one whose build is not complete."""
+    """Read ``cache.json``:
+    ``{"format", "images", "readable", "pixel_bytes", "blocks": [{"images", "bytes", "index"}]}``. ConfigurationError:
+    the folder is no cache, or one whose build is not complete."""
     content = _read_json(folder / "cache.json")
     if content is not None:
         return content
