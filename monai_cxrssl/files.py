@@ -22,8 +22,8 @@ __all__ = ["atomic_write", "lock", "ordered_map", "replace", "sha256", "sync_fol
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Characters of a file's name that its temporary name keeps: four bytes each at most, of the 255 that a name may have.
 _KEPT_NAME = 50
@@ -179,16 +179,14 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, name: str = "map"
-) -> Iterator[Result]:
+def ordered_map(function: Callable[[T], R], items: Iterable[T], threads: int, name: str = "map") -> Iterator[R]:
     """Apply a function in threads and yield the results in order.
 
     At most ``4 * threads`` calls are under way or wait to be taken, so that one slow call does not fill the memory with
     the results behind it; items are taken only as far ahead. An error of a call is raised in its turn. It, and leaving
     the iterator, cancel the calls that have not begun. The threads are named by ``name``.
     """
-    calls: deque[Future[Result]] = deque()
+    calls: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     try:
         for item in items:

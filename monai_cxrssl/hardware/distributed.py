@@ -40,10 +40,9 @@ def join_processes(device: torch.device | str, timeout_minutes: float = 30) -> N
         )
     # Through ignite, which otherwise looks for the group when one process first asks for its rank, and then waits there
     # for all the others.
+    backend = "nccl" if device.type == "cuda" else "gloo"
     with _slurm_hidden():
-        idist.initialize(
-            "nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(minutes=timeout_minutes)
-        )
+        idist.initialize(backend, timeout=datetime.timedelta(minutes=timeout_minutes))
 
 
 @contextmanager

@@ -57,9 +57,7 @@ def create_optimizer(
         options |= {"fused": True} if fused else {}
     else:
         options["fused"] = fused
-    return timm.optim.create_optimizer_v2(
-        groups, opt=opt, lr=lr, weight_decay=weight_decay, momentum=momentum, **options
-    )
+    return timm.optim.create_optimizer_v2(groups, opt, lr=lr, weight_decay=weight_decay, momentum=momentum, **options)
 
 
 def _tensors(groups: nn.Module | list[Any]) -> list[Tensor]:

@@ -55,9 +55,8 @@ def _peripheral(a: ThoraxAnatomy, rng: np.random.Generator) -> list[Opacity]:
             x = side * (abs(a.lateral_wall(y, side)) - rng.uniform(0.55, 0.95) * r)
             radii = (r * rng.uniform(0.8, 1.05), r * rng.uniform(0.9, 1.3), r * rng.uniform(1.0, 1.5))
             z = float(rng.uniform(-3, 5.5))
-            found.append(
-                Opacity("ground_glass", side, (x, y, z), radii, rng.uniform(0.55, 0.8), int(rng.integers(1 << 31)))
-            )
+            density, seed = rng.uniform(0.55, 0.8), int(rng.integers(1 << 31))
+            found.append(Opacity("ground_glass", side, (x, y, z), radii, density, seed))
     return found
 
 

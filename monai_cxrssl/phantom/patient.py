@@ -145,13 +145,5 @@ def sample_patient(
             views.append("AP" if rng.random() < (0.85 if ward else 0.08) else "PA")
     anatomy = sample_anatomy(own)
     films = tuple(_acquisition(view, size, int(rng.integers(1 << 31))) for view in views)
-    return PhantomPatient(
-        index=index,
-        patient_id=f"PHANTOM{index:05d}",
-        study_id=f"PHANTOM{index:05d}-S1",
-        seed=own,
-        label=label,
-        anatomy=anatomy,
-        findings=sample_findings(label, anatomy, own),
-        acquisitions=films,
-    )
+    name, findings = f"PHANTOM{index:05d}", sample_findings(label, anatomy, own)
+    return PhantomPatient(index, name, f"{name}-S1", own, label, anatomy, findings, films)

@@ -66,7 +66,7 @@ def lookup_table(
     values = _modality_values(header, meaning, warnings)
     padding = _padding_values(header, meaning)
     inverted = _is_inverted(header, warnings)
-    table, used = _voi_intensities(header, values, window, warnings)
+    table, used = _windowed(header, values, window, warnings)
     if table is None:
         counts = cv2.calcHist([pixels], [0], None, [len(meaning)], [0, len(meaning)])
         present = counts.ravel() > 0
@@ -130,9 +130,7 @@ def _is_inverted(header: Header, warnings: list[str]) -> bool:
     return photometric == "MONOCHROME1" or header.presentation_lut_shape == "INVERSE"
 
 
-def _voi_intensities(
-    header: Header, values: np.ndarray, window: Window, warnings: list[str]
-) -> tuple[np.ndarray | None, str]:
+def _windowed(header: Header, values: np.ndarray, window: Window, warnings: list[str]) -> tuple[np.ndarray | None, str]:
     """Map modality values to [0, 1] by the VOI LUT or window asked for; None: by the image's own range."""
     if window is None:
         return None, ""

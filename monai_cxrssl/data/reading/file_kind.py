@@ -161,13 +161,8 @@ def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
 def _check_regular(name: str, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
-    kinds = {
-        stat.S_IFDIR: "a directory",
-        stat.S_IFIFO: "a FIFO (named pipe)",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a character device",
-        stat.S_IFBLK: "a block device",
-    }
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO (named pipe)", stat.S_IFSOCK: "a socket"}
+    kinds |= {stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device"}
     kind = kinds.get(stat.S_IFMT(mode), "a special file")
     raise CXRReadError(name, f"is {kind}, not a file", "Name one image file.")
 

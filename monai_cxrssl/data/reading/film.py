@@ -75,16 +75,8 @@ class Film:
         affine[:3, 0] *= scale[0]
         affine[:3, 1] *= scale[1]
         spacing = None if self.spacing is None else (self.spacing[0] * scale[0], self.spacing[1] * scale[1])
-        defaults: dict[str, Any] = {
-            "view_position": "",
-            "patient_id": "",
-            "study_id": "",
-            "photometric_interpretation": "",
-            "bits_stored": 8,
-            "modality": "",
-            "inverted": False,
-            "window": "",
-        }
+        names = ("view_position", "patient_id", "study_id", "photometric_interpretation", "bits_stored", "modality")
+        defaults: dict[str, Any] = dict.fromkeys((*names, "inverted", "window"), "")
         return {
             "filename_or_obj": self.path,
             "spatial_shape": tuple(int(side) for side in shape),
@@ -92,7 +84,7 @@ class Film:
             "affine": affine,
             "spacing": spacing,
             **defaults,
-            **self.fields,
+            **{"bits_stored": 8, "inverted": False, **self.fields},
             "warnings": list(self.warnings),
         }
 
@@ -108,7 +100,7 @@ def display_affine(spacing: tuple[float, float] | None) -> np.ndarray:
 
 
 def check_size(path: str, rows: int, columns: int, max_pixels: int) -> None:
-    """Refuse (CXRReadError) a side below one pixel or more than ``max_pixels`` pixels, before memory is taken for it."""
+    """Refuse (CXRReadError) a side below one pixel or more than ``max_pixels``, before memory is taken for it."""
     if rows < 1 or columns < 1:
         raise CXRReadError(path, f"says that it has {rows} rows and {columns} columns", "Export the image again.")
     if rows * columns > max_pixels:

@@ -38,11 +38,6 @@ def read_jsrt_image(name: str, data: bytes, max_pixels: int) -> Film | None:
     if pixels.max() > TOP or not pixels.any():
         return None
     check_size(name, JSRT_SIDE, JSRT_SIDE, max_pixels)
-    return Film(
-        path=name,
-        pixels=pixels,
-        table=np.clip((TOP - np.arange(65536.0)) / TOP, 0.0, 1.0),
-        shape=(JSRT_SIDE, JSRT_SIDE),
-        spacing=(JSRT_SPACING, JSRT_SPACING),
-        fields={"photometric_interpretation": "MONOCHROME1", "bits_stored": 12, "inverted": True},
-    )
+    table = np.clip((TOP - np.arange(65536.0)) / TOP, 0.0, 1.0)
+    fields = {"photometric_interpretation": "MONOCHROME1", "bits_stored": 12, "inverted": True}
+    return Film(name, pixels, table, (JSRT_SIDE, JSRT_SIDE), (JSRT_SPACING, JSRT_SPACING), fields=fields)

@@ -46,9 +46,7 @@ class CXRReader(ImageReader):
             raise ConfigurationError(f"CXRReader has no option {', '.join(kwargs)}; see its docstring.")
         check_window(window)
         check_limits(max_side, max_pixels)
-        self.window = window
-        self.max_side = max_side
-        self.max_pixels = max_pixels
+        self.window, self.max_side, self.max_pixels = window, max_side, max_pixels
 
     def verify_suffix(self, filename: Sequence[Path] | Path) -> bool:
         """Accept every name: the content decides."""

@@ -108,10 +108,8 @@ def grid_spacing(
         # The film is drawn on whole pixels, so the two directions may differ by a rounding.
         height, width = (max(1, min(height, round(rows * factor))), max(1, min(width, round(columns * factor))))
     elif mode == "crop":
-        rows, columns = (
-            max(1, min(rows, round(columns * height / width))),
-            max(1, min(columns, round(rows * width / height))),
-        )
+        kept = (round(columns * height / width), round(rows * width / height))
+        rows, columns = max(1, min(rows, kept[0])), max(1, min(columns, kept[1]))
     elif mode != "stretch":
         raise ConfigurationError(f"mode is {mode!r}; choose one of 'pad', 'stretch', 'crop'.")
     row, column = spacing or (1.0, 1.0)

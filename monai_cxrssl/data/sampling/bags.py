@@ -116,10 +116,7 @@ class PairSampler(Sampler[Draw]):
             raise ConfigurationError(f"The seed is {seed}; expected 0 or more.")
         self.starts = np.cumsum(self.sizes) - self.sizes
         self.bag_of_member = np.repeat(np.arange(len(self.sizes)), self.sizes)
-        self.seed = int(seed)
-        self.simclr_epochs = simclr_epochs
-        self.rank = rank
-        self.world_size = world_size
+        self.seed, self.simclr_epochs, self.rank, self.world_size = int(seed), simclr_epochs, rank, world_size
         self.epoch = 0
         self.multi_image_bags = int((self.sizes > 1).sum())
         if simclr_epochs is not None and not self.multi_image_bags:

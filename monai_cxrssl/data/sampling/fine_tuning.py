@@ -66,9 +66,7 @@ class FineTuningImages(Dataset):
         progress: bool = True,
         keep_unlabelled: bool = False,
     ) -> None:
-        self.images = images
-        self.transform = transform
-        self.augment = augment
+        self.images, self.transform, self.augment = images, transform, augment
         self.classes = list(classes)
         if not self.classes and mask is None:
             raise ConfigurationError("There is nothing to learn: give classes, a kind of mask, or both.")
@@ -116,8 +114,9 @@ class FineTuningImages(Dataset):
                 epoch 0.
 
         Returns:
-            ``{"image": (1, S, S) float32 tensor in [0, 1], "label": int64, -1 = unknown, or (classes,) float32, NaN = unknown, "has_mask": bool, "patient": number, "index": number of the image}``
-            and, where there are masks, ``"mask": (1, S, S) uint8`` of 0 and 1, all 0 where this image has none.
+            ``{"image": (1, S, S) float32 tensor in [0, 1], "label": int64, -1 = unknown, or (classes,) float32, NaN =
+            unknown, "has_mask": bool, "patient": number, "index": number of the image}`` and, where there are masks,
+            ``"mask": (1, S, S) uint8`` of 0 and 1, all 0 where this image has none.
         """
         epoch, position, number = (draw.epoch, draw.position, draw.first) if isinstance(draw, Draw) else (0, draw, draw)
         index = self.indices[number]

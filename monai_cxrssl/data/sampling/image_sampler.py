@@ -49,10 +49,7 @@ class ImageSampler(Sampler[Draw]):
             raise ConfigurationError(f"The seed is {seed}; expected 0 or more.")
         groups = _groups(np.asarray(labels)) if balanced else np.zeros(self.size, dtype=np.int64)
         self.members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        self.seed = int(seed)
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
+        self.seed, self.rank, self.world_size, self.epoch = int(seed), rank, world_size, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (counted from 0) that the next pass draws."""

@@ -54,9 +54,7 @@ class PairDataset(Dataset):
         augment_on: str = "workers",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.images = images
-        self.transform = transform
-        self.lung_masks = lung_masks
+        self.images, self.transform, self.lung_masks = images, transform, lung_masks
         self.num_views = int(transform.num_views) if isinstance(transform, ViewTransform) else 2
         self.raw = augments_on_device(augment_on, device, transform, lung_masks is not None)
         if lung_masks is not None and not isinstance(transform, DrawnViewTransform):
@@ -79,9 +77,9 @@ class PairDataset(Dataset):
         """Render a pair; a plain index stands for both views of that image in epoch 0.
 
         Returns:
-            ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch, "first": item of view 0, "second": item of view 1}``,
-            and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1, warped as the views are, where there are lung masks.
-            Where the device makes the views, ``"image"`` is a
+            ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch, "first":
+            item of view 0, "second": item of view 1}``, and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1, warped as
+            the views are, where there are lung masks. Where the device makes the views, ``"image"`` is a
             :class:`~monai_cxrssl.data.sampling.deferred_views.DeferredViews`, ``"film_size"`` the ``(V, 2)`` height and
             width of the film of each view, and ``"view"`` the ``(V, 10)`` float32 parameters.
 
@@ -172,8 +170,7 @@ class ImageDataset(Dataset):
         num_classes: int = 1,
         labelled_only: bool = False,
     ) -> None:
-        self.images = images
-        self.transform = transform
+        self.images, self.transform = images, transform
         found = enumerate(images.items)
         self.indices = [index for index, item in found if not labelled_only or is_known(item.get("label"))]
         self.data = [images.items[index] for index in self.indices]

@@ -77,8 +77,7 @@ class ReplacingLoader(DataLoader):
 
     def __init__(self, dataset: Any, max_unreadable: float = 0.05, **options: Any) -> None:
         super().__init__(_Replacing(dataset), collate_fn=_collate, **options)
-        self.samples = dataset
-        self.max_unreadable = max_unreadable
+        self.samples, self.max_unreadable = dataset, max_unreadable
         self.unreadable: list[dict[str, str]] = []
 
     def __iter__(self) -> Any:

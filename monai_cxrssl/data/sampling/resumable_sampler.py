@@ -18,8 +18,7 @@ class ResumableSampler(Sampler):
     asked to, only those from some draw on. Its length is that of a whole epoch."""
 
     def __init__(self, sampler: Sampler) -> None:
-        self.sampler = sampler
-        self._start = 0
+        self.sampler, self._start = sampler, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the other sampler, if it asks for that."""

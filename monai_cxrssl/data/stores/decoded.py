@@ -105,7 +105,6 @@ class DecodedImages:
         self._progress = progress
         self._store: torch.Tensor | None = None
         self._starts = self._shapes = np.zeros(0, dtype=np.int64)
-
         # Files are decoded side by side already. Above all, a loader's worker that is forked while a thread of OpenCV
         # holds the lock of its pool waits for that lock for ever; with one thread there is no pool.
         cv2.setNumThreads(1)
@@ -117,10 +116,7 @@ class DecodedImages:
         logger.warning(
             "%d images of side %d take about %.1f GB, more than the limit of %.1f GB: they are not kept in memory but "
             "decoded at each access",
-            len(items),
-            side,
-            estimate / 2**30,
-            limit / 2**30,
+            *(len(items), side, estimate / 2**30, limit / 2**30),
         )
         if check:
             self._keep([index for index, pixels in self._results("checking") if pixels is not None], max_unreadable)

@@ -106,14 +106,8 @@ class DecodedMasks:
         np.cumsum([len(bits.get(index, ())) for index in range(len(images))], out=self._starts[1:])
         # One array: forked workers share its pages as long as nobody counts references to thousands of small ones.
         self._bits = np.concatenate([np.zeros(0, np.uint8), *(bits[index] for index in sorted(bits))])
-        logger.info(
-            "%s masks: %d of %d images have one (%.1f MB in memory), %d could not be read",
-            kind,
-            len(bits),
-            len(images),
-            self._bits.nbytes / 1e6,
-            len(self.unreadable),
-        )
+        counts = kind, len(bits), len(images), self._bits.nbytes / 1e6, len(self.unreadable)
+        logger.info("%s masks: %d of %d images have one (%.1f MB in memory), %d could not be read", *counts)
 
     def __len__(self) -> int:
         return len(self.has_mask)

@@ -84,13 +84,9 @@ def open_images(
             "%s: its images have side %d, more than the %d of this run: used as they are", folder, opened.side, side
         )
     if opened.unreadable:
-        first = opened.unreadable[0]
-        logger.warning(
-            "%d unreadable images are left out, the first %s: %s",
-            len(opened.unreadable),
-            first["image"],
-            first["cause"],
-        )
+        count, first = len(opened.unreadable), opened.unreadable[0]
+        words = "%d unreadable images are left out, the first %s: %s"
+        logger.warning(words, count, first["image"], first["cause"])
     return opened
 
 
@@ -136,8 +132,7 @@ def _build(
     folder: Path, items: Sequence[Mapping[str, Any]], side: int, max_unreadable: float, progress: bool
 ) -> CachedImages:
     plan = _plan(folder, items, side)
-    report = build_cache(
-        plan.items, folder, plan.options.side, block_images=plan.options.block_images, progress=progress
-    )
+    options = plan.options
+    report = build_cache(plan.items, folder, options.side, block_images=options.block_images, progress=progress)
     logger.info("%s: decoded %d of %d images in %.1f s", folder, report.decoded, report.images, report.seconds)
     return CachedImages(folder, items, max_unreadable=max_unreadable)

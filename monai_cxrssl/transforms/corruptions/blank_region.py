@@ -66,9 +66,7 @@ class BlankRegion(Transform):
             raise ConfigurationError(f"extent is {extent!r}, but the region {region!r} is as large as its mask.")
         if extent is not None and not 0 < extent < 0.5:
             raise ConfigurationError(f"extent is {extent!r}; give a share of the image's side between 0 and 0.5.")
-        self.region = region
-        self.fill = fill
-        self.margin = float(margin)
+        self.region, self.fill, self.margin = region, fill, float(margin)
         self.extent = _EXTENT[region] if extent is None else float(extent)
 
     @property
@@ -159,10 +157,8 @@ class BlankRegiond(MapTransform):
         lung_mask = data.get(self.lung_mask_key) if self.blank_region.needs_lung_mask else None
         for key in self.key_iterator(result):
             blanked = self.blank_region(data[key], lung_mask)
-            is_float = "float" in str(data[key].dtype)
-            result[key] = convert_to_dst_type(
-                blanked, dst=data[key], dtype=data[key].dtype if is_float else torch.float32
-            )[0]
+            dtype = data[key].dtype if "float" in str(data[key].dtype) else torch.float32
+            result[key] = convert_to_dst_type(blanked, dst=data[key], dtype=dtype)[0]
         return result
 
 

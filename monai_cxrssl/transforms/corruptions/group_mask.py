@@ -73,10 +73,8 @@ class GroupMask(Transform):
         self.patch_size = int(patch_size)
         self.fraction = (float(fraction[0]), float(fraction[1]))
         self.largest_block = float(largest_block)
-        self.alien_prob = float(alien_prob)
-        self.alien_fraction = float(alien_fraction)
-        self.noise_mean = float(noise_mean)
-        self.noise_std = float(noise_std)
+        self.alien_prob, self.alien_fraction = float(alien_prob), float(alien_fraction)
+        self.noise_mean, self.noise_std = float(noise_mean), float(noise_std)
 
     def __call__(
         self, batch: Tensor, generator: torch.Generator | None = None, donors: Tensor | None = None
@@ -105,7 +103,6 @@ class GroupMask(Transform):
         target = torch.where(alien, self.alien_fraction, low + (high - low) * place)
         cells = draw_blocks(grid, target, self.largest_block, generator, max(high, self.alien_fraction))
         mask = cells.repeat_interleave(self.patch_size, 1).repeat_interleave(self.patch_size, 2)[:, None]
-
         filling = torch.empty_like(batch).normal_(self.noise_mean, self.noise_std, generator=generator)
         if has_donor:
             if donors is None:
@@ -155,8 +152,7 @@ class GroupMaskd(MapTransform, Randomizable):
         **options: Any,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.alien_key = alien_key
-        self.mask_postfix = mask_postfix
+        self.alien_key, self.mask_postfix = alien_key, mask_postfix
         self.group_mask = GroupMask(**options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -201,7 +197,6 @@ def draw_blocks(
     mean_share = math.prod((1 + side) / 2 for side in greatest) / cells
     # Independent rectangles leave (1 - share)^n of the grid; twice that n, since places at the border are rarer.
     draws = 8 + math.ceil(2 * math.log(1 - min(greatest_target, 0.95)) / math.log1p(-min(mean_share, 0.95)))
-
     spans = []
     for side, longest in zip(grid, greatest, strict=True):
         length, place = torch.rand(2, size, draws, 1, generator=generator, device=device)
@@ -209,7 +204,6 @@ def draw_blocks(
         start = (place * (side - length + 1)).floor()
         position = torch.arange(side, device=device)
         spans.append((position >= start) & (position < start + length))
-
     # A cell that no rectangle covers comes after all of them, in random order.
     late = torch.rand(size, cells, generator=generator, device=device).argsort(1).view(size, rows, columns)
     first = late + draws
@@ -218,7 +212,6 @@ def draw_blocks(
         numbers = torch.arange(begin, min(begin + step, draws), device=device)[:, None, None]
         covers = spans[0][:, begin : begin + step, :, None] & spans[1][:, begin : begin + step, None, :]
         first = torch.minimum(first, torch.where(covers, numbers, draws + cells).amin(1))
-
     wanted = (target * cells - 1e-4).ceil().long().clamp(1, cells)
     last = first.flatten(1).sort(1).values.gather(1, wanted[:, None] - 1)
     return first <= last[:, :, None]

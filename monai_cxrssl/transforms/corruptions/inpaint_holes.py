@@ -52,9 +52,7 @@ class InpaintHoles(Randomizable, Transform):
             )
         if not 0 <= fill <= 1:
             raise ConfigurationError(f"fill is {fill!r}; give an intensity between 0 (dark) and 1.")
-        self.holes = int(holes)
-        self.hole_size = sizes
-        self.fill = float(fill)
+        self.holes, self.hole_size, self.fill = int(holes), sizes, float(fill)
 
     def __call__(  # type: ignore[override]
         self, images: Tensor, lung_mask: Tensor, generator: torch.Generator | None = None
@@ -123,8 +121,7 @@ class InpaintHolesd(MapTransform, Randomizable):
         fill: float = 0.0,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.lung_mask_key = lung_mask_key
-        self.hole_mask_key = hole_mask_key
+        self.lung_mask_key, self.hole_mask_key = lung_mask_key, hole_mask_key
         self.inpaint_holes = InpaintHoles(holes, hole_size, fill)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> InpaintHolesd:

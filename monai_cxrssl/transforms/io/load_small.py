@@ -47,9 +47,7 @@ class LoadSmallCXR(Transform):
         if isinstance(side, bool) or side < 1:
             raise ConfigurationError(f"side is {side!r}; expected a number of pixels from 1.")
         check_window(window)
-        self.side = int(side)
-        self.window = window
-        self.minimum_side = int(minimum_side)
+        self.side, self.window, self.minimum_side = int(side), window, int(minimum_side)
 
     def __call__(self, filename: str | os.PathLike) -> torch.Tensor:
         """Load ``filename``, or the only file of a folder (a DICOM series as DICOMweb hands it out).

@@ -150,14 +150,11 @@ class LabelReplyd(Transform):
         scores_key: str = "scores",
         pred_key: str = "pred",
     ) -> None:
-        self.head = head
-        self.image_key = image_key
-        self.mask_key = mask_key
-        self.scores_key = scores_key
+        self.head, self.image_key, self.mask_key, self.scores_key = head, image_key, mask_key, scores_key
         self.pred_key = pred_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of the item as MONAI Label writes it; a KeyError if there are neither a mask nor probabilities."""
+        """Return a copy of the item as MONAI Label writes it; a KeyError without both mask and probabilities."""
         item = dict(data)
         scores, mask = item.pop(self.scores_key, None), item.pop(self.mask_key, None)
         film = item.pop(f"{self.image_key}_film", None)

@@ -54,8 +54,7 @@ class CropToLungs(InvertibleTransform):
             raise ConfigurationError(
                 f"without_lungs is {without_lungs!r}; choose one of {', '.join(map(repr, _WITHOUT_LUNGS))}."
             )
-        self.margin = float(margin)
-        self.without_lungs = without_lungs
+        self.margin, self.without_lungs = float(margin), without_lungs
 
     def box(self, shape: tuple[int, int], lung_mask: Any = None) -> Box:
         """Find what to keep of a film: top, left, height and width in pixels.

@@ -48,12 +48,9 @@ def on_new_grid(
     spacing = source.meta.get("spacing")
     if spacing is not None:
         extra["spacing"] = [float(side) for side in spacing]
+    size, info = tuple(int(side) for side in source.shape[-2:]), transform.get_transform_info()
     record = transform.track_transform_meta(
-        source,
-        affine=torch.from_numpy(matrix),
-        extra_info=extra,
-        orig_size=tuple(int(side) for side in source.shape[-2:]),
-        transform_info=transform.get_transform_info(),
+        source, affine=torch.from_numpy(matrix), extra_info=extra, orig_size=size, transform_info=info
     )
     moved = MetaTensor(result).copy_meta_from(record)
     if spacing is not None:

@@ -46,8 +46,7 @@ class ResizeCXR(InvertibleTransform):
             raise ConfigurationError(f"mode is {mode!r}; choose one of {', '.join(map(repr, _MODES))}.")
         if not 0.0 <= fill <= 1.0:
             raise ConfigurationError(f"fill is {fill!r}; give an intensity between 0 (dark) and 1.")
-        self.mode = mode
-        self.fill = float(fill)
+        self.mode, self.fill = mode, float(fill)
 
     def __call__(self, image: Any) -> torch.Tensor:
         """Resize one image to a float32 tensor ``(1, h, w)`` in [0, 1]: a ``MetaTensor`` where the image is one, else
@@ -131,10 +130,8 @@ class ResizeCXR(InvertibleTransform):
         if self.mode == "crop":
             top, left, kept_rows, kept_columns = self._kept(*seen)
             # Of the smaller copy, what was kept is known in whole pixels; of the image itself, in fractions of them.
-            ends = np.array([[top, top + kept_rows], [left, left + kept_columns]]) * [
-                [rows / seen[0]],
-                [columns / seen[1]],
-            ]
+            factors = [[rows / seen[0]], [columns / seen[1]]]
+            ends = np.array([[top, top + kept_rows], [left, left + kept_columns]]) * factors
             (top, bottom), (left, right) = ends.round().astype(int)
             whole = np.zeros((rows, columns), np.float32)
             bottom, right = max(bottom, top + 1), max(right, left + 1)
@@ -199,7 +196,7 @@ class ResizeCXRd(MapTransform, InvertibleTransform):
         self.resize = ResizeCXR(size=size, mode=mode, fill=fill)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Resize every image and mask. KeyError: an item is missing; TypeError or ValueError: one is not as described."""
+        """Resize every image and mask. KeyError: one is missing; TypeError or ValueError: one is not as described."""
         result = dict(data)
         for resize, keys in ((self.resize, self.keys), (self.resize.apply_mask, self.mask_keys)):
             for key in keys:

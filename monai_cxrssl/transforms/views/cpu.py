@@ -82,11 +82,9 @@ def unwarp_view(planes: torch.Tensor, view: ViewParameters, source: tuple[int, i
         whole = [cv2.warpAffine(plane, matrix, source[::-1]) for plane in planes.detach().cpu().float().numpy()]
         return torch.from_numpy(np.stack(whole)).to(planes.device, dtype)
     # OpenCV warps neither bool nor int64, so the pixels are picked here.
-    inverse = np.linalg.inv(view_matrix(view, source, size))
+    back = np.linalg.inv(view_matrix(view, source, size))
     row, column = np.arange(source[0])[:, None], np.arange(source[1])[None]
-    y, x = (
-        np.floor(inverse[k, 0] * row + inverse[k, 1] * column + inverse[k, 2] + 0.5).astype(np.int64) for k in (0, 1)
-    )
+    y, x = (np.floor(back[k, 0] * row + back[k, 1] * column + back[k, 2] + 0.5).astype(np.int64) for k in (0, 1))
     inside = torch.from_numpy((y >= 0) & (y < size[0]) & (x >= 0) & (x < size[1])).to(planes.device)
     pixel = torch.from_numpy(np.clip(y, 0, size[0] - 1) * size[1] + np.clip(x, 0, size[1] - 1)).to(planes.device)
     return torch.where(inside, planes.flatten(1)[:, pixel], torch.zeros((), dtype=planes.dtype, device=planes.device))

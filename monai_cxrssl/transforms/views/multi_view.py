@@ -20,13 +20,7 @@ from monai_cxrssl.transforms.spatial.moved_grid import on_new_grid, on_old_grid,
 from monai_cxrssl.transforms.spatial.planes import image_plane, mask_plane, view_size
 from monai_cxrssl.transforms.views.batch import render_batch, warp_batch
 from monai_cxrssl.transforms.views.cpu import render_view, unwarp_view, view_matrix, warp_view
-from monai_cxrssl.transforms.views.parameters import (
-    VIEW_FIELDS,
-    ViewParameters,
-    ViewSampler,
-    keyed_generator,
-    stack_views,
-)
+from monai_cxrssl.transforms.views.parameters import ViewParameters, ViewSampler, keyed_generator, stack_views
 
 __all__ = ["MultiView", "MultiViewd"]
 
@@ -103,21 +97,9 @@ class MultiView(Randomizable, Transform):
         if not 0.0 <= fill <= 1.0:
             raise ConfigurationError(f"fill is {fill!r}; give an intensity between 0 (dark) and 1.")
         self.num_views = int(num_views)
-        self.sampler = ViewSampler(
-            scale=scale,
-            ratio=ratio,
-            rotation=rotation,
-            rotation_prob=rotation_prob,
-            flip_prob=flip_prob,
-            brightness=brightness,
-            contrast=contrast,
-            gamma=gamma,
-            jitter_prob=jitter_prob,
-            blur_prob=blur_prob,
-            blur_sigma=blur_sigma,
-        )
-        self.fill = float(fill)
-        self.seed = int(seed)
+        geometry, intensity = (scale, ratio, rotation, rotation_prob, flip_prob), (brightness, contrast, gamma)
+        self.sampler = ViewSampler(*geometry, *intensity, jitter_prob, blur_prob, blur_sigma)
+        self.fill, self.seed = float(fill), int(seed)
         keyed_generator(self.seed, 0, 0, 0)  # refuses a bad seed here rather than in a worker
         self.return_uint8 = bool(return_uint8)
         self._seeded_in: int | None = None
@@ -289,14 +271,12 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
             raise ValueError(f"Images and masks that share their views must have one height and width; found {found}.")
         views = self.multi_view.sample(shape, key=self._key(data))
         for key in images:
-            result[key] = self._with_metadata(self.multi_view.apply(data[key], views), data[key], views, "bilinear")
+            result[key] = self._tracked(self.multi_view.apply(data[key], views), data[key], views, "bilinear")
         for key in masks:
-            result[key] = self._with_metadata(self.multi_view.apply_mask(data[key], views), data[key], views, "nearest")
+            result[key] = self._tracked(self.multi_view.apply_mask(data[key], views), data[key], views, "nearest")
         return result
 
-    def _with_metadata(
-        self, rendered: torch.Tensor, source: Any, views: Sequence[ViewParameters], mode: str
-    ) -> torch.Tensor:
+    def _tracked(self, rendered: torch.Tensor, source: Any, views: Sequence[ViewParameters], mode: str) -> torch.Tensor:
         if not isinstance(source, MetaTensor):
             return rendered if self.view_axis else rendered[0]
         shape = (int(source.shape[1]), int(source.shape[2]))
@@ -330,7 +310,7 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         size = self.multi_view.size
         if tuple(moved.shape[1:]) != size:
             raise ValueError(f"What is to be brought back has shape {tuple(moved.shape)}; the view had {size}.")
-        view = ViewParameters(**dict(zip(VIEW_FIELDS, extra["view"], strict=True)))
+        view = ViewParameters(*extra["view"])
         back = unwarp_view(moved.as_tensor(), view, shape, nearest=extra["mode"] == "nearest")
         return on_old_grid(back, moved, view_matrix(view, shape, size), extra)
 

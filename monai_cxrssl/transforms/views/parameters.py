@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -32,18 +32,6 @@ from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["ViewParameters", "ViewSampler", "VIEW_FIELDS", "stack_views", "keyed_generator", "reduction_thresholds"]
 
-VIEW_FIELDS = (
-    "center_y",
-    "center_x",
-    "height",
-    "width",
-    "angle",
-    "flip",
-    "brightness",
-    "contrast",
-    "gamma",
-    "blur_sigma",
-)
 
 # Bilinear sampling starts to alias where one output pixel spans about two input pixels. On 512-px chest films an area
 # reduction by two gives the higher PSNR from a step of 1.8 on, and a reduction by four from 3.6 on.
@@ -83,6 +71,9 @@ class ViewParameters:
         return tuple(float(getattr(self, name)) for name in VIEW_FIELDS)
 
 
+VIEW_FIELDS = tuple(field.name for field in fields(ViewParameters))
+
+
 def stack_views(views: Any) -> torch.Tensor:
     """Turn views into the array that the batched twin takes, and that goes through a data loader's collation as it is.
 
@@ -119,15 +110,13 @@ def reduction_thresholds(source: tuple[int, int], size: tuple[int, int]) -> list
     return thresholds
 
 
-def _interval(
-    name: str, value: Sequence[float], low: float, high: float, open_low: bool = False
-) -> tuple[float, float]:
+def _interval(name: str, value: Sequence[float], low: float, high: float, above: bool = False) -> tuple[float, float]:
     try:
         first, last = (float(number) for number in value)
     except (TypeError, ValueError):
         raise ConfigurationError(f"{name} is {value!r}; give two numbers, the smallest and the largest.") from None
-    if not (low <= first <= last <= high) or (open_low and first == low) or not math.isfinite(last):
-        limits = f"above {low:g}" if open_low else f"at least {low:g}"
+    if not (low <= first <= last <= high) or (above and first == low) or not math.isfinite(last):
+        limits = f"above {low:g}" if above else f"at least {low:g}"
         limits += "" if math.isinf(high) else f" and at most {high:g}"
         raise ConfigurationError(f"{name} is {value!r}; give two numbers in rising order, {limits}.")
     return first, last
@@ -158,19 +147,19 @@ class ViewSampler:
         blur_prob: float = 0.0,
         blur_sigma: Sequence[float] = (0.1, 2.0),
     ) -> None:
-        self.scale = _interval("scale", scale, 0.0, 1.0, open_low=True)
-        self.ratio = _interval("ratio", ratio, 0.0, math.inf, open_low=True)
+        self.scale = _interval("scale", scale, 0.0, 1.0, above=True)
+        self.ratio = _interval("ratio", ratio, 0.0, math.inf, above=True)
         self.rotation = float(rotation)
         if not 0.0 <= self.rotation <= 180.0:
             raise ConfigurationError(f"rotation is {rotation!r}; give the largest angle in degrees, 0 to 180.")
         self.rotation_prob = _probability("rotation_prob", rotation_prob)
         self.flip_prob = _probability("flip_prob", flip_prob)
-        self.brightness = _interval("brightness", brightness, 0.0, math.inf, open_low=True)
+        self.brightness = _interval("brightness", brightness, 0.0, math.inf, above=True)
         self.contrast = _interval("contrast", contrast, 0.0, math.inf)
-        self.gamma = _interval("gamma", gamma, 0.0, math.inf, open_low=True)
+        self.gamma = _interval("gamma", gamma, 0.0, math.inf, above=True)
         self.jitter_prob = _probability("jitter_prob", jitter_prob)
         self.blur_prob = _probability("blur_prob", blur_prob)
-        self.blur_sigma = _interval("blur_sigma", blur_sigma, 0.0, math.inf, open_low=True)
+        self.blur_sigma = _interval("blur_sigma", blur_sigma, 0.0, math.inf, above=True)
 
     @property
     def largest_blur_sigma(self) -> float:

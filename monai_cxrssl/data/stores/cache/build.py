@@ -193,10 +193,8 @@ class _Builder:
             return False
         # The cause may have gone without a change of the file: a permission, a missing decoder.
         bad = [entry for entry in old if entry.cause]
-        return all(
-            entry == again
-            for entry, (again, _) in zip(bad, self._in_order([e[:2] for e in bad], self._retry), strict=True)
-        )
+        again = self._in_order([entry[:2] for entry in bad], self._retry)
+        return all(entry == new for entry, (new, _) in zip(bad, again, strict=True))
 
     def _retry(self, image: tuple[str, Source]) -> tuple[Entry, np.ndarray | None, bool]:
         entry, pixels = self._decode(image)
@@ -208,13 +206,8 @@ def _decode(image: tuple[str, Source], options: CacheOptions) -> tuple[Entry, np
     from monai_cxrssl.data.reading.read import read_cxr_uint
 
     path, source = image
-    reader = partial(
-        read_cxr_uint,
-        bits=options.bits,
-        window=options.window,
-        max_side=LONGEST_ASPECT * options.side,
-        with_metadata=True,
-    )
+    longest = LONGEST_ASPECT * options.side
+    reader = partial(read_cxr_uint, bits=options.bits, window=options.window, max_side=longest, with_metadata=True)
     try:
         native = pixel_type(options.bits).newbyteorder("=")
         pixels, warnings = read_small(path, reader, options.side, native, options.minimum_side)

@@ -78,7 +78,6 @@ class CachedImages:
         given = [dict(item) for item in (plan.items if items is None else items)]
         if not given:
             raise DatalistError("There are no images to read from the cache; expected items in the chosen splits.")
-
         self._sizes = [block["bytes"] for block in manifest["blocks"]]
         self._digests = [block["index"] for block in manifest["blocks"]]
         self._maps: dict[int, np.ndarray] = {}
@@ -151,9 +150,8 @@ class CachedImages:
         try:
             pixels = map_pixels(path)
         except (OSError, ValueError) as error:  # ValueError: it is empty by now
-            raise ConfigurationError(
-                f"Cache file {path} cannot be opened: {getattr(error, 'strerror', None) or error}."
-            ) from error
+            words = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"Cache file {path} cannot be opened: {words}.") from error
         self._check_size(path, block, pixels.size)
         self._maps[block] = pixels
         return pixels

@@ -22,16 +22,8 @@ from monai_cxrssl.data.stores.cache.blocks import Entry, block_path, map_pixels,
 from monai_cxrssl.data.stores.cache.manifest import CachePlan, read_manifest, read_plan, write_manifest
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = [
-    "CacheReport",
-    "Source",
-    "clear_disk_errors",
-    "is_current",
-    "join_cache",
-    "publish",
-    "verify_cache",
-    "with_source",
-]
+__all__ = ["CacheReport", "Source", "clear_disk_errors", "is_current", "join_cache", "publish", "verify_cache"]
+__all__ += ["with_source"]
 
 logger = logging.getLogger(__name__)
 
@@ -132,9 +124,8 @@ def _check(folder: Path, progress: bool, sources: bool, digests: list[str] | Non
     for number, images in enumerate(tqdm(blocks, desc="verifying", unit="block", disable=not progress)):
         path = block_path(folder, number)
         entries, digest = read_index(path, itemsize)
-        if [entry.image for entry in entries] != images or (
-            digests is not None and digests[number : number + 1] != [digest]
-        ):
+        other = digests is not None and digests[number : number + 1] != [digest]
+        if other or [entry.image for entry in entries] != images:
             raise ConfigurationError(
                 f"{path} is of another build than the cache it is in. Run the cache command again."
             )

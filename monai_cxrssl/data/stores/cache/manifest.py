@@ -73,7 +73,7 @@ class CachePlan:
 
 
 def read_plan(folder: Path) -> CachePlan | None:
-    """Read ``items.json``; ``None`` if there is none. ConfigurationError: it is damaged, or of another format version."""
+    """Read ``items.json``; ``None`` if there is none. ConfigurationError: damaged, or of another format version."""
     content = _read_json(folder / "items.json")
     if content is None:
         return None
