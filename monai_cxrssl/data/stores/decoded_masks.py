@@ -114,10 +114,7 @@ class DecodedMasks:
 
     def mask(self, index: int, shape: tuple[int, int]) -> np.ndarray:
         """Mask of image ``index``, decoded to ``shape``: ``(h, w)`` uint8 of 0 and 1, all 0 where there is none.
-
-        Raises:
-            IndexError: there is no such image.
-        """
+        IndexError: there is no such image."""
         if not 0 <= index < len(self):
             raise IndexError(f"There is no mask {index}; there are {len(self)}.")
         if not self.has_mask[index]:

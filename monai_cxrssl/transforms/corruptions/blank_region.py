@@ -35,7 +35,8 @@ class BlankRegion(Transform):
 
     ``"lungs"`` and ``"outside_lungs"`` blank a film's two complementary parts. Both leave the outline of the lungs to
     be seen, which is information of its own (an opacity may push it in); ``margin`` widens the lungs, so that their
-    rim, with the costophrenic angles and the heart's border, goes with them, and rounds the outline off.
+    rim, with the costophrenic angles and the heart's border, goes with them, and rounds the outline off. An option out
+    of its range is a ConfigurationError.
 
     Args:
         region: ``"lungs"``, ``"outside_lungs"``, ``"corners"`` (four rectangles) or ``"border"`` (a frame).
@@ -44,9 +45,6 @@ class BlankRegion(Transform):
         margin: what is added around the lungs, as a share of the longer side, 0 or more: 0.03 is 15 px of 512.
         extent: height and width of a corner, or thickness of the border, as a share of the image's height and width, in
             (0, 0.5); by default 0.2 for corners and 0.1 for the border. Lungs that reach in are blanked too.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> BlankRegion("corners", fill="zero", extent=0.25)(torch.ones(1, 4, 4))[0, 0].tolist()

@@ -30,7 +30,8 @@ class GroupMask(Transform):
 
     Our choices: blocks keep to the patch grid. The noise is N(0, 1) of images standardised by ``noise_mean`` and
     ``noise_std``; for images in [0, 1] it is therefore N(``noise_mean``, ``noise_std``), not cut off at 0 and 1. No
-    sample is its own donor, so a batch of one image gets noise only.
+    sample is its own donor, so a batch of one image gets noise only. An option out of its range is a
+    ConfigurationError.
 
     Args:
         patch_size: side in pixels of the cells that blocks are made of; 1 places blocks freely.
@@ -39,9 +40,6 @@ class GroupMask(Transform):
         alien_prob: probability that a sample is corrupted by a donor instead of noise.
         alien_fraction: share of pixels that a donor fills, in (0, 1].
         noise_mean, noise_std: of the noise; its standard deviation is greater than 0.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> corrupted, mask = GroupMask(patch_size=8)(torch.rand(2, 1, 64, 64), torch.Generator().manual_seed(0))

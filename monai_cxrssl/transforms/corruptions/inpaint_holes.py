@@ -25,15 +25,13 @@ class InpaintHoles(Randomizable, Transform):
     Every sample has its own holes, all drawn and blanked at once on the device of the images. Each is centred on a
     pixel drawn uniformly from the sample's lung mask, with a height and a width drawn independently; what reaches over
     the border is cut off, and holes may overlap. A sample whose mask is empty, because its view shows no lung, gets
-    holes anywhere (our choices throughout; the number of two is said to be the paper's).
+    holes anywhere (our choices throughout; the number of two is said to be the paper's). An option out of its range is
+    a ConfigurationError.
 
     Args:
         holes: number of holes per sample.
         hole_size: smallest and largest side of a hole, as fractions of the image's height and width.
         fill: intensity in [0, 1] inside the holes.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> corrupted, mask = InpaintHoles()(torch.ones(4, 1, 64, 64), torch.ones(4, 1, 64, 64))

@@ -32,15 +32,13 @@ _VOLUMES = ("nifti", "metaimage", "nrrd")
 class LoadSmallCXR(Transform):
     """Load a chest X-ray as :func:`monai_cxrssl.data.open_images` decodes it: path in, ``(1, h, w)`` uint8 out.
 
-    A network that learned on such images gives the same probabilities of one film alone as in a run over a folder.
+    A network that learned on such images gives the same probabilities of one film alone as in a run over a folder. An
+    impossible argument is a ConfigurationError.
 
     Args:
         side: shorter side of the result, in pixels; a smaller film is not enlarged.
         window: which DICOM window maps to the full range, see :func:`monai_cxrssl.data.reading.read.read_cxr`.
         minimum_side: shortest side, in pixels of the file, that is accepted.
-
-    Raises:
-        ConfigurationError: an argument is impossible.
     """
 
     def __init__(self, side: int = 384, window: Window = "first", minimum_side: int = 32) -> None:

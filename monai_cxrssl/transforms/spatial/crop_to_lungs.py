@@ -29,16 +29,13 @@ class CropToLungs(InvertibleTransform):
     """Crop an image to the bounding box of its lung mask, and pad it back.
 
     A crop keeps its pixels: nothing is interpolated, and images and masks are cropped alike. The inverse puts what was
-    drawn on the crop back in its place, with 0 around it.
+    drawn on the crop back in its place, with 0 around it. An option out of its range is a ConfigurationError.
 
     Args:
         margin: what is added on each side of the box, as a share of its height and width, 0 or more, up to the border.
         without_lungs: what happens to a film without a mask, or with an empty one: ``"error"``; ``"whole"``, the film
             stays whole; or ``"expected"``, it is cropped to where the lungs of a frontal film are likely to be
             (:mod:`monai_cxrssl.data.stores.expected_lungs`).
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> film, lungs = torch.rand(1, 100, 80), torch.zeros(1, 100, 80)

@@ -28,6 +28,7 @@ class ResizeCXR(InvertibleTransform):
     """Resize an image to a fixed size; where it shrinks, each pixel is the average of the area that it covers.
 
     A ``MetaTensor`` keeps its metadata, with the affine and spacing of the new grid, and a record for :meth:`inverse`.
+    An option out of its range is a ConfigurationError.
 
     Args:
         size: side of the result in pixels, or ``[height, width]``.
@@ -35,9 +36,6 @@ class ResizeCXR(InvertibleTransform):
             on ``fill``; ``"stretch"`` keeps all of it and distorts it; ``"crop"`` keeps the proportions and cuts off
             what is too long, on both sides.
         fill: intensity in [0, 1] around a padded image.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(self, size: int | Sequence[int] = 224, mode: str = "pad", fill: float = 0.0) -> None:

@@ -39,13 +39,14 @@ class MultiView(Randomizable, Transform):
     a key, the draws come from ``self.R`` as in any MONAI random transform.
 
     The recommended source has a side of 320 to 512 pixels: of 384, a 224-px view never needs a reduction. OpenCV takes
-    as many threads as it likes; data loader workers should call ``cv2.setNumThreads(1)`` once.
+    as many threads as it likes; data loader workers should call ``cv2.setNumThreads(1)`` once. An option out of its
+    range is a ConfigurationError.
 
     Args:
         size: side of the views in pixels, or ``[height, width]``.
         num_views: V, views per call.
-        scale: area of the crop as a fraction of the image's area (uniform). The crop lies within the image before it
-            is turned about its own centre. The paper does not give this range; ours is that of MoCo v2.
+        scale: area of the crop as a fraction of the image's area (uniform). The crop lies within the image before it is
+            turned about its own centre. The paper does not give this range; ours is that of MoCo v2.
         ratio: width of the crop over its height in pixels (log-uniform among those that fit the image). Where none
             fits, the nearest one is kept and the crop gets smaller than ``scale`` asks for.
         rotation: largest angle in degrees, to either side (uniform).
@@ -61,9 +62,6 @@ class MultiView(Randomizable, Transform):
         fill: intensity in [0, 1] of what lies outside the image, before brightness, contrast and gamma.
         seed: first number of every key; not used without a key.
         return_uint8: give uint8 (0 to 255) instead of float32 (0 to 1): a quarter of the bytes from worker to device.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> import numpy as np
