@@ -24,13 +24,7 @@ from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.files import write_json
 
-__all__ = [
-    "patient_keys",
-    "refuse_leak",
-    "refuse_shared_patients",
-    "training_patients_path",
-    "write_training_patients",
-]
+__all__ = ["patient_keys", "refuse_leak", "refuse_shared_patients", "training_patients_path", "write_training_patients"]
 
 logger = logging.getLogger(__name__)
 

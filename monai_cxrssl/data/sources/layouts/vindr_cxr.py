@@ -99,9 +99,7 @@ def read(folder: Path, votes: str = "majority", allow_absent: bool = False) -> D
         table, classes = _read_votes(path, readers=part == "train")
         films = {film.stem: film.name for kind in ("dicom", "dcm") for film in (folder / part).glob(f"*.{kind}")}
         first = table[~table["image_id"].duplicated()]
-        first = first.assign(
-            image=[f"{part}/{films[image]}" if image in films else "" for image in first["image_id"]],
-        )
+        first = first.assign(image=[f"{part}/{films[image]}" if image in films else "" for image in first["image_id"]])
         first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
         share = (table[classes] == "1").groupby(table["image_id"], sort=False).mean().loc[first["image_id"]]
         values = share if votes == "fraction" else (share >= 0.5 if votes == "majority" else share > 0).astype(float)

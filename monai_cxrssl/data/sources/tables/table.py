@@ -22,15 +22,7 @@ from monai_cxrssl.errors import DatalistError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "build_items",
-    "check_filled",
-    "check_unique",
-    "column",
-    "keep_existing",
-    "read_header",
-    "read_table",
-]
+__all__ = ["build_items", "check_filled", "check_unique", "column", "keep_existing", "read_header", "read_table"]
 
 logger = logging.getLogger(__name__)
 
