@@ -3,8 +3,8 @@
 """Audit of datalists: leaks, duplicates, bad files, odd films, labels.
 
 A leak is a patient, a study, a file or a picture that stands in two different splits, within one datalist or over
-several (a pretraining corpus and a test set). A patient is told by source and id, so patient 5 of one data set is not
-patient 5 of another. Films of one patient look alike; near-duplicates are therefore reported between patients only.
+several (a pretraining corpus and a test set). Films of one patient look alike; near-duplicates are therefore reported
+between patients only.
 
 Files of one k-fold division (told by the recipe in their manifests) are alternatives, each a whole split: that the
 training patients of one are the validation patients of another is no leak. Everything else given together is compared.
@@ -136,9 +136,6 @@ def audit_datalists(
         pixels: read the files; False looks at the datalists only.
         workers: threads that read.
         progress: show a progress bar.
-
-    Returns:
-        The findings, leaks first.
     """
     # One file may be in several datalists; it is read once.
     films: dict[str, _Film] = {}
@@ -174,9 +171,7 @@ def _told(look: _Look) -> list[tuple[str, str, str, str]]:
 def patient_of(name: str, item: Mapping[str, Any]) -> tuple[str, str]:
     """Return who a film is of, the one rule of the package: data set and patient id, since data sets number alike.
 
-    Args:
-        name: of the datalist, which stands in where the item names no ``source``.
-        item: a datalist item.
+    ``name`` of the datalist stands in where the item names no ``source``.
     """
     source = str(item.get("source") or name)
     return source, str(item["patient_id"]).removeprefix(f"{source}:")
@@ -278,10 +273,9 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
 
 
 def looks_inverted(pixels: np.ndarray) -> bool:
-    """Whether a frontal chest film is probably shown as its negative: it misses most and suspects hardly any wrongly.
+    """Whether a frontal chest film ``(H, W)``, bright = dense, of any type, range and size, is probably its negative.
 
-    Args:
-        pixels: ``(H, W)``, bright = dense, of any type, range and size.
+    It misses most and suspects hardly any wrongly.
     """
     return _polarity(pixels) < _INVERTED_BELOW
 

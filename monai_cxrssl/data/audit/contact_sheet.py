@@ -42,17 +42,14 @@ _LUNG, _BOX, _FAULT = "#28c8ff", "#ffb000", "#b00020"
 def plot_datalist(
     datalist: Datalist, path: str | os.PathLike | None = None, count: int = 12, seed: int = 0, mask: bool = True
 ) -> Figure:
-    """Draw films of all splits, spread evenly over the classes.
+    """Draw films of all splits, spread evenly over the classes, into a matplotlib figure that is not tied to a screen.
 
     Args:
         datalist: what to look at.
         path: picture file to write, of :data:`FORMATS`; its folder is made when missing.
-        count: how many films, at most.
+        count: how many films, at most; one axes each.
         seed: of the draw.
         mask: outline the lung mask of films that have one.
-
-    Returns:
-        The matplotlib figure, not tied to a screen; one axes per film.
 
     Raises:
         ConfigurationError: count is below 1, or the path names no such picture.
@@ -88,16 +85,11 @@ def plot_datalist(
 
 
 def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple[str, dict[str, Any]]]:
-    """Draw items evenly over the classes: one of each class in turn, until there are enough or no more.
+    """Draw at most ``count`` items evenly over the classes: one of each in turn, until there are enough or no more.
 
-    Args:
-        datalist: whose items; all splits.
-        count: how many, at most.
-        seed: the draw depends on it and on the datalist alone.
-
-    Returns:
-        (the class it was drawn for, item with absolute paths) pairs, in the order of the classes; ``"none positive"``
-        and ``"no label"`` stand in for films of no class. Each item comes once.
+    Gives (the class it was drawn for, item with absolute paths) pairs, in the order of the classes, each item once;
+    ``"none positive"`` and ``"no label"`` stand in for films of no class. Only ``seed`` and the datalist decide the
+    draw.
 
     Raises:
         ConfigurationError: count is below 1.

@@ -38,13 +38,7 @@ SHOWN = 3
 def patient_keys(items: Sequence[Mapping[str, Any]], salt: str, name: str = "dataset") -> list[str]:
     """Hash the patient of each item: the first 64 bits of SHA-256 of salt, source and patient id, in hexadecimal.
 
-    Args:
-        items: datalist items.
-        salt: any text; keys of different salts cannot be compared.
-        name: of the data set, the source of items that name none.
-
-    Returns:
-        one key per item.
+    Keys of different salts (any texts) cannot be compared; ``name`` is the source of items that name none.
     """
     keys: dict[tuple[str, str], str] = {}
     return [keys.get(patient) or keys.setdefault(patient, _key(salt, patient)) for patient in _patients(items, name)]
@@ -106,12 +100,9 @@ def refuse_leak(
         items: what it is to be measured on.
         weights: file of the weights; their list of patients lies beside them. Without one nothing is known of them,
             which the log says.
-        allow_leak: warn instead of raising.
+        allow_leak: warn instead, and return one finding per shared patient, with the paths of its images.
         what: what is going to be done, for the message.
         name: see :func:`patient_keys`.
-
-    Returns:
-        One finding per shared patient, with the paths of its images; empty when there is none.
 
     Raises:
         DatalistError: patients are shared.
@@ -137,18 +128,7 @@ def refuse_leak(
 
 
 def refuse_shared_patients(datalist: Datalist, allow_leak: bool = False) -> list[Finding]:
-    """Raise when a patient stands in two splits of a datalist.
-
-    Args:
-        datalist: what a model is to be trained and measured on.
-        allow_leak: warn instead of raising.
-
-    Returns:
-        One finding per shared patient, with the paths of its images; empty when there is none.
-
-    Raises:
-        DatalistError: patients are shared.
-    """
+    """Raise DatalistError when a patient is in two splits of a datalist; ``allow_leak`` as in :func:`refuse_leak`."""
     owners = {split: _patients(datalist.splits[split], datalist.name) for split in SPLITS}
     where: dict[tuple[str, str], set[str]] = {}
     for split in SPLITS:

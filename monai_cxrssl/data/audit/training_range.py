@@ -68,11 +68,7 @@ class TrainingRange:
 
     @classmethod
     def from_dict(cls, content: Any) -> TrainingRange:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ConfigurationError: it is something else.
-        """
+        """Read what :meth:`to_dict` wrote; ConfigurationError for anything else."""
         try:
             found = cls(**content)
             sizes = {len(values) for values in found.percentiles.values()} | {len(found.age) or 3}
@@ -140,10 +136,7 @@ class TrainingRange:
 
 
 def film_statistics(pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
-    """Measure a film; about 1 ms at a side of 384.
-
-    Args:
-        pixels: ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense.
+    """Measure a film ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense; about 1 ms at a side of 384.
 
     Returns:
         ``mean_intensity`` and ``contrast`` (standard deviation) in [0, 1] and the shares of ``black`` (< 0.05) and

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datalist of images, patients and labels in MONAI's Decathlon form.
 
-A datalist file is one JSON object: ``{"name", "classes", "task", "training": [...], "validation": [...],
-"test": [...]}``. Each item is ``{"image", "patient_id", "study_id"?, "view_position"?, "lung_mask"?, "label"?,
-"sex"?, "age"?, "source"?, ...}``; paths are relative to the data set's folder; a label of ``null`` or NaN is unknown
-and never counted.
+A datalist file is one JSON object: ``{"name", "classes", "task", "training": [...], "validation": [...], "test":
+[...]}``. Each item is ``{"image", "patient_id", "study_id"?, "view_position"?, "lung_mask"?, "label"?, "sex"?, "age"?,
+"source"?, ...}``; paths are relative to the data set's folder; a label of ``null`` or NaN is unknown and never counted.
 """
 
 from __future__ import annotations
@@ -76,15 +75,10 @@ class Datalist:
 
     @classmethod
     def from_dict(cls, content: Any, root: str | os.PathLike | None = None, origin: str = "the datalist") -> Datalist:
-        """Check the content of a datalist file and take it over.
-
-        Args:
-            content: the parsed JSON object.
-            root: the folder that relative paths start from.
-            origin: the file or folder named in the error.
+        """Take over the parsed content of a datalist file, whose paths are relative to ``root``.
 
         Raises:
-            DatalistError: see :func:`validate_datalist`.
+            DatalistError: see :func:`validate_datalist`; it names ``origin``, the file or folder.
         """
         validate_datalist(content, origin, root)
         task = content.get("task") or "multi_class"
@@ -126,9 +120,8 @@ class Datalist:
     def summary(self) -> dict[str, Any]:
         """Counts for logs and ``metrics.json``.
 
-        Returns:
-            ``{"name", "images", "patients", "multi_image_bags", "splits": {split: {"images", "patients", "classes":
-            {class: count}, "unknown": items without any known label}}}``; empty splits are left out.
+        ``{"name", "images", "patients", "multi_image_bags", "splits": {split: {"images", "patients", "classes": {class:
+        count}, "unknown": items without any known label}}}``; empty splits are left out.
         """
         splits = {}
         for split in SPLITS:
@@ -155,9 +148,8 @@ class Datalist:
     def to_dict(self, dataset_dir: str | os.PathLike | None = None) -> dict[str, Any]:
         """The content of a datalist file, strict JSON (NaN becomes null).
 
-        Args:
-            dataset_dir: folder that written paths are relative to; a path outside it is written absolute. ``None``
-                writes every path as it is held here.
+        Paths are written relative to ``dataset_dir`` (absolute where outside it); ``None`` writes them as they are held
+        here.
         """
         content: dict[str, Any] = {"name": self.name, "classes": list(self.classes), "task": self.task}
         base = "" if dataset_dir is None else os.path.abspath(Path(dataset_dir).expanduser())  # noqa: PTH100
@@ -192,7 +184,7 @@ def load_datalist(
         path: the JSON file.
         dataset_dir: folder that its paths are relative to; by default the folder of the file.
         check_files: look whether any of its images exists, which finds a wrong ``dataset_dir`` early; False for work
-            that reads no image, such as splitting on a machine that does not hold them.
+            that reads no image.
 
     Raises:
         DatalistError: the file cannot be read, is no datalist, or names no image that exists.
@@ -236,30 +228,17 @@ def load_datalist(
 
 
 def save_datalist(datalist: Datalist, path: str | os.PathLike, dataset_dir: str | os.PathLike | None = None) -> Path:
-    """Write a datalist file in one step: a reader finds the old file or the whole new one, never a part.
+    """Write a datalist file in one step (a reader finds the old file or the whole new one), and return its path.
 
-    Args:
-        datalist: what to write.
-        path: the JSON file; its folder is made when missing.
-        dataset_dir: folder that the written paths are relative to, by default the file's own folder, which is where
-            :func:`load_datalist` looks by default; paths outside it are written absolute.
-
-    Returns:
-        The file's path.
+    Written paths are relative to ``dataset_dir``, by default the file's own folder, where :func:`load_datalist` looks
+    by default; paths outside it are absolute. A missing folder is made.
     """
     path = Path(path).expanduser().absolute()
     return write_datalist(datalist.to_dict(path.parent if dataset_dir is None else dataset_dir), path)
 
 
 def write_datalist(content: Mapping[str, Any], path: str | os.PathLike) -> Path:
-    """Write what :meth:`Datalist.to_dict` gave, one item per line (so that a diff tells which items changed).
-
-    Args:
-        content: strict JSON, its splits lists of items.
-        path: the JSON file; its folder is made when missing. It is replaced in one step.
-
-    Returns:
-        The file's path.
+    """Write what :meth:`Datalist.to_dict` gave as :func:`save_datalist` does, one item per line for short diffs.
 
     Raises:
         DatalistError: it holds an infinite number.

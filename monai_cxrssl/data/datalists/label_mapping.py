@@ -45,16 +45,16 @@ def vocabulary_name(name: str) -> str:
 
 
 def named_findings(label: Any, names: Sequence[str], task: str) -> dict[str, float | None]:
-    """What a known label says of the classes of its own list.
+    """Say what a known label tells of the classes of its own list.
 
     Args:
         label: a class number, or for multi-label one value per class, ``None`` or NaN where unknown.
-        names: the classes in label order, by :func:`vocabulary_name`; several may be one.
+        names: the classes in label order, by :func:`vocabulary_name`; several may be one, which is then positive where
+            one is, negative where all are.
         task: ``"multi_class"`` or ``"multi_label"``.
 
     Returns:
-        for each name its value in [0, 1], or ``None``. Of several classes that are one, positive where one is, negative
-        where all are.
+        for each name its value in [0, 1], or ``None``.
     """
     values: list[float | None]
     if task == "multi_class":
@@ -79,10 +79,8 @@ class LabelMapping:
     """Rewrites labels of a data set onto the classes and the task of a model; see the rules of this module.
 
     Args:
-        target_classes: classes of the data set, in label order.
-        target_task: its task, ``"multi_class"`` or ``"multi_label"``.
-        classes: classes of the model, in label order.
-        task: the model's task.
+        target_classes, target_task: classes of the data set in label order; ``"multi_class"`` or ``"multi_label"``.
+        classes, task: the same of the model.
         class_map: class of the data set to class of the model, for names that the vocabulary lacks or to overrule it;
             ``None`` as value says that it is none of them, so that a multi-class film of it is negative for the other
             classes of its list (``COVID-19 Negative`` for ``COVID-19``) instead of unknown.
@@ -127,14 +125,7 @@ class LabelMapping:
         self._done: dict[Any, int | list[float | None] | None] = {}
 
     def __call__(self, label: Any) -> int | list[float | None] | None:
-        """Rewrite one label.
-
-        Args:
-            label: of the data set; ``None`` where unknown.
-
-        Returns:
-            a class number, or one value or ``None`` per class; ``None`` where nothing is known.
-        """
+        """Rewrite one label: a class number, or one value or ``None`` per class; ``None`` where nothing is known."""
         if is_unknown(label):
             return None
         key = tuple(None if is_unknown(v) else v for v in label) if isinstance(label, list | tuple) else int(label)

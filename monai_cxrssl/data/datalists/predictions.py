@@ -105,21 +105,14 @@ class Predictions:
 
 
 def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
-    """Write a table of predictions in one step: a reader finds the old file or the whole new one, never a part.
+    """Write a table of predictions in one step (a reader finds the old file or the whole new one), and return its path.
 
     The columns are ``image``, ``patient_id``, ``study_id``, ``view_position``, ``sex``, ``age``, ``source``, ``split``,
     ``task``, ``problem``, then ``label:<class>`` of all classes (0 or 1, empty where unknown; a class number as one 1
     among zeros), ``p:<class>`` of all classes (the probability, 9 significant digits, empty where it is not a number),
     ``decision:<class>`` of the classes that have a threshold (0 or 1, empty without a probability) and the measures.
     Where items have the field ``warnings``, a column of that name follows ``problem``. An unreadable file is a row with
-    its path, and its cause under ``problem``.
-
-    Args:
-        predictions: what to write.
-        path: the CSV file (UTF-8, comma); its folder is made.
-
-    Returns:
-        The file's path.
+    its path, and its cause under ``problem``. The file is UTF-8 with commas; its folder is made.
     """
     import pandas as pd
 
@@ -151,17 +144,12 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
 
 
 def load_predictions(path: str | os.PathLike) -> Predictions:
-    """Read a table that :func:`save_predictions` wrote, or one of another tool with the same columns.
+    """Read a table that :func:`save_predictions` wrote, or a UTF-8 CSV of another tool with the same columns.
 
     Needed are ``image``, ``patient_id``, ``task`` and ``label:<class>`` for every ``p:<class>``; the order of the
     columns is free, ``decision:<class>`` and ``warnings`` may be there, and every column of another name must hold
-    numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class.
-
-    Args:
-        path: the CSV file, UTF-8.
-
-    Returns:
-        The predictions; an ``age`` that is a number comes back as one, everything else of an item as text.
+    numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class. An ``age`` that
+    is a number comes back as one, everything else of an item as text.
 
     Raises:
         DatalistError: the file is no such table; it names the column, and the rows as a spreadsheet counts them (the

@@ -15,13 +15,9 @@ SHOWN_ROWS = 5
 
 
 def refuse_rows(path: Path, rows: Iterable[int], problem: str, remedy: str) -> None:
-    """Raise a :class:`DatalistError` that names the first rows, when there are any.
+    """Raise a :class:`DatalistError` that names the first of some row numbers, when there are any.
 
-    Args:
-        path: the table.
-        rows: row numbers.
-        problem: what these rows have, as half a sentence ("no patient id").
-        remedy: what to do, as half a sentence.
+    ``problem`` (what these rows have: "no patient id") and ``remedy`` (what to do) are half sentences.
     """
     listed = list(dict.fromkeys(int(row) for row in rows))
     if not listed:

@@ -56,9 +56,6 @@ def split_datalist(
             training and those of the two that are empty, in proportion to their fractions. False: divide everything.
         previous: an earlier split of (part of) the same patients, who stay where they were.
 
-    Returns:
-        The same items, each in one split.
-
     Raises:
         ConfigurationError: fractions that are no division of 1.
         DatalistError: a patient is in two of the splits that are to be kept.
@@ -126,13 +123,8 @@ def fold_datalists(datalist: Datalist, folds: int = 5, seed: int = 0, keep_offic
 def label_fraction(datalist: Datalist, fraction: float, draw: int = 0, seed: int = 0) -> Datalist:
     """Keep a fraction of the training patients, as if only those had been labelled; the other splits stay whole.
 
-    Of one draw, the smaller fraction is always inside the larger one. Another draw is another sample.
-
-    Args:
-        datalist: a split datalist.
-        fraction: of the training patients, in (0, 1]; at least one patient is kept.
-        draw: number of the sample.
-        seed: seed of all draws.
+    The fraction is in (0, 1], and at least one patient is kept. Of one ``draw`` (the number of the sample) and
+    ``seed``, the smaller fraction is always inside the larger one.
 
     Raises:
         ConfigurationError: a fraction out of range.
@@ -151,13 +143,9 @@ def label_fraction(datalist: Datalist, fraction: float, draw: int = 0, seed: int
 
 
 def manifest_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what a datalist file says: its classes, task and items, whatever their order and the file's layout.
+    """SHA-256, in 64 hexadecimal digits, of the classes, task and items of a parsed datalist file.
 
-    Args:
-        content: the parsed file, or :meth:`Datalist.to_dict`; its ``"manifest"`` and ``"name"`` do not count.
-
-    Returns:
-        64 hexadecimal digits.
+    Neither their order and the file's layout nor ``"manifest"`` and ``"name"`` count.
     """
     digest = hashlib.sha256()
     for key in ("classes", "task"):
@@ -170,15 +158,10 @@ def manifest_hash(content: Mapping[str, Any]) -> str:
 
 
 def save_split(datalist: Datalist, path: str | os.PathLike, recipe: Mapping[str, Any] | None = None) -> str:
-    """Write a datalist file with ``"manifest": {"sha256": ..., "recipe": ...}`` in it, in one step.
+    """Write a datalist file with ``"manifest": {"sha256": ..., "recipe": ...}`` in it, and return its hash.
 
-    Args:
-        datalist: the split.
-        path: the JSON file; the paths in it are relative to its folder.
-        recipe: how it was made (seed, fractions ...), plain JSON values.
-
-    Returns:
-        The hash, :func:`manifest_hash` of the file's content.
+    That is :func:`manifest_hash` of the content. Paths in it are relative to its folder; ``recipe`` says in plain JSON
+    how it was made (seed, fractions ...).
     """
     content = datalist.to_dict(Path(path).expanduser().absolute().parent)
     digest = manifest_hash(content)

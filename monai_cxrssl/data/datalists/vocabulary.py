@@ -3,14 +3,13 @@
 """Vocabulary of finding names and their spellings.
 
 :data:`PATHOLOGIES` merges the labels of CheXpert, MIMIC-CXR-JPG (with the additions of CXR-LT), ChestX-ray14, PadChest,
-VinDr-CXR, RSNA Pneumonia, SIIM-FISABIO-RSNA COVID-19, TBX11K, Montgomery, Shenzhen, COVIDx, COVID-QU-Ex and the
-Kermany children. Where two data sets mean the same by two names they share one entry (``Effusion`` and ``Pleural
-Effusion``). A narrower or broader finding keeps an entry of its own (``Rib Fracture`` beside ``Fracture``, ``Lung
-Lesion`` beside ``Mass``): a film without a rib fracture says nothing on other fractures, so merging them would turn
-unknown into negative.
+VinDr-CXR, RSNA Pneumonia, SIIM-FISABIO-RSNA COVID-19, TBX11K, Montgomery, Shenzhen, COVIDx, COVID-QU-Ex and the Kermany
+children. Where two data sets mean the same by two names they share one entry (``Effusion`` and ``Pleural Effusion``). A
+narrower or broader finding keeps an entry of its own (``Rib Fracture`` beside ``Fracture``, ``Lung Lesion`` beside
+``Mass``): a film without a rib fracture says nothing on other fractures, so merging them would turn unknown into
+negative.
 
-Names that describe no finding, or several at once (``No Lung Opacity / Not Normal``, ``exclude``), have no
-entry.
+Names that describe no finding, or several at once (``No Lung Opacity / Not Normal``, ``exclude``), have no entry.
 """
 
 from __future__ import annotations
@@ -123,13 +122,9 @@ _NAMES |= {_key(alias): name for name, aliases in _ALIASES.items() for alias in 
 
 @lru_cache(maxsize=4096)
 def canonical_pathology(name: str) -> str | None:
-    """Name of a finding in :data:`PATHOLOGIES`.
+    """Name of a finding in :data:`PATHOLOGIES`, ``None`` when the list has none: such a label is unknown, not negative.
 
-    Args:
-        name: a data set's own spelling; case, spaces, underscores and hyphens do not count.
-
-    Returns:
-        the entry, or ``None`` when the list has none: such a label is unknown, not negative.
+    Case, spaces, underscores and hyphens of ``name`` do not count.
 
     Example:
         >>> canonical_pathology("Effusion"), canonical_pathology("Pleural_Thickening"), canonical_pathology("unchanged")
@@ -141,12 +136,7 @@ def canonical_pathology(name: str) -> str | None:
 def map_classes(classes: Sequence[str], target: Iterable[str]) -> list[int | None]:
     """Where the classes of one data set are found in another, by their names in :data:`PATHOLOGIES`.
 
-    Args:
-        classes: the names to look in, in label order.
-        target: the names wanted, in any data set's spelling.
-
-    Returns:
-        for each wanted name its index in ``classes``, or ``None`` where ``classes`` does not have it (unknown).
+    Gives for each name of ``target`` its index in ``classes``, or ``None`` where these do not have it (unknown).
 
     Example:
         >>> map_classes(["Effusion", "Mass"], ["Pleural Effusion", "Fracture"])

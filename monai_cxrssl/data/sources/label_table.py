@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labels from a table, joined with the films of a datalist.
 
-A hospital's labels are rows of a csv file that name films by what its systems call them: an accession number, a patient
-number, a file. ``match`` says which column that is and what it holds:
+A hospital's csv file names films by an accession number, a patient number or a file; ``match`` is the column and what
+it holds:
 
 ====================  ================================================================================================
 ``"file"``            name of the image file, with or without its extension; no two films may share it
@@ -12,8 +12,8 @@ an entry of items     what the datalist has under this name, such as ``study_id`
 a DICOM keyword       what the films' headers have, such as ``AccessionNumber`` or ``PatientID``
 ====================  ================================================================================================
 
-Headers are read for the join alone: no number from them is kept or shown, so that a datalist of pseudonyms stays one.
-A row labels every film that it names; films of no row stay unlabelled, and rows of no film are counted.
+No number from a header is kept or shown, so that a datalist of pseudonyms stays one. A row labels every film that it
+names; films of no row stay unlabelled, and rows of no film are counted.
 """
 
 from __future__ import annotations
@@ -47,12 +47,10 @@ class LabelJoin:
     """What a join of films and rows came to.
 
     Args:
-        rows: of the table.
-        rows_without_film: their numbers as a spreadsheet shows them (the header is row 1).
-        films: of the datalist.
+        rows: of the table; ``rows_without_film`` are numbered as a spreadsheet shows them (the header is row 1).
+        films: of the datalist, of which ``labelled`` ones have a known label afterwards.
         films_without_name: films that lack what they are matched by, such as an accession number.
         films_without_row: films that have it and that no row names.
-        labelled: films with a known label afterwards.
     """
 
     rows: int
@@ -85,8 +83,8 @@ def label_datalist(
         label_column: one class name per row, blank where unknown: the task becomes ``"multi_class"``.
         label_columns: one column per class of 1, 0, -1 (uncertain) or blank: the task becomes ``"multi_label"``.
         classes: the classes of ``label_column`` in label order; by default its values for films, sorted.
-        policy, blanks, seed: see :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`; for
-        ``label_columns``.
+        policy, blanks, seed: for ``label_columns``, see
+            :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`.
         replace_labels: drop the labels that the datalist has; otherwise such a datalist is refused.
         progress: show a bar while headers are read.
 

@@ -70,10 +70,9 @@ def index_folder(
 
     Args:
         dataset_dir: one folder, a list of folders, or that list as text (``"['a','b']"``). A folder that holds
-            ``datalist.json`` is read as that; any other by the first layout of :data:`LAYOUTS` that knows it.
-            Several folders are mixed (:func:`mix_datalists`).
-        datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder) or, without one, to
-            the file's own folder.
+            ``datalist.json`` is read as that; any other by the first layout of :data:`LAYOUTS` that knows it. Several
+            are mixed (:func:`mix_datalists`).
+        datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder), else to its own folder.
 
     Raises:
         DatalistError: a folder is missing, empty, a file, or holds no image; or the datalist is wrong.

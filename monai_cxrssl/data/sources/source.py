@@ -25,17 +25,9 @@ def open_dataset(
 ) -> Datalist:
     """Open the data that a run was given; given none, draw the phantom data set and say so.
 
-    The phantom's seed is fixed, not the run's: two runs of different seeds then differ in training alone.
-
-    Args:
-        dataset_dir: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
-        datalist: see there.
-        phantom_dir: where the phantom is kept; it is drawn once.
-        phantom_patients: number of phantom patients.
-        phantom_size: about how many pixels a side of a phantom image has.
-
-    Raises:
-        DatalistError: when what was given cannot be used.
+    ``dataset_dir`` and ``datalist``: see :func:`monai_cxrssl.data.sources.registry.index_folder`, also for errors. The
+    phantom is drawn once into ``phantom_dir``, with images of about ``phantom_size`` pixels a side. Its seed is fixed,
+    not the run's: two runs of different seeds then differ in training alone.
     """
     # An empty text, as an unset shell variable gives, is a mistake to report, not a wish for the phantom.
     if dataset_dir is not None or datalist is not None:

@@ -28,14 +28,14 @@ def open_test_source(
 ) -> Datalist:
     """Open the data that a model is tested on, all its images in the split ``test``, whatever splits it comes in.
 
-    Labels are rewritten onto the classes and the task of ``source`` (:func:`on_classes_of`). Each item gets its
-    ``source``, and its patient and study ids get that as prefix, so that patient 5 of this data set is not patient 5
-    of the one trained on; a data set of the same name is taken for the same one, whose patients are the same.
+    Labels are rewritten onto the classes and the task of ``source``, the data set trained on (:func:`on_classes_of`).
+    Each item gets its ``source``, and its patient and study ids get that as prefix, so that patient 5 of this data set
+    is not patient 5 of the one trained on; a data set of the same name is taken for the same one, whose patients are
+    the same.
 
     Args:
-        source: the data set that the model is trained on.
-        dataset_dir: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
-        datalist: see there. Without either, ``source`` is returned as it is.
+        source: returned as it is where neither of the next two is given.
+        dataset_dir, datalist: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
         class_map: class of the other data set to class of ``source``, see
             :class:`~monai_cxrssl.data.datalists.label_mapping.LabelMapping`.
 
@@ -62,15 +62,8 @@ def on_classes_of(
 ) -> Datalist:
     """Rewrite the labels of a data set onto the classes and the task of a model, and log what the two share.
 
-    The rules are those of :mod:`monai_cxrssl.data.datalists.label_mapping`: names are matched through the vocabulary,
-    and what the data set does not annotate is unknown. Same classes in the same order and the same task: labels stay.
-    Without classes (a model that only segments) there are no labels to rewrite, and all are taken away.
-
-    Args:
-        target: the data set.
-        classes: of the model, in label order.
-        task: of the model, ``"multi_class"`` or ``"multi_label"``.
-        class_map: see :class:`~monai_cxrssl.data.datalists.label_mapping.LabelMapping`.
+    The rules, and ``class_map``, are those of :mod:`monai_cxrssl.data.datalists.label_mapping`. Same classes in the
+    same order and the same task: labels stay. Without classes (a model that only segments) all labels are taken away.
 
     Returns:
         The same images in the same splits; those of which nothing is known have no ``label``.

@@ -22,8 +22,8 @@ def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[
     """Read the headers of films, not their pixels.
 
     Args:
-        folder: the folder that the images lie below.
-        images: their paths relative to it.
+        folder: the folder that ``images`` are relative to.
+        images: paths.
         source: name of the data set, for the progress bar and the log.
 
     Returns:

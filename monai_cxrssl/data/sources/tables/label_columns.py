@@ -20,16 +20,10 @@ __all__ = ["class_numbers", "report_labels"]
 def class_numbers(
     path: Path, table: pd.DataFrame, label_column: str, classes: Sequence[str] | None = None
 ) -> tuple[list[int | None], tuple[str, ...]]:
-    """Labels of a column that holds one class name per row.
+    """Read the labels of a column that holds one class name per row, blank where unknown.
 
-    Args:
-        path: the table's file.
-        table: as :func:`monai_cxrssl.data.sources.tables.table.read_table` returns it.
-        label_column: its name; a blank cell is unknown.
-        classes: class names in label order; by default the column's values, sorted.
-
-    Returns:
-        One class number or ``None`` per row, and the class names.
+    ``classes`` gives the names in label order, by default the column's values, sorted. Returns one class number or
+    ``None`` per row, and the class names.
 
     Raises:
         DatalistError: a class that is not among the given ones, named with its rows.

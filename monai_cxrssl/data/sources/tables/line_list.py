@@ -37,11 +37,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 def refuse_lines(path: Path, lines: Iterable[int], problem: str, remedy: str) -> None:
     """Raise a :class:`DatalistError` that names the first lines, when there are any.
 
-    Args:
-        path: the list.
-        lines: line numbers.
-        problem: what these lines have, as half a sentence.
-        remedy: what to do, as half a sentence.
+    ``problem`` (what these lines have) and ``remedy`` (what to do) are half sentences.
     """
     listed = list(lines)
     if not listed:
@@ -68,17 +64,12 @@ def check_unique_lines(path: Path, lines: Sequence[int], images: Sequence[str]) 
 def keep_existing_lines(
     path: Path, lines: Sequence[int], images: Sequence[str], folder: Path, allow_absent: bool
 ) -> list[int]:
-    """Look for every listed image.
+    """Look for every listed image and return the positions in ``images`` of those that exist.
 
     Args:
-        path: the list.
-        lines: line numbers.
+        path: the list, and ``lines`` its line numbers.
         images: one path per line, relative to ``folder``.
-        folder: the folder that the images lie below.
         allow_absent: leave lines of absent images out, with a line in the log, instead of refusing them.
-
-    Returns:
-        positions in ``images`` of those that exist.
 
     Raises:
         DatalistError: an image is absent (or all are, with ``allow_absent``).

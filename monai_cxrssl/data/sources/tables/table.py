@@ -39,12 +39,12 @@ def read_header(path: Path) -> list[str]:
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-    """Read columns of a csv (or csv.gz) file as text, stripped, empty where blank.
+    """Read columns of a csv (or csv.gz) file as text, stripped, empty where blank; columns not named are not kept.
 
     Args:
         path: the file; UTF-8, with commas, or with the semicolons or tabs that spreadsheets write in some countries.
         required: columns that must be there.
-        optional: columns that are read when they are there; others are not kept.
+        optional: columns that are read when they are there.
 
     Returns:
         a table whose index holds the row numbers; lines that are blank throughout are left out.
@@ -100,14 +100,7 @@ def check_filled(path: Path, table: pd.DataFrame, *columns: str) -> None:
 
 
 def check_unique(path: Path, table: pd.DataFrame, names: Any, what: str = "image") -> None:
-    """Refuse rows that name what an earlier row named.
-
-    Args:
-        path: the table's file.
-        table: its rows.
-        names: one value per row.
-        what: what the values are, for the message.
-    """
+    """Refuse rows whose entry of ``names`` (one per row; ``what`` it is, for the message) an earlier row has."""
     import pandas as pd
 
     values = pd.Series(list(names), index=table.index)
@@ -121,7 +114,7 @@ def check_unique(path: Path, table: pd.DataFrame, names: Any, what: str = "image
 def keep_existing(
     path: Path, table: pd.DataFrame, images: Sequence[str], folder: Path, allow_absent: bool
 ) -> pd.DataFrame:
-    """Look for every listed image.
+    """Look for every listed image and return the rows whose image exists.
 
     Args:
         path: the table's file.
@@ -129,9 +122,6 @@ def keep_existing(
         images: one path per row, relative to ``folder``; empty for an image that was looked for and not found.
         folder: the folder that the images lie below.
         allow_absent: leave rows of absent images out, with a line in the log, instead of refusing them.
-
-    Returns:
-        the rows whose image exists.
 
     Raises:
         DatalistError: an image is absent (or all are, with ``allow_absent``).
