@@ -27,10 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
-from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
 from monai_cxrssl.data.datalists.rows import refuse_rows, shown_rows
 from monai_cxrssl.data.sources.layouts.folder import image_stem
-from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report_labels
+from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
 from monai_cxrssl.data.sources.tables.table import read_table
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
@@ -134,11 +133,10 @@ def label_datalist(
         labels: dict[int, Any] = dict(zip(chosen, numbers, strict=True))
     else:
         class_names = tuple(columns)
-        values = report_labels(path, rows, class_names)
         # Where the policy draws, it does so by the film and not by the row, and wherever the films lie.
         own = [item["image"] for split in SPLITS for item in datalist.splits[split]]
-        values = apply_label_policy(values, class_names, policy, blanks, [own[film] for film in chosen], seed)
-        labels = dict(zip(chosen, labels_to_lists(values), strict=True))
+        values = policy_labels(path, rows, class_names, policy, blanks, [own[film] for film in chosen], seed)
+        labels = dict(zip(chosen, values, strict=True))
     labelled = _with_labels(datalist, labels, class_names, "multi_class" if label_column else "multi_label")
     named = sum(bool(film) for film in films)
     count = sum(is_known(item.get("label")) for split in SPLITS for item in labelled.splits[split])

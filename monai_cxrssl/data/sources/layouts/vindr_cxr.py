@@ -36,16 +36,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    keep_existing,
-    read_header,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
 from monai_cxrssl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -121,14 +114,11 @@ def _read_votes(path: Path, readers: bool) -> tuple[pd.DataFrame, list[str]]:
     spelled = {canonical_pathology(name): name for name in read_header(path)}
     classes = [spelled.get(name, column) for name, column in zip(CLASSES, COLUMNS, strict=True)]
     who = ["image_id", "rad_id"] if readers else ["image_id"]
-    table = read_table(path, (*who, *classes))
-    check_filled(path, table, *who)
+    table = read_table(path, (*who, *classes), filled=who)
     check_unique(path, table, table[who].agg(" of ".join, axis=1), "image" if not readers else "reading")
     for name in classes:
         # The votes of some releases are written as floats.
-        wrong = table.index[~table[name].isin(["0", "1", "0.0", "1.0"])]
-        value = table.loc[wrong[0], name] if len(wrong) else ""
-        refuse_rows(path, wrong, f"{name} is {value!r}", "expected 0 or 1")
+        refuse_cells(path, table[name], ~table[name].isin(["0", "1", "0.0", "1.0"]), "expected 0 or 1")
     table[classes] = table[classes].replace({"0.0": "0", "1.0": "1"})
     return table, classes
 
@@ -141,8 +131,8 @@ def _read_boxes(path: Path, images: list[str], readers: bool) -> dict[str, dict[
     if not path.is_file():
         logger.info("%s: there is no %s, so items have no boxes", NAME, path)
         return {}
-    table = read_table(path, ("image_id", *(("rad_id",) if readers else ()), "class_name", *CORNERS))
-    check_filled(path, table, "image_id", "class_name")
+    ids = ("image_id", "class_name")
+    table = read_table(path, (*ids, *(("rad_id",) if readers else ()), *CORNERS), filled=ids)
     names = {name: canonical_pathology(name) for name in table["class_name"].unique()}
     unknown = table.index[~table["class_name"].map(names).isin(CLASSES)]
     value = table.loc[unknown[0], "class_name"] if len(unknown) else ""

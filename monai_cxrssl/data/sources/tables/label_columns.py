@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["class_numbers", "report_labels"]
+__all__ = ["class_numbers", "policy_labels", "report_labels"]
 
 
 def class_numbers(
@@ -38,6 +39,14 @@ def class_numbers(
     return [index.get(text) for text in texts], names
 
 
+def policy_labels(
+    path: Path, table: pd.DataFrame, classes: tuple[str, ...], policy: Any, blanks: str, keys: Sequence[str], seed: int
+) -> list[list[float | None]]:
+    """Labels of :func:`report_labels` after a policy, see :mod:`monai_cxrssl.data.datalists.label_policy`."""
+    values = apply_label_policy(report_labels(path, table, classes), classes, policy, blanks, keys, seed)
+    return labels_to_lists(values)
+
+
 def report_labels(path: Path, table: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """Labels of a table of the CheXpert or NegBio labeller as ``(N, C)`` of 1, 0, -1 and NaN.
 
@@ -52,9 +61,6 @@ def report_labels(path: Path, table: pd.DataFrame, classes: tuple[str, ...]) -> 
         codes, texts = pd.factorize(table[name])
         numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(dtype=float)
         wrong = ~np.isin(numbers, (-1, 0, 1)) & (np.asarray(texts) != "")
-        rows = table.index[wrong[codes]]
-        if len(rows):
-            value = table.loc[rows[0], name]
-            refuse_rows(path, rows, f"{name} is {value!r}", "expected 1, 0, -1 (uncertain) or blank")
+        refuse_cells(path, table[name], wrong[codes], "expected 1, 0, -1 (uncertain) or blank")
         labels[:, index] = numbers[codes]
     return labels
