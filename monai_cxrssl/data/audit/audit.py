@@ -118,9 +118,12 @@ class _Film:
 class _Look:
     """What reading a file told."""
 
-    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
     digest: bytes | None = None
     vector: np.ndarray | None = None
+
+    def warn(self, kind: str, path: str, problem: str) -> None:
+        self.problems.append(Finding(kind, "warning", (path,), f"{path}: {problem}."))
 
 
 def audit_datalists(
@@ -149,23 +152,11 @@ def audit_datalists(
     if pixels:
         unique = list(films.values())
         with ThreadPoolExecutor(workers) as pool:
-            looks = list(
-                tqdm(
-                    pool.map(lambda film: _look(film.item, phi), unique),
-                    total=len(unique),
-                    desc="auditing",
-                    disable=not progress,
-                )
-            )
-        for look in looks:
-            findings += [Finding(kind, severity, (path,), text) for kind, severity, path, text in _told(look)]
-        findings += _duplicates(unique, looks)
+            seen = pool.map(lambda film: _look(film.item, phi), unique)
+            looks = list(tqdm(seen, total=len(unique), desc="auditing", disable=not progress))
+        findings += [finding for look in looks for finding in look.problems] + _duplicates(unique, looks)
     rank = {"leak": 0, "warning": 1, "note": 2}
     return AuditResult(len(films), tuple(sorted(findings, key=lambda f: (rank[f.severity], f.kind, f.items))))
-
-
-def _told(look: _Look) -> list[tuple[str, str, str, str]]:
-    return [(kind, severity, text.split(": ", 1)[0], text) for kind, severity, text in look.problems]
 
 
 def patient_of(name: str, item: Mapping[str, Any]) -> tuple[str, str]:
@@ -231,16 +222,10 @@ def _imbalance(datalist: Datalist) -> list[Finding]:
     if len(counts) < 2 or not any(counts.values()):
         return []
     most = max(counts, key=lambda name: counts[name])
-    return [
-        Finding(
-            "label_imbalance",
-            "note",
-            (name,),
-            f"{datalist.name}: training has {count} images of class {name} against {counts[most]} of {most}.",
-        )
-        for name, count in counts.items()
-        if count * _IMBALANCE < counts[most]
-    ]
+    few = [name for name, count in counts.items() if count * _IMBALANCE < counts[most]]
+    start, end = f"{datalist.name}: training has", f"against {counts[most]} of {most}."
+    images = {name: f"{start} {counts[name]} images of class {name} {end}" for name in few}
+    return [Finding("label_imbalance", "note", (name,), text) for name, text in images.items()]
 
 
 def _look(item: dict[str, Any], phi: bool) -> _Look:
@@ -248,23 +233,21 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
     try:
         pixels, metadata = read_cxr_uint(path, with_metadata=True)
     except CXRReadError as error:
-        look.problems.append(("unreadable", "warning", f"{path}: {error.cause or error}."))
+        look.warn("unreadable", path, f"{error.cause or error}")
         return look
     except Exception as error:  # a decoder may raise anything on a damaged file
-        look.problems.append(("unreadable", "warning", f"{path}: {type(error).__name__}: {error}."))
+        look.warn("unreadable", path, f"{type(error).__name__}: {error}")
         return look
     if pixels.min() == pixels.max():
-        look.problems.append(("unreadable", "warning", f"{path}: holds one value only."))
+        look.warn("unreadable", path, "holds one value only")
         return look
     look.digest, look.vector = pixel_digest(pixels), fingerprint(pixels).astype(np.float16)
     declared = str(item.get("view_position") or "").upper()
     found = str(metadata.get("view_position") or "").upper()
     if found.startswith(("L", "RL")) and (not declared or declared.startswith(_FRONTAL)):
-        told = f"is listed as {declared or 'a film of unknown view'}, but its header says {found}"
-        look.problems.append(("lateral", "warning", f"{path}: {told}."))
+        look.warn("lateral", path, f"is listed as {declared or 'a film of unknown view'}, but its header says {found}")
     elif (not declared or declared.startswith(_FRONTAL)) and looks_inverted(pixels):
-        text = f"{path}: looks inverted (lungs and background brighter than the rest); look at it."
-        look.problems.append(("inverted", "warning", text))
+        look.warn("inverted", path, "looks inverted (lungs and background brighter than the rest); look at it")
     _look_at_mask(item, pixels.shape, look)
     if phi:
         _look_at_tags(path, look)
@@ -302,15 +285,14 @@ def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look) -> 
             try:
                 pixels = read_film(mask, window=None).pixels
             except CXRReadError as error:
-                look.problems.append(("mask_unreadable", "warning", f"{mask}: {error.cause or error}."))
+                look.warn("mask_unreadable", mask, f"{error.cause or error}")
                 continue
             found = pixels.shape
             if found != shape:
-                told = f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}"
-                look.problems.append(("mask_size", "warning", f"{mask}: {told}."))
+                look.warn("mask_size", mask, f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}")
             # Without a finding, a mask of a finding may well be empty; lungs are on every chest film.
             if key == "lung_mask" and pixels.min() == pixels.max():
-                look.problems.append(("mask_empty", "warning", f"{mask}: holds one value only, so it marks no lung."))
+                look.warn("mask_empty", mask, "holds one value only, so it marks no lung")
 
 
 def _look_at_tags(path: str, look: _Look) -> None:
@@ -324,7 +306,7 @@ def _look_at_tags(path: str, look: _Look) -> None:
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
         present.append("BurnedInAnnotation")
     if present:
-        look.problems.append(("phi", "warning", f"{path}: holds {', '.join(present)}."))
+        look.warn("phi", path, f"holds {', '.join(present)}")
 
 
 def _look_for_text(path: str, pixels: np.ndarray, look: _Look) -> None:
@@ -333,8 +315,7 @@ def _look_for_text(path: str, pixels: np.ndarray, look: _Look) -> None:
         top, left, rows, columns = lines[0].box
         where = f"{lines[0].glyphs} shapes at rows {top} to {top + rows}, columns {left} to {left + columns}"
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-        text = f"{path}: may have text burned into its pixels ({where}{more}); look at it."
-        look.problems.append(("burned_in_text", "warning", text))
+        look.warn("burned_in_text", path, f"may have text burned into its pixels ({where}{more}); look at it")
 
 
 def _duplicates(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]:

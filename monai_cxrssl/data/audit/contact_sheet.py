@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from monai_cxrssl.data.datalists.datalist import Datalist, is_unknown
+from monai_cxrssl.data.datalists.datalist import Datalist, is_known
+from monai_cxrssl.data.datalists.datalist_schema import positive_classes
 from monai_cxrssl.data.reading.lung_mask import read_lung_mask
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
@@ -72,10 +73,8 @@ def plot_datalist(
     for number, (cell, (name, item)) in enumerate(zip(cells, drawn, strict=False), start=1):
         patient = patients.setdefault(item["patient_id"], len(patients) + 1)
         positive = [other for other in _classes(item.get("label"), datalist.classes) if other != name]
-        words = [
-            f"{number}: {', '.join([name, *positive])}",
-            f"{item.get('view_position') or 'view unknown'}, patient {patient}",
-        ]
+        view = item.get("view_position") or "view unknown"
+        words = [f"{number}: {', '.join([name, *positive])}", f"{view}, patient {patient}"]
         cell.set_title("\n".join(textwrap.shorten(line, 34, placeholder=" …") for line in words), fontsize=7)
         _draw(cell, item, mask)
     if path is not None:
@@ -116,12 +115,9 @@ def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple
 
 
 def _classes(label: Any, classes: Sequence[str]) -> list[str]:
-    if isinstance(label, list | tuple):
-        if all(is_unknown(value) for value in label):
-            return [NO_LABEL]
-        positive = [n for n, v in zip(classes, label, strict=True) if not is_unknown(v) and v >= 0.5]
-        return positive or [NOTHING_POSITIVE]
-    return [NO_LABEL] if is_unknown(label) else [classes[int(label)]]
+    if not is_known(label):
+        return [NO_LABEL]
+    return [classes[number] for number in positive_classes(label)] or [NOTHING_POSITIVE]
 
 
 def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:

@@ -16,11 +16,12 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.audit.audit import Finding, patient_of
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
+from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.files import write_json
 
@@ -113,34 +114,25 @@ def refuse_leak(
     if read is None:
         logger.warning("%s: no such file, so nothing is known of the patients that %s was trained on", path, weights)
         return []
-    patients = _patients(items, name)
-    leaking: dict[tuple[str, str], list[str]] = {}
-    fate: dict[tuple[str, str], bool] = {}
-    for item, patient in zip(items, patients, strict=True):
-        if patient not in fate:
-            fate[patient] = any(_key(salt, patient) in trained for salt, trained in read.items())
-        if fate[patient]:
-            leaking.setdefault(patient, []).append(item["image"])
+    images: dict[tuple[str, str], list[str]] = {}
+    for item, patient in zip(items, _patients(items, name), strict=True):
+        images.setdefault(patient, []).append(item["image"])
+    known = {patient for patient in images if any(_key(salt, patient) in keys for salt, keys in read.items())}
+    leaking = {patient: paths for patient, paths in images.items() if patient in known}
     count = sum(map(len, read.values()))
-    told = f"{len(leaking)} of the {len(fate)} patients of this {what} were trained on ({path} lists {count})"
+    told = f"{len(leaking)} of the {len(images)} patients of this {what} were trained on ({path} lists {count})"
     remedy = "Choose other splits or another data set"
     return _decide(leaking, told, remedy, allow_leak, f"trained on, and in this {what}")
 
 
 def refuse_shared_patients(datalist: Datalist, allow_leak: bool = False) -> list[Finding]:
     """Raise DatalistError when a patient is in two splits of a datalist; ``allow_leak`` as in :func:`refuse_leak`."""
-    owners = {split: _patients(datalist.splits[split], datalist.name) for split in SPLITS}
-    where: dict[tuple[str, str], set[str]] = {}
-    for split in SPLITS:
-        for patient in owners[split]:
-            where.setdefault(patient, set()).add(split)
-    shared = {patient for patient, splits in where.items() if len(splits) > 1}
-    leaking: dict[tuple[str, str], list[str]] = {}
-    for split in SPLITS:
-        for item, patient in zip(datalist.splits[split], owners[split], strict=True):
-            if patient in shared:
-                leaking.setdefault(patient, []).append(item["image"])
-    told = f"{len(leaking)} of the {len(where)} patients of {datalist.name} are in more than one split"
+    images: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for split, items in datalist.splits.items():
+        for item, patient in zip(items, _patients(items, datalist.name), strict=True):
+            images.setdefault(patient, {}).setdefault(split, []).append(item["image"])
+    leaking = {patient: list(chain(*parts.values())) for patient, parts in images.items() if len(parts) > 1}
+    told = f"{len(leaking)} of the {len(images)} patients of {datalist.name} are in more than one split"
     return _decide(leaking, told, "Divide it anew with the split command", allow_leak, "in more than one split")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -202,6 +202,7 @@ def measure_training_range(
     columns["deviation"] = np.sqrt(np.mean(distance**2, axis=1))
     percentiles = {name: _percentiles(values) for name, values in columns.items()}
     items = [images.items[number] for number in chosen.tolist()]
+    views = [_view(item.get("view_position")) for item in items]
     ages = np.array([years for years in (_years(item.get("age")) for item in items) if years is not None])
     return TrainingRange(
         films=len(measured),
@@ -209,7 +210,7 @@ def measure_training_range(
         region_mean=_rounded(mean),
         region_spread=_rounded(spread),
         age=_percentiles(ages),
-        views=_views(items),
+        views=dict(Counter(filter(None, views)).most_common()),
     )
 
 
@@ -233,8 +234,3 @@ def _years(age: Any) -> float | None:
 def _view(view_position: Any) -> str:
     words = str(view_position or "").upper().replace("_", " ").split()
     return words[0] if words else ""
-
-
-def _views(items: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    counted = Counter(view for view in (_view(item.get("view_position")) for item in items) if view)
-    return dict(counted.most_common())

@@ -13,14 +13,15 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist_schema import (
     SPLITS,
     TASKS,
+    count_known,
     is_known,
     is_path_field,
     is_unknown,
@@ -29,17 +30,8 @@ from monai_cxrssl.data.datalists.datalist_schema import (
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.files import atomic_write
 
-__all__ = [
-    "SPLITS",
-    "TASKS",
-    "Datalist",
-    "is_known",
-    "is_unknown",
-    "load_datalist",
-    "save_datalist",
-    "validate_datalist",
-    "write_datalist",
-]
+__all__ = ["SPLITS", "TASKS", "Datalist", "is_known", "is_unknown", "load_datalist", "save_datalist"]
+__all__ += ["validate_datalist", "write_datalist"]
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +109,15 @@ class Datalist:
         """Whether any item has a known label."""
         return any(is_known(item.get("label")) for split in SPLITS for item in self.splits[split])
 
+    def with_labels(self, labels: Iterable[Any], classes: Sequence[str], task: str) -> Datalist:
+        """The same items with other labels, one for each over the splits in their order, ``None`` where unknown."""
+        remaining, splits = iter(labels), {}
+        for split in SPLITS:
+            bare = [{key: value for key, value in item.items() if key != "label"} for item in self.splits[split]]
+            pairs = zip(bare, remaining, strict=False)
+            splits[split] = [item if label is None else item | {"label": label} for item, label in pairs]
+        return replace(self, classes=classes, task=task, splits=splits)
+
     def summary(self) -> dict[str, Any]:
         """Counts for logs and ``metrics.json``.
 
@@ -128,13 +129,9 @@ class Datalist:
             items = self.splits[split]
             if not items:
                 continue
-            classes = dict.fromkeys(self.classes, 0)
-            unknown = 0
-            for item in items:
-                label = item.get("label")
-                unknown += not is_known(label)
-                for index in _positive_classes(label):
-                    classes[self.classes[index]] += 1
+            labels = [item.get("label") for item in items]
+            classes = dict(zip(self.classes, count_known(labels, len(self.classes))[0], strict=True))
+            unknown = sum(not is_known(label) for label in labels)
             patients = len({item["patient_id"] for item in items})
             splits[split] = {"images": len(items), "patients": patients, "classes": classes, "unknown": unknown}
         return {
@@ -218,12 +215,8 @@ def load_datalist(
         )
     shared = _patients_in_several_splits(datalist)
     if shared:
-        logger.warning(
-            "datalist %s: %d patients have images in more than one split (such as %s); figures on them are too good",
-            path,
-            len(shared),
-            shared[0],
-        )
+        told = f"{len(shared)} patients have images in more than one split (such as {shared[0]})"
+        logger.warning("datalist %s: %s; figures on them are too good", path, told)
     return datalist
 
 
@@ -321,12 +314,6 @@ def _without_nan(value: Any) -> Any:
             return [None if entry != entry else entry for entry in value]
         return [_without_nan(entry) for entry in value]
     return None if isinstance(value, float) and value != value else value
-
-
-def _positive_classes(label: Any) -> list[int]:
-    if isinstance(label, list | tuple):
-        return [index for index, value in enumerate(label) if not is_unknown(value) and value >= 0.5]
-    return [] if is_unknown(label) else [int(label)]
 
 
 def _patients_in_several_splits(datalist: Datalist) -> list[str]:

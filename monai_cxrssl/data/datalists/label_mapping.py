@@ -156,19 +156,17 @@ class LabelMapping:
 
     def _rewritten(self, label: Any) -> int | list[float | None] | None:
         exclusive = self.target_task == "multi_class"
-        if exclusive and self._is_foreign(self.target_names[label]):
+        chosen = self.target_names[label] if exclusive else None
+        # A foreign class: neither the vocabulary nor the model has it.
+        if chosen and chosen not in self.names and chosen not in PATHOLOGIES:
             return None
         if exclusive and self.task == "multi_class":
             return self._class_of(label)
         known = named_findings(label, self.target_names, self.target_task)
         if self.task == "multi_class":
             return self._only_class(known)
-        chosen = self.target_names[label] if exclusive else None
         values = [self._finding(name, known, chosen) for name in self.names]
         return None if all(value is None for value in values) else values
-
-    def _is_foreign(self, name: str) -> bool:
-        return name != _NONE and name not in self.names and name not in PATHOLOGIES
 
     def _finding(self, name: str, known: Mapping[str, float | None], chosen: str | None) -> float | None:
         """A class of a multi-label model; ``chosen`` is the film's class of a multi-class data set."""

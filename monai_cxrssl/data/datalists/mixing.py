@@ -70,20 +70,14 @@ def _union(labelled: Sequence[Datalist]) -> list[str]:
     ]
     if foreign:
         told = "; ".join(f"{d.name}: {', '.join(d.classes)} ({d.task})" for d in labelled)
-        logger.warning(
-            "labels dropped, because the mixed data sets do not have the same classes (%s) and the vocabulary lacks "
-            "names of exclusive classes (%s)",
-            told,
-            "; ".join(foreign),
-        )
+        cause = f"the mixed data sets do not have the same classes ({told})"
+        lacking = f"the vocabulary lacks names of exclusive classes ({'; '.join(foreign)})"
+        logger.warning("labels dropped, because %s and %s", cause, lacking)
         return []
     union = list(dict.fromkeys(vocabulary_name(name) for datalist in labelled for name in datalist.classes))
     for datalist in labelled:
-        own = {vocabulary_name(name) for name in datalist.classes}
-        logger.warning(
-            "%s: labels kept for %d of the %d classes of the mixture, unknown for the others", datalist.name, len(own),
-            len(union),
-        )  # fmt: skip
+        told = f"{len({vocabulary_name(name) for name in datalist.classes})} of the {len(union)} classes"
+        logger.warning("%s: labels kept for %s of the mixture, unknown for the others", datalist.name, told)
     return union
 
 

@@ -78,10 +78,7 @@ class Predictions:
                 raise DatalistError(
                     f"The {name} of {count} predictions for {width} classes are {found}; expected {expected}."
                 )
-        if multi_class:
-            odd = (self.labels < -1) | (self.labels >= width)
-        else:
-            odd = _neither(self.labels)
+        odd = (self.labels < -1) | (self.labels >= width) if multi_class else _neither(self.labels)
         self._refuse(odd, self.labels, "label", "a class number or -1" if multi_class else "0, 1 or NaN")
         self._refuse(_outside(self.scores), self.scores, "probability", "0 to 1, or NaN")
         for name, values in self.decisions.items():
@@ -198,6 +195,9 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Put tables of the same classes and task below each other; a measure that one lacks is NaN there."""
     names = dict.fromkeys(name for part in parts for name in part.measures)
     absent = [np.full(len(part.items), np.nan) for part in parts]
+    measures = {}
+    for name in names:
+        measures[name] = np.concatenate([p.measures.get(name, none) for p, none in zip(parts, absent, strict=True)])
     return Predictions(
         classes=parts[0].classes,
         # A table of unreadable files only does not know its task.
@@ -205,10 +205,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
         items=[item for part in parts for item in part.items],
         scores=np.concatenate([part.scores for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
-        measures={
-            name: np.concatenate([part.measures.get(name, none) for part, none in zip(parts, absent, strict=True)])
-            for name in names
-        },
+        measures=measures,
         unreadable=[entry for part in parts for entry in part.unreadable],
     )
 
@@ -249,12 +246,9 @@ def _class_numbers(path: Path, rows: pd.Index, labels: np.ndarray) -> np.ndarray
         return np.full(len(labels), -1)
     known = ~np.isnan(labels)
     whole = known.all(axis=1) & (np.nansum(labels, axis=1) == 1)
-    refuse_rows(
-        path,
-        rows[~whole & known.any(axis=1)],
-        "the task is multi_class, but the labels are not one 1 among zeros",
-        "give each image one class, or leave all its labels empty if it is unknown",
-    )
+    problem = "the task is multi_class, but the labels are not one 1 among zeros"
+    remedy = "give each image one class, or leave all its labels empty if it is unknown"
+    refuse_rows(path, rows[~whole & known.any(axis=1)], problem, remedy)
     return np.where(whole, np.nan_to_num(labels).argmax(axis=1), -1)
 
 
@@ -285,12 +279,9 @@ def _read(path: Path) -> pd.DataFrame:
         twice = next(name for name in header if header.count(name) > 1)
         raise DatalistError(f"{path} has two columns {twice!r}; expected one.")
     rows = {number: cells for number, cells in enumerate(records[1:], 2) if cells}
-    refuse_rows(
-        path,
-        [number for number, cells in rows.items() if len(cells) != len(header)],
-        f"there are not {len(header)} cells, as in the header",
-        "quote cells that hold commas or line ends, or fetch the file again",
-    )
+    wrong = [number for number, cells in rows.items() if len(cells) != len(header)]
+    remedy = "quote cells that hold commas or line ends, or fetch the file again"
+    refuse_rows(path, wrong, f"there are not {len(header)} cells, as in the header", remedy)
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=header, dtype=object)
 
 

@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_unknown, write_datalist
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known, write_datalist
+from monai_cxrssl.data.datalists.datalist_schema import positive_classes
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["fold_datalists", "label_fraction", "manifest_hash", "save_split", "split_datalist"]
@@ -69,8 +70,7 @@ def split_datalist(
         kept: dict[str, str] = {}
         _fix(kept, datalist, official, "that the data set comes with")
         fixed.update(kept)
-        for name in official:
-            shares[name] = 0.0
+        shares.update(dict.fromkeys(official, 0.0))
     items = _all(datalist)
     total = sum(shares.values())
     if total <= 0:
@@ -239,15 +239,8 @@ def _strata(rows: Sequence[Item], owner: np.ndarray, patients: int, datalist: Da
     views = np.zeros(patients, dtype=np.int64)
     np.bitwise_or.at(views, owner, np.array([_view_bit(item.get("view_position")) for item in rows]))
     for item, patient in zip(rows, owner.tolist(), strict=True):
-        label = item.get("label")
-        if isinstance(label, list | tuple):
-            for index, value in enumerate(label):
-                if value is not None and not is_unknown(value):
-                    known[patient] = True
-                    if value >= 0.5:
-                        has[patient, index] = True
-        elif not is_unknown(label):
-            known[patient] = has[patient, int(label)] = True  # type: ignore[arg-type]
+        known[patient] |= is_known(item.get("label"))
+        has[patient, positive_classes(item.get("label"))] = True
     if not classes:
         return views
     rarity = np.argsort(np.argsort(has.sum(axis=0), kind="stable"), kind="stable")

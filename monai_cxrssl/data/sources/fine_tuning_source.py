@@ -8,7 +8,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_unknown
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
+from monai_cxrssl.data.datalists.datalist_schema import count_known
 from monai_cxrssl.data.datalists.split import split_datalist
 from monai_cxrssl.errors import DatalistError
 
@@ -47,14 +48,10 @@ def divided_source(source: Datalist, seed: int = 0, fractions: Sequence[float] =
             "patients, larger fractions or another seed, or divide it with the split command."
         )
     kept = [name for name in ("validation", "test") if name not in missing]
-    logger.info(
-        "%s comes without a %s split: its training images were divided by patient with seed %d%s; %s.",
-        source.name,
-        " and ".join(missing),
-        seed,
-        f", its {kept[0]} split is kept" if kept else "",
-        ", ".join(f"{name} has {_counts(divided.splits[name])}" for name in SPLITS),
-    )
+    told = f"its training images were divided by patient with seed {seed}"
+    told += f", its {kept[0]} split is kept" if kept else ""
+    counts = ", ".join(f"{name} has {_counts(divided.splits[name])}" for name in SPLITS)
+    logger.info("%s comes without a %s split: %s; %s.", source.name, " and ".join(missing), told, counts)
     return divided
 
 
@@ -83,7 +80,7 @@ def require_classes(source: Datalist, ignore_absent: bool = False) -> None:
         return
     told = []
     for split in ("training", "validation"):
-        positives, negatives = _present(source.splits[split], len(source.classes))
+        positives, negatives = count_known((item.get("label") for item in source.splits[split]), len(source.classes))
         lacking = [("no image", positives)] if source.task == "multi_class" else [("no positive image", positives)]
         if split == "validation" and source.task == "multi_label":
             lacking.append(("no negative image", negatives))
@@ -100,20 +97,6 @@ def require_classes(source: Datalist, ignore_absent: bool = False) -> None:
             "same with --ignore_absent."
         )
     logger.warning("%s. Going on, since ignore_absent is given.", text)
-
-
-def _present(items: Sequence[dict[str, Any]], count: int) -> tuple[list[int], list[int]]:
-    """For each class the number of images that are known to show it, and of those known not to."""
-    positives, negatives = [0] * count, [0] * count
-    for item in items:
-        label = item.get("label")
-        if is_unknown(label):
-            continue
-        values = label if isinstance(label, list | tuple) else [float(number == label) for number in range(count)]
-        for number, value in enumerate(values):
-            if not is_unknown(value):
-                (positives if value >= 0.5 else negatives)[number] += 1
-    return positives, negatives
 
 
 def _counts(items: Sequence[dict[str, Any]]) -> str:

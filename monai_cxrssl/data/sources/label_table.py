@@ -137,11 +137,13 @@ def label_datalist(
         own = [item["image"] for split in SPLITS for item in datalist.splits[split]]
         values = policy_labels(path, rows, class_names, policy, blanks, [own[film] for film in chosen], seed)
         labels = dict(zip(chosen, values, strict=True))
-    labelled = _with_labels(datalist, labels, class_names, "multi_class" if label_column else "multi_label")
+    task = "multi_class" if label_column else "multi_label"
+    labelled = datalist.with_labels(map(labels.get, range(len(items))), class_names, task)
+    extra = {key: value for key, value in datalist.extra.items() if key != "manifest"}
     named = sum(bool(film) for film in films)
     count = sum(is_known(item.get("label")) for split in SPLITS for item in labelled.splits[split])
     join = LabelJoin(count_of_rows, tuple(unmatched), len(films), len(films) - named, named - len(chosen), count)
-    return labelled, join
+    return replace(labelled, extra=extra), join
 
 
 def _film_names(items: Sequence[dict[str, Any]], datalist: Datalist, what: str, progress: bool) -> list[str]:
@@ -219,20 +221,6 @@ def _one_row_each(
         if len({cells[row] for row in found}) > 1:
             refuse_rows(path, found, "they name the same film with different labels", "keep the right one")
     return {place: found[0] for place, found in named.items()}
-
-
-def _with_labels(datalist: Datalist, labels: Mapping[int, Any], classes: tuple[str, ...], task: str) -> Datalist:
-    splits: dict[str, list[dict[str, Any]]] = {}
-    place = 0
-    for split in SPLITS:
-        splits[split] = []
-        for item in datalist.splits[split]:
-            bare = {key: value for key, value in item.items() if key != "label"}
-            label = labels.get(place)
-            splits[split].append(bare if label is None else bare | {"label": label})
-            place += 1
-    extra = {key: value for key, value in datalist.extra.items() if key != "manifest"}
-    return replace(datalist, classes=classes, task=task, splits=splits, extra=extra)
 
 
 def _zeros(texts: pd.Series, films: Sequence[str]) -> str:

@@ -112,12 +112,7 @@ def _open_folder(path: Path) -> Datalist:
             f"one of the known layouts ({', '.join(LAYOUTS)})."
         )
     datalist = LAYOUTS[name].read(path)
-    logger.info(
-        "%s: layout %s, %d images, %d patients, %d of them with two images or more",
-        path,
-        name,
-        sum(len(items) for items in datalist.splits.values()),
-        len(datalist.patients),
-        datalist.multi_image_bags,
-    )
+    count, patients = sum(map(len, datalist.splits.values())), len(datalist.patients)
+    told = f"{count} images, {patients} patients, {datalist.multi_image_bags} of them with two images or more"
+    logger.info("%s: layout %s, %s", path, name, told)
     return datalist

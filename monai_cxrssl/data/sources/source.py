@@ -34,10 +34,6 @@ def open_dataset(
         return index_folder(dataset_dir, datalist)
     from monai_cxrssl.phantom.dataset import make_phantom_dataset
 
-    logger.info(
-        "No --dataset_dir or --datalist was given: running on a phantom of %d patients, not on real X-rays (%s).",
-        phantom_patients,
-        phantom_dir,
-    )
-    path = make_phantom_dataset(phantom_dir, patients=phantom_patients, size=phantom_size)
-    return load_datalist(path)
+    told = f"running on a phantom of {phantom_patients} patients, not on real X-rays ({phantom_dir})"
+    logger.info("No --dataset_dir or --datalist was given: %s.", told)
+    return load_datalist(make_phantom_dataset(phantom_dir, patients=phantom_patients, size=phantom_size))

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known, is_unknown
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
+from monai_cxrssl.data.datalists.datalist_schema import count_known
 from monai_cxrssl.data.datalists.label_mapping import LabelMapping
 from monai_cxrssl.data.sources.registry import index_folder
 from monai_cxrssl.errors import DatalistError
@@ -81,15 +82,12 @@ def on_classes_of(
             f"The data set and the model share no class: {lists}. Choose another data set, or say with class_map which "
             "class is which."
         )
-    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    for split in SPLITS:
-        for item in target.splits[split]:
-            label = item.get("label") if same else mapping(item.get("label")) if classes else None
-            kept = {key: value for key, value in item.items() if key != "label"}
-            splits[split].append(kept if label is None else {**kept, "label": label})
-    rewritten = replace(target, classes=classes, task=task, splits=splits)
+    labels = [item.get("label") for split in SPLITS for item in target.splits[split]]
+    if not same:
+        labels = [mapping(label) if classes else None for label in labels]
+    rewritten = target.with_labels(labels, classes, task)
     if classes:
-        _tell(rewritten, shared, mapping, lists)
+        _tell(rewritten, labels, shared, mapping, lists)
     return rewritten
 
 
@@ -103,52 +101,25 @@ def _named(item: dict[str, Any], name: str) -> dict[str, Any]:
     return item
 
 
-def _tell(rewritten: Datalist, shared: Sequence[str], mapping: LabelMapping, lists: str) -> None:
-    labels = [item.get("label") for split in SPLITS for item in rewritten.splits[split]]
+def _tell(rewritten: Datalist, labels: Sequence[Any], shared: Sequence[str], mapping: LabelMapping, lists: str) -> None:
     known = [label for label in labels if is_known(label)]
     if not known:
         raise DatalistError(
             f"None of the {len(labels)} images of {rewritten.name} has a known label of a class that the model has: "
             f"{lists}. Choose another data set, or say with class_map which class is which."
         )
-    lacking = [name for name in rewritten.classes if name not in shared]
-    logger.info(
-        "%s: %d of the model's %d classes are shared (%s)%s; %d of its %d images have a known label.",
-        rewritten.name,
-        len(shared),
-        len(rewritten.classes),
-        ", ".join(shared),
-        f", unknown are {', '.join(lacking)}" if lacking else "",
-        len(known),
-        len(labels),
-    )
+    name, classes = rewritten.name, rewritten.classes
+    lacking = [other for other in classes if other not in shared]
+    told = f"{len(shared)} of the model's {len(classes)} classes are shared ({', '.join(shared)})"
+    told += f", unknown are {', '.join(lacking)}" if lacking else ""
+    logger.info("%s: %s; %d of its %d images have a known label.", name, told, len(known), len(labels))
     if mapping.idle:
-        logger.warning(
-            "%s: films of %s have no class of the model for certain and count as unknown; class_map can say which.",
-            rewritten.name,
-            ", ".join(mapping.idle),
-        )
-    absent = [f"{kinds} of {', '.join(names)}" for kinds, names in _absent(known, rewritten, shared) if names]
+        told = f"films of {', '.join(mapping.idle)} have no class of the model for certain and count as unknown"
+        logger.warning("%s: %s; class_map can say which.", name, told)
+    absent = []
+    for kinds, counts in zip(("no positives", "no negatives"), count_known(known, len(classes)), strict=True):
+        without = [other for other, count in zip(classes, counts, strict=True) if other in shared and not count]
+        absent += [f"{kinds} of {', '.join(without)}"] if without else []
     if absent:
-        logger.warning(
-            "%s has %s, so how well these are told apart cannot be measured.", rewritten.name, " and ".join(absent)
-        )
-
-
-def _absent(known: Sequence[Any], rewritten: Datalist, shared: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The shared classes without a positive film, and those without a negative one."""
-    positives: set[str] = set()
-    negatives: set[str] = set()
-    for label in known:
-        if rewritten.task == "multi_class":
-            positives.add(rewritten.classes[label])
-            continue
-        for name, value in zip(rewritten.classes, label, strict=True):
-            if not is_unknown(value):
-                (positives if value >= 0.5 else negatives).add(name)
-    if rewritten.task == "multi_class":  # a film of one class is a negative of all others
-        negatives = {name for name in shared if positives - {name}}
-    return [
-        ("no positives", [name for name in shared if name not in positives]),
-        ("no negatives", [name for name in shared if name not in negatives]),
-    ]
+        told = "so how well these are told apart cannot be measured"
+        logger.warning("%s has %s, %s.", name, " and ".join(absent), told)

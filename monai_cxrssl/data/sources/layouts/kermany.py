@@ -28,6 +28,7 @@ and Chest X-Ray Images for Classification", Mendeley Data, doi 10.17632/rscbjbr9
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -111,12 +112,10 @@ def _table_items(folder: Path, check_files: bool, allow_absent: bool) -> list[di
 
 def _tree_top(folder: Path) -> Path | None:
     """The folder that holds train/NORMAL or test/NORMAL with files of a known name, or ``None``."""
-    for top in (folder, folder / "chest_xray"):
-        for split in SPLIT_FOLDERS:
-            if all((top / split / name).is_dir() for name in CLASS_FOLDERS) and any(
-                patient_and_class(path.name) for path in _images(top / split / "NORMAL")
-            ):
-                return top
+    for top, split in itertools.product((folder, folder / "chest_xray"), SPLIT_FOLDERS):
+        whole = all((top / split / name).is_dir() for name in CLASS_FOLDERS)
+        if whole and any(patient_and_class(path.name) for path in _images(top / split / "NORMAL")):
+            return top
     return None
 
 

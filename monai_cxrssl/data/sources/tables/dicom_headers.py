@@ -43,7 +43,6 @@ def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[
         wanted = {name: header.get(name) for name in ("patient_id", "view_position", "sex", "age")}
         known.append({name: value for name, value in wanted.items() if value not in (None, "")})
     if failures:
-        logger.warning(
-            "%s: %d of %d headers cannot be read; first: %s", source, len(failures), len(images), failures[0]
-        )
+        told = f"{len(failures)} of {len(images)} headers cannot be read; first: {failures[0]}"
+        logger.warning("%s: %s", source, told)
     return known
