@@ -45,12 +45,8 @@ def plot_datalist(
 ) -> Figure:
     """Draw films of all splits, spread evenly over the classes, into a matplotlib figure that is not tied to a screen.
 
-    Args:
-        datalist: what to look at.
-        path: picture file to write, of :data:`FORMATS`; its folder is made when missing.
-        count: how many films, at most; one axes each.
-        seed: of the draw.
-        mask: outline the lung mask of films that have one.
+    Up to ``count`` films, one axes each, are drawn by ``seed``, with the outline of their lung masks where ``mask`` is
+    set. The figure is written to ``path``, of :data:`FORMATS`, where one is given; its folder is made.
 
     Raises:
         ConfigurationError: count is below 1, or the path names no such picture.

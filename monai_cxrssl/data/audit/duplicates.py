@@ -62,10 +62,8 @@ def near_duplicates(
 ) -> list[tuple[int, int, float]]:
     """Find the pairs of films that look the same: ``(i, j, cosine)`` with i < j, in this order.
 
-    Args:
-        fingerprints: ``(films, 560)`` of :func:`fingerprint`, float16 or float32.
-        threshold: least cosine, in (0, 1].
-        all_pairs: above this many films, only pairs that share a band of the hash are compared.
+    ``fingerprints`` are ``(films, 560)`` of :func:`fingerprint`, float16 or float32, ``threshold`` is the least cosine,
+    in (0, 1]. Above ``all_pairs`` films, only pairs that share a band of the hash are compared.
     """
     found: dict[tuple[int, int], float] = {}
     blocks = _every_pair(fingerprints, threshold) if len(fingerprints) <= all_pairs else _banded_pairs(fingerprints)

@@ -98,12 +98,11 @@ def refuse_leak(
     """Raise when a model is to be measured on patients that it was trained on.
 
     Args:
-        items: what it is to be measured on.
+        items: what it is to be measured on (``what`` and ``name``: of the task and of the data set, for the message and
+            for :func:`patient_keys`).
         weights: file of the weights; their list of patients lies beside them. Without one nothing is known of them,
             which the log says.
         allow_leak: warn instead, and return one finding per shared patient, with the paths of its images.
-        what: what is going to be done, for the message.
-        name: see :func:`patient_keys`.
 
     Raises:
         DatalistError: patients are shared.

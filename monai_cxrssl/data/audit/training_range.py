@@ -169,16 +169,11 @@ def film_statistics(pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
 def measure_training_range(
     images: ImageStore, numbers: Sequence[int] | None = None, image_size: int | None = None, seed: int = 0
 ) -> TrainingRange | None:
-    """Measure up to 2000 films of a training, or up to 200 where each must be decoded for it.
+    """Measure up to 2000 films of a training, or up to 200 where each must be decoded for it, chosen by ``seed``.
 
-    Args:
-        images: that training took its films from.
-        numbers: of the images trained on; by default all.
-        image_size: side of the network's input in pixels; films of more count as of so many.
-        seed: chooses the films.
-
-    Returns:
-        None for fewer than 30 films: of so few nothing can be said of what is rare.
+    ``numbers`` are of the images trained on, by default all; ``image_size`` is the side of the network's input in
+    pixels, films of more count as of so many. Gives None for fewer than 30 films: of so few nothing can be said of what
+    is rare.
     """
     chosen = np.arange(len(images)) if numbers is None else np.unique(np.asarray(numbers, np.int64))
     most = _MOST_FILMS if images.in_memory else _MOST_DECODED

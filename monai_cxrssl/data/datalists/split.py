@@ -90,12 +90,8 @@ def split_datalist(
 def fold_datalists(datalist: Datalist, folds: int = 5, seed: int = 0, keep_official: bool = True) -> list[Datalist]:
     """Divide the images into k folds by patient: fold i is the validation split of the i-th datalist.
 
-    Args:
-        datalist: what to divide.
-        folds: how many, 2 or more.
-        seed: another seed gives another division.
-        keep_official: images of the split ``test`` are test in every datalist, outside of all folds. False: they are
-            divided among the folds too, and no datalist has a test split.
+    Another ``seed`` gives another division. With ``keep_official``, images of the split ``test`` are test in every
+    datalist, outside of all folds; without, they are divided among the folds too, and no datalist has a test split.
 
     Raises:
         ConfigurationError: fewer than 2 folds, or more than patients.

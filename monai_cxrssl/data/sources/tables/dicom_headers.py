@@ -19,12 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[str, Any]]:
-    """Read the headers of films, not their pixels.
-
-    Args:
-        folder: the folder that ``images`` are relative to.
-        images: paths.
-        source: name of the data set, for the progress bar and the log.
+    """Read the headers of films, not their pixels, by paths relative to ``folder``; the log calls the data set
+    ``source``.
 
     Returns:
         for each image ``patient_id``, ``view_position``, ``sex`` and ``age``, each left out when unknown; for a file
