@@ -19,8 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[str, Any]]:
-    """Read the headers of films, not their pixels, by paths relative to ``folder``; the log calls the data set
-    ``source``.
+    """Read the headers of films, not their pixels, by paths relative to ``folder``; ``source`` names the data set.
 
     Returns:
         for each image ``patient_id``, ``view_position``, ``sex`` and ``age``, each left out when unknown; for a file
