@@ -147,7 +147,13 @@ def audit_datalists(
         for split in SPLITS:
             place = _place(datalist, split)
             for item in datalist.items(split):
-                _note(where, films, datalist.name, item, place)
+                source, patient = patient_of(datalist.name, item)
+                path = os.path.realpath(item["image"])
+                where["patient", source, patient].add(place)
+                if item.get("study_id") not in (None, ""):
+                    where["study", source, patient, str(item["study_id"]).removeprefix(f"{source}:")].add(place)
+                where["file", path].add(place)
+                films.setdefault(path, _Film(datalist.name, item)).places.add(place)
     findings = _shared(where) + [finding for d in datalists for finding in _imbalance(d)]
     if pixels:
         unique = list(films.values())
@@ -182,18 +188,6 @@ def _place(datalist: Datalist, split: str) -> _Place:
     # What made the division; files of another seed or data set are no alternatives of these.
     division = (datalist.name, *(str(recipe.get(key)) for key in ("folds", "seed", "keep_official")))
     return _Place(split, division, recipe["fold"])
-
-
-def _note(
-    where: dict[tuple[str, ...], set[_Place]], films: dict[str, _Film], name: str, item: dict[str, Any], place: _Place
-) -> None:
-    source, patient = patient_of(name, item)
-    path = os.path.realpath(item["image"])
-    where["patient", source, patient].add(place)
-    if item.get("study_id") not in (None, ""):
-        where["study", source, patient, str(item["study_id"]).removeprefix(f"{source}:")].add(place)
-    where["file", path].add(place)
-    films.setdefault(path, _Film(name, item)).places.add(place)
 
 
 def _leaking(first: set[_Place], second: set[_Place]) -> list[str]:

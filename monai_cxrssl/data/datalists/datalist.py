@@ -75,14 +75,9 @@ class Datalist:
         validate_datalist(content, origin, root)
         task = content.get("task") or "multi_class"
         splits = {s: [_normalised(item, task) for item in content.get(s) or ()] for s in SPLITS}
-        return cls(
-            name=str(content.get("name") or "dataset"),
-            classes=content.get("classes") or (),
-            task=task,
-            splits=splits,
-            root=None if root is None else Path(root),
-            extra={key: value for key, value in content.items() if key not in _OWN_KEYS},
-        )
+        extra = {key: value for key, value in content.items() if key not in _OWN_KEYS}
+        name, base = str(content.get("name") or "dataset"), None if root is None else Path(root)
+        return cls(name, content.get("classes") or (), task, splits, base, extra)
 
     def items(self, split: str = "training") -> list[dict[str, Any]]:
         """Copies of the items of one split, their paths made absolute with :attr:`root`."""

@@ -74,9 +74,8 @@ def validate_datalist(content: Any, origin: str = "the datalist", root: str | os
     if len(problems) == 1:
         raise DatalistError(f"Datalist {origin}: {problems[0]}.")
     listed = "; ".join(f"({n}) {text}" for n, text in enumerate(problems[:SHOWN_PROBLEMS], 1))
-    if len(problems) > SHOWN_PROBLEMS:
-        raise DatalistError(f"Datalist {origin} has {len(problems)} problems, the first {SHOWN_PROBLEMS}: {listed}.")
-    raise DatalistError(f"Datalist {origin} has {len(problems)} problems: {listed}.")
+    first = f", the first {SHOWN_PROBLEMS}" if len(problems) > SHOWN_PROBLEMS else ""
+    raise DatalistError(f"Datalist {origin} has {len(problems)} problems{first}: {listed}.")
 
 
 def _problems(content: Any, root: str) -> Iterator[str]:

@@ -134,11 +134,8 @@ def _table(folder: Path, name: str) -> Path | None:
 
 
 def _index_table(folder: Path) -> Path | None:
-    for name in ("mimic-cxr-2.0.0-split", "cxr-record-list"):
-        path = _table(folder, name)
-        if path is not None and "dicom_id" in read_header(path):
-            return path
-    return None
+    paths = (_table(folder, name) for name in ("mimic-cxr-2.0.0-split", "cxr-record-list"))
+    return next((path for path in paths if path is not None and "dicom_id" in read_header(path)), None)
 
 
 def _extension(folder: Path, stems: list[str], official: bool) -> str:

@@ -143,14 +143,11 @@ def _read_boxes(path: Path, images: list[str], readers: bool) -> dict[str, dict[
     wrong = table.index[~blank & ~usable]
     refuse_rows(path, wrong, "the box is no box", "expected x_min < x_max and y_min < y_max, or four empty cells")
     # The same reader sometimes drew the same box twice.
-    kept = (~blank & ~table.duplicated()).to_numpy()
-    fields: dict[str, dict[str, list]] = {}
-    for image in images:
-        fields[image] = {"boxes": [], "box_classes": []} | ({"box_readers": []} if readers else {})
+    kept = (~blank & ~table.duplicated() & table["image_id"].isin(images)).to_numpy()
+    keys = ("boxes", "box_classes", "box_readers") if readers else ("boxes", "box_classes")
+    fields: dict[str, dict[str, list]] = {image: {key: [] for key in keys} for image in images}
     for (_, row), box in zip(table[kept].iterrows(), numbers[kept].tolist(), strict=True):
-        entry = fields.get(row["image_id"])
-        if entry is None:
-            continue
+        entry = fields[row["image_id"]]
         entry["boxes"].append(box)
         entry["box_classes"].append(names[row["class_name"]])
         if readers:
