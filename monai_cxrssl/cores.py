@@ -10,9 +10,6 @@ __all__ = ["usable_cores"]
 
 
 def usable_cores() -> int:
-    """Count the cores granted to this process, at least 1.
-
-    Containers and job schedulers grant fewer cores than the machine has; where the system does not tell (all but
-    Linux), all of the machine's are counted.
-    """
+    """Count the cores granted to this process (containers and job schedulers grant fewer than there are), at least 1;
+    where the system does not tell (all but Linux), all of the machine's are counted."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

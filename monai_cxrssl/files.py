@@ -22,8 +22,8 @@ __all__ = ["atomic_write", "lock", "ordered_map", "replace", "sha256", "sync_fol
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Characters of a file's name that its temporary name keeps: four bytes each at most, of the 255 that a name may have.
 _KEPT_NAME = 50
@@ -33,16 +33,13 @@ _KEPT_NAME = 50
 def atomic_write(path: str | os.PathLike, sync: bool = False, suffix: str = ".partial") -> Iterator[Path]:
     """Give a hidden path beside a file to write to, and put what was written in the file's place when all went well.
 
-    A reader finds the old file or the whole new one, never a part, also after a kill. After an error nothing is left
-    of the new one. Several processes may write the same file: the last one wins.
+    A reader finds the old file or the whole new one, never a part, also after a kill. After an error nothing is left of
+    the new one. Several processes may write the same file: the last one wins.
 
     Args:
         path: the file; its folder is made.
         sync: bring the content to the disk before the old file goes, and then the name.
         suffix: end of the path to write to, for libraries that tell a format by it.
-
-    Yields:
-        The path to write to; nothing is there yet.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,8 +85,7 @@ def write_json(content: Any, path: str | os.PathLike, indent: int | None = 2) ->
             disk, and a file that holds the same already is left alone.
 
     Raises:
-        TypeError: a value that JSON does not know.
-        ValueError: NaN or an infinite number.
+        TypeError, ValueError: a value that JSON does not know; NaN or an infinite number.
     """
     if indent is None:
         data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode() + b"\n"
@@ -133,7 +129,8 @@ if hasattr(os, "register_at_fork"):
 def lock(
     path: Path, busy: str, seconds: float | None = 0.0, without: Callable[[OSError], None] | None = None
 ) -> Iterator[int]:
-    """Keep other processes out until the context or this process ends, however that happens.
+    """Keep other processes out until the context, which gives the open descriptor, or this process ends, however it
+    does.
 
     Forked children do not hold the lock on. A child process that inherits a duplicate of the descriptor does.
 
@@ -141,11 +138,7 @@ def lock(
         path: a folder, which then needs no file in it; or a file, which is made and stays.
         busy: what to say while another process holds the lock: as an error, or in the log where the wait is endless.
         seconds: how long to wait for it; None for as long as it takes.
-        without: called with the system's words where the disk has no locks; by default the context is entered all the
-            same.
-
-    Yields:
-        The descriptor of the open file or folder.
+        without: called with the system's words where the disk has no locks; the context is entered all the same.
 
     Raises:
         ConfigurationError: another process holds the lock, or has renamed the file meanwhile.
@@ -186,22 +179,14 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, name: str = "map"
-) -> Iterator[Result]:
+def ordered_map(function: Callable[[T], R], items: Iterable[T], threads: int, name: str = "map") -> Iterator[R]:
     """Apply a function in threads and yield the results in order.
 
-    At most ``4 * threads`` calls are under way or wait to be taken, so that one slow call does not fill the memory
-    with the results behind it. An error of a call is raised in its turn. It, and leaving the iterator, cancel the calls
-    that have not begun.
-
-    Args:
-        function: called with each item.
-        items: taken only as far ahead as calls are.
-        threads: that call.
-        name: of the threads.
+    At most ``4 * threads`` calls are under way or wait to be taken, so that one slow call does not fill the memory with
+    the results behind it; items are taken only as far ahead. An error of a call is raised in its turn. It, and leaving
+    the iterator, cancel the calls that have not begun. The threads are named by ``name``.
     """
-    calls: deque[Future[Result]] = deque()
+    calls: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     try:
         for item in items:

@@ -22,10 +22,10 @@ _LONGEST_WAIT = 100_000
 class SaveBarrier:
     """Let all processes of a run find the same iteration to save after, at about the time that the first one wants.
 
-    All count iterations alike, but none sees another's clock, and to ask in every iteration would make a GPU wait in
-    every iteration. So they meet after iterations that were agreed before. There the first process says that it is
-    time, or after how many iterations to meet again: half of those that it expects until then. Between two saves there
-    are about as many meetings as that number of iterations has binary digits.
+    All count iterations alike, but none sees another's clock, and to ask in every iteration would make a GPU wait. So
+    they meet after iterations agreed before. There the first process says that it is time, or after how many iterations
+    to meet again: half of those that it expects until then, so that meetings are about as many as that number has
+    binary digits.
     """
 
     def __init__(self) -> None:
@@ -37,12 +37,7 @@ class SaveBarrier:
         self._next, self._met = iteration + 1, None
 
     def due(self, iteration: int, seconds_left: float) -> bool:
-        """Whether to save now, the same in all processes.
-
-        Args:
-            iteration: how many were done; between two that are asked about, others may be left out.
-            seconds_left: until a save is wanted; that of the first process counts.
-        """
+        """Whether to save after so many iterations, in all processes alike, by the first one's ``seconds_left``."""
         if idist.get_world_size() == 1:
             return seconds_left <= 0
         if iteration < self._next:

@@ -36,19 +36,17 @@ class RunCheckpoint:
     generators of torch, numpy and Python. Augmentation and sampling are keyed by epoch and position and have no state,
     so a resumed run draws what an uninterrupted one would. In the middle of an epoch it is saved between two steps, if
     the loader can go on there (:class:`~monai_cxrssl.data.sampling.resumable_sampler.ResumableSampler`, in those of
-    ``training_loader``), else at the epoch's end.
-
-    A new file takes its place only after its checksums were read back, and older ones go only then.
+    ``training_loader``), else at the epoch's end. A new file takes its place only after its checksums were read back,
+    and older ones go only then.
 
     Several processes save together, after the same iteration: the first one writes its own state and, for each of the
     others, what differs among them: the random generators, and the state of parts with a true ``per_process``. As many
-    processes go on exactly; with another number of them the run goes on too, and a warning says that it is not exact.
+    processes go on exactly; another number of them goes on too, with a warning that it is not exact.
 
     On SIGTERM or SIGINT the run saves after the iteration that it is in and ends with exit status 75; a second signal
     ends it at once. With several processes signals are the launcher's: the state of the last minutes is what is left.
-
-    What the machine does to a run (a full disk, no memory, a dead loader process) becomes a ``TrainingError`` that
-    says what helps and where to go on from.
+    What the machine does to a run (a full disk, no memory, a dead loader process) becomes a ``TrainingError`` that says
+    what helps and where to go on from.
 
     Args:
         folder: where ``checkpoint_epoch=NNNN.pt`` and ``checkpoint_epoch=NNNN_iteration=NNNNNN.pt`` go.
@@ -56,7 +54,7 @@ class RunCheckpoint:
         every_minutes: save at the first iteration's end after so many minutes; 0 for every epoch's end. The last epoch
             is always saved.
         every_epochs: save also after every so many epochs; 0 for time only.
-        keep: how many files to keep, the newest; older ones go after a newer one is on the disk.
+        keep: how many files to keep, the newest.
         resume: ``False`` for a new run, which renames the checkpoints of an earlier one to ``….pt.replaced``;
             ``"auto"`` or ``True`` for the newest undamaged file in ``folder`` if there is one; or a path.
 
@@ -115,8 +113,7 @@ class RunCheckpoint:
     def _between_iterations(self, engine: Any) -> None:
         """Save, where it is due, when all handlers of an iteration are through and before the next batch is drawn."""
         if self._start_in_epoch is not None:
-            # Only now: making the loader's iterator has drawn from torch's generator.
-            set_random_state(self._start_in_epoch[1])
+            set_random_state(self._start_in_epoch[1])  # only now: making the loader's iterator has drawn from torch's
             self._start_in_epoch = None
             return
         done = engine.state.iteration % engine.state.epoch_length
@@ -166,8 +163,7 @@ class RunCheckpoint:
     def save(self, engine: Any) -> Path | None:
         """Write the state now and remove files that are no longer kept; of several processes, all must call this.
 
-        Returns:
-            The file; in processes other than the first, which write none, None.
+        The file is returned, None in processes other than the first, which write none.
 
         Raises:
             TrainingError: the disk refuses, or the last loss was not finite, so that the weights cannot be trusted.

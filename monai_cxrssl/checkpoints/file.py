@@ -24,12 +24,10 @@ def save_atomically(content: Any, path: str | os.PathLike, verify: bool = False)
 
     Args:
         content: tensors in plain containers.
-        path: the file; its folder is made.
         verify: read the new file back and compare its checksums before it takes the place of the old one.
 
     Raises:
-        TrainingError: the disk is full, read-only or failing, or does not give back what was written; what was at
-            ``path`` is still there.
+        TrainingError: the disk is full, read-only or failing, or gives back something else; the old file stays.
     """
     path = Path(path)
     try:

@@ -28,12 +28,7 @@ _CONTENT = {"parts", "epoch", "iteration", "epoch_length", "random"}
 
 
 class CheckpointFolder:
-    """The files ``checkpoint_epoch=NNNN.pt`` and ``checkpoint_epoch=NNNN_iteration=NNNNNN.pt`` of a folder.
-
-    Args:
-        folder: where they are.
-        keep: how many to keep, the newest.
-    """
+    """The files ``checkpoint_epoch=NNNN.pt`` and ``checkpoint_epoch=NNNN_iteration=NNNNNN.pt``, the newest ``keep``."""
 
     def __init__(self, folder: str | os.PathLike, keep: int = 2) -> None:
         self.path = Path(folder)
@@ -48,13 +43,9 @@ class CheckpointFolder:
         return [path for _, _, path in sorted(found, reverse=True)]
 
     def save(self, content: dict[str, Any]) -> Path:
-        """Write a checkpoint; when it was read back undamaged, remove those that are no longer kept.
+        """Write content with ``epoch`` and ``iteration``, read it back, and only then remove what is no longer kept.
 
-        Args:
-            content: with ``epoch`` and ``iteration``, whole numbers, among it.
-
-        Raises:
-            TrainingError: the disk refuses; the older ones are still there.
+        A TrainingError says that the disk refuses; the older files are still there.
         """
         within = f"_iteration={content['iteration']:06d}" if content["iteration"] else ""
         path = self.path / f"checkpoint_epoch={content['epoch']:04d}{within}.pt"
@@ -67,11 +58,10 @@ class CheckpointFolder:
         return path
 
     def hold(self) -> None:
-        """Keep other runs out of the folder until this process ends; it is made if it is not there.
+        """Keep other runs out of the folder, which is made if need be, until this process ends; it may ask again.
 
-        The lock is on the folder itself, so no file is left behind. Where the system or the disk has no such locks,
-        nothing is kept. The same process may ask again. Loader processes do not hold the folder on: a killed run may be
-        resumed at once.
+        The lock is on the folder itself, so no file is left behind; where the system or the disk has no such locks,
+        nothing is kept. Loader processes do not hold the folder on: a killed run may be resumed at once.
 
         Raises:
             ConfigurationError: another process holds it, or it cannot be made.
@@ -119,11 +109,7 @@ class CheckpointFolder:
 
     @staticmethod
     def named(path: Path) -> tuple[Path, dict[str, Any]]:
-        """Return a checkpoint that was asked for, and its content.
-
-        Raises:
-            ConfigurationError: it is damaged, or no checkpoint.
-        """
+        """Return a checkpoint that was asked for and its content; ConfigurationError if it is damaged or none."""
         try:
             return path, _read(path)
         except (OSError, ValueError) as error:

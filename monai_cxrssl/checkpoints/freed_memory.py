@@ -10,14 +10,11 @@ __all__ = ["return_freed_memory"]
 
 
 def return_freed_memory() -> bool:
-    """Ask the C library for the pages that it keeps after they were freed.
+    """Ask the C library for the pages that it keeps after they were freed; True where it can do so, as glibc can.
 
     A checkpoint and a probe take and free large buffers between the small ones of training, and glibc keeps what lies
-    in between: without this, runs of half an hour with a checkpoint every six seconds grew by some 60 MiB per hour,
-    and with it one did not (``benchmarks/soak.py``).
-
-    Returns:
-        Whether the C library can do so; others than glibc return pages by themselves or not at all.
+    in between: without this, half-hour runs with a checkpoint every six seconds grew by some 60 MiB per hour, and with
+    it one did not (``benchmarks/soak.py``).
     """
     try:
         trim = ctypes.CDLL(None).malloc_trim

@@ -26,11 +26,7 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "in
 
 
 def describe_fault(error: BaseException | None) -> str | None:
-    """Say in one or two sentences what the machine did and what helps, or ``None`` for any other error.
-
-    Args:
-        error: what was raised; what lies behind it is looked at too.
-    """
+    """Say in one or two sentences what the machine did, as the error or what lies behind it tells, or ``None``."""
     for link in _chain(error):
         words = str(link).lower()
         # A failed allocation of torch is a RuntimeError of its own on a GPU, a plain one on a CPU.

@@ -19,7 +19,7 @@ STOPPED_STATUS = 75
 class RunStopped(SystemExit):
     """The run was asked to stop and has saved its state; ends the process with :data:`STOPPED_STATUS`.
 
-    A ``SystemExit``, since neither ignite nor MONAI's config parser wraps one: the process ends without a traceback.
+    It is a ``SystemExit``, which neither ignite nor MONAI's config parser wraps: there is no traceback.
     """
 
     def __init__(self) -> None:

@@ -19,13 +19,10 @@ __all__ = ["DeviceViews"]
 class DeviceViews:
     """Prepare a batch for the trainer: move it to the device, and make views there of films that come without.
 
-    The draws were made where the films were loaded, from the same keys as those of the loader's own views; here they
-    are only rendered, all at once (:meth:`monai_cxrssl.transforms.MultiView.apply_batch`), and nothing waits for the
-    device. The result equals the loader's views within the tolerance of interpolation and of rounding to 8 bits.
+    The draws of ``transform`` were made where the films were loaded, from the same keys as the loader's own views; here
+    they are only rendered, all at once (:meth:`monai_cxrssl.transforms.MultiView.apply_batch`), and nothing waits for
+    the device. The result equals the loader's views within the tolerance of interpolation and of rounding to 8 bits.
     Batches whose views are made already go through :func:`~monai_cxrssl.engines.trainer.prepare_views`.
-
-    Args:
-        transform: the one that the data set draws by.
     """
 
     def __init__(self, transform: DrawnViewTransform) -> None:
@@ -38,19 +35,16 @@ class DeviceViews:
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Prepare a batch.
+        """Return the batch on the device, without ``film_size`` and ``view``.
+
+        Its ``image`` ``(B, V, 1, S, S)`` is float32 in [0, 1].
 
         Args:
             batchdata: tensors by name: ``image`` films ``(B, F, 1, H, W)`` uint8 or uint16, F being 1 or V,
                 ``film_size`` ``(B, V, 2)`` and ``view`` ``(B, V, 10)`` as :class:`monai_cxrssl.data.PairDataset` gives
                 them; or without the last two, as for ``prepare_views``.
-            device: where to.
             non_blocking: copy asynchronously from pinned memory.
             kwargs: further arguments of ``Tensor.to``.
-
-        Returns:
-            The batch on the device; ``image`` ``(B, V, 1, S, S)`` is float32 in [0, 1], ``film_size`` and ``view`` are
-            gone.
         """
         if "view" not in batchdata:
             return prepare_views(batchdata, device, non_blocking, **kwargs)

@@ -39,22 +39,16 @@ class MultiTaskPredictor(Evaluator):
     ``macro_auc`` is NaN.
 
     Args:
-        device: where to compute.
         val_data_loader: batches of :class:`monai_cxrssl.data.FineTuningImages` without augmentation.
         network: returns ``{"label": logits}``, ``{"mask": logits}`` or both.
-        task: ``"multi_class"`` or ``"multi_label"``.
-        classes: names of the classes.
+        task: ``"multi_class"`` or ``"multi_label"``; ConfigurationError for another.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
-        val_handlers: handlers with an ``attach`` method.
 
     Attributes:
         scores: ``(N, C)`` float32 probabilities of the latest run, in the order of the loader; C is 0 without labels.
         labels: ``(N,)`` int64 or ``(N, C)`` float32, as in the data set.
         indices: ``(N,)`` int64, numbers of the images.
         dice: ``(N,)`` float64, NaN where an image has no mask.
-
-    Raises:
-        ConfigurationError: an unknown task.
     """
 
     def __init__(

@@ -29,9 +29,5 @@ class FederatedTrainer(MethodTrainer, _KindOfSupervisedTrainer):  # type: ignore
     """
 
     def get_stats(self, *names: str) -> dict[str, Any]:
-        """Return MONAI's statistics and ``data_count``, the films trained on, by which an average is weighted.
-
-        Args:
-            names: further attributes of ``state`` to return.
-        """
+        """Return MONAI's statistics, ``names`` of ``state``, and ``data_count`` of films, which weights averages."""
         return {**super().get_stats(*names), FlStatistics.DATA_COUNT.value: len(self.data_loader.dataset)}  # type: ignore[union-attr, arg-type]

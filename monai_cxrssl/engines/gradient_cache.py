@@ -19,15 +19,7 @@ __all__ = ["GradientCache", "check_chunk"]
 
 
 def check_chunk(chunk: int, method: nn.Module) -> None:
-    """Check that a method can be trained in chunks.
-
-    Args:
-        chunk: samples per chunk.
-        method: the method, without a data-parallel wrapper.
-
-    Raises:
-        ConfigurationError: when the chunk is less than 1, or the method does not embed each sample by itself.
-    """
+    """Raise ConfigurationError unless a bare method embeds each sample by itself and the chunk is 1 or more."""
     if chunk < 1:
         raise ConfigurationError(f"gradient_cache_chunk must be at least 1, got {chunk}.")
     if not isinstance(method, ContrastiveMethod):
@@ -79,14 +71,12 @@ class GradientCache:
     The method follows Gao et al. 2021 (arXiv 2101.06983): all chunks are embedded without a graph; the loss of the
     whole batch gives its gradient at the embeddings; then each chunk is embedded again, with a graph and with the same
     random numbers, and its part of that gradient goes back through it. It costs a second forward pass and holds the
-    activations of one chunk; the gradient is that of the whole batch.
+    activations of one chunk; the gradient is that of the whole batch. Batch normalisation is the exception: its
+    statistics are those of a chunk, so that the gradient is that of the network which is trained, not of the whole
+    batch. Its running statistics move in the second pass only, once per chunk.
 
-    Batch normalisation is the exception: its statistics are those of a chunk, so that the gradient is not that of the
-    whole batch but is that of the network which is trained. Its running statistics move in the second pass only, once
-    per chunk.
-
-    Making an object runs the first pass and the loss. Call ``backward`` on ``output["loss"]`` (scaled if need be), then
-    :meth:`backward`.
+    Making an object runs the first pass and the loss; ``output`` is what ``forward`` returns for the whole batch. Call
+    ``backward`` on ``output["loss"]`` (scaled if need be), then :meth:`backward`.
 
     Args:
         method: a :class:`monai_cxrssl.methods.ContrastiveMethod`, bare or in ``DistributedDataParallel``.
@@ -95,9 +85,6 @@ class GradientCache:
         call: what calls a network on a batch, such as MONAI's ``SimpleInferer``.
         autocast: makes a context of the wanted precision.
         exchange: makes a context in which processes exchange gradients (``True``) or do not (``False``).
-
-    Attributes:
-        output: what the method's ``forward`` returns for the whole batch.
     """
 
     def __init__(
@@ -140,11 +127,7 @@ class GradientCache:
         ]
 
     def backward(self, exchange: bool = True) -> None:
-        """Carry the gradient at the embeddings to the weights, chunk by chunk.
-
-        Args:
-            exchange: let the last chunk's backward pass exchange gradients between processes.
-        """
+        """Carry the embeddings' gradient to the weights, by chunks; the last may exchange it between processes."""
         gradient = self.embeddings.grad
         if gradient is None:
             raise RuntimeError("GradientCache.backward needs the loss's backward pass before it.")

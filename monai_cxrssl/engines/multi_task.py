@@ -22,24 +22,19 @@ __all__ = ["MultiTaskTrainer"]
 class MultiTaskTrainer(MethodTrainer):
     """Train a network for classification, segmentation or both, with MONAI's and ignite's events.
 
-    A step is that of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`: precision, accumulation, clipping,
-    data-parallel training and exact resuming are the same. ``engine.state.output`` holds ``loss``, ``label_loss``,
-    ``mask_loss``, ``label_logits`` and ``mask_logits``, without a graph.
+    A step is that of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`, which takes the further options: precision,
+    accumulation, clipping, data-parallel training and exact resuming are the same. ``engine.state.output`` holds
+    ``loss``, ``label_loss``, ``mask_loss``, ``label_logits`` and ``mask_logits``, without a graph.
 
-    For its first epochs the encoder may be frozen, so that new heads do not disturb what pretraining learnt; its
-    weights and the statistics of its batch normalisation stay bit-identical meanwhile. Nothing of this is state: an
+    For its first ``frozen_epochs`` the encoder may be frozen, so that new heads do not disturb what pretraining learnt;
+    its weights and the statistics of its batch normalisation stay bit-identical meanwhile. Nothing of this is state: an
     epoch's number tells whether the encoder is frozen in it.
 
     Args:
-        device: where to compute.
-        max_epochs: passes over the data.
         train_data_loader: batches of :class:`monai_cxrssl.data.FineTuningImages`.
         method: a :class:`~monai_cxrssl.methods.fine_tuning.FineTuningMethod`, bare or wrapped for data-parallel
             training.
         optimizer: over the method's parameters, see :func:`~monai_cxrssl.optim.layer_decay.layer_decay_groups`.
-        frozen_epochs: epochs at the start in which the encoder does not learn.
-        **options: further arguments of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`: ``accumulation_steps``,
-            ``amp``, ``channels_last``, ``clip_grad_norm``, ``epoch_length``, ``train_handlers``, ``compile`` …
 
     Raises:
         ConfigurationError: ``frozen_epochs`` is negative, or what ``MethodTrainer`` raises.

@@ -28,8 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class BatchPreparer(Protocol):
-    """What an engine makes of a batch of its loader before the network sees it: :func:`prepare_views`, or a
-    :class:`monai_cxrssl.engines.DeviceViews`."""
+    """What an engine makes of a batch before the network sees it: :func:`prepare_views`, or a ``DeviceViews``."""
 
     def __call__(
         self,
@@ -49,7 +48,6 @@ def prepare_views(
 
     Args:
         batchdata: tensors by name; ``image`` is ``(B, V, 1, H, W)``, uint8, or float in [0, 1].
-        device: where to.
         non_blocking: copy asynchronously from pinned memory.
         kwargs: further arguments of ``Tensor.to``.
 
@@ -79,11 +77,9 @@ class MethodTrainer(Trainer):
     the loss before it reaches the weights.
 
     Args:
-        device: where to compute.
         max_epochs: passes over the data.
         train_data_loader: yields dictionaries with ``image``. A sampler with ``set_epoch`` is told the epoch, from 0.
         method: a :class:`monai_cxrssl.methods.PretextMethod`, bare or wrapped for data-parallel training.
-        optimizer: over the method's parameters.
         inferer: calls the method, by default MONAI's ``SimpleInferer``.
         prepare_batch: see :func:`prepare_views`, and :class:`monai_cxrssl.engines.DeviceViews` for views that are made
             on the device. Before it, a method that has ``check_batch`` looks at the batch on the host.
@@ -93,12 +89,9 @@ class MethodTrainer(Trainer):
         channels_last: keep convolution weights and activations channels-last, which is faster.
         clip_grad_norm: largest gradient norm, or ``None`` for no limit.
         epoch_length: iterations per epoch, by default the loader's length.
-        train_handlers: handlers with an ``attach`` method.
-        gradient_cache_chunk: hold the activations of this many samples at a time while the loss compares the whole
-            batch, see :class:`monai_cxrssl.engines.gradient_cache.GradientCache`; ``None`` for all at once. For
-            contrastive methods.
-        compile: compile the network, see :func:`monai_cxrssl.hardware.compile.compile_network`; the time of the
-            first step is then logged.
+        gradient_cache_chunk: samples whose activations are held at a time while the loss compares the whole batch, for
+            contrastive methods (:class:`monai_cxrssl.engines.gradient_cache.GradientCache`); ``None`` for all at once.
+        compile: see :func:`monai_cxrssl.hardware.compile.compile_network`; the time of the first step is then logged.
 
     Raises:
         ConfigurationError: when the loader is empty, an option is out of range, or the method cannot be cut in chunks.
@@ -155,11 +148,9 @@ class MethodTrainer(Trainer):
         self.clip_grad_norm = clip_grad_norm
         # Only float16 needs its gradients scaled; made here, not in run(), so that a checkpoint can fill it.
         self.grad_scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.amp)
-
         if compile and str(compile).lower() != "false":
             compile_network(self.unwrapped_method, device, compile)
             FirstStepTime().attach(self)
-
         sampler = getattr(train_data_loader, "sampler", None)
         for candidate in (sampler, getattr(train_data_loader, "batch_sampler", None)):
             if hasattr(candidate, "set_epoch"):
@@ -183,8 +174,7 @@ class MethodTrainer(Trainer):
     def run(self) -> None:  # type: ignore[override]
         """Train from the current state to ``max_epochs``; a state that is already there only finishes."""
         if self.state.epoch >= self.state.max_epochs:
-            # Ignite would start over.
-            logger.info("All %d epochs are already trained.", self.state.max_epochs)
+            logger.info("All %d epochs are already trained.", self.state.max_epochs)  # ignite would start over
             self._fire_event(Events.STARTED)
             self._fire_event(Events.COMPLETED)
             return
@@ -213,7 +203,6 @@ class MethodTrainer(Trainer):
         group = position // self.accumulation_steps * self.accumulation_steps
         group_length = min(self.accumulation_steps, engine.state.epoch_length - group)
         last_of_group = position - group + 1 == group_length
-
         self.method.train()
         cache = None
         # Processes exchange gradients once per step, in the backward pass that completes them.

@@ -31,17 +31,14 @@ class BestCheckpoint:
     decisions of an uninterrupted one, and one that had stopped stays stopped.
 
     Args:
-        validation: gives the figures.
-        network: whose weights to keep: the network that is evaluated.
+        network: the one that is evaluated.
         path: the file, a plain state dict on the CPU.
         metric: a figure of the validation: ``val_macro_auc``, ``val_dice``, ``val_auc_<class>`` …
         patience: validations without a better value after which training ends; ``None`` to train to the end.
         min_delta: what a value must be better by.
-        higher_is_better: whether larger values are better.
 
     Attributes:
-        best: the best value, ``None`` before the first validation.
-        best_epoch: the epoch of the best value.
+        best: the best value, ``None`` before the first validation, and ``best_epoch`` its epoch.
 
     Raises:
         ConfigurationError: a metric that is not of the validation split, a patience below 1; from the run: validation

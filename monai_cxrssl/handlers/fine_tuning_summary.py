@@ -42,24 +42,17 @@ class FineTuningSummary:
     of each split, the epochs, ``best_epoch``, the validation's figures of that epoch (``val_macro_auc`` …), and the
     figures of the :class:`~monai_cxrssl.handlers.TestMetrics`.
 
-    Attach it after ``best``.
-
     Args:
-        history: the run's epochs.
-        best: chose the weights, and knows their file and their network, which is left with them.
-        model_path: where the weights go.
-        metrics_path: where the figures go.
+        best: chose the weights, and knows their file and their network, which is left with them; attach it first.
         settings_of_model: what it takes to use the weights again: ``encoder_name``, ``image_size``, ``classes``,
             ``task``, ``decoder``, ``mask``, ``mask_channels``.
-        training: datalist items that were trained on.
-        validation: datalist items that the weights were chosen by.
+        training: datalist items that were trained on; ``validation`` those that the weights were chosen by.
         evaluator: over the test split, of the network of ``best``; ``None`` when there are no test images.
         assessment: is attached to ``evaluator``.
         settings: options of the run to record (``seed`` …); ``source`` is the name of the data set.
-        unreadable: files that were left out, each with ``image`` and ``cause``.
+        unreadable: files left out, each with ``image`` and ``cause``.
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
-        pretrained: file of the weights that training started from, or several (a teacher's too), whose patients count
-            as trained on too.
+        pretrained: weights that training started from (also a teacher's), whose patients count as trained on too.
         images: that the training split took its films from; what they look like is kept beside the weights as
             ``training_range`` (:func:`monai_cxrssl.data.measure_training_range`), by which inference tells films that
             are unlike them. Without images, or of fewer than 30, there is none.
@@ -113,11 +106,7 @@ class FineTuningSummary:
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Any = None) -> None:
-        """Write weights and figures, and log the figures.
-
-        Raises:
-            TrainingError: no weights were kept, or their file is gone or damaged.
-        """
+        """Write weights and figures, and log the figures; raises as the class says."""
         self._load_best()
         items = [item for part in self.items.values() for item in part]
         name = str(self.settings.get("source") or "dataset")

@@ -20,12 +20,7 @@ __all__ = ["LoadWeights"]
 class LoadWeights:
     """Load every tensor of a network when its engine starts; anything missing, left over or misshapen is an error.
 
-    Args:
-        network: the network to fill.
-        path: its state dict.
-
-    Raises:
-        ConfigurationError: from the engine's run, when the file is absent or does not fit.
+    A ``ConfigurationError`` from the engine's run tells of it, and of an absent file.
     """
 
     def __init__(self, network: nn.Module, path: str | os.PathLike) -> None:

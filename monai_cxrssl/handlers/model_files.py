@@ -29,14 +29,11 @@ def write_model(
     """Write a network's state dict and, beside it, ``.json`` with its settings and ``.patients.json``.
 
     Args:
-        network: whose weights to write, from the CPU.
-        model_path: where they go.
         settings: what it takes to use the weights again, plain JSON values.
         items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
             since it would tell of other weights.
         name: of the data set, the source of items that name none.
-        pretrained: file of the weights that training started from, or several (a teacher's too), whose patients count
-            as trained on too.
+        pretrained: weights that training started from (also a teacher's), whose patients count as trained on too.
     """
     model_path = Path(model_path)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}

@@ -26,24 +26,18 @@ logger = logging.getLogger(__name__)
 
 
 class PretrainingSummary:
-    """At the end of a run, write the encoder's state dict and ``metrics.json``, and print a table.
+    """At the end of a run, write the encoder's state dict and ``metrics.json``, one flat object, and print a table.
 
     Beside the weights, a ``.json`` file of the same name keeps what it takes to use them again: ``encoder_name`` and
     ``image_size``, and a ``.patients.json`` file who was trained on (:mod:`monai_cxrssl.data.audit.leak`).
 
     Args:
-        network: the encoder; its state dict becomes the file at ``model_path``.
-        history: the run's epochs.
-        model_path: where the weights go.
-        metrics_path: where the figures go, one flat JSON object.
+        network: the encoder.
         data: figures of the data set (``images``, ``patients``, ``multi_image_bags`` …).
-        unreadable: files that were left out, each with ``image`` and ``cause``.
+        unreadable: files left out, each with ``image`` and ``cause``.
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
-        probe: the online probe, if any.
         settings: options of the run to record (``encoder_name``, ``seed`` …); ``source`` is the name of the data set.
-        items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
-            since it would tell of other weights.
-        pretrained: file of the weights that the run started from, whose patients count as trained on too.
+        items: see :func:`~monai_cxrssl.handlers.model_files.write_model`, as ``pretrained``.
     """
 
     def __init__(

@@ -24,12 +24,8 @@ logger = logging.getLogger(__name__)
 class ProbeReport(PredictionHandler):
     """When an evaluator completes, score its embeddings with the cross-validated probes and save a table as JSON.
 
-    Args:
-        path: the JSON file: ``linear`` and ``knn``, each with ``macro_auc`` and ``auc_<class>``, and ``images``,
-            ``patients``.
-        items: datalist items with ``label`` and ``patient_id``, in the order of the evaluator's data.
-        classes: class names.
-        seed: of the folds.
+    It holds ``linear`` and ``knn``, each with ``macro_auc`` and ``auc_<class>``, and ``images``, ``patients``. The
+    ``items`` have ``label`` and ``patient_id``, in the order of the evaluator's data; the ``seed`` is of the folds.
     """
 
     def __init__(

@@ -15,23 +15,14 @@ __all__ = ["failed_during_the_run", "figure_table", "history_figures"]
 def failed_during_the_run(engine: Any) -> list[dict[str, str]]:
     """Return ``{"image", "cause"}`` of each file that could be read at the start of a run and no longer later.
 
-    Args:
-        engine: whose loader tells (:func:`monai_cxrssl.data.training_loader`); None, or an engine with another loader,
-            gives none.
+    The loader tells (:func:`monai_cxrssl.data.training_loader`); without an engine, or with another loader, none.
     """
     loader = None if engine is None else engine.state.dataloader
     return list(loader.unreadable) if isinstance(loader, ReplacingLoader) else []
 
 
 def history_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Sum up the epochs of a run.
-
-    Args:
-        rows: of :class:`monai_cxrssl.handlers.RunHistory`, at least one.
-
-    Returns:
-        ``epochs``, ``loss_first_epoch``, ``loss_last_epoch``, ``images_per_second`` and ``seconds`` of training.
-    """
+    """Sum up the epochs of a run from the rows of its :class:`monai_cxrssl.handlers.RunHistory`, at least one."""
     seconds = sum(row["seconds"] for row in rows)
     images = sum(row["seconds"] * row["images_per_second"] for row in rows)
     return {

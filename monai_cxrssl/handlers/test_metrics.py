@@ -39,17 +39,15 @@ class TestMetrics:
     Args:
         output_dir: folder of the files; only the first process writes.
         items: datalist items, by the numbers that are the evaluator's ``indices``: all that were decoded.
-        classes: names of the classes.
         task: ``"multi_class"`` or ``"multi_label"``.
         settings: entries to put before the figures, plain JSON values.
         unreadable: files that were left out, each with ``image`` and ``cause``.
         filename: of the figures; ``None`` when they are written elsewhere, as by
             :class:`~monai_cxrssl.handlers.FineTuningSummary`.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        resamples: of the bootstrap, as ``seed``.
         split: what the images are of, for the column of that name; by default what their items say.
-        table: of the predictions, below the folder; ``None`` where a later handler writes it with further columns,
-            as :class:`~monai_cxrssl.report.checks.ReportChecks` does.
+        table: of the predictions, below the folder; ``None`` where a later handler writes it with further columns, as
+            :class:`~monai_cxrssl.report.checks.ReportChecks` does.
         name: of the data set, the source of items that name none.
 
     Attributes:

@@ -23,18 +23,15 @@ class Validation:
     """Run an evaluator after every so many epochs and the last one; its figures become ``val_<name>`` of the trainer.
 
     The first process evaluates the whole split and tells the others, so that all take the same decisions by it. After
-    epochs without a validation the trainer has no such figures. Attach it before the handlers that go by them.
+    epochs without a validation the trainer has no such figures. Attach it before the handlers that go by them. An
+    ``every`` below 1 is a ConfigurationError.
 
     Args:
         evaluator: over the validation split, such as :class:`monai_cxrssl.engines.MultiTaskPredictor`, of the very
             network that is to be kept.
-        every: epochs between validations.
 
     Attributes:
         rows: one dictionary per validation: ``epoch`` and the figures, kept by checkpoints.
-
-    Raises:
-        ConfigurationError: ``every`` is below 1.
     """
 
     def __init__(self, evaluator: Evaluator, every: int = 1) -> None:

@@ -33,9 +33,8 @@ def compile_network(method: nn.Module, device: torch.device | str, backend: bool
     compiled and other runs are the same.
 
     Args:
-        method: a pretext method or fine-tuning method, without a data-parallel wrapper; its ``network`` is compiled.
-        device: where it will run.
-        backend: ``True`` for torch's ``inductor``, or the name of another backend.
+        method: a pretext or fine-tuning method, without a data-parallel wrapper, with its ``network``.
+        device, backend: where it will run; ``True`` for torch's ``inductor``, or the name of another backend.
 
     Raises:
         ConfigurationError: the method calls the blocks of its encoder one by one, the backend is unknown, or a CPU is

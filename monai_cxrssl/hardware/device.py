@@ -12,10 +12,7 @@ __all__ = ["require_device"]
 
 
 def require_device(device: torch.device | str | int) -> torch.device:
-    """Return a device that can compute here.
-
-    Args:
-        device: such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    """Return a device that can compute here, such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     Raises:
         ConfigurationError: there is no such kind of device, or this machine has none of it, or not as many.

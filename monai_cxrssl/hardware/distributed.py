@@ -23,12 +23,8 @@ __all__ = ["data_parallel", "join_processes", "leave_processes"]
 def join_processes(device: torch.device | str, timeout_minutes: float = 30) -> None:
     """Join the group of processes that ``torchrun`` started, by NCCL on GPUs and gloo on CPUs.
 
-    Args:
-        device: this process's device; a GPU becomes the current one.
-        timeout_minutes: how long a process waits for the others before it gives up.
-
-    Raises:
-        ConfigurationError: when the process was not started by ``torchrun``.
+    ``device`` is this process's; a GPU becomes the current one. ``timeout_minutes`` is how long to wait for the others.
+    ConfigurationError: the process was not started by ``torchrun``.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -44,10 +40,9 @@ def join_processes(device: torch.device | str, timeout_minutes: float = 30) -> N
         )
     # Through ignite, which otherwise looks for the group when one process first asks for its rank, and then waits there
     # for all the others.
+    backend = "nccl" if device.type == "cuda" else "gloo"
     with _slurm_hidden():
-        idist.initialize(
-            "nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(minutes=timeout_minutes)
-        )
+        idist.initialize(backend, timeout=datetime.timedelta(minutes=timeout_minutes))
 
 
 @contextmanager
@@ -71,15 +66,10 @@ def leave_processes() -> None:
 
 
 def data_parallel(method: nn.Module, device: torch.device | str, sync_batch_norm: bool = True) -> nn.Module:
-    """Wrap a method so that its gradients are averaged over all processes.
+    """Move a method to this process's device and wrap it so that its gradients are averaged over all processes.
 
-    ``ignite.distributed.auto_model`` is not used because it chooses the device by itself.
-
-    Args:
-        method: the method; it is moved to the device.
-        device: this process's device.
-        sync_batch_norm: take batch statistics over all processes. Torch offers this on GPUs only; on CPUs each process
-            normalises by its own.
+    ``ignite.distributed.auto_model`` is not used because it chooses the device by itself. ``sync_batch_norm`` takes
+    batch statistics over all processes, on GPUs only; on CPUs each process normalises by its own.
     """
     device = torch.device(device)
     if sync_batch_norm and device.type == "cuda":

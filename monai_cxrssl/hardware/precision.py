@@ -26,15 +26,10 @@ def _cpu_gains_from_bf16() -> bool:
 
 
 def autocast_dtype(device: torch.device | str, amp: bool | str = "auto") -> torch.dtype | None:
-    """Choose the type that autocast computes in.
+    """Choose the type that autocast computes in; None for float32.
 
-    Args:
-        device: the device of the run.
-        amp: ``False`` for float32; ``"bf16"`` or ``"fp16"`` to insist; ``True`` or ``"auto"`` for bfloat16 where the
-            device has instructions for it, else float16 on a GPU, else float32.
-
-    Returns:
-        The type, or ``None`` for float32.
+    ``amp`` is ``False`` for float32; ``"bf16"`` or ``"fp16"`` to insist; ``True`` or ``"auto"`` for bfloat16 where the
+    device has instructions for it, else float16 on a GPU, else float32.
 
     Raises:
         ConfigurationError: when the name is unknown, or float16 is asked for on a CPU.

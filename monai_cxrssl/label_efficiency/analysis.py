@@ -41,10 +41,7 @@ def label_efficiency(
     Args:
         predictions: of the test images, of each cell that has them.
         inits: names; the others are compared with the first.
-        fractions: of the training patients.
-        draws: how many were asked for.
         metric: ``"macro_auc"``, or the name of a measure, such as ``"dice"``, whose mean over images is taken.
-        plan: of the bootstrap.
 
     Returns:
         Plain JSON values (``None`` where there is no figure, with its ``reason``): ``metric``, ``confidence``,

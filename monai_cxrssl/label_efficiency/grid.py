@@ -40,25 +40,15 @@ _ERROR_LINE = re.compile(r"^(error: |[\w.]*(Error|Exception|Interrupt)\b)")
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid.
+    """One run of the grid."""
 
-    Attributes:
-        init: name of the initialisation.
-        fraction: of the training patients, in (0, 1].
-        draw: number of the sample of patients.
-        images: training images of the subset.
-        folder: where the run's results go; nothing else is in it.
-        command: the words to run.
-        key: hash of all that decides the result.
-    """
-
-    init: str
-    fraction: float
-    draw: int
-    images: int
-    folder: Path
-    command: tuple[str, ...]
-    key: str
+    init: str  #: name of the initialisation.
+    fraction: float  #: of the training patients, in (0, 1].
+    draw: int  #: number of the sample of patients.
+    images: int  #: training images of the subset.
+    folder: Path  #: where the run's results go; nothing else is in it.
+    command: tuple[str, ...]  #: the words to run.
+    key: str  #: hash of all that decides the result.
 
     @property
     def predictions(self) -> Path:
@@ -76,25 +66,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """How a cell ended.
+    """How a cell ended."""
 
-    Attributes:
-        status: ``"finished"`` or ``"failed"``.
-        seconds: how long it took; NaN where that is not known.
-        problem: why it failed, one line.
-    """
-
-    status: str
-    seconds: float = math.nan
-    problem: str = ""
+    status: str  #: ``"finished"`` or ``"failed"``.
+    seconds: float = math.nan  #: how long it took; NaN where that is not known.
+    problem: str = ""  #: why it failed, one line.
 
 
 def cell_state(cell: Cell) -> tuple[str, float]:
-    """Tell what is there of a cell.
+    """Tell what is there of a cell, and how many seconds a finished one took.
 
-    Returns:
-        ``"finished"``, ``"changed"`` (finished once, with other settings or data, or its results were touched since) or
-        ``"left"``; and how many seconds a finished one took.
+    It is ``"finished"``, ``"changed"`` (finished once, with other settings or data, or its results were touched since)
+    or ``"left"``.
     """
     try:
         marker = json.loads((cell.folder / "done.json").read_bytes())
@@ -111,16 +94,11 @@ def cell_state(cell: Cell) -> tuple[str, float]:
 def run_cells(
     cells: Sequence[Cell], lock: int | None = None, say: Callable[[str], None] | None = None, progress: bool = True
 ) -> list[CellResult]:
-    """Run the cells that are not finished; one that fails does not stop the others.
+    """Run the cells that are not finished, in order; return one result each. One that fails does not stop the others.
 
     Args:
-        cells: in the order to run them.
         lock: file descriptor that every run inherits, see :func:`grid_lock`.
         say: takes each message; by default it is printed above the progress bar.
-        progress: show a progress bar over the cells.
-
-    Returns:
-        One result per cell.
     """
     from tqdm import tqdm
 
@@ -157,17 +135,11 @@ def run_cells(
 
 
 def estimate_seconds(known: Sequence[tuple[int, float]], left: Sequence[int]) -> tuple[float, float]:
-    """Estimate how long runs take from those that are known.
+    """Estimate the seconds that runs will take together, lower and upper, from those that are known.
 
     A run costs something whatever its size (start, validation, test) and something per training image. Runs of one size
-    cannot tell the two apart: then the estimate is a range, from all the former to all the latter.
-
-    Args:
-        known: training images and seconds of finished runs.
-        left: training images of the runs to come.
-
-    Returns:
-        Lower and upper estimate of their sum, in seconds.
+    cannot tell the two apart: then the estimate is a range, from all the former to all the latter. ``known`` holds
+    training images and seconds of finished runs, ``left`` the training images of those to come.
 
     Example:
         >>> estimate_seconds([(10, 5.0)], [10, 20])
@@ -190,10 +162,7 @@ def estimate_seconds(known: Sequence[tuple[int, float]], left: Sequence[int]) ->
 
 @contextlib.contextmanager
 def grid_lock(folder: Path) -> Iterator[int]:
-    """Keep a second grid out of a folder, also while a run of a killed one is still at work there.
-
-    Args:
-        folder: of the grid; it exists.
+    """Keep a second grid out of a folder that exists, also while a run of a killed one is still at work there.
 
     Yields:
         A descriptor for the runs to inherit, which holds the lock on.

@@ -21,14 +21,10 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def plot_label_efficiency(report: Mapping[str, Any], path: str | os.PathLike) -> None:
-    """Write the picture as PNG, in one step.
+    """Write the picture of a report (see :func:`~monai_cxrssl.label_efficiency.efficiency_table`) as PNG, in one step.
 
     Above: the mean over draws with its interval, a line per initialisation; small dots are the draws. Below, with two
     or more initialisations: the paired differences from the first.
-
-    Args:
-        report: as for :func:`~monai_cxrssl.label_efficiency.efficiency_table`.
-        path: the PNG file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -18,7 +18,6 @@ def efficiency_table(report: Mapping[str, Any], markdown: bool = False) -> str:
     Args:
         report: what :func:`~monai_cxrssl.label_efficiency.label_efficiency` returns, with ``settings`` (``inits``,
             ``fractions``, ``draws``), ``subsets`` and ``cells`` beside it, as in ``fractions.json``.
-        markdown: as Markdown instead of aligned with spaces.
     """
     settings = report["settings"]
     fractions, draws = settings["fractions"], settings["draws"]

@@ -6,10 +6,4 @@ from .masked_reconstruction import MaskedReconstructionLoss
 from .multi_task import MultiTaskLoss
 from .nt_xent import NTXentLoss
 
-__all__ = [
-    "DistillationLoss",
-    "InfoNCELoss",
-    "MaskedReconstructionLoss",
-    "MultiTaskLoss",
-    "NTXentLoss",
-]
+__all__ = ["DistillationLoss", "InfoNCELoss", "MaskedReconstructionLoss", "MultiTaskLoss", "NTXentLoss"]

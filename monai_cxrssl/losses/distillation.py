@@ -54,8 +54,7 @@ class DistillationLoss(nn.Module):
         """Return the mean loss of a batch, a float32 scalar (float64 for float64 input).
 
         Args:
-            student: logits ``(B, C)``.
-            teacher: logits ``(B, C)`` of the same images.
+            teacher: logits ``(B, C)``, of the student's images and shape.
             supervised: scalar, the loss of the samples that have a label; ``None`` where none has one, and the loss
                 is then the distillation alone, unmixed.
 

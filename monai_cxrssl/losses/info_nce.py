@@ -21,13 +21,7 @@ class InfoNCELoss(nn.Module):
     .. math:: -\log \frac{\exp(q \cdot k / t)}{\exp(q \cdot k / t) + \sum_j \exp(q \cdot n_j / t)}
 
     (He et al. 2020, arXiv 1911.05722, equation 1). It is computed in float32 whatever the input's type, so that small
-    temperatures stay finite under autocast.
-
-    Args:
-        temperature: the divisor t of the cosine similarities, greater than 0; 0.2 in MoCo v2.
-
-    Raises:
-        ConfigurationError: when the temperature is not positive.
+    temperatures stay finite under autocast. The divisor t, 0.2 in MoCo v2, is greater than 0 (ConfigurationError).
 
     Example:
         >>> loss = InfoNCELoss(temperature=0.5)
@@ -51,7 +45,7 @@ class InfoNCELoss(nn.Module):
         queue_group: Tensor | None = None,
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss of a batch of queries.
+        """Return the loss of a batch of queries, a float32 scalar.
 
         Args:
             query: ``(B, D)``, any floating type, any length.
@@ -60,9 +54,6 @@ class InfoNCELoss(nn.Module):
             query_group: integer ids ``(B,)``, for instance of patients.
             queue_group: integer ids ``(K,)``: an entry of a query's own id is not its negative.
             valid: booleans ``(K,)``; entries that are false are nobody's negatives. ``None`` for all true.
-
-        Returns:
-            A float32 scalar.
 
         Raises:
             ValueError: when the shapes do not match, or one of the two groups is missing.

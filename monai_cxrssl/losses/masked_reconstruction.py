@@ -13,19 +13,14 @@ __all__ = ["MaskedReconstructionLoss"]
 
 
 class MaskedReconstructionLoss(nn.Module):
-    """Mean absolute or squared error over the pixels of a mask; other pixels get no gradient at all.
+    """Mean absolute (``"l1"``) or squared (``"l2"``) error over the pixels of a mask; others get no gradient at all.
 
     The mean is over all masked pixels of the batch, so that every masked pixel weighs the same, whichever sample it is
     of; a sample with a small mask weighs less than one with a large mask (our choice). Pixels outside are replaced
     before the difference is taken, not multiplied by zero after it: what is not finite there does no harm either.
 
-    Used by GMML (Anwar et al. 2022, arXiv 2211.12944: L1 on the corrupted pixels) and by inpainting.
-
-    Args:
-        norm: ``"l1"`` for the absolute error, ``"l2"`` for the squared error.
-
-    Raises:
-        ConfigurationError: another ``norm``.
+    Used by GMML (Anwar et al. 2022, arXiv 2211.12944: L1 on the corrupted pixels) and by inpainting. Another norm
+    raises a ConfigurationError.
 
     Example:
         >>> mask = torch.tensor([[[[1, 0], [0, 0]]]])
@@ -40,15 +35,12 @@ class MaskedReconstructionLoss(nn.Module):
         self.norm = norm
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean error of the masked pixels, a float32 scalar (float64 for float64 input).
+        """Return the mean error of the masked pixels ``(B, C, H, W)``, a float32 scalar (float64 for float64 input).
+
+        Where nothing is masked it is 0, still with a gradient of 0 to ``prediction``.
 
         Args:
-            prediction: ``(B, C, H, W)`` float.
-            target: ``(B, C, H, W)`` float.
             mask: ``(B, 1, H, W)`` or ``(B, C, H, W)``, bool or a number; what is not 0 counts.
-
-        Returns:
-            0, still with a gradient of 0 to ``prediction``, where nothing is masked.
 
         Raises:
             ConfigurationError: when the shapes do not fit.

@@ -48,8 +48,6 @@ class MultiTaskLoss(nn.Module):
 
     Args:
         task: ``"multi_class"`` (one class per film) or ``"multi_label"`` (any number of findings per film).
-        label_weight: weight of the label loss, 0 or more.
-        mask_weight: weight of the mask loss, 0 or more.
         weighting: ``"fixed"`` or ``"uncertainty"``; the latter has parameters that belong in the optimiser.
         class_weights: one weight per class for the samples that have the class. Multi-class: as in
             ``torch.nn.CrossEntropyLoss``. Multi-label: as ``pos_weight`` of ``torch.nn.BCEWithLogitsLoss``.
@@ -165,14 +163,9 @@ class MultiTaskLoss(nn.Module):
     def check(self, batch: Mapping[str, Any], num_classes: int, masks: bool = True) -> dict[str, Tensor]:
         """Look at the labels and masks of a batch that is still on the host, so that :meth:`forward` need not.
 
-        Args:
-            batch: as of :meth:`forward`.
-            num_classes: C, 0 for a network that has no label branch.
-            masks: whether the network has a mask branch.
-
-        Returns:
-            To be put into the batch: ``label_rows`` and ``mask_rows``, int64 ``(n,)``, the rows that have a label or a
-            mask; without the entry of a branch that is absent, or whose shape ``forward`` will refuse.
+        To be put into the batch: ``label_rows`` and ``mask_rows``, int64 ``(n,)``, the rows that have a label or a
+        mask; without the entry of a branch that is absent (``num_classes`` 0, ``masks`` off), or whose shape
+        ``forward`` will refuse.
 
         Raises:
             DatalistError: a label outside the classes, or a mask that holds other values than 0 and 1.

@@ -118,12 +118,11 @@ class NTXentLoss(nn.Module):
 
     .. math:: -\log \frac{\exp(z_i \cdot z_{p(i)} / t)}{\sum_{k \neq i} \exp(z_i \cdot z_k / t)}
 
-    (Chen et al. 2020, arXiv 2002.05709, equation 1). It is computed in float32 whatever the input's type, so that
-    small temperatures stay finite under autocast. Memory grows with B, not with its square: of the matrix of
-    similarities only a block of rows is held at a time. The loss can be differentiated once.
+    (Chen et al. 2020, arXiv 2002.05709, equation 1). It is computed in float32 whatever the input's type, so that small
+    temperatures stay finite under autocast. Memory grows with B, not with its square: of the matrix of similarities
+    only a block of rows is held at a time. The loss can be differentiated once. The divisor t is greater than 0.
 
     Args:
-        temperature: the divisor t of the cosine similarities, greater than 0.
         gather: take the embeddings of all processes of ``torch.distributed`` as negatives. Each process returns the
             mean over its own anchors; the average over processes, which ``DistributedDataParallel`` takes, equals the
             loss and the gradient of one process that holds the whole batch. Every process must hold the same B.
@@ -146,16 +145,11 @@ class NTXentLoss(nn.Module):
         self.gather = gather
 
     def forward(self, z1: Tensor, z2: Tensor, group: Tensor | None = None) -> Tensor:
-        """Return the loss of a batch of pairs.
+        """Return the loss of a batch of pairs ``(B, D)``, any floating type, any length: a float32 scalar.
 
         Args:
-            z1: embeddings of the first views, ``(B, D)``, any floating type, any length.
-            z2: embeddings of the second views, ``(B, D)``.
             group: integer ids ``(B,)``, for instance of patients: two samples of equal id are never negatives of
                 each other.
-
-        Returns:
-            A float32 scalar.
 
         Raises:
             ValueError: when the shapes do not match.

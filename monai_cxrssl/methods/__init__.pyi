@@ -14,17 +14,6 @@ from .simclr import SimCLR
 from .spcxr import SPCXR
 
 __all__ = [
-    "ContrastiveMethod",
-    "DistillationMethod",
-    "FineTuningMethod",
-    "Inpainting",
-    "Jigsaw",
-    "MICLe",
-    "MaskedDistillation",
-    "MoCo",
-    "PretextMethod",
-    "Rotation",
-    "SPCXR",
-    "SimCLR",
-    "load_teacher",
-]
+    "ContrastiveMethod", "DistillationMethod", "FineTuningMethod", "Inpainting", "Jigsaw", "MICLe",
+    "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "SPCXR", "SimCLR", "load_teacher",
+]  # fmt: skip

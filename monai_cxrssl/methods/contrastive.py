@@ -34,16 +34,14 @@ class ContrastiveMethod(PretextMethod):
         """Return what :meth:`forward` returns, given the embeddings ``(B, V, D)`` of the whole batch."""
 
     def forward(self, batch: Mapping[str, Tensor], contrast: bool = True) -> dict[str, Tensor]:
-        """Return the loss of a batch.
+        """Return the loss of a batch, a scalar, and as ``embedding`` ``(N, D)``, detached, what it compared.
+
+        Without contrast there is only ``embedding`` ``(B, V, D)``, which then carries the gradient.
 
         Args:
             batch: ``image`` ``(B, num_views, 1, H, W)`` float in [0, 1]; ``patient`` ``(B,)`` integer ids.
-            contrast: ``False`` to stop after :meth:`embed`. It is an argument because ``DistributedDataParallel``
-                prepares the exchange of gradients in calls of this method only.
-
-        Returns:
-            ``loss``, a scalar, and ``embedding`` ``(N, D)``, detached; without contrast only ``embedding``
-            ``(B, V, D)``, which then carries the gradient.
+            contrast: ``False`` to stop after :meth:`embed`; an argument because ``DistributedDataParallel`` prepares
+                the exchange of gradients in calls of this method only.
         """
         embeddings = self.embed(batch)
         return self.contrast(embeddings, batch) if contrast else {"embedding": embeddings}

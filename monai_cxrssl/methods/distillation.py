@@ -40,8 +40,6 @@ class DistillationMethod(FineTuningMethod):
             two branches.
         teacher: called with images ``(B, 1, H, W)`` it returns a dictionary with ``label`` ``(B, C)``, logits of the
             same classes: a :class:`monai_cxrssl.networks.MultiTaskNet`, see :func:`load_teacher`.
-        distillation: the loss of the soft labels, with temperature, mixing weight and task.
-        **options: further arguments of :class:`FineTuningMethod`.
 
     Raises:
         ConfigurationError: student or teacher has no label head, or the tasks or numbers of classes differ.
@@ -96,12 +94,9 @@ class DistillationMethod(FineTuningMethod):
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss of a batch, its parts, and what the student said.
 
-        Args:
-            batch: as of :class:`FineTuningMethod`.
-
-        Returns:
-            ``loss``, ``distillation_loss``, ``label_loss`` and ``mask_loss`` (0 where the batch has none), and the
-            student's logits, without a graph, as ``label_logits`` and ``mask_logits``.
+        The batch is that of :class:`FineTuningMethod`. Return ``loss``, ``distillation_loss``, ``label_loss`` and
+        ``mask_loss`` (0 where the batch has none), and the student's logits, without a graph, as ``label_logits`` and
+        ``mask_logits``.
         """
         output = self.network(batch["image"])
         soft = _label_logits(output, "student")
@@ -141,15 +136,7 @@ class DistillationMethod(FineTuningMethod):
 
 
 def load_teacher(path: str | os.PathLike, classes: Sequence[str], task: str) -> nn.Module:
-    """Load a fine-tuned network and make sure that it answers the question of the data.
-
-    Args:
-        path: ``model.pt`` of a fine-tuning bundle, with ``model.json`` beside it.
-        classes: of the data, in label order.
-        task: of the data, ``"multi_class"`` or ``"multi_label"``.
-
-    Returns:
-        The network, in evaluation mode.
+    """Load a fine-tuned network (``model.pt``, with ``model.json`` beside it) that answers the question of the data.
 
     Raises:
         ConfigurationError: the file cannot be used, or its classes or task are others than those of the data.

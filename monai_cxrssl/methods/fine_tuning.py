@@ -31,7 +31,6 @@ class FineTuningMethod(nn.Module):
             name: :class:`monai_cxrssl.losses.MultiTaskLoss`. Where a batch has nothing to say to a branch, the gradient
             must be zero rather than absent: processes that train together wait for that of every weight. The loss's
             parameters, if any, belong in the optimiser.
-        linear_probe: freeze the encoder for good.
         average_momentum: momentum of the average of the weights, which is then what is evaluated; ``None`` for none.
 
     Raises:
@@ -71,10 +70,8 @@ class FineTuningMethod(nn.Module):
     def freeze_encoder(self, frozen: bool, save_gradients: bool = True) -> None:
         """Freeze the encoder or let it learn; a linear probe stays frozen.
 
-        Args:
-            frozen: whether it shall not learn.
-            save_gradients: do not even compute the gradients of a frozen encoder. A data-parallel wrapper waits for
-                those that it was made for, so once there is one they must be computed, and are then discarded.
+        Gradients of a frozen encoder are not even computed, unless ``save_gradients`` is off: a data-parallel wrapper
+        waits for those that it was made for, so once there is one they must be computed, and are then discarded.
         """
         self.encoder_frozen = bool(frozen) or self.linear_probe
         if save_gradients:
@@ -91,11 +88,8 @@ class FineTuningMethod(nn.Module):
     def check_batch(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the labels and masks of a batch on the host, so that the loss need not wait for the device.
 
-        Args:
-            batch: as of :meth:`forward`, before it goes to the device.
-
-        Returns:
-            The batch, with what the loss's ``check`` adds where it has one: :class:`monai_cxrssl.losses.MultiTaskLoss`.
+        The batch is that of :meth:`forward`, before it goes to the device; what the loss's ``check`` finds is added
+        where it has one: :class:`monai_cxrssl.losses.MultiTaskLoss`.
         """
         check = getattr(self.loss_function, "check", None)
         classes = getattr(self.network, "num_classes", None)

@@ -27,14 +27,11 @@ class Inpainting(PretextMethod):
     inside the holes only. Where the paper is silent (hole sizes, loss, decoder) the choices are ours.
 
     Args:
-        network: the encoder.
         decoder: ``"Unet"``, ``"DPT"`` or ``"auto"``, see
             :class:`~monai_cxrssl.networks.reconstruction.ReconstructionDecoder`. It is thrown away after pretraining.
-        holes: number of holes per image.
         hole_size: smallest and largest side of a hole, as fractions of the image's.
         norm: ``"l1"`` or ``"l2"``.
         fill: intensity in [0, 1] inside the holes.
-        seed: of the holes.
 
     Raises:
         ConfigurationError: an option is out of its range.

@@ -35,13 +35,11 @@ class Jigsaw(PretextMethod):
     A tile must have 16 pixels: with the default options images must have a side of 57 or more.
 
     Args:
-        network: the encoder.
         grid: cells along either side, 2 or 3.
         permutations: size of the set, 2,000 in VISSL; a few hundred suit a short run. At most ``(grid * grid)!``.
         tile_crop: side of a tile as a fraction of that of its cell; 64 / 75 in the paper.
         tile_channels: length to which each tile's embedding is projected.
-        hidden_channels: width of the perceptron's hidden layer.
-        seed: of the permutations, the tiles' places and the shuffling.
+        seed: of permutations, places and shuffling.
 
     Raises:
         ConfigurationError: an option is out of its range.
@@ -79,11 +77,8 @@ class Jigsaw(PretextMethod):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the cross-entropy of a batch and, as ``accuracy``, the share of puzzles solved.
 
-        Args:
-            batch: ``image`` ``(B, V, 1, H, W)`` float in [0, 1]; each view is a puzzle of its own.
-
-        Returns:
-            ``loss``; ``accuracy``; ``embedding`` ``(B * V * tiles, D)``, one per tile.
+        Each view of ``image`` ``(B, V, 1, H, W)`` float in [0, 1] is a puzzle of its own. Beside ``loss`` and
+        ``accuracy`` there is ``embedding`` ``(B * V * tiles, D)``, one per tile.
 
         Raises:
             ConfigurationError: the images are too small.
@@ -97,12 +92,9 @@ class Jigsaw(PretextMethod):
     def shuffle(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Make a puzzle of every image ``(N, C, H, W)``.
 
-        Returns:
-            Tiles ``(N, grid * grid, C, t, t)``, of which number ``k`` is that of cell ``permutations[order][k]``, and
-            the order ``(N,)`` int64, a row of :attr:`permutations`.
-
-        Raises:
-            ConfigurationError: the images are too small.
+        Return tiles ``(N, grid * grid, C, t, t)``, of which number ``k`` is that of cell ``permutations[order][k]``,
+        and the order ``(N,)`` int64, a row of :attr:`permutations`. Images that are too small raise a
+        ConfigurationError.
         """
         side = min(images.shape[-2:]) // self.grid
         tile = int(side * self.tile_crop + 0.5)

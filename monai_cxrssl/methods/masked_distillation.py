@@ -36,13 +36,11 @@ class MaskedDistillation(PretextMethod):
     file must therefore stay where it is, unchanged, while the run lasts.
 
     Args:
-        network: the student, an encoder that is a vision transformer.
         teacher_weights: the ``model.pt`` of a bundle, or a state dict of an encoder; see
             :func:`monai_cxrssl.networks.load_encoder_weights`.
         teacher_name: the teacher's encoder name, by default what the ``.json`` beside its weights says.
         mask_ratio: share of the patches that are masked, in (0, 1); up to one block more are.
         largest_block: greatest block height and width, as a share of the image's.
-        seed: of the masks.
 
     Raises:
         ConfigurationError: when the student is no vision transformer, the teacher cannot be had, or an option is out of
@@ -86,11 +84,7 @@ class MaskedDistillation(PretextMethod):
         return self._teacher[0]
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of a batch.
-
-        Args:
-            batch: ``image`` ``(B, 1, 1, H, W)`` float in [0, 1], sides multiples of the patch.
-        """
+        """Return the loss of ``image`` ``(B, 1, 1, H, W)`` float in [0, 1], sides multiples of the patch."""
         images = batch["image"][:, 0]
         grid = self._grid(images)
         target = torch.full(images.shape[:1], self.mask_ratio, device=images.device)

@@ -22,7 +22,6 @@ class PretextMethod(nn.Module, ABC):
     """An encoder, the parts that a pretext task adds to it, and the loss of a batch.
 
     Args:
-        network: the encoder to train; what remains after pretraining.
         seed: of what the method itself draws (corruptions, angles, permutations), see :meth:`generator`.
 
     Attributes:
@@ -41,29 +40,26 @@ class PretextMethod(nn.Module, ABC):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of a batch.
 
+        Return ``loss``, a scalar that carries the gradient, and ``embedding`` ``(N, D)``, detached, watched for
+        collapse.
+
         Args:
             batch: ``image`` ``(B, num_views, 1, H, W)``, float in [0, 1]; ``patient`` ``(B,)`` integer ids; and what
                 else a method names.
-
-        Returns:
-            ``loss``, a scalar that carries the gradient, and ``embedding`` ``(N, D)``, detached, watched for collapse.
         """
 
     def after_step(self, progress: float) -> None:
-        """Update what no gradient updates (a momentum encoder, a queue); called after each optimiser step.
+        """Update what no gradient updates (a momentum encoder, a queue) after an optimiser step.
 
-        Args:
-            progress: how much of the run is done, from 0 to 1, this step included.
+        The progress is the share of the run that is done, in [0, 1], this step included.
         """
 
     def generator(self, device: torch.device | str) -> torch.Generator:
         """Return a fresh random generator for the next draw.
 
         Its seed is made of the method's seed, the process and the number of generators asked for so far, which travels
-        with the state dict: a resumed run draws what an uninterrupted one would.
-
-        Args:
-            device: where the random numbers are wanted; drawing there spares a copy and a wait.
+        with the state dict: a resumed run draws what an uninterrupted one would. Drawing on the device where the
+        numbers are wanted spares a copy and a wait.
         """
         words = np.random.SeedSequence([self.seed, idist.get_rank(), self._draws]).generate_state(2, np.uint32)
         self._draws += 1

@@ -23,11 +23,7 @@ class MICLe(SimCLR):
     """
 
     def contrast(self, embeddings: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of a batch of bags; see :meth:`SimCLR.contrast`.
-
-        Raises:
-            ConfigurationError: when the batch does not say which patient each pair is of.
-        """
+        """Return the loss of bags, see :meth:`SimCLR.contrast`. Without ``patient`` it is a ConfigurationError."""
         if "patient" not in batch:
             raise ConfigurationError("MICLe needs the patient of every pair: the batch holds no 'patient'.")
         return super().contrast(embeddings, batch)

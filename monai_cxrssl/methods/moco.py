@@ -41,8 +41,6 @@ class MoCo(ContrastiveMethod):
     also excludes the same image of an earlier epoch. A queue should hold fewer keys than the data holds images.
 
     Args:
-        network: the encoder.
-        temperature: of the InfoNCE loss.
         queue_length: keys in the queue, K; it need not be a multiple of the batch.
         momentum: share of itself that the key encoder keeps in each step.
         projection_channels: length of the projection that the loss sees.
@@ -54,7 +52,6 @@ class MoCo(ContrastiveMethod):
             images with, and nothing is shuffled. Without ``gather`` each process has a queue of its own.
         mask_same_patient: do not take keys of a query's own patient as its negatives. The batch must then hold
             ``patient``.
-        seed: of the shuffling.
 
     Raises:
         ConfigurationError: when the queue length or the number of groups is less than 1, or an option of a part is out
@@ -114,20 +111,14 @@ class MoCo(ContrastiveMethod):
     def contrast(self, embeddings: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of queries ``(B, 1, D)`` against the keys of the second views and the queue.
 
-        In training mode the keys are kept for :meth:`after_step`.
-
-        Raises:
-            ConfigurationError: when patients are to be masked and the batch does not name them.
+        In training mode the keys are kept for :meth:`after_step`. A batch without patients to mask is a
+        ConfigurationError.
         """
         query, patients = embeddings.squeeze(1), self._patients(batch, self.mask_same_patient)
         keys, shared_keys, shared_patients = self._keys(batch["image"][:, 1], patients)
         filled = self.filled
         loss = self.loss_function(
-            query,
-            keys,
-            self.queue[:, :filled],
-            patients,
-            None if patients is None else self.queue_patient[:filled],
+            query, keys, self.queue[:, :filled], patients, None if patients is None else self.queue_patient[:filled]
         )
         if self.training:
             self._waiting.append((shared_keys, shared_patients))
@@ -159,11 +150,7 @@ class MoCo(ContrastiveMethod):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Let the key encoder follow, and the keys of this step join the queue.
-
-        Args:
-            progress: not used.
-        """
+        """Let the key encoder follow, and the keys of this step join the queue."""
         self.key_encoder.update(self._query_encoder[0])
         for keys, patients in self._waiting:
             self._enqueue(keys, patients)

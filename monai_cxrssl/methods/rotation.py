@@ -25,11 +25,9 @@ class Rotation(PretextMethod):
     45 of contrastive learning, which would make half of the classes ambiguous.
 
     Args:
-        network: the encoder; a linear layer on its embedding gives the angle.
         angles: the classes, in degrees counter-clockwise; different multiples of 90 from 0 to 270.
         copies: how many differently turned copies of each image a batch holds: ``None`` for one per angle, as in the
             paper, or a number of angles drawn at random per image; 1 takes a quarter of the time.
-        seed: of the angles drawn.
 
     Raises:
         ConfigurationError: an option is out of its range.
@@ -38,11 +36,7 @@ class Rotation(PretextMethod):
     num_views: ClassVar[int] = 1
 
     def __init__(
-        self,
-        network: Encoder,
-        angles: Sequence[int] = (0, 90, 180, 270),
-        copies: int | None = None,
-        seed: int = 0,
+        self, network: Encoder, angles: Sequence[int] = (0, 90, 180, 270), copies: int | None = None, seed: int = 0
     ) -> None:
         super().__init__(network, seed)
         self.angles = tuple(int(angle) for angle in angles)
@@ -56,8 +50,7 @@ class Rotation(PretextMethod):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the cross-entropy of a batch and, as ``accuracy``, the share of angles that were told right.
 
-        Args:
-            batch: ``image`` ``(B, V, 1, S, S)`` float in [0, 1]; each view is a sample of its own.
+        Each view of ``image`` ``(B, V, 1, S, S)`` float in [0, 1] is a sample of its own.
 
         Raises:
             ConfigurationError: the views are not square.
@@ -77,8 +70,7 @@ class Rotation(PretextMethod):
     def turn(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Turn images ``(N, C, S, S)``.
 
-        Returns:
-            ``(N * copies, C, S, S)``, the copies of an image side by side, and the class of each, int64.
+        Return ``(N * copies, C, S, S)``, the copies of an image side by side, and the class of each, int64.
         """
         size, device = len(images), images.device
         every = torch.stack([torch.rot90(images, angle // 90, (2, 3)) for angle in self.angles])

@@ -21,8 +21,6 @@ class SimCLR(ContrastiveMethod):
     """Contrast two views per sample against all other samples of the batch (Chen et al. 2020, arXiv 2002.05709).
 
     Args:
-        network: the encoder.
-        temperature: of the NT-Xent loss.
         projection_channels: length of the projection that the loss sees.
         hidden_channels: width of the head's hidden layers, by default the encoder's embedding length.
         projection_layers: linear layers of the head, 2 in SimCLR, 3 in SimCLRv2.
@@ -58,11 +56,7 @@ class SimCLR(ContrastiveMethod):
         return projection.unflatten(0, (views.shape[1], -1)).transpose(0, 1)
 
     def contrast(self, embeddings: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of projections ``(B, 2, D)``.
-
-        Raises:
-            ConfigurationError: when patients are to be masked and the batch does not name them.
-        """
+        """Return the loss of projections ``(B, 2, D)``; a ConfigurationError where patients to mask are not named."""
         first, second = embeddings.unbind(1)
         loss = self.loss_function(first, second, self._patients(batch, self.mask_same_patient))
         return {"loss": loss, "embedding": embeddings.detach().transpose(0, 1).flatten(0, 1)}

@@ -37,19 +37,15 @@ class SPCXR(PretextMethod):
     does not use; the teacher's projection head normalises by the batch, as MoCo's key encoder does.
 
     Args:
-        network: an encoder that is a vision transformer.
         fraction, largest_block, alien_prob, alien_fraction, noise_mean, noise_std: see :class:`GroupMask`; its patches
             are the encoder's.
-        head_layers: linear layers of the reconstruction head.
         contrastive: train the SiT form, which needs two views.
         momentum: of the teacher at the start; it rises to 1 along a cosine.
-        temperature: of the contrastive loss.
         projection_channels: length of the projection that the contrastive loss sees.
         reconstruction_weight: factor of the reconstruction loss in the SiT form, 1, or 5 for small data.
         gather: take the samples of all processes as negatives.
         mask_same_patient: do not take images of one patient as negatives of each other (our choice). The batch must
             then hold ``patient``; only the SiT form reads it.
-        seed: of the corruption.
 
     Raises:
         ConfigurationError: when the encoder is no vision transformer or lacks a class token that ``contrastive`` needs,
@@ -79,15 +75,8 @@ class SPCXR(PretextMethod):
         self.num_views = 2 if contrastive else 1  # type: ignore[misc]
         self.tokens = TokenBlocks(network, "SPCXR")
         self.blocks = last_half_blocks(self.tokens.depth)
-        self.group_mask = GroupMask(
-            patch_size=self.tokens.patch_size,
-            fraction=fraction,
-            largest_block=largest_block,
-            alien_prob=alien_prob,
-            alien_fraction=alien_fraction,
-            noise_mean=noise_mean,
-            noise_std=noise_std,
-        )
+        patch = self.tokens.patch_size
+        self.group_mask = GroupMask(patch, fraction, largest_block, alien_prob, alien_fraction, noise_mean, noise_std)
         self.reconstruction_head = GMMLHead(
             self.tokens.channels, self.tokens.patch_size, network.in_channels, head_layers
         )
@@ -141,14 +130,9 @@ class SPCXR(PretextMethod):
         return {"loss": contrast + self.reconstruction_weight * loss, "embedding": embedding}
 
     def reconstruct(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Corrupt images and rebuild them, to look at.
+        """Corrupt images ``(B, C, H, W)`` float in [0, 1] and rebuild them, to look at.
 
-        Args:
-            images: ``(B, C, H, W)`` float in [0, 1].
-            generator: random source on the images' device.
-
-        Returns:
-            The corrupted images, the bool mask ``(B, 1, H, W)`` of what is corrupted, and the output of the head.
+        Return the corrupted images, the bool mask ``(B, 1, H, W)`` of what is corrupted, and the output of the head.
         """
         corrupted, mask = self.group_mask(images, generator)
         with torch.no_grad():

@@ -25,27 +25,16 @@ _BINNINGS = ("equal_width", "equal_mass")
 
 @dataclass(frozen=True)
 class ReliabilityDiagram:
-    """Mean score and observed frequency in B bins of the score.
+    """Mean score and observed frequency in B bins of the score."""
 
-    Attributes:
-        edges: ``(B + 1,)``; a bin holds scores above its lower edge and up to its upper edge, the first its lower too.
-        mean_score: ``(B,)``; NaN in empty bins.
-        observed: ``(B,)``, share of positives; NaN in empty bins.
-        ci_low: ``(B,)``, Wilson interval of the share, which takes films as independent.
-        ci_high: ``(B,)``.
-        count: ``(B,)`` int64, films.
-        ece: the mean over films of the distance between the share and the mean score of their bin.
-        reason: why there is no diagram, as half a sentence; all arrays are empty then, and ``ece`` is NaN.
-    """
-
-    edges: np.ndarray
-    mean_score: np.ndarray
-    observed: np.ndarray
-    ci_low: np.ndarray
-    ci_high: np.ndarray
-    count: np.ndarray
-    ece: float
-    reason: str = ""
+    edges: np.ndarray  #: ``(B + 1,)``; a bin holds scores above its lower edge up to its upper, the first both.
+    mean_score: np.ndarray  #: ``(B,)``; NaN in empty bins.
+    observed: np.ndarray  #: ``(B,)``, share of positives; NaN in empty bins.
+    ci_low: np.ndarray  #: ``(B,)``, Wilson interval of the share, which takes films as independent.
+    ci_high: np.ndarray  #: ``(B,)``.
+    count: np.ndarray  #: ``(B,)`` int64, films.
+    ece: float  #: the mean over films of the distance between the share and the mean score of their bin.
+    reason: str = ""  #: why there is no diagram, as half a sentence; all arrays are empty then, and ``ece`` is NaN.
 
 
 def _edges(score: np.ndarray, bins: int, binning: str) -> np.ndarray:
@@ -85,9 +74,8 @@ def reliability_diagram(
         score: ``(N,)`` probabilities.
         label: ``(N,)`` of 0, 1 and NaN for unknown.
         bins: how many.
-        binning: ``"equal_width"``, of [0, 1]; ``"equal_mass"``, with about equally many films each, fewer bins when
-            films share a score.
-        confidence: of the Wilson intervals.
+        binning: ``"equal_width"``, of [0, 1]; ``"equal_mass"``, about equally many films each, fewer where films share
+            a score.
         both_kinds: whether a class without positives or without negatives, or with equal scores, has no diagram; give
             ``False`` for :func:`top_label`, where all may well be right.
 
@@ -127,18 +115,13 @@ def reliability_diagram(
 
 
 def calibration_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN, bins: int = 15) -> dict[str, Interval]:
-    """Return calibration errors (ECE; Guo et al. 2017, equation 3) and Brier scores with intervals over patients.
+    """Return calibration errors (ECE; Guo et al. 2017, equation 3) and Brier scores of probabilities, with intervals.
 
     The bins are those of the films as they are in all resamples. An ECE is a sum of distances, too high on few films,
     and more so on resamples of these, so that percentiles miss the truth. Its interval runs to the upper percentile
     from the lower end of the basic bootstrap interval, ``2 value - upper percentile``; or from 0, where labels drawn
     from the probabilities themselves would give as high an ECE (Broecker and Smith 2007), taking films as
     independent. Brier scores have percentile intervals.
-
-    Args:
-        cohort: with probabilities in [0, 1] as scores.
-        plan: of the bootstrap.
-        bins: see :func:`reliability_diagram`.
 
     Returns:
         ``macro_<figure>`` and ``<figure>_<class>`` of ``ece_width``, ``ece_mass`` and ``brier`` (the mean square of
@@ -181,8 +164,8 @@ def _errors(
 ) -> tuple[Statistic, np.ndarray]:
     """Return the function from weights to both ECEs and the Brier score ``(R, 3, C)``, and ECEs by chance.
 
-    One product of a sparse matrix and the weights gives all sums: per column, films, squares, and both binnings. The
-    ECEs by chance ``(2, R, C)`` are of labels drawn from the probabilities.
+    All sums are one product of a sparse matrix and the weights: per column, films, squares, and both binnings. The ECEs
+    by chance ``(2, R, C)`` are of labels drawn from the probabilities.
     """
     from scipy.sparse import csr_matrix, vstack
 

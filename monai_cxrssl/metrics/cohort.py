@@ -17,23 +17,14 @@ __all__ = ["Cohort", "macro_mean", "why_not_assessable"]
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """N films with one column of scores and of labels per class; made and checked by :meth:`of`.
+    """N films with one column of scores and of labels per class; made and checked by :meth:`of`."""
 
-    Attributes:
-        scores: ``(N, C)`` float64; scores that are not finite are kept, for a reason to name.
-        labels: ``(N, C)`` float64 of 0, 1 and NaN for unknown, each class against the rest.
-        patients: ``(N,)`` patient numbers.
-        classes: C names.
-        numbers: ``(N,)`` int64 class numbers with -1 for unknown, where a film has one class only.
-        strata: ``(N,)``, the stratum of the patient of each film, such as :meth:`stratified` gives.
-    """
-
-    scores: np.ndarray
-    labels: np.ndarray
-    patients: np.ndarray
-    classes: list[str]
-    numbers: np.ndarray | None = None
-    strata: np.ndarray | None = None
+    scores: np.ndarray  #: ``(N, C)`` float64; scores that are not finite are kept, for a reason to name.
+    labels: np.ndarray  #: ``(N, C)`` float64 of 0, 1 and NaN for unknown, each class against the rest.
+    patients: np.ndarray  #: ``(N,)`` patient numbers.
+    classes: list[str]  #: C names.
+    numbers: np.ndarray | None = None  #: ``(N,)`` int64, -1 for unknown, where a film has one class only.
+    strata: np.ndarray | None = None  #: ``(N,)``, each film's patient's, such as :meth:`stratified` gives.
 
     @classmethod
     def of(
@@ -46,7 +37,7 @@ class Cohort:
             label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
             patient: ``(N,)``, one id per film, of any type that numpy can sort; by default all are of other patients.
             class_names: C names; numbers when not given.
-            strata: ``(N,)``, the stratum of each film's patient; ``None`` for one stratum of all patients.
+            strata: ``(N,)``, the stratum of each film's patient; ``None`` for one of all patients.
 
         Raises:
             DatalistError: shapes that do not fit, or labels of another kind.
@@ -170,7 +161,6 @@ def why_not_assessable(
     """Say why a class has no figure, or return an empty string when it has.
 
     Args:
-        score: ``(N,)``.
         label: ``(N,)`` of 0, 1 and NaN for unknown; films of unknown label do not count.
         patient: ``(N,)`` ids; when given, positives and negatives must each be of two or more patients, since the
             figure would be about one person and could have no interval.

@@ -17,33 +17,19 @@ __all__ = ["DeLongResult", "delong_test", "holm_adjust"]
 
 @dataclass(frozen=True)
 class DeLongResult:
-    """Two AUCs, their difference and the test of it.
+    """Two AUCs, their difference and the test of it."""
 
-    Attributes:
-        auc: of the first model.
-        other_auc: of the second.
-        variance: of the first AUC.
-        other_variance: of the second.
-        covariance: of the two.
-        difference: the first minus the second.
-        ci_low: of the difference, normal approximation.
-        ci_high: of the difference.
-        z: the difference over its standard error.
-        p: two-sided.
-        reason: why there is no test, as half a sentence; figures that do not exist are NaN then.
-    """
-
-    auc: float
-    other_auc: float
-    variance: float
-    other_variance: float
-    covariance: float
-    difference: float
-    ci_low: float
-    ci_high: float
-    z: float
-    p: float
-    reason: str = ""
+    auc: float  #: of the first model.
+    other_auc: float  #: of the second.
+    variance: float  #: of the first AUC.
+    other_variance: float  #: of the second.
+    covariance: float  #: of the two.
+    difference: float  #: the first minus the second.
+    ci_low: float  #: of the difference, normal approximation.
+    ci_high: float  #: of the difference.
+    z: float  #: the difference over its standard error.
+    p: float  #: two-sided.
+    reason: str = ""  #: why there is no test, as half a sentence; figures that do not exist are NaN then.
 
 
 def _placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,10 +38,7 @@ def _placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np
 
     above, below = score[positive], score[~positive]
     rank = rankdata(score)
-    return (
-        (rank[positive] - rankdata(above)) / len(below),
-        1 - (rank[~positive] - rankdata(below)) / len(above),
-    )
+    return ((rank[positive] - rankdata(above)) / len(below), 1 - (rank[~positive] - rankdata(below)) / len(above))
 
 
 def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.95) -> DeLongResult:
@@ -65,10 +48,8 @@ def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.
     as independent; where patients have several, :func:`~monai_cxrssl.metrics.compare_auc` is the one to trust.
 
     Args:
-        score: ``(N,)`` of the first model.
-        other_score: ``(N,)`` of the second.
+        score: ``(N,)`` of the first model, and ``other_score`` of the second.
         label: ``(N,)`` of 0, 1 and NaN for unknown; films of unknown label do not count.
-        confidence: of the interval of the difference.
 
     Returns:
         The test; NaN and a reason with fewer than two positives or negatives, scores that are equal or not finite, or
@@ -116,13 +97,8 @@ def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.
 def holm_adjust(p_values: Any) -> np.ndarray:
     """Return p-values adjusted for the number of tests by Holm (1979), which controls the family-wise error.
 
-    Own code, since scipy has the false discovery rate only.
-
-    Args:
-        p_values: ``(K,)`` in [0, 1]; NaN stands for a test that was not made, and does not count.
-
-    Returns:
-        ``(K,)`` float64, in the order given, NaN where NaN was.
+    The p-values are ``(K,)`` in [0, 1]; NaN stands for a test that was not made: it does not count, and stays. Own
+    code, since scipy has the false discovery rate only.
 
     Raises:
         DatalistError: numbers outside [0, 1].

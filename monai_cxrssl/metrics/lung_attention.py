@@ -16,12 +16,8 @@ from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, bootstrap_mean
 
 __all__ = [
-    "LungAttention",
-    "attention_above_chance",
-    "lung_area_fraction",
-    "pointing_game",
-    "positive_fraction_of_saliency",
-    "saliency_iou",
+    *("LungAttention", "attention_above_chance", "lung_area_fraction", "pointing_game"),
+    *("positive_fraction_of_saliency", "saliency_iou"),
 ]
 
 
@@ -71,17 +67,12 @@ def lung_area_fraction(lung_mask: Any) -> Any:
 def pointing_game(saliency: Any, lung_mask: Any) -> Any:
     """Return whether the maximum of each map lies on the lungs (Zhang et al. 2016, arXiv 1608.00507).
 
-    Args:
-        saliency: see :func:`positive_fraction_of_saliency`.
-        lung_mask: see :func:`positive_fraction_of_saliency`.
+    Arguments and errors are those of :func:`positive_fraction_of_saliency`.
 
     Returns:
         ``(B,)`` float64, an array where ``saliency`` is one: 1 or 0; where several pixels share the maximum, the share
         of them that is lung. NaN where no pixel is lung, and for a map that is constant or not finite: it has no
         maximum.
-
-    Raises:
-        DatalistError: the shapes differ, or the map has negative values.
     """
     values, lung = _planes(saliency, lung_mask)
     highest = values == values.amax(1, keepdim=True)
@@ -96,7 +87,6 @@ def saliency_iou(saliency: Any, mask: Any, quantile: float = 0.8) -> Any:
     plateau. The share is fixed, not the height: maps of different networks are compared on an equal area.
 
     Args:
-        saliency: see :func:`positive_fraction_of_saliency`.
         mask: ``(B, 1, H, W)`` of the lungs, or of a lesion; what is not 0 belongs to it.
         quantile: share of the pixels that lies below, in (0, 1).
 
@@ -121,33 +111,19 @@ def saliency_iou(saliency: Any, mask: Any, quantile: float = 0.8) -> Any:
 
 @dataclass(frozen=True)
 class LungAttention:
-    """Mean attention on the lungs beside chance.
+    """Mean attention on the lungs beside chance."""
 
-    Attributes:
-        pfs: mean positive fraction of saliency over the images that have one; NaN without any.
-        area: mean lung-area fraction of the same images.
-        difference: mean of ``pfs - area``, with its interval over patients; NaN where not assessable.
-        images: number of images with a figure.
-        patients: their patients.
-        above_chance: whether the interval lies above 0; ``None`` where that cannot be assessed.
-        text: the verdict in words.
-    """
-
-    pfs: float
-    area: float
-    difference: Interval
-    images: int
-    patients: int
-    above_chance: bool | None
-    text: str
+    pfs: float  #: mean positive fraction of saliency over the images that have one; NaN without any.
+    area: float  #: mean lung-area fraction of the same images.
+    difference: Interval  #: mean of ``pfs - area``, with its interval over patients; NaN where not assessable.
+    images: int  #: number of images with a figure.
+    patients: int  #: their patients.
+    above_chance: bool | None  #: whether the interval lies above 0; ``None`` where that cannot be assessed.
+    text: str  #: the verdict in words.
 
 
 def attention_above_chance(
-    pfs: Any,
-    area: Any,
-    patient: Any,
-    min_patients: int = 6,
-    plan: ResamplingPlan = DEFAULT_PLAN,
+    pfs: Any, area: Any, patient: Any, min_patients: int = 6, plan: ResamplingPlan = DEFAULT_PLAN
 ) -> LungAttention:
     """Compare attention on the lungs with chance, image by image, and say in words what that shows.
 
@@ -157,7 +133,6 @@ def attention_above_chance(
         patient: ``(N,)``, one id per image.
         min_patients: fewer cannot be assessed. Six is the least number at which all patients on one side of chance are
             rarer than 5 % when there is nothing to find (a two-sided sign test: 2 / 2^6).
-        plan: of the bootstrap.
 
     Raises:
         DatalistError: the lengths differ.

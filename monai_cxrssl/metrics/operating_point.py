@@ -22,23 +22,14 @@ _FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "kappa
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and what it gave on the films that it was chosen on.
+    """A threshold and what it gave on the films that it was chosen on."""
 
-    Attributes:
-        threshold: films that score this or more are called positive; NaN when no threshold serves the rule.
-        rule: see :func:`choose_threshold`.
-        target: see :func:`choose_threshold`; of no meaning to rules ``"youden"`` and ``"f1"``.
-        sensitivity: on the films of the choice.
-        specificity: on the films of the choice.
-        reason: why there is no threshold, as half a sentence; empty when there is one.
-    """
-
-    threshold: float
-    rule: str
-    target: float
-    sensitivity: float
-    specificity: float
-    reason: str = ""
+    threshold: float  #: films that score this or more are called positive; NaN when no threshold serves the rule.
+    rule: str  #: see :func:`choose_threshold`.
+    target: float  #: see :func:`choose_threshold`; of no meaning to rules ``"youden"`` and ``"f1"``.
+    sensitivity: float  #: on the films of the choice.
+    specificity: float  #: on the films of the choice.
+    reason: str = ""  #: why there is no threshold, as half a sentence; empty when there is one.
 
 
 def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float = 0.9) -> OperatingPoint:
@@ -107,14 +98,8 @@ def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float
     best = int(np.argmax(np.where(allowed, merit, -np.inf)))
     low, high = levels[best], levels[best + 1]
     middle = low + (high - low) / 2
-    return OperatingPoint(
-        # Between neighbouring floating point numbers there is no middle.
-        float(middle if middle > low else high),
-        rule,
-        target,
-        float(sensitivity[best]),
-        float(specificity[best]),
-    )
+    threshold = float(middle if middle > low else high)  # between neighbouring floating point numbers is no middle
+    return OperatingPoint(threshold, rule, target, float(sensitivity[best]), float(specificity[best]))
 
 
 def choose_thresholds(cohort: Cohort, rule: str = "youden", target: float = 0.9) -> list[OperatingPoint]:
@@ -133,9 +118,7 @@ def operating_point_figures(
     of a class are left out of its intervals. PPV and NPV hold at the prevalence of these films only.
 
     Args:
-        cohort: what to assess.
         threshold: one per class, or one for all; numbers, or what :func:`choose_threshold` returned.
-        plan: of the bootstrap.
 
     Returns:
         ``{"macro_sensitivity", …, "sensitivity_<class>", …}``. A figure that cannot be assessed is NaN with its
@@ -163,18 +146,9 @@ def operating_point_figures(
         with np.errstate(invalid="ignore", divide="ignore"):
             total = tp + fp + fn + tn
             chance = ((tp + fn) * (tp + fp) + (tn + fp) * (tn + fn)) / total**2
-            agreed = (tp + tn) / total
-            values = np.stack(
-                [
-                    tp / (tp + fn),
-                    tn / (tn + fp),
-                    tp / (tp + fp),
-                    tn / (tn + fn),
-                    2 * tp / (2 * tp + fp + fn),
-                    agreed,
-                    (agreed - chance) / (1 - chance),
-                ]
-            )
+            agreed, f1 = (tp + tn) / total, 2 * tp / (2 * tp + fp + fn)
+            kappa = (agreed - chance) / (1 - chance)
+            values = np.stack([tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), tn / (tn + fn), f1, agreed, kappa])
         values[:, (tp + fn == 0) | (tn + fp == 0)] = np.nan
         return values.transpose(1, 0, 2)
 

@@ -27,21 +27,13 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its percentile interval over patients.
+    """A figure and its percentile interval over patients."""
 
-    Attributes:
-        value: the figure of the films as they are.
-        ci_low: lower end; NaN where no resample gave a figure.
-        ci_high: upper end.
-        resamples: resamples that gave a figure; fewer than were drawn where a rare class was missing from some.
-        reason: why there is no figure, as half a sentence ("there are no positive films"); empty when there is one.
-    """
-
-    value: float
-    ci_low: float
-    ci_high: float
-    resamples: int
-    reason: str = ""
+    value: float  #: the figure of the films as they are.
+    ci_low: float  #: lower end; NaN where no resample gave a figure.
+    ci_high: float  #: upper end.
+    resamples: int  #: resamples that gave a figure; fewer than were drawn where a rare class was missing from some.
+    reason: str = ""  #: why there is no figure, as half a sentence ("there are no positive films"), or empty.
 
 
 @dataclass(frozen=True)
@@ -52,9 +44,7 @@ class ResamplingPlan:
     same films get the same draws.
 
     Args:
-        resamples: number of draws.
         confidence: the share of resampled figures within the interval, in (0, 1).
-        seed: of the draws.
 
     Raises:
         ConfigurationError: an option that cannot work.
@@ -83,8 +73,7 @@ class ResamplingPlan:
         stratum; intervals then hold for the mix of strata as it is. A stratum of one patient does not vary.
 
         Args:
-            patients: ``(N,)``, one id per film, of any type that numpy can sort.
-            strata: ``(N,)``, the stratum of the patient of each film; ``None`` for one stratum of all patients.
+            strata: ``(N,)``, the stratum of the patient of each film; ``None`` for one stratum.
 
         Raises:
             DatalistError: fewer than two patients, or a patient in two strata.
@@ -119,11 +108,9 @@ class ResamplingPlan:
         return np.concatenate([statistic(np.ones((1, len(patients)))), *resampled])
 
     def interval(self, values: np.ndarray, name: str = "") -> Interval:
-        """Return the percentile interval of a figure; resamples without one (NaN) are left out.
+        """Return the percentile interval of ``(1 + R,)`` figures: of the films as they are, and of each resample.
 
-        Args:
-            values: ``(1 + R,)``, of the films as they are and of each resample.
-            name: of the figure, to log how many resamples are left out; empty to log nothing.
+        Resamples without a figure (NaN) are left out; where a name is given, their number is logged.
         """
         value, resampled = float(values[0]), values[1:]
         finite = resampled[np.isfinite(resampled)]
@@ -147,9 +134,8 @@ class ResamplingPlan:
 
         Args:
             statistic: from weights ``(R, N)`` to figures ``(R, K)``.
-            names: K names.
             cohort: whose patients, and strata, are drawn.
-            reasons: K half sentences, empty for figures that can be assessed.
+            reasons: a half sentence per figure, empty for those that can be assessed.
 
         Raises:
             DatalistError: fewer than two patients, unless there are reasons, of which this is one then.
@@ -169,21 +155,12 @@ class ResamplingPlan:
         return found
 
     def class_intervals(
-        self,
-        statistic: Statistic,
-        kinds: Sequence[str],
-        cohort: Cohort,
-        reasons: Sequence[Sequence[str]] | None = None,
+        self, statistic: Statistic, kinds: Sequence[str], cohort: Cohort, reasons: Sequence[Sequence[str]] | None = None
     ) -> dict[str, Interval]:
         """Return ``macro_<kind>`` and ``<kind>_<class>``, see :meth:`intervals`.
 
-        A class without a figure is left out of the macro figure, in each resample anew.
-
-        Args:
-            statistic: from weights ``(R, N)`` to figures ``(R, K, C)``.
-            kinds: K names.
-            cohort: of C classes.
-            reasons: ``(K, C)`` half sentences, empty for classes that can be assessed.
+        A class without a figure is left out of the macro figure, in each resample anew. The statistic gives ``(R, K,
+        C)``, and the reasons are ``(K, C)`` half sentences, empty for classes that can be assessed.
         """
         names = [f"macro_{kind}" for kind in kinds] + [f"{kind}_{name}" for kind in kinds for name in cohort.classes]
         none_left = [] if reasons is None else ["no class can be assessed" if all(row) else "" for row in reasons]
@@ -220,13 +197,8 @@ def _members(ids: np.ndarray, patient_of: np.ndarray, strata: np.ndarray) -> lis
 def bootstrap_mean(values: Any, patient: Any, name: str = "mean", plan: ResamplingPlan = DEFAULT_PLAN) -> Interval:
     """Return the mean over films of a figure per film, such as Dice, with its interval over patients.
 
-    Give the difference of two models' figures on the same films to get a paired difference.
-
-    Args:
-        values: ``(N,)``; NaN films do not count.
-        patient: ``(N,)``, one id per film.
-        name: of the figure, for the log.
-        plan: of the bootstrap.
+    The figures are ``(N,)``; NaN films do not count. Give the difference of two models' figures on the same films to
+    get a paired difference.
 
     Raises:
         DatalistError: when the lengths differ, no film has a figure, or fewer than two patients have one.

@@ -14,14 +14,8 @@ from monai_cxrssl.metrics.cohort import Cohort, macro_mean
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
 
 __all__ = [
-    "average_precision",
-    "bootstrap_auc",
-    "class_ranker",
-    "compare_auc",
-    "macro_auc",
-    "ranked_classes",
-    "ranking_figures",
-    "roc_auc",
+    *("average_precision", "bootstrap_auc", "class_ranker", "compare_auc", "macro_auc", "ranked_classes"),
+    *("ranking_figures", "roc_auc"),
 ]
 
 logger = logging.getLogger(__name__)
@@ -69,8 +63,8 @@ def ranked_classes(cohort: Cohort, reasons: Sequence[str] = ()) -> Callable[[np.
 
     Args:
         cohort: of finite scores, in the classes that are ranked.
-        reasons: C half sentences why a class cannot be assessed, see :meth:`~monai_cxrssl.metrics.Cohort.reasons`; it
-            has NaN.
+        reasons: half sentences why a class cannot be assessed (:meth:`~monai_cxrssl.metrics.Cohort.reasons`); it has
+            NaN.
     """
     count = len(cohort.classes)
     rankers = {
@@ -127,13 +121,7 @@ def _weighted(cohort: Cohort, weight: Any = None) -> np.ndarray:
 def macro_auc(score: Any, label: Any, class_names: Sequence[str] | None = None) -> tuple[float, list[str]]:
     """Return the mean area over the classes that have positives and negatives, and the names of those left out.
 
-    Args:
-        score: see :func:`roc_auc`.
-        label: see :func:`roc_auc`.
-        class_names: C names; numbers when not given.
-
-    Returns:
-        The mean, NaN when every class is left out, and the classes left out, which are logged too.
+    Scores and labels are those of :func:`roc_auc`. The mean is NaN when every class is left out; they are logged too.
     """
     cohort = Cohort.of(score, label, class_names=class_names)
     return float(macro_mean(_weighted(cohort)[0])), _left_out(cohort)
@@ -152,14 +140,8 @@ def bootstrap_auc(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[s
     """Return the macro AUC and the AUC of each class with percentile intervals over patients.
 
     A resample without positives or without negatives of a class has no AUC of that class; it is left out of the
-    interval of the class, and its macro AUC is the mean over its other classes.
-
-    Args:
-        cohort: of two or more patients.
-        plan: of the bootstrap.
-
-    Returns:
-        ``{"macro_auc": …, "auc_<class>": …}``; classes with one kind only have NaN, and are not in the macro.
+    interval of the class, and its macro AUC is the mean over its other classes. Return ``{"macro_auc": …,
+    "auc_<class>": …}``; classes with one kind only have NaN, and are not in the macro.
 
     Raises:
         DatalistError: scores that are not finite, or films of one patient.
@@ -172,15 +154,9 @@ def bootstrap_auc(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[s
 def ranking_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[str, Interval]:
     """Return AUC and average precision, macro and per class, with percentile intervals over patients.
 
-    The areas equal :func:`bootstrap_auc`. A class that cannot be assessed has NaN and a reason
-    (:meth:`~monai_cxrssl.metrics.Cohort.reasons`), and is left out of the macro figures.
-
-    Args:
-        cohort: what to assess.
-        plan: of the bootstrap.
-
-    Returns:
-        ``{"macro_auc", "macro_ap", "auc_<class>", …, "ap_<class>", …}``.
+    They are ``{"macro_auc", "macro_ap", "auc_<class>", …, "ap_<class>", …}``; the areas equal :func:`bootstrap_auc`. A
+    class that cannot be assessed has NaN and a reason (:meth:`~monai_cxrssl.metrics.Cohort.reasons`), and is left out
+    of the macro figures.
     """
     reasons = cohort.reasons()
     return plan.class_intervals(ranked_classes(cohort, reasons), ["auc", "ap"], cohort, [reasons] * 2)
@@ -190,9 +166,7 @@ def compare_auc(cohort: Cohort, other: Any, plan: ResamplingPlan = DEFAULT_PLAN)
     """Return the AUCs of two models on the same films, and their differences, over the same drawn patients.
 
     Args:
-        cohort: with the scores of the first model.
         other: scores ``(N, C)`` of the second; the difference is the first minus the second.
-        plan: of the bootstrap.
 
     Returns:
         ``{"macro_auc": …, "auc_<class>": …}`` of the first, of the second, and of the difference. A class that cannot

@@ -23,21 +23,13 @@ _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 @dataclass(frozen=True)
 class Subgroup:
-    """One subgroup and its figures.
+    """One subgroup and its figures."""
 
-    Attributes:
-        name: of the group, or ``"unknown"``.
-        films: how many.
-        patients: how many.
-        small: whether it has fewer patients than asked for; its figures are there, and should be read with care.
-        figures: ``macro_auc`` and ``auc_<class>``; NaN with a reason where they cannot be assessed.
-    """
-
-    name: str
-    films: int
-    patients: int
-    small: bool
-    figures: dict[str, Interval]
+    name: str  #: of the group, or ``"unknown"``.
+    films: int  #: how many.
+    patients: int  #: how many.
+    small: bool  #: whether it has fewer patients than asked for; its figures are there, and should be read with care.
+    figures: dict[str, Interval]  #: ``macro_auc`` and ``auc_<class>``; NaN with a reason where they cannot be assessed.
 
 
 def subgroup_figures(
@@ -45,17 +37,12 @@ def subgroup_figures(
 ) -> list[Subgroup]:
     """Return macro AUC and AUC per class in each subgroup, with intervals over the patients of the group.
 
-    Macro figures of two groups are over different classes where one lacks a class; compare class by class then.
+    Groups are sorted by name, ``"unknown"`` last. Macro figures of two groups are over different classes where one
+    lacks a class; compare class by class then.
 
     Args:
-        cohort: what to divide.
-        group: ``(N,)``, the group of each film; ``None``, NaN and empty text stand for ``"unknown"``. A patient may
-            have films in several groups.
+        group: ``(N,)``, may differ between films of a patient; ``None``, NaN and empty text stand for ``"unknown"``.
         min_patients: groups of fewer are marked as small.
-        plan: of the bootstrap.
-
-    Returns:
-        The groups by name, ``"unknown"`` last.
 
     Raises:
         DatalistError: another number of groups than of films.

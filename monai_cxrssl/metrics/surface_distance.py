@@ -27,25 +27,15 @@ __all__ = ["SegmentationFigures", "segmentation_figures", "segmentation_measures
 
 @dataclass(frozen=True)
 class SegmentationFigures:
-    """The figures of one image; NaN where there is none, and ``problem`` says why.
+    """The figures of one image; NaN where there is none, and ``problem`` says why."""
 
-    Attributes:
-        dice: in [0, 1]; 1 where both masks are empty.
-        iou: in [0, 1]; 1 where both masks are empty.
-        hd95: 95 % Hausdorff distance in ``unit``; NaN where a mask is empty.
-        surface_distance: mean symmetric surface distance in ``unit``; NaN where a mask is empty.
-        area_ratio: predicted over true area, from 0; NaN where the true mask is empty.
-        unit: ``"mm"``, or ``"pixel"`` where the spacing is unknown.
-        problem: why figures are NaN, in words; empty where none is.
-    """
-
-    dice: float
-    iou: float
-    hd95: float
-    surface_distance: float
-    area_ratio: float
-    unit: str
-    problem: str = ""
+    dice: float  #: in [0, 1]; 1 where both masks are empty.
+    iou: float  #: in [0, 1]; 1 where both masks are empty.
+    hd95: float  #: 95 % Hausdorff distance in ``unit``; NaN where a mask is empty.
+    surface_distance: float  #: mean symmetric surface distance in ``unit``; NaN where a mask is empty.
+    area_ratio: float  #: predicted over true area, from 0; NaN where the true mask is empty.
+    unit: str  #: ``"mm"``, or ``"pixel"`` where the spacing is unknown.
+    problem: str = ""  #: why figures are NaN, in words; empty where none is.
 
 
 def segmentation_figures(
@@ -57,9 +47,9 @@ def segmentation_figures(
         prediction: ``(H, W)`` or ``(1, H, W)`` array or tensor, bool or numbers; what is not 0 belongs to the mask.
             Threshold it first.
         mask: the truth, of the same shape.
-        spacing: size of a pixel of these masks, rows and columns: in mm, see
-            :func:`monai_cxrssl.data.reading.spacing.grid_spacing`. None or NaN: unknown, pixels of these masks are the
-            unit.
+        spacing: size of a pixel of these masks, rows and columns, in mm
+            (:func:`monai_cxrssl.data.reading.spacing.grid_spacing`). None or NaN: unknown, pixels of these masks are
+            the unit.
         unit: of ``spacing``; ``"mm"`` by default, ``"pixel"`` where it is counted in pixels of the film.
 
     Raises:
@@ -102,26 +92,21 @@ def segmentation_figures(
 
 
 def segmentation_measures(figures: Iterable[SegmentationFigures | None]) -> dict[str, np.ndarray]:
-    """Return the figures of many images as columns, distances in mm apart from those in pixels.
-
-    Args:
-        figures: one per image; None for an image without a true mask.
+    """Return the figures of many images (None: no true mask) as columns, distances in mm and in pixels apart.
 
     Returns:
         ``dice``, ``iou``, ``area_ratio``, ``hd95_mm``, ``surface_distance_mm``, ``hd95_pixel``,
         ``surface_distance_pixel``, each float64 ``(N,)`` with NaN where an image has no such figure.
     """
     rows = list(figures)
-    columns = {name: np.full(len(rows), np.nan) for name in ("dice", "iou", "area_ratio")}
-    for unit in ("mm", "pixel"):
-        columns |= {f"{name}_{unit}": np.full(len(rows), np.nan) for name in ("hd95", "surface_distance")}
-    for index, row in enumerate(rows):
-        if row is not None:
-            for name in ("dice", "iou", "area_ratio"):
-                columns[name][index] = getattr(row, name)
-            for name in ("hd95", "surface_distance"):
-                columns[f"{name}_{row.unit}"][index] = getattr(row, name)
-    return columns
+
+    def column(name: str, *units: str) -> np.ndarray:
+        return np.array([math.nan if row is None or row.unit not in units else getattr(row, name) for row in rows])
+
+    columns = {name: column(name, "mm", "pixel") for name in ("dice", "iou", "area_ratio")}
+    return columns | {
+        f"{name}_{unit}": column(name, unit) for unit in ("mm", "pixel") for name in ("hd95", "surface_distance")
+    }
 
 
 def _plane(mask: Any, which: str) -> np.ndarray:

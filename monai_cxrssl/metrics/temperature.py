@@ -62,14 +62,12 @@ def _problem(logits: np.ndarray, label: np.ndarray, task: str) -> str:
 def negative_log_likelihood(probability: Any, label: Any, task: str) -> float:
     """Return the mean negative log-likelihood over films (multi_class), or over known labels (multi_label), in nats.
 
+    It is 0 or more; NaN without a known label, or with scores that are not finite.
+
     Args:
         probability: ``(N, C)`` in [0, 1]; rows of multi_class are scaled to a sum of 1.
         label: ``(N,)`` class numbers with -1 for unknown for ``"multi_class"``, ``(N, C)`` of 0, 1 and NaN for unknown
             for ``"multi_label"``.
-        task: ``"multi_class"`` or ``"multi_label"``.
-
-    Returns:
-        0 or more; NaN without a known label, or with scores that are not finite.
 
     Example:
         >>> round(negative_log_likelihood([[0.5, 0.5]], [0], "multi_class"), 4)
@@ -82,10 +80,7 @@ def negative_log_likelihood(probability: Any, label: Any, task: str) -> float:
 def fit_temperature(probability: Any, label: Any, task: str) -> float:
     """Return the temperature of the least negative log-likelihood. Give it validation films.
 
-    Args:
-        probability: ``(N, C)`` in [0, 1], of one temperature for all classes.
-        label: see :func:`negative_log_likelihood`.
-        task: ``"multi_class"`` or ``"multi_label"``.
+    Arguments are those of :func:`negative_log_likelihood`; one temperature serves all classes.
 
     Returns:
         A number in [0.05, 20], above 1 for a model that is too sure; the ends are logged. NaN, with the reason logged,
@@ -128,16 +123,11 @@ def fit_temperature(probability: Any, label: Any, task: str) -> float:
 def apply_temperature(probability: Any, temperature: float, task: str) -> np.ndarray:
     """Return probabilities at a temperature: softmax(log p / T) for multi_class, sigmoid(logit(p) / T) for multi_label.
 
-    The order of films by a class of multi_label stays, and with it the AUC, and so does the most probable class of
-    multi_class. Scores that are not finite stay so.
+    The result is ``(N, C)`` float64, as the probabilities. The order of films by a class of multi_label stays, and with
+    it the AUC, and so does the most probable class of multi_class. Scores that are not finite stay so.
 
     Args:
-        probability: ``(N, C)`` in [0, 1].
         temperature: above 0, such as :func:`fit_temperature` gives; 1 changes nothing.
-        task: ``"multi_class"`` or ``"multi_label"``.
-
-    Returns:
-        ``(N, C)`` float64.
 
     Raises:
         ConfigurationError: another task, or a temperature that is not above 0.

@@ -14,24 +14,8 @@ from .token_blocks import TokenBlocks, last_half_blocks
 from .trained import load_trained_model, load_trained_network
 
 __all__ = [
-    "Encoder",
-    "GMMLHead",
-    "EMACopy",
-    "MultiTaskNet",
-    "PredictionHead",
-    "ProjectionHead",
-    "ReconstructionDecoder",
-    "TokenBlocks",
-    "build_encoder",
-    "in_evaluation",
-    "last_half_blocks",
-    "load_encoder_weights",
-    "load_state_dict_file",
-    "load_trained_model",
-    "load_trained_network",
-    "momentum_at",
-    "read_model_setting",
-    "read_temperature",
-    "read_thresholds",
-    "read_training_range",
-]
+    "Encoder", "GMMLHead", "EMACopy", "MultiTaskNet", "PredictionHead", "ProjectionHead", "ReconstructionDecoder",
+    "TokenBlocks", "build_encoder", "in_evaluation", "last_half_blocks", "load_encoder_weights", "load_state_dict_file",
+    "load_trained_model", "load_trained_network", "momentum_at", "read_model_setting", "read_temperature",
+    "read_thresholds", "read_training_range",
+]  # fmt: skip

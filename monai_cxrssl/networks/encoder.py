@@ -51,10 +51,8 @@ def _check_name(encoder_name: str) -> None:
 def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str | None = None) -> nn.Module:
     """Build the encoder that an smp model of this name would build, with the same parameter names.
 
-    Args:
-        encoder_name: a name of segmentation-models-pytorch, or ``tu-`` and a timm model name.
-        in_channels: number of image channels, 1 for X-rays. Weights trained on three channels are summed over them.
-        encoder_weights: ``None`` for random weights, else a name that smp knows (``imagenet``); downloads.
+    The weights are random for ``None``, else of a name that smp knows (``imagenet``; downloads). Weights trained on
+    three channels are summed over them. For names see :class:`Encoder`.
 
     Raises:
         ConfigurationError: when the name is unknown, or the weights cannot be had.
@@ -94,17 +92,7 @@ def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str 
 
 
 def refuse_size(part: str, multiple: int, height: int, width: int) -> None:
-    """Refuse images of a size that a part of a network cannot take.
-
-    Args:
-        part: what cannot, for the message.
-        multiple: pixels of which height and width must be multiples.
-        height: of the images, in pixels.
-        width: in pixels.
-
-    Raises:
-        ConfigurationError: height or width is no such multiple.
-    """
+    """Raise a ConfigurationError for a size of images in pixels that a part of a network cannot take."""
     if height % multiple or width % multiple:
         raise ConfigurationError(
             f"The images are {width} x {height} px; {part} needs multiples of {multiple}. Choose another --image_size."
@@ -120,7 +108,6 @@ class Encoder(nn.Module):
     Args:
         encoder_name: a name of segmentation-models-pytorch (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm
             model (``tu-convnext_tiny``, ``tu-vit_small_patch16_224`` …).
-        in_channels: number of image channels.
         encoder_weights: ``None`` for random weights or a name that smp knows, such as ``imagenet`` (downloads).
         pretrained: a file of weights to start from: the ``model.pt`` of a bundle of this project, or any state dict of
             tensors whose keys are those of this encoder, with or without a prefix.
@@ -157,11 +144,7 @@ class Encoder(nn.Module):
             refuse_size(self.encoder_name, int(self.encoder.output_stride), height, width)  # type: ignore[arg-type]
 
     def feature_map(self, image: Tensor) -> Tensor:
-        """Return the last feature map, ``(B, C, h, w)``, of images ``(B, in_channels, H, W)`` in [0, 1].
-
-        Raises:
-            ConfigurationError: when a vision transformer cannot cut the images into whole patches.
-        """
+        """Return the last feature map ``(B, C, h, w)`` of images ``(B, in_channels, H, W)``; see :meth:`check_size`."""
         if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
             self.check_size(int(image.shape[-2]), int(image.shape[-1]))
         features = self.encoder(image)

@@ -19,8 +19,6 @@ class GMMLHead(nn.Module):
     Args:
         in_channels: length of a token.
         patch_size: side in pixels of the square that a token becomes.
-        out_channels: channels of the image.
-        layers: number of linear layers, 0 or more.
 
     Raises:
         ConfigurationError: when ``layers`` is negative.

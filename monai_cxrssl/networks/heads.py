@@ -17,9 +17,6 @@ class ProjectionHead(nn.Module):
     Hidden layers are linear, batch normalisation, ReLU; the last layer is linear.
 
     Args:
-        in_channels: length of the encoder's embedding.
-        hidden_channels: width of the hidden layers, by default ``in_channels``.
-        out_channels: length of the projection.
         layers: number of linear layers, 2 in SimCLR and 3 in SimCLRv2.
 
     Raises:

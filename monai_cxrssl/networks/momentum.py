@@ -19,10 +19,7 @@ __all__ = ["EMACopy", "momentum_at"]
 def momentum_at(progress: float, start: float, end: float = 1.0) -> float:
     """Return the momentum of a cosine schedule, as of BYOL and DINO teachers.
 
-    Args:
-        progress: how much of the run is done, in [0, 1]; what lies outside counts as its nearer end.
-        start: momentum at progress 0.
-        end: momentum at progress 1.
+    Progress is the share of the run that is done; what lies outside [0, 1] counts as its nearer end.
 
     Example:
         >>> [momentum_at(progress, 0.996) for progress in (0, 0.5, 1)]
@@ -42,8 +39,8 @@ class EMACopy(nn.Module):
     Args:
         network: the source; it is copied as it is now and not kept.
         momentum: m, in [0, 1], unless :meth:`update` is given another.
-        keep_eval: stay in evaluation mode whatever :meth:`train` is told, as teachers do. Otherwise the mode follows
-            the method's, so that batch normalisation uses the statistics of the batch.
+        keep_eval: stay in evaluation mode whatever :meth:`train` is told, as teachers do; else the mode follows the
+            method's.
 
     Raises:
         ConfigurationError: when the momentum is out of range.
@@ -81,9 +78,7 @@ class EMACopy(nn.Module):
     def update(self, source: nn.Module, momentum: float | None = None) -> None:
         """Move towards the source: one fused call for all floating tensors, nothing waits for the device.
 
-        Args:
-            source: a network of the same structure on the same device.
-            momentum: m of this update, by default that of the constructor.
+        The source is a network of the same structure on the same device; the momentum is by default the constructor's.
 
         Raises:
             ConfigurationError: when the source has other tensors than the twin.

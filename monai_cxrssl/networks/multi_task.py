@@ -54,17 +54,15 @@ class MultiTaskNet(nn.Module):
     depends on have ``requires_grad`` off, as data-parallel training demands.
 
     Args:
-        encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model.
-        num_classes: outputs of the label head: global average pooling, dropout, linear. 0 for no label head.
+        encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model; for
+            ``encoder_weights`` see :class:`~monai_cxrssl.networks.Encoder`.
+        num_classes: outputs of the label head (global average pooling, dropout, linear); 0 for none.
         decoder: ``"Unet"``, ``"UnetPlusPlus"``, ``"MAnet"``, ``"Linknet"``, ``"FPN"``, ``"UPerNet"`` or
             ``"DeepLabV3Plus"`` for convolutional encoders, ``"DPT"`` for vision transformers, ``None`` for no
             segmentation. DeepLabV3Plus dilates the last stage of the encoder, with the same weights.
-        mask_channels: channels of the mask.
-        in_channels: channels of the image.
-        dropout: share of the pooled features that the label head drops in training, in [0, 1).
+        dropout: share of the pooled features that it drops in training, in [0, 1).
         pretrained: a file of weights, see :func:`~monai_cxrssl.networks.load_encoder_weights`. Of a file that also
             holds a decoder or a label head, each module is taken whose tensors all fit; the log says which.
-        encoder_weights: ``None`` for random weights or a name that smp knows, such as ``imagenet`` (downloads).
         return_dict: return a dictionary; else the bare tensor of the only branch, or a tuple (label, mask).
 
     Raises:
@@ -251,11 +249,10 @@ class MultiTaskNet(nn.Module):
     def layer_groups(self) -> list[tuple[str, dict[str, nn.Parameter]]]:
         """Return the weights by layer, from the stem to the heads, for layer-wise learning-rate decay.
 
-        Returns:
-            Pairs of a name and ``{parameter name: parameter}``. Convolutional encoders: the stem, then one group per
-            stage (per feature map that the decoder may read). Vision transformers: patch embedding and tokens, then
-            one group per block. Last, the decoder and the heads. Weights frozen at the moment are in it; weights that
-            no output depends on are not.
+        These are pairs of a name and ``{parameter name: parameter}``. Convolutional encoders: the stem, then one group
+        per stage (per feature map that the decoder may read). Vision transformers: patch embedding and tokens, then one
+        group per block. Last, the decoder and the heads. Weights frozen at the moment are in it; weights that no output
+        depends on are not.
         """
         named = dict(self.named_parameters())
         groups: dict[str, dict[str, nn.Parameter]] = {}
@@ -281,13 +278,9 @@ class MultiTaskNet(nn.Module):
         return output
 
     def forward(self, image: Tensor) -> dict[str, Tensor] | tuple[Tensor, ...] | Tensor:
-        """Return the logits of the branches that are on.
+        """Return the logits of the branches that are on, for images ``(B, in_channels, H, W)`` float in [0, 1].
 
-        Args:
-            image: ``(B, in_channels, H, W)`` float in [0, 1].
-
-        Returns:
-            ``{"label": (B, num_classes), "mask": (B, mask_channels, H, W)}``, or tensors, see ``return_dict``.
+        ``{"label": (B, num_classes), "mask": (B, mask_channels, H, W)}``, or tensors, see ``return_dict``.
 
         Raises:
             ConfigurationError: when the network cannot take the image's size.

@@ -78,11 +78,8 @@ class PredictionHead(nn.Module):
     def predict(self, output: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the probabilities that are written and shown, on the CPU.
 
-        Args:
-            output: ``{"label": (..., C) logits, "mask": (..., 1, h, w) logits}``, or one of both.
-
-        Returns:
-            ``"label"`` in float64 where there are classes, ``"mask"`` in float32.
+        Logits ``{"label": (..., C), "mask": (..., 1, h, w)}``, or one of both, give ``"label"`` in float64 where there
+        are classes, and ``"mask"`` in float32.
 
         Raises:
             ConfigurationError: other numbers of classes or of masks.

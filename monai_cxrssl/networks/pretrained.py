@@ -23,12 +23,8 @@ logger = logging.getLogger(__name__)
 def load_state_dict_file(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read a file of plain tensors, running no code of the file.
 
-    Args:
-        path: a ``.pt``/``.pth`` file written by ``torch.save``, or a ``.safetensors`` file. A checkpoint that keeps its
-            weights under ``state_dict``, ``model`` or ``network`` is unwrapped.
-
-    Returns:
-        Names and tensors, on the CPU.
+    The file is a ``.pt``/``.pth`` file written by ``torch.save``, or a ``.safetensors`` file. A checkpoint that keeps
+    its weights under ``state_dict``, ``model`` or ``network`` is unwrapped. Tensors are on the CPU.
 
     Raises:
         ConfigurationError: when there is no such file, or it is not one of tensors.
@@ -59,17 +55,10 @@ def load_state_dict_file(path: str | os.PathLike) -> dict[str, Tensor]:
 def load_encoder_weights(encoder: nn.Module, path: str | os.PathLike, max_missing: float = 0.05) -> dict[str, int]:
     """Fill an smp encoder from a file and log how much of it was found.
 
-    The file's keys may carry any prefix before the encoder's own (``encoder.``, ``module.network.encoder.`` …); the
-    prefix under which most keys match is taken.
-
-    Args:
-        encoder: the encoder to fill, in place.
-        path: see :func:`load_state_dict_file`.
-        max_missing: the largest share of the encoder's values, from 0 to 1, that may be absent from the file or of
-            another shape.
-
-    Returns:
-        Counts: ``loaded``, ``missing``, ``mismatched`` and ``unused`` tensors.
+    The file (:func:`load_state_dict_file`) may carry any prefix before the encoder's own keys (``encoder.``,
+    ``module.network.encoder.`` …); the prefix under which most keys match is taken. Up to ``max_missing`` of the
+    encoder's values, from 0 to 1, may be absent or of another shape. Return the counts of tensors: ``loaded``,
+    ``missing``, ``mismatched`` and ``unused``.
 
     Raises:
         ConfigurationError: when a larger share is missing; the encoder is then unchanged.

@@ -19,14 +19,11 @@ DECODERS = ("auto", "Unet", "DPT")
 class ReconstructionDecoder(nn.Module):
     """The decoder of an smp model without its encoder: feature maps in, an image of the input's size out.
 
-    It is built to fit an encoder but does not keep it, so that the weights of the encoder exist once, in the method
-    that trains it.
+    It fits an encoder but does not keep it, so that the encoder's weights exist once, in the method that trains it.
 
     Args:
-        network: the encoder whose features will be decoded.
         decoder: ``"Unet"`` (skip connections from five resolutions; for convolutional encoders), ``"DPT"`` (for vision
             transformers, which have one resolution), or ``"auto"``, the one of the two that fits.
-        out_channels: channels of the image.
 
     Raises:
         ConfigurationError: an unknown decoder, or one that does not fit the encoder.

@@ -15,12 +15,9 @@ __all__ = ["read_model_setting", "read_temperature", "read_thresholds"]
 
 
 def read_model_setting(model_path: str | os.PathLike, name: str, default: Any) -> Any:
-    """Return an option from the ``.json`` file that training left beside a ``.pt`` file.
+    """Return an option, such as ``encoder_name``, from the ``.json`` file that training left beside a ``.pt`` file.
 
-    Args:
-        model_path: the file of weights.
-        name: the option, such as ``encoder_name``.
-        default: returned when there is no such file, as in a bundle not yet trained.
+    Without such a file, as in a bundle not yet trained, it is the default.
 
     Raises:
         ConfigurationError: when the file is there but lacks the option or is no JSON.
@@ -39,9 +36,6 @@ def read_model_setting(model_path: str | os.PathLike, name: str, default: Any) -
 def read_temperature(model_path: str | os.PathLike) -> float:
     """Return the temperature stored beside a file of weights, 1 where none is.
 
-    Args:
-        model_path: the file of weights; its ``.json`` file has ``temperature`` once one was stored.
-
     Raises:
         ConfigurationError: it is no number above 0.
     """
@@ -56,9 +50,6 @@ def read_temperature(model_path: str | os.PathLike) -> float:
 
 def read_thresholds(model_path: str | os.PathLike) -> dict[str, float] | None:
     """Return the thresholds by class stored beside a file of weights, ``None`` where there are none.
-
-    Args:
-        model_path: the file of weights; its ``.json`` file has ``thresholds`` once some were stored.
 
     Raises:
         ConfigurationError: they are no probabilities by class.
@@ -79,9 +70,7 @@ def read_thresholds(model_path: str | os.PathLike) -> dict[str, float] | None:
 def read_training_range(model_path: str | os.PathLike) -> dict[str, Any] | None:
     """Return the statistics of the training films stored beside a file of weights, ``None`` where there are none.
 
-    Args:
-        model_path: the file of weights; its ``.json`` file has ``training_range`` (see
-            :class:`monai_cxrssl.data.TrainingRange`) where fine-tuning had enough films to measure it.
+    They stand there where fine-tuning had enough films to measure :class:`monai_cxrssl.data.TrainingRange`.
 
     Raises:
         ConfigurationError: they are no JSON object.

@@ -31,11 +31,8 @@ def last_half_blocks(depth: int) -> list[int]:
 class TokenBlocks:
     """Reads tokens of an encoder's blocks; the encoder stays as it is, and its state dict too.
 
-    It is no module: the weights belong to the encoder.
-
-    Args:
-        network: an encoder built from a ``tu-vit_*`` name or another plain vision transformer of timm.
-        purpose: who asks, for the message of the error.
+    It is no module: the weights belong to the encoder, built from a ``tu-vit_*`` name or another plain vision
+    transformer of timm. The message of an error names the purpose.
 
     Attributes:
         depth: number of blocks.

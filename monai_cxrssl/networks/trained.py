@@ -32,9 +32,8 @@ _SETTINGS: dict[str, tuple[type, ...]] = {
 def load_trained_network(path: str | os.PathLike, return_dict: bool = True) -> tuple[MultiTaskNet, dict[str, Any]]:
     """Build the network of a fine-tuning bundle and fill it; anything missing, left over or misshapen is an error.
 
-    Args:
-        path: ``model.pt``, the state dict of a :class:`MultiTaskNet`; beside it ``model.json``, which training writes.
-        return_dict: see :class:`MultiTaskNet`.
+    The path is of ``model.pt``, the state dict of a :class:`MultiTaskNet`; beside it stands ``model.json``, which
+    training writes.
 
     Returns:
         The network, on the CPU and in evaluation mode, and what ``model.json`` says: ``encoder_name``, ``image_size``
@@ -68,11 +67,7 @@ def load_trained_network(path: str | os.PathLike, return_dict: bool = True) -> t
 def load_trained_model(path: str | os.PathLike) -> tuple[Encoder | MultiTaskNet, dict[str, Any]]:
     """Build the network of any bundle and fill it: an :class:`Encoder` where ``model.json`` names no classes.
 
-    Args:
-        path: ``model.pt``, beside ``model.json``.
-
-    Returns:
-        The network, on the CPU and in evaluation mode, and what ``model.json`` says.
+    Return it on the CPU and in evaluation mode, with what ``model.json`` says.
 
     Raises:
         ConfigurationError: see :func:`load_trained_network`.

@@ -5,10 +5,4 @@ from .optimizer import create_optimizer
 from .schedules import StagedWarmupCosine, scaled_learning_rate
 from .weight_decay import CosineWeightDecay
 
-__all__ = [
-    "CosineWeightDecay",
-    "StagedWarmupCosine",
-    "create_optimizer",
-    "layer_decay_groups",
-    "scaled_learning_rate",
-]
+__all__ = ["CosineWeightDecay", "StagedWarmupCosine", "create_optimizer", "layer_decay_groups", "scaled_learning_rate"]

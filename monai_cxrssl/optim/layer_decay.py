@@ -21,22 +21,18 @@ __all__ = ["layer_decay_groups"]
 def layer_decay_groups(
     network: nn.Module, lr: float, weight_decay: float = 0.0, decay: float = 1.0, loss_function: nn.Module | None = None
 ) -> list[dict[str, Any]]:
-    """Divide a network's parameters into groups for an optimiser, the heads first.
+    """Divide a network's parameters into groups for an optimiser, each ``{"params", "lr", "weight_decay"}``.
 
     The heads come first so that a log of the first group's learning rate shows the rate asked for. Biases, the weights
     of normalisation and other vectors have no weight decay. Parameters that want no gradient are left out.
 
     Args:
-        network: its ``layer_groups()`` gives its layers from the stem to the heads, each ``(name, {parameter name:
-            parameter})``: :class:`monai_cxrssl.networks.MultiTaskNet`.
-        lr: learning rate of the last group, the heads.
+        network: its ``layer_groups()`` gives its layers from the stem to the heads, each
+            ``(name, {parameter name: parameter})``: :class:`monai_cxrssl.networks.MultiTaskNet`.
+        lr: learning rate of the heads; layer i of n has the rate ``lr * decay ** (n - 1 - i)``.
         weight_decay: of the matrices and kernels.
         decay: factor on the learning rate from a group to the one below it, in (0, 1]; 1 for one rate.
         loss_function: a loss whose parameters are learnt too, with ``lr`` and without weight decay.
-
-    Returns:
-        dictionaries of ``params``, ``lr`` and ``weight_decay``; layer i of n has the
-        rate ``lr * decay ** (n - 1 - i)``.
 
     Raises:
         ConfigurationError: a decay out of range, nothing to learn, or a parameter that is in no group or in two.

@@ -42,16 +42,11 @@ def create_optimizer(
     Args:
         model_or_params: a module, whose biases and weights of normalisation get no weight decay; or parameters or
             groups of them, taken as they are.
-        opt: timm's name: ``adamw``, ``sgd``, ``lars`` …
-        lr: learning rate, by default the optimiser's own.
+        opt: timm's name: ``adamw``, ``sgd``, ``lars`` … A ValueError where timm knows none.
+        lr, momentum: learning rate, by default the optimiser's own; momentum of those optimisers that have one.
         weight_decay: of the matrices and kernels of a module, or of all parameters.
-        momentum: of those optimisers that have one.
-        fused: ``True`` or ``False`` to insist; by default whenever torch can: SGD, Adam and AdamW on a CPU or a CUDA
-            device.
+        fused: ``True`` or ``False`` to insist; by default whenever torch can: SGD, Adam and AdamW on a CPU or CUDA.
         options: further arguments of the optimiser, such as ``betas``.
-
-    Raises:
-        ValueError: timm knows no optimiser of that name.
     """
     import timm.optim
 
@@ -62,9 +57,7 @@ def create_optimizer(
         options |= {"fused": True} if fused else {}
     else:
         options["fused"] = fused
-    return timm.optim.create_optimizer_v2(
-        groups, opt=opt, lr=lr, weight_decay=weight_decay, momentum=momentum, **options
-    )
+    return timm.optim.create_optimizer_v2(groups, opt, lr=lr, weight_decay=weight_decay, momentum=momentum, **options)
 
 
 def _tensors(groups: nn.Module | list[Any]) -> list[Tensor]:

@@ -16,16 +16,10 @@ __all__ = ["StagedWarmupCosine", "scaled_learning_rate"]
 
 
 def scaled_learning_rate(base: float, batch_size: int, rule: str = "sqrt") -> float:
-    """Scale a learning rate with the batch.
+    """Scale a learning rate with the batch size: samples per optimiser step, over all processes.
 
-    Args:
-        base: the rate before scaling.
-        batch_size: samples per optimiser step, over all processes.
-        rule: ``"sqrt"`` for base x sqrt(batch) (SimCLRv2's advice for small batches, with base .075), ``"linear"`` for
-            base x batch / 256, ``"none"`` for base.
-
-    Raises:
-        ConfigurationError: when the rule is unknown.
+    ``rule`` is ``"sqrt"`` for base x sqrt(batch) (SimCLRv2's advice for small batches, with base .075), ``"linear"``
+    for base x batch / 256, ``"none"`` for base; a ConfigurationError when it is unknown.
     """
     if rule == "sqrt":
         return base * math.sqrt(batch_size)
@@ -43,12 +37,10 @@ class StagedWarmupCosine(torch.optim.lr_scheduler.LambdaLR):
 
     Args:
         optimizer: its current learning rates are the peaks.
-        stage_epochs: epochs of each stage; stages of 0 epochs are left out.
+        stage_epochs: epochs of each stage; stages of 0 epochs are left out, and one must have some
+            (ConfigurationError).
         steps_per_epoch: iterations per epoch.
         warmup_epochs: epochs of linear warm-up in each stage, but never more than a tenth of the stage.
-
-    Raises:
-        ConfigurationError: when no stage has an epoch.
     """
 
     def __init__(

@@ -22,8 +22,7 @@ class CosineWeightDecay:
 
     Args:
         optimizer: must have been made with a weight decay other than 0 in the groups that are to follow.
-        start: weight decay of the first iteration.
-        end: weight decay of the last iteration.
+        start, end: weight decay of the first and the last iteration.
 
     Raises:
         ConfigurationError: when a value is negative, or no group has a weight decay.
@@ -32,9 +31,7 @@ class CosineWeightDecay:
     def __init__(self, optimizer: torch.optim.Optimizer, start: float = 0.04, end: float = 0.4) -> None:
         if start < 0 or end < 0:
             raise ConfigurationError(f"Weight decay goes from {start} to {end}; give values of 0 or more.")
-        self.optimizer = optimizer
-        self.start = float(start)
-        self.end = float(end)
+        self.optimizer, self.start, self.end = optimizer, float(start), float(end)
         # Numbers, not the groups: loading a state dict gives the optimiser new ones.
         self.groups = [number for number, group in enumerate(optimizer.param_groups) if group["weight_decay"] != 0]
         if not self.groups:

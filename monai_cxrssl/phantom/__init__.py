@@ -19,22 +19,6 @@ from monai_cxrssl.phantom.patient import Acquisition, PhantomPatient, sample_pat
 from monai_cxrssl.phantom.projection import MU, Exposure, line_integral, transmit
 from monai_cxrssl.phantom.render import PhantomImage, render
 
-__all__ = [
-    "CLASSES",
-    "MU",
-    "Acquisition",
-    "Exposure",
-    "Opacity",
-    "PhantomImage",
-    "PhantomPatient",
-    "Pose",
-    "ThoraxAnatomy",
-    "iter_patients",
-    "line_integral",
-    "make_phantom_dataset",
-    "render",
-    "sample_anatomy",
-    "sample_findings",
-    "sample_patient",
-    "transmit",
-]
+__all__ = ["CLASSES", "MU", "Acquisition", "Exposure", "Opacity", "PhantomImage", "PhantomPatient", "Pose"]
+__all__ += ["ThoraxAnatomy", "iter_patients", "line_integral", "make_phantom_dataset", "render", "sample_anatomy"]
+__all__ += ["sample_findings", "sample_patient", "transmit"]

@@ -30,16 +30,7 @@ _LUNG_LATERAL = [(4.9, -13.3), (7.6, -12.2), (9.9, -9.2), (11.5, -5.0), (12.6, -
 _LUNG_BASE = [(13.2, 12.2), (12.6, 13.9), (10.5, 14.9), (6.5, 14.9), (3.0, 13.2)]
 _LUNG_MEDIAL = [(1.7, 9.0), (1.6, 0.0), (2.0, -6.0), (2.5, -10.0), (3.2, -12.5)]
 _DOME_RIGHT = [(13.9, 14.6), (13.0, 13.5), (11.6, 11.4), (9.4, 9.7), (6.8, 9.0), (4.2, 9.5), (2.0, 10.9), (-1.0, 11.6)]
-_DOME_LEFT = [
-    (13.9, 15.2),
-    (13.0, 14.2),
-    (11.8, 12.4),
-    (9.8, 10.9),
-    (7.2, 10.2),
-    (4.6, 10.6),
-    (2.0, 11.4),
-    (-1.0, 11.8),
-]
+_DOME_LEFT = [(13.9, 15.2), (13, 14.2), (11.8, 12.4), (9.8, 10.9), (7.2, 10.2), (4.6, 10.6), (2, 11.4), (-1.0, 11.8)]
 _RIB_HALF_WIDTH = [5.6, 8.4, 10.4, 11.8, 12.7, 13.3, 13.7, 13.9, 13.9, 13.6, 12.9, 12.0]
 _RIB_DROP = [2.4, 5.0, 6.8, 8.0, 8.8, 9.2, 9.4, 9.4, 9.0, 8.4, 7.4, 6.0]
 _RIB_REACH = [150, 148, 146, 144, 142, 138, 133, 127, 120, 110, 85, 62]  # degrees from spine to the anterior end
@@ -51,23 +42,16 @@ class ThoraxAnatomy:
 
     Args:
         seed: drives vessels, lung texture and other detail.
-        sex: "M" or "F".
-        age: years.
-        width: inner width of the rib cage over the standard 27 cm.
-        height: lung height over the standard 25 cm.
-        depth: front-to-back thickness of the body.
-        wall: soft tissue outside of the ribs.
-        heart: heart size, 1 = cardiothoracic ratio of about 0.47.
-        heart_turn: rotation of the heart, degrees.
+        sex, age: "M" or "F"; years.
+        width, height: inner width of the rib cage over the standard 27 cm, and lung height over the standard 25 cm.
+        depth, wall: front-to-back thickness of the body; soft tissue outside of the ribs.
+        heart, heart_turn: heart size, 1 = cardiothoracic ratio of about 0.47; its rotation, degrees.
         knob: radius of the aortic knob.
         dome_left, dome_right: height of the diaphragm domes over the standard.
-        rib_drop: slope of the ribs over the standard.
-        rib_width: width of a rib.
+        rib_drop, rib_width: slope of the ribs over the standard; width of a rib.
         bone_density: 1 = young adult.
-        spine_bow: sideways bow of the spine.
-        clavicle_tilt: degrees.
-        breast: thickness of the breast shadow, 0 = none.
-        stomach: radius of the gastric bubble, 0 = none.
+        spine_bow, clavicle_tilt: sideways bow of the spine; degrees.
+        breast, stomach: thickness of the breast shadow and radius of the gastric bubble, 0 = none.
         vessels: calibre of the lung vessels, 1 = standard.
     """
 
@@ -118,9 +102,8 @@ class ThoraxAnatomy:
     def abdomen_outline(self, side: int) -> np.ndarray:
         """Everything below one dome ``(N, 2)``, closed far outside the film."""
         line = self.dome(side)
-        return np.concatenate(
-            [line, [[line[-1, 0], 40.0], [line[0, 0] + 6 * side, 40.0], [line[0, 0] + 6 * side, 15.5]]]
-        )
+        outer = line[0, 0] + 6 * side
+        return np.concatenate([line, [[line[-1, 0], 40.0], [outer, 40.0], [outer, 15.5]]])
 
     @cached_property
     def heart_outline(self) -> np.ndarray:
@@ -149,9 +132,7 @@ class ThoraxAnatomy:
 
     def spine_z(self, y: np.ndarray | float) -> np.ndarray:
         """Depth of the vertebral bodies' centre: the thoracic kyphosis."""
-        return np.asarray(
-            np.interp(y, [-22, -16, -11, -5, 2, 10, 20], [1.5, 3.0, 5.4, 7.4, 8.0, 7.0, 5.0]) * self.depth / 22
-        )
+        return np.asarray(np.interp(y, [-22, -16, -11, -5, 2, 10, 20], [1.5, 3, 5.4, 7.4, 8, 7, 5]) * self.depth / 22)
 
     @cached_property
     def vertebrae(self) -> np.ndarray:

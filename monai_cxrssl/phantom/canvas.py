@@ -56,15 +56,11 @@ def fractal_noise(rng: np.random.Generator, shape: tuple[int, int], scales: Sequ
 
 
 def rounded_thickness(inside: np.ndarray, peak: float, radius: float) -> np.ndarray:
-    """Thickness of a body whose cross-section along the beam is a rounded slab.
+    """Thickness of a body whose cross-section along the beam is a rounded slab: ``(H, W)`` float32 in cm.
 
-    Args:
-        inside: ``(H, W)`` uint8, coverage 0..255.
-        peak: thickness in cm away from the edge.
-        radius: distance from the edge, in pixels, at which the peak is reached.
-
-    Returns:
-        ``(H, W)`` float32 in cm: ``peak * sqrt(1 - (1 - d / radius)^2)`` of the distance ``d`` to the edge.
+    It is ``peak * sqrt(1 - (1 - d / radius)^2)`` of the distance ``d`` to the edge: ``inside`` is ``(H, W)`` uint8,
+    coverage 0..255, ``peak`` the thickness in cm away from the edge, ``radius`` the distance in pixels at which it is
+    reached.
     """
     distance = cv2.distanceTransform((inside > 127).astype(np.uint8), cv2.DIST_L2, 5)
     depth = 1.0 - np.minimum(distance / np.float32(max(radius, 1.0)), 1.0)
@@ -80,9 +76,7 @@ class Pose:
     Args:
         rotation: roll in the image plane, degrees.
         yaw: turn about the long axis, degrees; it shifts front and back structures against each other.
-        shift_x: offset to the viewer's right, cm.
-        shift_y: offset downwards, cm.
-        scale: magnification.
+        shift_x, shift_y, scale: offset to the viewer's right and downwards, cm; magnification.
         inspiration: 1 = full breath; 0.85 = diaphragm 15 % of the lung height higher.
     """
 
@@ -96,11 +90,8 @@ class Pose:
 
 @dataclass
 class Canvas:
-    """Draws outlines given in patient centimetres onto an ``height x width`` pixel grid.
-
-    Patient coordinates: x to the viewer's right, y towards the feet, z (depth) away from the detector's viewer,
-    origin in the middle of the chest, cm.
-    """
+    """Draws outlines given in patient centimetres onto an ``height x width`` pixel grid: x to the viewer's right, y
+    towards the feet, z (depth) away from the detector's viewer, origin in the middle of the chest."""
 
     height: int
     width: int
@@ -180,16 +171,14 @@ class Canvas:
         depths: Sequence[np.ndarray | float | None] | None = None,
         follow: float = 0.0,
     ) -> np.ndarray:
-        """Draw bands along curves, shaded across by ``profile``.
+        """Draw bands along curves, shaded across by ``profile``: ``(H, W)`` float32, the shade at each pixel.
+
+        Bands of one call do not add up where they cross.
 
         Args:
             curves: pairs of a centre line ``(N, 2)`` in cm and its width in cm (number or ``(N,)``).
             profile: pairs of (fraction of the half-width, shade 0..1), outermost first: nested bands.
-            depths: depth of each curve (for yaw), cm.
-            follow: how far the curves move with the breath.
-
-        Returns:
-            ``(H, W)`` float32, the shade at each pixel; bands of one call do not add up where they cross.
+            depths, follow: depth of each curve (for yaw), cm; how far the curves move with the breath.
         """
         layer = self.blank()
         lines = []
@@ -209,11 +198,8 @@ class Canvas:
     def tubes(self, starts: np.ndarray, ends: np.ndarray, radii: np.ndarray, follow: float = 1.0) -> np.ndarray:
         """Chord length, ``(H, W)`` float32 in cm, of round tubes (vessels).
 
-        Args:
-            starts: ``(N, 3)`` x, y, z in cm.
-            ends: ``(N, 3)`` x, y, z in cm.
-            radii: ``(N,)`` cm.
-            follow: how far they move with the breath.
+        ``starts`` and ``ends`` are ``(N, 3)`` x, y, z and ``radii`` ``(N,)``, in cm; ``follow``: how far they move with
+        the breath.
         """
         a = self._fixed(self.to_pixels(starts[:, :2], starts[:, 2], follow))
         b = self._fixed(self.to_pixels(ends[:, :2], ends[:, 2], follow))

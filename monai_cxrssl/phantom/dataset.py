@@ -104,14 +104,13 @@ def make_phantom_dataset(
 ) -> Path:
     """Write a synthetic chest X-ray data set: DICOM films, lung and opacity masks, and a datalist.
 
-    The classes are :data:`CLASSES`, a quarter of the patients each; about 60 / 20 / 20 % of the patients of a class
-    are for training, validation and test. The same arguments give the same bytes, whatever ``workers`` is. The set is
+    The classes are :data:`CLASSES`, a quarter of the patients each; about 60 / 20 / 20 % of the patients of a class are
+    for training, validation and test. The same arguments give the same bytes, whatever ``workers`` is. The set is
     written beside ``out_dir`` and moved there when complete; a folder that already holds it is left alone.
 
     Args:
         out_dir: folder of the data set; new, empty, or a phantom data set (which is replaced if it differs).
-        patients: number of patients.
-        seed: of the whole set.
+        patients, seed: number of patients; seed of the whole set.
         size: longer side of a film, pixels.
         images_per_patient: least and largest number of films of a patient.
         progress: show a progress bar.
@@ -135,7 +134,6 @@ def make_phantom_dataset(
         logger.info("The phantom data set in %s is complete; it is used as it is.", folder)
         return folder / _DATALIST
     _check_replaceable(folder)
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
     draft = folder.parent / f".{folder.name}.{mark}.tmp"
@@ -147,20 +145,13 @@ def make_phantom_dataset(
             raise ConfigurationError(f"workers must be at least 1, not {workers}.")
         key = (int(seed), int(size), int(patients))
         with ThreadPoolExecutor(threads) as pool:
-            written = list(
-                tqdm(
-                    pool.map(lambda p: write_patient(draft, p, key), everybody),
-                    total=len(everybody),
-                    desc="phantom patients",
-                    disable=not progress,
-                )
-            )
+            films = pool.map(lambda p: write_patient(draft, p, key), everybody)
+            written = list(tqdm(films, total=len(everybody), desc="phantom patients", disable=not progress))
         split = _split_of(everybody)
         datalist: dict[str, Any] = {"name": "phantom", "classes": list(CLASSES), "task": "multi_class"}
         for part in ("training", "validation", "test"):
-            datalist[part] = [
-                item for p, items in zip(everybody, written, strict=True) for item in items if split[p.index] == part
-            ]
+            chosen = (items for p, items in zip(everybody, written, strict=True) if split[p.index] == part)
+            datalist[part] = [item for items in chosen for item in items]
         (draft / _DATALIST).write_text(json.dumps(datalist, indent=1) + "\n", encoding="utf-8")
         manifest = {**wanted, "files": _sizes(draft)}
         (draft / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -29,10 +29,9 @@ class Opacity:
 
     Args:
         kind: "ground_glass", "haze", "consolidation", "nodule" or "effusion".
-        side: -1 right, +1 left.
+        side, density: -1 right, +1 left; fraction of the air that is replaced, 0..1.
         centre: x, y, z in cm; for an effusion, y is the height of its level.
         radii: half axes in x, y, z, cm; for an effusion, z is the depth of the fluid.
-        density: fraction of the air that is replaced, 0..1.
         seed: drives its irregular border.
         fissure: None, or (height in cm, keep): a flat border; keep -1 = only above it, +1 = only below.
     """
@@ -56,9 +55,8 @@ def _peripheral(a: ThoraxAnatomy, rng: np.random.Generator) -> list[Opacity]:
             x = side * (abs(a.lateral_wall(y, side)) - rng.uniform(0.55, 0.95) * r)
             radii = (r * rng.uniform(0.8, 1.05), r * rng.uniform(0.9, 1.3), r * rng.uniform(1.0, 1.5))
             z = float(rng.uniform(-3, 5.5))
-            found.append(
-                Opacity("ground_glass", side, (x, y, z), radii, rng.uniform(0.55, 0.8), int(rng.integers(1 << 31)))
-            )
+            density, seed = rng.uniform(0.55, 0.8), int(rng.integers(1 << 31))
+            found.append(Opacity("ground_glass", side, (x, y, z), radii, density, seed))
     return found
 
 
@@ -139,11 +137,8 @@ def _thickness(o: Opacity, a: ThoraxAnatomy, c: Canvas, lateral: bool) -> np.nda
 def project_findings(
     findings: tuple[Opacity, ...], anatomy: ThoraxAnatomy, canvas: Canvas, maps: ThicknessMaps, lateral: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Project all opacities of a study into one view.
-
-    Returns:
-        The air replaced along each ray, ``(H, W)`` float32 in cm, and the opacity mask, ``(H, W)`` bool.
-    """
+    """Project all opacities of a study into one view: the air replaced along each ray, ``(H, W)`` float32 in cm, and
+    the opacity mask, ``(H, W)`` bool."""
     replaced = np.zeros(canvas.shape, np.float32)
     mask = np.zeros(canvas.shape, bool)
     for o in findings:

@@ -32,14 +32,7 @@ def _body(a: ThoraxAnatomy, c: Canvas, arms_out: float) -> np.ndarray:
     torso = smooth_closed(np.concatenate([left, (left * [-1, 1])[::-1]]))
     thick = rounded_thickness(wide.fill(torso), a.depth, 9.5 * c.px)[inner]
     out = 1.0 + 4.0 * arms_out
-    arm = [
-        (15.0, -15.0),
-        (19.5, -14.2),
-        (22.5, -9.0),
-        (w + 9 + out, 2.0),
-        (w + 14 + 2 * out, 24),
-        (w + 7 + 2 * out, 24),
-    ]
+    arm = [(15, -15), (19.5, -14.2), (22.5, -9.0), (w + 9 + out, 2.0), (w + 14 + 2 * out, 24), (w + 7 + 2 * out, 24)]
     arm += [(w + 3.6 + out, 9.0), (w + 1.2 + 0.5 * out, 1.0), (w + 0.2, -3.5), (w - 2.5, -7.0)]
     layer = wide.blank()
     for p in _both(smooth_closed(arm)):
@@ -73,10 +66,8 @@ def _skeleton(a: ThoraxAnatomy, c: Canvas, ap: bool, arms_out: float) -> np.ndar
         bone += layer * np.float32(0.42 if front else 0.62)
     # Near the side wall a rib is seen edge-on and the ray passes along it.
     bone *= 1 + np.float32(0.35) * np.clip((np.abs(x) / (13.9 * a.width) - 0.84) / 0.16, 0, 1)
-
     # The lowest ribs are short and thin; through the abdomen they hardly show.
     bone *= np.interp(y_film, [8.5 * a.height, 12.5 * a.height], [1.0, 0.5]).astype(np.float32)
-
     spine_layer, disc_layer = c.blank(), c.blank()
     for y, w, h in a.vertebrae:
         cx, z = float(a.spine_x(y)), float(a.spine_z(y))
@@ -96,7 +87,6 @@ def _skeleton(a: ThoraxAnatomy, c: Canvas, ap: bool, arms_out: float) -> np.ndar
         c.fill(moved(process, cx, y + 0.5), depth=z + 4, grey=220, layer=disc_layer)
     bone += spine_layer.astype(np.float32) * np.float32(0.72 / 255)
     bone += disc_layer.astype(np.float32) * np.float32(0.5 / 255)
-
     lift = -1.4 if ap else 0.0
     tilt = math.tan(math.radians(a.clavicle_tilt))
     s_curve = np.array([(1.9, -9.6), (4.5, -10.4), (8.0, -12.0), (12.0, -13.6), (16.3, -13.3), (17.2, -13.0)])
@@ -105,11 +95,8 @@ def _skeleton(a: ThoraxAnatomy, c: Canvas, ap: bool, arms_out: float) -> np.ndar
     line = smooth_open(s_curve)
     girth = np.interp(np.linspace(0, 1, len(line)), [0, 0.05, 0.15, 0.4, 0.8, 1], [0.9, 1.7, 1.4, 1.0, 1.15, 1.3])
     bone += c.ribbons([(p, girth) for p in _both(line)], SHELL_PROFILE, [-6.0, -6.0]) * np.float32(1.05)
-
     aside = (-1.3 if ap else 1.9 + 0.8 * arms_out) * a.width
-    blade = np.array(
-        [(11.2, -11.3), (14.6, -11.9), (16.4, -10.2), (15.6, -7.8), (14.0, -2.0), (12.6, 3.4), (11.6, 2.6)]
-    )
+    blade = np.array([(11.2, -11.3), (14.6, -11.9), (16.4, -10.2), (15.6, -7.8), (14, -2), (12.6, 3.4), (11.6, 2.6)])
     blade = np.concatenate([blade, [(10.7, -3.0), (10.5, -8.0)]])
     rim = []
     for p in _both(blade):
@@ -119,18 +106,16 @@ def _skeleton(a: ThoraxAnatomy, c: Canvas, ap: bool, arms_out: float) -> np.ndar
         rim.append((np.concatenate([outline, outline[:1]]), 0.3))
     bone += c.ribbons(rim, ((1.0, 0.6), (0.5, 1.0)), [7.0, 7.0]) * np.float32(0.32)
     spine_of_blade = moved(smooth_open([(10.8, -8.6), (14.0, -10.8), (17.6, -13.6)]), aside * 0.9, 0)
-    bone += c.ribbons([(p, np.linspace(0.4, 0.9, len(p))) for p in _both(spine_of_blade)], CORTEX_PROFILE) * np.float32(
-        0.4
-    )
+    ridges = [(p, np.linspace(0.4, 0.9, len(p))) for p in _both(spine_of_blade)]
+    bone += c.ribbons(ridges, CORTEX_PROFILE) * np.float32(0.4)
     head = np.array([18.4 * a.width + 0.4 * arms_out, -10.6])
     t = np.linspace(0, 2 * math.pi, 40, endpoint=False)
     ball = head + np.stack([2.35 * np.cos(t), 2.45 * np.sin(t)], 1)
     for p in _both(ball):
         bone += rounded_thickness(c.fill(p), 1.5, 1.6 * c.px)
     shaft = smooth_open([moved(head, 0.2, 0.3), moved(head, 1.6 + arms_out, 8), moved(head, 4 + 5 * arms_out, 22)])
-    bone += c.ribbons(
-        [(p, np.minimum(2.3, np.linspace(1.4, 9, len(p)))) for p in _both(shaft)], SHELL_PROFILE
-    ) * np.float32(1.3)
+    shafts = [(p, np.minimum(2.3, np.linspace(1.4, 9, len(p)))) for p in _both(shaft)]
+    bone += c.ribbons(shafts, SHELL_PROFILE) * np.float32(1.3)
     manubrium = smooth_closed(
         [(-2.6, -10.2), (0, -9.6), (2.6, -10.2), (1.9, -7.6), (1.5, -5.0), (-1.5, -5.0), (-1.9, -7.6)]
     )
@@ -141,15 +126,11 @@ def _skeleton(a: ThoraxAnatomy, c: Canvas, ap: bool, arms_out: float) -> np.ndar
 def frontal_thickness(a: ThoraxAnatomy, c: Canvas, ap: bool = False, arms_out: float = 0.5) -> ThicknessMaps:
     """Tissue thickness of a frontal view.
 
-    Args:
-        a: the patient.
-        c: the detector with its pose.
-        ap: antero-posterior (heart magnified, shoulder blades over the lungs, clavicles high) instead of PA.
-        arms_out: how far the arms are held aside, 0..1.
+    ``ap`` draws it antero-posterior (heart magnified, shoulder blades over the lungs, clavicles high) instead of PA;
+    ``arms_out`` is how far the arms are held aside, 0..1.
     """
     body = _body(a, c, arms_out)
     x, y = c.grid(1.0)
-
     side = np.zeros(c.shape, np.int8)
     lung = np.zeros(c.shape, np.float32)
     field = np.zeros(c.shape, bool)
@@ -171,13 +152,11 @@ def frontal_thickness(a: ThoraxAnatomy, c: Canvas, ap: bool = False, arms_out: f
         field |= inside & (below <= 127) & ~covered
     lung *= np.interp(y, [-14, -11, -5, 2], [0.45, 0.62, 0.92, 1.0]).astype(np.float32)
     lung = np.minimum(lung, np.maximum(body - 1.5, 0))
-
     solid = rounded_thickness(heart_fill, 0.60 * a.depth, 5.0 * c.px)
     solid = np.maximum(solid, rounded_thickness(mediastinum_fill, 0.55 * a.depth, 3.4 * c.px))
     aorta = smooth_open([(1.1 + a.knob * 0.75, -6.6), (2.6, -2), (2.3, 4), (1.5, 12), (1.0, 18)])
     solid += c.ribbons([(aorta, 2.4)], TUBE_PROFILE, [6.0]) * np.float32(2.2)
     lung = np.maximum(lung - solid, 0)
-
     starts, ends, radii, _ = a.vessel_segments
     vessels = c.tubes(starts, ends, radii)
     vessels = cv2.GaussianBlur(vessels, (0, 0), 0.045 * c.px) * np.float32(2.6)
@@ -188,7 +167,6 @@ def frontal_thickness(a: ThoraxAnatomy, c: Canvas, ap: bool = False, arms_out: f
     lung = np.maximum(lung - np.minimum(vessels, 0.8 * lung), 0)
     # Interstitium: a few per cent of the aerated thickness is not air.
     lung *= 1 - np.float32(0.03) * c.texture(a.lung_texture, 0.2)
-
     air = np.zeros(c.shape, np.float32)
     trachea = smooth_open([(0.1, -24), (0.0, -17), (-0.1, -12), (-0.35, -8), (-0.2, -5.2)])
     bore = np.interp(np.linspace(0, 1, len(trachea)), [0, 0.4, 1], [1.5, 1.75, 1.8])
@@ -208,7 +186,6 @@ def frontal_thickness(a: ThoraxAnatomy, c: Canvas, ap: bool = False, arms_out: f
             gas[:, 1] = np.minimum(gas[:, 1], 0.55)
         gas = smooth_closed(gas * r + [5.2 + 2.4 * g.random(), 11.4 + r - 0.7 * a.dome_left])
         air += rounded_thickness(c.fill(gas * [a.width, a.height], follow=1), 1.25 * r, 1.2 * r * c.px)
-
     if a.breast:
         # Full towards its lower edge, melting into the chest wall above.
         ramp = np.clip((y / a.height + 4.5) / 9.0, 0, 1) ** 1.3

@@ -19,17 +19,8 @@ __all__ = ["lateral_thickness"]
 _LUNG = [(0.2, -13.2), (-2.6, -11.6), (-5.6, -8.0), (-7.7, -3.5), (-8.7, 1.0), (-9.1, 6.0), (-9.0, 9.8), (-7.0, 12.4)]
 _LUNG += [(-1.0, 13.0), (5.0, 14.6), (9.2, 15.6), (10.1, 13.0), (10.2, 6.0), (9.9, 0.0), (8.7, -5.5), (6.0, -10.2)]
 _LUNG += [(3.0, -12.7)]
-_DOME = [
-    (-11.0, 10.6),
-    (-9.2, 9.6),
-    (-6.5, 8.2),
-    (-3.2, 7.8),
-    (0.4, 8.7),
-    (4.2, 10.8),
-    (7.6, 13.2),
-    (9.9, 15.3),
-    (13, 18),
-]
+_DOME = [(-11.0, 10.6), (-9.2, 9.6), (-6.5, 8.2), (-3.2, 7.8), (0.4, 8.7), (4.2, 10.8), (7.6, 13.2)]
+_DOME += [(9.9, 15.3), (13, 18)]
 
 
 def _place(a: ThoraxAnatomy, points: list[tuple[float, float]] | np.ndarray) -> np.ndarray:
@@ -90,7 +81,6 @@ def lateral_thickness(a: ThoraxAnatomy, c: Canvas) -> ThicknessMaps:
     body = body * np.interp(y, [-22, -16, -10, -4, 25], [0.42, 0.62, 0.85, 0.98, 1.0]).astype(np.float32)
     arms = c.ribbons([(smooth_open([(0.5, -11.0), (-4.0, -17), (-9.0, -28.0)]), 9.5)], TUBE_PROFILE)
     body = np.maximum(body, cv2.GaussianBlur(arms, (0, 0), 0.3 * c.px) * np.float32(17.0))
-
     _, y = c.grid(1.0)
     whole = c.fill(smooth_closed(_place(a, _LUNG)), follow=1)
     inside = whole > 127
@@ -105,7 +95,6 @@ def lateral_thickness(a: ThoraxAnatomy, c: Canvas) -> ThicknessMaps:
         lung += np.maximum(t - rounded_thickness(below, 11.0 * a.width, 2.4 * c.px), 0)
         field |= inside & (below <= 127)
     lung *= np.interp(y, [-14, -10, -3, 3], [0.42, 0.7, 1.0, 1.05]).astype(np.float32)
-
     h = a.heart
     heart = [(-8.6, 1.0), (-6.8, -2.4), (-4.0, -3.8), (-1.2, -2.2), (0.9, 1.6), (1.8, 5.4), (1.2, 8.4), (-1.8, 10.4)]
     heart_outline = smooth_closed((np.array([*heart, (-6.4, 10.6), (-9.0, 9.2), (-9.5, 5.0)]) - [-9, 5]) * h + [-9, 5])
@@ -117,7 +106,6 @@ def lateral_thickness(a: ThoraxAnatomy, c: Canvas) -> ThicknessMaps:
     upper = smooth_closed(_place(a, [(-5.6, -9.5), (-3.0, -13.8), (3.6, -13.6), (3.2, -6), (0.8, -3.0), (-4.0, -3.4)]))
     solid += rounded_thickness(c.fill(upper, follow=0.5), 4.2, 3.0 * c.px)
     lung = np.maximum(lung - solid, 0)
-
     starts, ends, radii, _ = a.vessel_segments
     swap = [2, 1, 0]  # seen from the side, depth becomes the horizontal
     offset = np.array([0.2, 0.0, 0.0])
@@ -127,7 +115,6 @@ def lateral_thickness(a: ThoraxAnatomy, c: Canvas) -> ThicknessMaps:
     vessels += np.float32(3.2) * np.exp(-(((z - 0.2) / 1.5) ** 2) - ((y + 1.2) / 1.9) ** 2)
     lung = np.maximum(lung - np.minimum(vessels, 0.8 * lung), 0)
     lung *= 1 - np.float32(0.025) * c.texture(a.lung_texture, 0.2)
-
     wind = smooth_open(_place(a, [(-1.6, -24), (-1.0, -17), (0.4, -11.5), (1.5, -6), (1.9, -3.6)]))
     air = c.ribbons([(wind, 1.7)], TUBE_PROFILE, follow=0.3) * np.float32(2.4)
     t = np.linspace(0, 2 * math.pi, 24, endpoint=False)
@@ -136,12 +123,9 @@ def lateral_thickness(a: ThoraxAnatomy, c: Canvas) -> ThicknessMaps:
         air += rounded_thickness(c.fill(ring, follow=0.6), 2.4, 0.5 * c.px)
     if a.stomach:
         r = a.stomach
-        gas = smooth_closed(
-            np.array([(-1.4, 0.8), (-1.2, -0.4), (0, -0.9), (1.3, -0.3), (1.5, 0.8)]) * r + [-3.4, 10.6 + r]
-        )
+        bubble = np.array([(-1.4, 0.8), (-1.2, -0.4), (0, -0.9), (1.3, -0.3), (1.5, 0.8)])
+        gas = smooth_closed(bubble * r + [-3.4, 10.6 + r])
         air += rounded_thickness(c.fill(gas, follow=1), 2.2 * r, 1.1 * r * c.px)
     soft = np.maximum(body - lung - air, 0)
     bone = _skeleton(a, c) * (body > 0.3)
-    return ThicknessMaps(
-        soft=soft, lung=lung, bone=bone, lung_field=field, cage=inside, side=np.zeros(c.shape, np.int8)
-    )
+    return ThicknessMaps(soft, lung, bone, lung_field=field, cage=inside, side=np.zeros(c.shape, np.int8))

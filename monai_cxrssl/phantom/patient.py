@@ -23,14 +23,11 @@ class Acquisition:
 
     Args:
         view_position: "PA", "AP" or "LL".
-        pose: how the patient stands.
-        exposure: detector and display settings.
-        height, width: film in pixels.
-        field_cm: length in cm of the film's longer side.
+        pose, exposure: how the patient stands; detector and display settings.
+        height, width, field_cm: film in pixels; length in cm of its longer side.
         arms_out: how far the arms are held aside, 0..1.
         marker: side marker in lead, "R", "L" or "" for none.
-        devices: electrode leads lie on the patient.
-        tube: a central venous line lies in the patient.
+        devices, tube: electrode leads lie on the patient, a central venous line in the patient.
         shutter: width of the collimator's black border at left, top, right, bottom, as a fraction of the film.
         seed: drives noise and the course of devices.
     """
@@ -56,15 +53,12 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class PhantomPatient:
-    """One patient with one study.
+    """One patient with one study: ``anatomy`` and ``findings`` are the same for every film.
 
     Args:
-        index: number within the data set.
+        index, seed: number within the data set; seed of this patient.
         patient_id, study_id: identifiers as written to the files.
-        seed: of this patient.
-        label: class of the study, index into :data:`CLASSES`.
-        anatomy: the same for every film.
-        findings: the same for every film; empty for class 0.
+        label: class of the study, index into :data:`CLASSES`; ``findings`` are empty for class 0.
         acquisitions: the films, at least one of them frontal.
     """
 
@@ -124,9 +118,8 @@ def sample_patient(
     """Draw one patient; anatomy and films do not depend on the class.
 
     Args:
-        index: number of the patient.
+        index, seed: number of the patient; seed of the data set.
         label: class of the study, index into :data:`CLASSES`.
-        seed: seed of the data set.
         size: longer side of the films, pixels.
         images_per_patient: least and largest number of films.
 
@@ -152,13 +145,5 @@ def sample_patient(
             views.append("AP" if rng.random() < (0.85 if ward else 0.08) else "PA")
     anatomy = sample_anatomy(own)
     films = tuple(_acquisition(view, size, int(rng.integers(1 << 31))) for view in views)
-    return PhantomPatient(
-        index=index,
-        patient_id=f"PHANTOM{index:05d}",
-        study_id=f"PHANTOM{index:05d}-S1",
-        seed=own,
-        label=label,
-        anatomy=anatomy,
-        findings=sample_findings(label, anatomy, own),
-        acquisitions=films,
-    )
+    name, findings = f"PHANTOM{index:05d}", sample_findings(label, anatomy, own)
+    return PhantomPatient(index, name, f"{name}-S1", own, label, anatomy, findings, films)

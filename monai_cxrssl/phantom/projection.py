@@ -58,10 +58,8 @@ def _wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:
 def transmit(attenuation: np.ndarray, pixels_per_cm: float = 1.0, scatter: float = 0.0) -> np.ndarray:
     """Detected intensity relative to the open beam: ``exp(-attenuation)`` plus a smooth veil of scatter.
 
-    Args:
-        attenuation: line integrals ``(H, W)``, no unit.
-        pixels_per_cm: sampling, for the width of the veil.
-        scatter: fraction of the blurred primary beam that is added; 0 = Beer-Lambert alone.
+    ``attenuation`` are line integrals ``(H, W)``; ``pixels_per_cm`` sets the width of the veil, ``scatter`` the
+    fraction of the blurred primary beam that is added; 0 = Beer-Lambert alone.
     """
     primary = np.exp(-np.asarray(attenuation))
     if scatter <= 0:
@@ -88,12 +86,8 @@ def for_presentation(
 ) -> np.ndarray:
     """The vendor's display curve: local contrast, then a film-like S-curve. ``(H, W)`` float32 in about [0, 1].
 
-    Args:
-        signal: log signal.
-        middle: signal shown half bright.
-        width: signal range from lung to mediastinum.
-        exposure: contrast, brightness, detail.
-        pixels_per_cm: sampling, for the width of the local contrast filter.
+    ``middle`` is the signal shown half bright, ``width`` its range from lung to mediastinum; ``pixels_per_cm`` sets the
+    width of the local contrast filter. Contrast, brightness and detail are those of the exposure.
     """
     detail = signal - _wide_blur(signal, 1.3 * pixels_per_cm)
     detail = np.clip(detail, -0.35, 0.2)  # no halo at the skin or around metal

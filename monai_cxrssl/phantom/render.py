@@ -87,15 +87,8 @@ def _marker(q: Acquisition, shape: tuple[int, int]) -> np.ndarray:
 
 
 def render(patient: PhantomPatient, acquisition: Acquisition | int = 0) -> PhantomImage:
-    """Render one film of a patient.
-
-    Args:
-        patient: who.
-        acquisition: the film, or its number among ``patient.acquisitions``.
-
-    Returns:
-        Image and masks, ``(1, H, W)`` each, in the array convention of the package.
-    """
+    """Render one film (or its number) of a patient: image and masks, ``(1, H, W)`` each, in the package's array
+    convention."""
     q = patient.acquisitions[acquisition] if isinstance(acquisition, int) else acquisition
     a = patient.anatomy
     pixels_per_cm = max(q.height, q.width) / q.field_cm
@@ -104,14 +97,12 @@ def render(patient: PhantomPatient, acquisition: Acquisition | int = 0) -> Phant
         maps = lateral_thickness(a, canvas)
     else:
         maps = frontal_thickness(a, canvas, ap=q.view_position == "AP", arms_out=q.arms_out)
-
     # The display curve is set by the healthy chest: a finding must not give itself away by the exposure.
     healthy = line_integral(maps.soft, maps.lung, maps.bone).astype(np.float32)
     step = 4
     signal = -np.log(transmit(healthy[::step, ::step], pixels_per_cm / step, q.exposure.scatter))
     lung_level = float(np.median(signal[maps.lung_field[::step, ::step]]))
     dense_level = float(np.percentile(signal[signal > 0.3], 88))
-
     replaced, opacity = project_findings(patient.findings, a, canvas, maps, q.lateral)
     metal = _marker(q, canvas.shape)
     if q.devices or q.tube:
@@ -123,13 +114,8 @@ def render(patient: PhantomPatient, acquisition: Acquisition | int = 0) -> Phant
     film = for_presentation(film, middle, width, q.exposure, pixels_per_cm)
     low, high = np.percentile(film[::2, ::2], [0.8, 99.7])
     film = np.clip((film - low) / max(high - low, 1e-3), 0, 1).astype(np.float32)
-
     left, top, right, bottom = (round(f * max(q.height, q.width)) for f in q.shutter)
     for part in (np.s_[:, :left], np.s_[:top], np.s_[:, q.width - right :], np.s_[q.height - bottom :]):
         film[part] = 0
-    return PhantomImage(
-        image=film[None],
-        lung_mask=maps.lung_field[None].astype(np.uint8),
-        opacity_mask=opacity[None].astype(np.uint8),
-        spacing=1.0 / pixels_per_cm,
-    )
+    lung_mask, opacity_mask = (mask[None].astype(np.uint8) for mask in (maps.lung_field, opacity))
+    return PhantomImage(film[None], lung_mask, opacity_mask, spacing=1.0 / pixels_per_cm)

@@ -24,9 +24,7 @@ class ThicknessMaps:
     """Thickness of the tissues in one view, each ``(H, W)`` float32 in cm, without any finding.
 
     Args:
-        soft: soft tissue and bone substance.
-        lung: aerated lung.
-        bone: bone, as a surplus over soft tissue.
+        soft, lung, bone: soft tissue and bone substance; aerated lung; bone, as a surplus over soft tissue.
         lung_field: ``(H, W)`` bool, lung seen clear of heart and diaphragm: the lung mask.
         cage: ``(H, W)`` bool, lung including its parts behind heart and diaphragm.
         side: ``(H, W)`` int8, -1 over the right lung, +1 over the left, 0 elsewhere (all 0 in a lateral view).

@@ -63,17 +63,9 @@ def sample_format(seed: int) -> StoredFormat:
     slope, intercept = (
         (float(rng.choice([0.5, 2.0, 4.0])), float(rng.choice([-1024, 0, 100]))) if rescaled else (1.0, 0.0)
     )
-    return StoredFormat(
-        modality=modality,
-        bits_stored=bits,
-        inverted=bool(rng.random() < 0.4),
-        windowed=bool(rng.random() < 0.6),
-        slope=slope,
-        intercept=intercept,
-        rle=bool(rng.random() < 0.15),
-        low=int(top * rng.uniform(0.05, 0.2)),
-        high=int(top * rng.uniform(0.72, 0.92)),
-    )
+    inverted, windowed, rle = (bool(rng.random() < share) for share in (0.4, 0.6, 0.15))
+    low, high = int(top * rng.uniform(0.05, 0.2)), int(top * rng.uniform(0.72, 0.92))
+    return StoredFormat(modality, bits, inverted, windowed, slope, intercept, rle, low, high)
 
 
 def store_pixels(image: np.ndarray, stored_format: StoredFormat) -> np.ndarray:
@@ -111,14 +103,12 @@ def _write_dicom(path: Path, patient: PhantomPatient, number: int, film: Phantom
     pixels = store_pixels(film.image[0], f)
     spacing = f"{film.spacing * 10:.6f}"
     day = 1 + patient.index % 28
-
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(_DX if f.modality == "DX" else _CR)
     meta.MediaStorageSOPInstanceUID = UID(_uid(*key, "image", number))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(_uid("implementation", GENERATOR_VERSION))
     meta.ImplementationVersionName = f"CXRPHANTOM_{GENERATOR_VERSION}"
-
     ds = Dataset()
     ds.file_meta = meta
     ds.SpecificCharacterSet = "ISO_IR 192"
@@ -203,15 +193,10 @@ def _write_mask(path: Path, mask: np.ndarray, spacing_mm: float) -> None:
 
 
 def write_patient(folder: Path, patient: PhantomPatient, key: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
-    """Render and write all films of a patient.
+    """Render and write all films of a patient to ``images/<patient>`` and ``masks/<patient>``; return their datalist
+    items.
 
-    Args:
-        folder: root of the data set; ``images/<patient>`` and ``masks/<patient>`` are made in it.
-        patient: who.
-        key: numbers that tell this data set from others in its UIDs.
-
-    Returns:
-        The datalist items of the films, paths relative to ``folder``.
+    Paths in the items are relative to ``folder``; ``key`` are numbers that tell this data set from others in its UIDs.
     """
     images, masks = Path("images", patient.patient_id), Path("masks", patient.patient_id)
     (folder / images).mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,6 @@ from .saliency import attention_method, saliency_maps, saliency_method
 from .source_probe import SourcePrediction, predict_source
 
 __all__ = [
-    "SourcePrediction",
-    "attention_method",
-    "embed",
-    "one_hot_labels",
-    "predict_source",
-    "probe",
-    "saliency_maps",
+    "SourcePrediction", "attention_method", "embed", "one_hot_labels", "predict_source", "probe", "saliency_maps",
     "saliency_method",
-]
+]  # fmt: skip

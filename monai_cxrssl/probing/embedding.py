@@ -27,19 +27,13 @@ def embed(
     amp: bool | str = "auto",
     progress: bool | str = False,
 ) -> np.ndarray:
-    """Run an encoder over a data set, in order.
+    """Run an encoder over a data set, in order; return float32 embeddings ``(N, D)``.
 
     Args:
         network: maps ``(B, 1, H, W)`` float images in [0, 1] to ``(B, D)``; its mode is restored afterwards.
         dataset: yields dictionaries with ``image`` ``(1, H, W)``, uint8, or float in [0, 1].
-        device: where to compute.
-        batch_size: images per pass.
-        num_workers: loader processes.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
         progress: show a bar; a text becomes its label.
-
-    Returns:
-        Float32 embeddings, ``(N, D)``.
     """
     device = torch.device(device)
     dtype = autocast_dtype(device, amp)

@@ -12,20 +12,15 @@ import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
-__all__ = ["one_hot_labels", "probe"]
+__all__ = ["classifier", "one_hot_labels", "probe"]
 
 logger = logging.getLogger(__name__)
 
 
 def one_hot_labels(labels: Sequence[Any], num_classes: int) -> np.ndarray:
-    """Turn a datalist's labels into a table with one column per class.
+    """Turn a datalist's labels into a float table ``(N, num_classes)`` of 0, 1 and NaN for unknown.
 
-    Args:
-        labels: per image a class number (multi-class), a list with one value per class (multi-label), or ``None``.
-        num_classes: number of classes C.
-
-    Returns:
-        ``(N, C)`` float array of 0, 1 and NaN for unknown.
+    A label is a class number (multi-class), a list with one value per class (multi-label), or ``None``.
     """
     table = np.full((len(labels), num_classes), np.nan)
     for row, label in zip(table, labels, strict=True):
@@ -39,7 +34,8 @@ def one_hot_labels(labels: Sequence[Any], num_classes: int) -> np.ndarray:
     return table
 
 
-def _classifier(kind: str, train_size: int) -> Any:
+def classifier(kind: str, train_size: int = 0) -> Any:
+    """Return a classifier of frozen embeddings; the number of neighbours goes by the training images."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -66,20 +62,13 @@ def probe(
     """Cross-validate a simple classifier on frozen embeddings, no patient in two folds.
 
     One classifier per class (one against the rest) is fitted on four fifths of the patients and scores the last fifth;
-    the area under the ROC curve is taken over the scores of all folds together.
+    the area under the ROC curve is taken over the scores of all folds together: ``macro_auc``, and ``auc_<class>`` for
+    each class scored.
 
     Args:
-        embeddings: ``(N, D)``.
-        labels: ``(N, C)`` of 0, 1 and NaN for unknown, see :func:`one_hot_labels`.
-        patients: the patient of each image.
-        classes: C names.
+        labels: ``(N, C)`` of 0, 1 and NaN for unknown, see :func:`one_hot_labels`; the embeddings are ``(N, D)``.
         kind: ``"linear"`` (logistic regression on standardised embeddings) or ``"knn"`` (cosine).
-        folds: number of folds.
         min_patients: classes with fewer positive or negative patients are left out, and said so.
-        seed: of the fold assignment.
-
-    Returns:
-        ``macro_auc`` and ``auc_<class>`` for each class scored.
 
     Raises:
         DatalistError: when no class has enough patients.
@@ -107,7 +96,7 @@ def probe(
             left_out.append(f"{name} ({fewest})")
             continue
         for train, test in parts:
-            model = _classifier(kind, len(train)).fit(features[train], target[train])
+            model = classifier(kind, len(train)).fit(features[train], target[train])
             scores[test] = model.predict_proba(features[test])[:, 1]
         result[f"auc_{name}"] = float(roc_auc_score(target, scores))
     if not result:

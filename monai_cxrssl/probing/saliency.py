@@ -61,23 +61,19 @@ def saliency_maps(
     Each channel of the encoder's last feature map, which the label head reads, is weighed with the mean gradient of the
     class's logit over the positions; their sum, negative parts cut off (ReLU), is the map (Selvaraju et al. 2017, arXiv
     1610.02391, equations 1 and 2). Vision transformers get the same on the token map after the last block, prefix
-    tokens dropped and the rest laid out as the grid they came from. The label head pools that grid, so the sum over the
-    positions before the ReLU is the logit itself, less its bias and up to a factor; attention rollout and its relatives
-    lack that, and need the attention weights, which timm's fused attention does not hand out. What the map of a
-    transformer cannot show is that attention may have carried evidence from one position to another.
+    tokens dropped and the rest laid out as their grid. The label head pools that grid, so the sum before the ReLU is
+    the logit, less its bias and up to a factor. What such a map cannot show is that attention may have carried evidence
+    from one position to another.
 
     The last map of a convolutional encoder is coarse (stride 32) and each of its positions sees most of the image, so
     that small evidence far off, such as a marker in a corner, may be shown in the middle. An earlier ``layer`` is
     finer; there, ``"hires_cam"`` multiplies gradient and features position by position instead of averaging the
-    gradient (Draelos and Carin 2020, arXiv 2011.08891). On the last map the two are equal, since the label head
-    averages it.
+    gradient (Draelos and Carin 2020, arXiv 2011.08891). On the last map the two are equal.
 
     The network is left as found: the mode of every module, ``requires_grad`` and ``grad`` of every weight. Frozen
-    encoders and callers under ``torch.no_grad``, ``torch.inference_mode`` or autocast are served. Images may go in
-    batches; their maps do not depend on each other.
-
-    ``monai.visualize.GradCAM`` is not used, for it clears the gradients of the weights, leaves its hooks in the
-    network, and takes one class for all images of a batch; the tests compare with it.
+    encoders and callers under ``torch.no_grad``, ``torch.inference_mode`` or autocast are served.
+    ``monai.visualize.GradCAM`` clears the gradients, leaves its hooks, and takes one class for all images of a batch;
+    the tests compare with it.
 
     Args:
         network: a :class:`~monai_cxrssl.networks.MultiTaskNet` with a label head, or a model of
@@ -88,7 +84,7 @@ def saliency_maps(
         method: ``"auto"``, or ``"grad_cam"`` or ``"hires_cam"`` for convolutional encoders, ``"token_grad_cam"`` for
             vision transformers.
         layer: which feature map of the encoder, counted from the end: -1 is the last (stride 32), -3 mostly that of
-            stride 8. Vision transformers have -1 only. Others than -1 take a backward pass through the encoder.
+            stride 8; vision transformers have -1 only. Others than -1 take a backward pass through the encoder.
 
     Returns:
         ``(B, 1, H, W)`` float32 in [0, inf), in the units of the logit, enlarged bilinearly; 0 everywhere where nothing

@@ -16,28 +16,20 @@ from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan
 from monai_cxrssl.metrics.ranking import bootstrap_auc
+from monai_cxrssl.probing.linear_probe import classifier
 
 __all__ = ["SourcePrediction", "predict_source"]
 
 
 @dataclass(frozen=True)
 class SourcePrediction:
-    """How well sources can be told apart.
+    """How well sources can be told apart."""
 
-    Attributes:
-        macro_auc: mean area under the ROC curve of the sources, each against the rest; 0.5 is chance. ``None`` where it
-            cannot be assessed.
-        auc: the area of each source.
-        images: number of images of each source that took part.
-        left_out: sources left out, with their number of patients.
-        text: the result, or the reason why there is none, in words.
-    """
-
-    macro_auc: Interval | None
-    auc: dict[str, Interval] = field(default_factory=dict)
-    images: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    text: str = ""
+    macro_auc: Interval | None  #: mean AUC of the sources against the rest; ``None`` where it cannot be assessed.
+    auc: dict[str, Interval] = field(default_factory=dict)  #: the area of each source.
+    images: dict[str, int] = field(default_factory=dict)  #: number of images of each source that took part.
+    left_out: dict[str, int] = field(default_factory=dict)  #: sources left out, with their number of patients.
+    text: str = ""  #: the result, or the reason why there is none, in words.
 
 
 def predict_source(
@@ -56,18 +48,13 @@ def predict_source(
     patients first of all. A high figure is no proof that it does: sources that differ in their patients differ in
     features that matter, too.
 
-    The classifier and its folds are those of :func:`~monai_cxrssl.probing.probe`: one source against the rest, logistic
-    regression on standardised embeddings, scores of all folds taken together.
+    The classifier and its folds are those of :func:`~monai_cxrssl.probing.probe`, one source against the rest; scores
+    of all folds are taken together. Seed, resamples and confidence: :class:`~monai_cxrssl.metrics.ResamplingPlan`.
 
     Args:
         embeddings: ``(N, D)``, see :func:`~monai_cxrssl.probing.embed`.
         source: of each image; images with ``None`` or an empty name are left out.
-        patient: of each image.
-        folds: number of folds.
         min_patients: sources with fewer patients, or fewer than folds, are left out with their images.
-        resamples: see :class:`~monai_cxrssl.metrics.ResamplingPlan`.
-        confidence: see :class:`~monai_cxrssl.metrics.ResamplingPlan`.
-        seed: of the folds and of the resamples.
 
     Returns:
         The areas with intervals over patients, or in ``text`` the reason why there are none: fewer than two sources, or
@@ -76,10 +63,7 @@ def predict_source(
     Raises:
         DatalistError: the lengths differ.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     features = np.asarray(embeddings)
     names = np.array([str(name) if name is not None else "" for name in source], dtype=str)
@@ -110,7 +94,7 @@ def predict_source(
             # Patients with very many images, or seen in several sources, can fill a fold with all there is of one.
             text = f"Not assessable: the images of source {name!r} cannot be spread over {folds} folds by patient."
             return SourcePrediction(None, left_out=left_out, text=text)
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
+        model = classifier("linear")
         scores[:, column] = cross_val_predict(model, features, target, cv=parts, method="predict_proba")[:, 1]
     areas = bootstrap_auc(Cohort.of(scores, number, ids, kept), ResamplingPlan(resamples, confidence, seed))
     macro = areas.pop("macro_auc")

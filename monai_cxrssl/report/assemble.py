@@ -38,30 +38,18 @@ _SECTIONS = (
 
 @dataclass(frozen=True)
 class AssembledReport:
-    """A report before it is written.
+    """A report before it is written."""
 
-    Attributes:
-        content: of the page.
-        figures: flat, for ``metrics.json``; NaN where there is none.
-        missing: why a figure is missing, half a sentence by its name.
-        provenance: of :func:`~monai_cxrssl.report.collect_provenance`.
-    """
-
-    content: Content
-    figures: dict[str, Any]
-    missing: dict[str, str] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    content: Content  #: of the page.
+    figures: dict[str, Any]  #: flat, for ``metrics.json``; NaN where there is none.
+    missing: dict[str, str] = field(default_factory=dict)  #: why a figure is missing, half a sentence by its name.
+    provenance: dict[str, Any] = field(default_factory=dict)  #: of :func:`~monai_cxrssl.report.collect_provenance`.
 
 
 def assemble_report(
     evidence: Evidence, rules: Sequence[CriterionRule], metadata: Mapping[str, Any] | None = None
 ) -> AssembledReport:
     """Make the content of a report; pictures, and the temperature, are written on the way.
-
-    Args:
-        evidence: of the evaluation.
-        rules: of :func:`~monai_cxrssl.report.load_criteria`.
-        metadata: of the bundle, for the model card.
 
     Raises:
         DatalistError: models that cannot be compared.

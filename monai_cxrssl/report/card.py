@@ -63,43 +63,31 @@ _STATED = (
     ("Governance", "Availability of code", "code_availability", "TRIPOD+AI 18f"),
     ("Governance", "Involvement of patients and the public", "patient_involvement", "TRIPOD+AI 19"),
 )
-# Section, field, key of the figure, item of a checklist.
+# Field, key of the figure, item of a checklist.
 _MEASURED = (
-    ("Evaluation", "Test images", "images", "CLAIM, data; TRIPOD+AI 20"),
-    ("Evaluation", "Test patients", "patients", "CLAIM, data; TRIPOD+AI 20"),
-    ("Evaluation", "Test patients of the rarest class", "smallest_class_patients", "TRIPOD+AI 20"),
-    ("Evaluation", "Macro AUROC", "macro_auc", "CLAIM, performance; TRIPOD+AI 23"),
-    (
-        "Evaluation",
-        "Sensitivity at the operating point, lowest class",
-        "lowest_sensitivity",
-        "CLAIM, performance; TRIPOD+AI 23",
-    ),
-    ("Evaluation", "Calibration error after scaling", "ece_scaled", "CLAIM, performance; TRIPOD+AI 23"),
-    ("Evaluation", "Dice", "dice", "CLAIM, performance; TRIPOD+AI 23"),
-    ("Evaluation", "Saliency in the lungs beyond their share", "lung_attention_excess", "CLAIM, explainability"),
-    ("Evaluation", "Macro AUROC with the lungs blanked", "lungs_blanked_macro_auc", "CLAIM, robustness"),
-    ("Evaluation", "Largest gap between subgroups", "largest_subgroup_gap", "TRIPOD+AI 23"),
-    ("Evaluation", "Loss on external films", "external_drop", "CLAIM, external testing; TRIPOD+AI 23"),
-    ("Evaluation", "Leaks between training and test", "leaks", "CLAIM, data partitions"),
+    ("Test images", "images", "CLAIM, data; TRIPOD+AI 20"),
+    ("Test patients", "patients", "CLAIM, data; TRIPOD+AI 20"),
+    ("Test patients of the rarest class", "smallest_class_patients", "TRIPOD+AI 20"),
+    ("Macro AUROC", "macro_auc", "CLAIM, performance; TRIPOD+AI 23"),
+    ("Sensitivity at the operating point, lowest class", "lowest_sensitivity", "CLAIM, performance; TRIPOD+AI 23"),
+    ("Calibration error after scaling", "ece_scaled", "CLAIM, performance; TRIPOD+AI 23"),
+    ("Dice", "dice", "CLAIM, performance; TRIPOD+AI 23"),
+    ("Saliency in the lungs beyond their share", "lung_attention_excess", "CLAIM, explainability"),
+    ("Macro AUROC with the lungs blanked", "lungs_blanked_macro_auc", "CLAIM, robustness"),
+    ("Largest gap between subgroups", "largest_subgroup_gap", "TRIPOD+AI 23"),
+    ("Loss on external films", "external_drop", "CLAIM, external testing; TRIPOD+AI 23"),
+    ("Leaks between training and test", "leaks", "CLAIM, data partitions"),
 )
 
 
 @dataclass(frozen=True)
 class CardField:
-    """One line of a model card.
+    """One line of a model card."""
 
-    Attributes:
-        section: heading.
-        field: what is told.
-        value: in words, or ``NOT_STATED``.
-        item: who asks for it.
-    """
-
-    section: str
-    field: str
-    value: str
-    item: str
+    section: str  #: heading.
+    field: str  #: what is told.
+    value: str  #: in words, or ``NOT_STATED``.
+    item: str  #: who asks for it.
 
     @property
     def stated(self) -> bool:
@@ -108,16 +96,11 @@ class CardField:
 
 
 def model_card(metadata: Mapping[str, Any], figures: Mapping[str, Any]) -> list[CardField]:
-    """Fill the model card.
+    """Fill the model card, all fields in their order; what is not known, or not finite, is ``NOT_STATED``.
 
     Args:
-        metadata: a bundle's ``metadata.json``, see :func:`monai_cxrssl.report.provenance.bundle_metadata`; ``{}``
-            where there is none.
-        figures: flat, as in ``metrics.json``, with ``<figure>_ci_low`` and ``<figure>_ci_high`` where there are
-            intervals.
-
-    Returns:
-        All fields in their order; what is not known, or not finite, is ``NOT_STATED``.
+        metadata: a bundle's ``metadata.json`` (:func:`monai_cxrssl.report.provenance.bundle_metadata`), or ``{}``.
+        figures: flat, as in ``metrics.json``, with ``<figure>_ci_low`` and ``<figure>_ci_high`` of intervals.
 
     Example:
         >>> card = model_card({"name": "Lungs"}, {"dice": 0.9, "dice_ci_low": 0.85, "dice_ci_high": 0.94})
@@ -125,7 +108,7 @@ def model_card(metadata: Mapping[str, Any], figures: Mapping[str, Any]) -> list[
         ['Lungs', '0.900 (0.850 to 0.940)']
     """
     card = [CardField(section, name, _words(metadata.get(key)), item) for section, name, key, item in _STATED]
-    return card + [CardField(section, name, _figure(figures, key), item) for section, name, key, item in _MEASURED]
+    return card + [CardField("Evaluation", name, _figure(figures, key), item) for name, key, item in _MEASURED]
 
 
 def _words(value: Any) -> str:

@@ -21,22 +21,12 @@ TableCell = str | float | int | None
 
 @dataclass(frozen=True)
 class Table:
-    """One table.
+    """One table; a ConfigurationError where a row has more or fewer cells than there are columns."""
 
-    Attributes:
-        caption: what it shows.
-        columns: headings; the first column names the row.
-        rows: as many cells each as there are columns.
-        note: a remark under the table, may be empty.
-
-    Raises:
-        ConfigurationError: a row has more or fewer cells than there are columns.
-    """
-
-    caption: str
-    columns: list[str]
-    rows: list[list[TableCell]]
-    note: str = ""
+    caption: str  #: what it shows.
+    columns: list[str]  #: headings; the first column names the row.
+    rows: list[list[TableCell]]  #: as many cells each as there are columns.
+    note: str = ""  #: a remark under the table, may be empty.
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -49,74 +39,42 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture.
+    """One picture."""
 
-    Attributes:
-        file: PNG or JPEG file, relative to the folder of the report.
-        alt: what it shows, for who cannot see it.
-        caption: printed under it.
-    """
-
-    file: str
-    alt: str
-    caption: str
+    file: str  #: PNG or JPEG file, relative to the folder of the report.
+    alt: str  #: what it shows, for who cannot see it.
+    caption: str  #: printed under it.
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One finding in words.
+    """One finding in words."""
 
-    Attributes:
-        level: ``"good"``, ``"warning"``, ``"bad"``, or ``"unknown"`` for what could not be assessed.
-        text: a sentence.
-    """
-
-    level: FlagLevel
-    text: str
+    level: FlagLevel  #: ``"good"``, ``"warning"``, ``"bad"``, or ``"unknown"`` for what could not be assessed.
+    text: str  #: a sentence.
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section of the page.
+    """One section of the page."""
 
-    Attributes:
-        id: anchor, unique on the page.
-        title: heading.
-        text: paragraphs.
-        flags: findings.
-        tables: tables.
-        pictures: pictures.
-    """
-
-    id: str
-    title: str
-    text: list[str] = field(default_factory=list)
-    flags: list[Flag] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    id: str  #: anchor, unique on the page.
+    title: str  #: heading.
+    text: list[str] = field(default_factory=list)  #: paragraphs.
+    flags: list[Flag] = field(default_factory=list)  #: findings.
+    tables: list[Table] = field(default_factory=list)  #: tables.
+    pictures: list[Picture] = field(default_factory=list)  #: pictures.
 
 
 @dataclass(frozen=True)
 class Content:
-    """The whole page.
+    """The whole page."""
 
-    Attributes:
-        title: heading of the page.
-        subtitle: model and data, in a line.
-        created: date and versions, for the footer.
-        verdict: of :func:`~monai_cxrssl.report.overall_sentence`.
-        criteria: of :meth:`~monai_cxrssl.report.Criterion.to_dict`.
-        flags: the findings that come first.
-        sections: in their order.
-        card: the model card, ``{"section", "field", "value", "item"}`` each, as ``asdict`` of
-            :class:`~monai_cxrssl.report.CardField`.
-    """
-
-    title: str
-    subtitle: str
-    created: str
-    verdict: str
-    criteria: list[dict[str, Any]] = field(default_factory=list)
-    flags: list[Flag] = field(default_factory=list)
-    sections: list[Section] = field(default_factory=list)
-    card: list[dict[str, Any]] = field(default_factory=list)
+    title: str  #: heading of the page.
+    subtitle: str  #: model and data, in a line.
+    created: str  #: date and versions, for the footer.
+    verdict: str  #: of :func:`~monai_cxrssl.report.overall_sentence`.
+    criteria: list[dict[str, Any]] = field(default_factory=list)  #: of :meth:`~monai_cxrssl.report.Criterion.to_dict`.
+    flags: list[Flag] = field(default_factory=list)  #: the findings that come first.
+    sections: list[Section] = field(default_factory=list)  #: in their order.
+    card: list[dict[str, Any]] = field(default_factory=list)  #: fields of :class:`~monai_cxrssl.report.CardField`.

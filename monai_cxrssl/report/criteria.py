@@ -24,14 +24,7 @@ from typing import Any
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.report.findings import number_or_none
 
-__all__ = [
-    "Criterion",
-    "CriterionRule",
-    "evaluate_criteria",
-    "exact_words",
-    "load_criteria",
-    "overall_sentence",
-]
+__all__ = ["Criterion", "CriterionRule", "evaluate_criteria", "exact_words", "load_criteria", "overall_sentence"]
 
 _DEFAULTS = Path(__file__).with_name("criteria.json")
 #: Of a file in full.
@@ -46,25 +39,15 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class CriterionRule:
-    """What one criterion asks.
+    """What one criterion asks."""
 
-    Attributes:
-        name: of the criterion.
-        title: the figure in words.
-        figure: its key among the figures of a run.
-        bound: ``"at_least"``, ``"at_most"``, ``"above"`` or ``"below"``.
-        threshold: the number that the bound speaks of.
-        reason: why this threshold.
-        remedy: what to bring when the figure is missing; may be empty.
-    """
-
-    name: str
-    title: str
-    figure: str
-    bound: str
-    threshold: float
-    reason: str
-    remedy: str = ""
+    name: str  #: of the criterion.
+    title: str  #: the figure in words.
+    figure: str  #: its key among the figures of a run.
+    bound: str  #: ``"at_least"``, ``"at_most"``, ``"above"`` or ``"below"``.
+    threshold: float  #: the number that the bound speaks of.
+    reason: str  #: why this threshold.
+    remedy: str = ""  #: what to bring when the figure is missing; may be empty.
 
     @property
     def asks(self) -> str:
@@ -74,25 +57,15 @@ class CriterionRule:
 
 @dataclass(frozen=True)
 class Criterion:
-    """How a model fares by one criterion.
+    """How a model fares by one criterion."""
 
-    Attributes:
-        name: of the criterion.
-        title: the figure in words.
-        threshold: what is asked, in words.
-        value: the figure; None where it is not assessable.
-        verdict: ``"pass"``, ``"fail"`` or ``"not assessable"``.
-        reason: the verdict in a sentence.
-        why: why this threshold.
-    """
-
-    name: str
-    title: str
-    threshold: str
-    value: float | None
-    verdict: str
-    reason: str
-    why: str
+    name: str  #: of the criterion.
+    title: str  #: the figure in words.
+    threshold: str  #: what is asked, in words.
+    value: float | None  #: the figure; None where it is not assessable.
+    verdict: str  #: ``"pass"``, ``"fail"`` or ``"not assessable"``.
+    reason: str  #: the verdict in a sentence.
+    why: str  #: why this threshold.
 
     def to_dict(self) -> dict[str, Any]:
         """Its attributes, plain JSON values."""
@@ -100,10 +73,7 @@ class Criterion:
 
 
 def load_criteria(path: str | os.PathLike | None = None) -> list[CriterionRule]:
-    """Read the criteria, the package's own with what a file of the user's changes.
-
-    Args:
-        path: the user's file, see above; None: the defaults as they are.
+    """Read the package's own criteria, with what a file of the user's (see above) changes.
 
     Raises:
         ConfigurationError: a file that is missing or no JSON, an unknown or missing key, a value of another type, or
@@ -125,25 +95,17 @@ def load_criteria(path: str | os.PathLike | None = None) -> list[CriterionRule]:
 def evaluate_criteria(
     figures: Mapping[str, Any], criteria: Sequence[CriterionRule], missing: Mapping[str, str] | None = None
 ) -> list[Criterion]:
-    """Judge the figures of a run.
+    """Judge the figures of a run: one verdict per criterion, in their order.
 
     Args:
         figures: flat, as in ``metrics.json``; a figure that is absent, None or not finite is not assessable.
-        criteria: from :func:`load_criteria`.
         missing: why a figure is missing, half a sentence by its key, for the reasons.
-
-    Returns:
-        One verdict per criterion, in their order.
     """
     return [_judge(rule, figures.get(rule.figure), (missing or {}).get(rule.figure)) for rule in criteria]
 
 
 def overall_sentence(results: Sequence[Criterion]) -> str:
-    """Sum the verdicts up; never as a bare "ready", since no test set can say that.
-
-    Args:
-        results: from :func:`evaluate_criteria`.
-    """
+    """Sum the verdicts up; never as a bare "ready", since no test set can say that."""
     failed = [result.name for result in results if result.verdict == "fail"]
     unknown = [result.name for result in results if result.verdict == "not assessable"]
     total, passed = len(results), len(results) - len(failed) - len(unknown)

@@ -24,31 +24,18 @@ REGIONS = ("lungs", "outside_lungs", "corners", "border")
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """One model's evaluation.
+    """One model's evaluation."""
 
-    Attributes:
-        name: of the model.
-        predictions: all rows that are used.
-        test: rows of split ``test``, or all of a table without splits.
-        validation: rows of split ``validation``; None without any.
-        external: predictions on other sets, by name.
-        blanked: scores of the test films with a region blanked, by region.
-        source_prediction: content of the file of that name; None without it.
-        checks: content of ``checks.json``.
-        pictures: ``attention``, ``segmentation`` and ``curves``, where they are.
-        remarks: sentences on what was left out.
-    """
-
-    name: str
-    predictions: Predictions
-    test: Predictions
-    validation: Predictions | None = None
-    external: dict[str, Predictions] = field(default_factory=dict)
-    blanked: dict[str, Predictions] = field(default_factory=dict)
-    source_prediction: dict[str, Any] | None = None
-    checks: dict[str, Any] = field(default_factory=dict)
-    pictures: dict[str, Path] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    name: str  #: of the model.
+    predictions: Predictions  #: all rows that are used.
+    test: Predictions  #: rows of split ``test``, or all of a table without splits.
+    validation: Predictions | None = None  #: rows of split ``validation``; None without any.
+    external: dict[str, Predictions] = field(default_factory=dict)  #: predictions on other sets, by name.
+    blanked: dict[str, Predictions] = field(default_factory=dict)  #: of test films, by the region blanked.
+    source_prediction: dict[str, Any] | None = None  #: content of the file of that name; None without it.
+    checks: dict[str, Any] = field(default_factory=dict)  #: content of ``checks.json``.
+    pictures: dict[str, Path] = field(default_factory=dict)  #: ``attention``, ``segmentation``, ``curves``.
+    remarks: list[str] = field(default_factory=list)  #: sentences on what was left out.
 
 
 def external_table(name: str) -> str:
@@ -74,7 +61,6 @@ def read_evaluation(
     Args:
         path: its folder, or a table of predictions. What else the folder holds (``blanked``, ``external``,
             ``galleries`` ...) is read with a table that is called ``predictions.csv``, as they belong to that one.
-        name: of the model; by default that of the folder or table.
         validation: a table whose rows are validation films, whatever split it names.
         external: tables of predictions on other sets, named after their files.
 
@@ -126,8 +112,7 @@ def read_evaluation(
 def split_predictions(whole: Predictions) -> tuple[dict[str, Any], list[str]]:
     """Divide a table by its column ``split``; without one, all rows are test rows.
 
-    Returns:
-        ``{"test": Predictions, "validation": Predictions or None}``, and sentences on what was left out.
+    Return ``{"test": Predictions, "validation": Predictions or None}``, and sentences on what was left out.
     """
     splits = np.array([str(item.get("split") or "") for item in whole.items], dtype=object)
     remarks: list[str] = []

@@ -24,17 +24,11 @@ __all__ = ["Evidence", "Films", "Findings", "films_of", "interval_text", "missin
 
 @dataclass
 class Findings:
-    """One section and the figures behind it, put together bit by bit.
+    """One section and the figures behind it, put together bit by bit."""
 
-    Attributes:
-        section: for the page.
-        figures: flat, for ``metrics.json`` and the criteria; NaN where there is none.
-        missing: why a figure is missing, half a sentence by its name.
-    """
-
-    section: Section
-    figures: dict[str, Any] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    section: Section  #: for the page.
+    figures: dict[str, Any] = field(default_factory=dict)  #: flat, for ``metrics.json``; NaN: there is none.
+    missing: dict[str, str] = field(default_factory=dict)  #: why a figure is missing, half a sentence by its name.
 
     def text(self, *paragraphs: str) -> None:
         """Add paragraphs."""
@@ -76,19 +70,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class Films:
-    """Predictions in the shapes that the metrics take.
+    """Predictions in the shapes that the metrics take."""
 
-    Attributes:
-        cohort: of probabilities, NaN where there is none, stratified by the rarest class of each patient.
-        task: ``"multi_class"`` or ``"multi_label"``.
-        items: N items.
-        measures: ``(N,)`` float64 each.
-    """
-
-    cohort: Cohort
-    task: str
-    items: list[dict[str, Any]]
-    measures: dict[str, np.ndarray]
+    cohort: Cohort  #: of probabilities, NaN where there is none, stratified by the rarest class of each patient.
+    task: str  #: ``"multi_class"`` or ``"multi_label"``.
+    items: list[dict[str, Any]]  #: N items.
+    measures: dict[str, np.ndarray]  #: ``(N,)`` float64 each.
 
     @property
     def classes(self) -> list[str]:
@@ -124,27 +111,16 @@ def films_of(predictions: Predictions) -> Films:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the sections of a report are made from.
+    """What the sections of a report are made from."""
 
-    Attributes:
-        model: files of the evaluation.
-        test: its test films.
-        validation: its validation films, by which thresholds and temperature are chosen; None without any.
-        compared: test films of every model of the report, by name.
-        pictures: of the evaluation, by kind, as far as there are any.
-        provenance: of :func:`~monai_cxrssl.report.collect_provenance`.
-        folder: of the report.
-        plan: of the bootstrap.
-    """
-
-    model: EvaluationFiles
-    test: Films
-    validation: Films | None
-    compared: dict[str, Films]
-    pictures: dict[str, Picture]
-    provenance: dict[str, Any]
-    folder: Path
-    plan: ResamplingPlan
+    model: EvaluationFiles  #: files of the evaluation.
+    test: Films  #: its test films.
+    validation: Films | None  #: its validation films, by which thresholds and temperature are chosen; None without any.
+    compared: dict[str, Films]  #: test films of every model of the report, by name.
+    pictures: dict[str, Picture]  #: of the evaluation, by kind, as far as there are any.
+    provenance: dict[str, Any]  #: of :func:`~monai_cxrssl.report.collect_provenance`.
+    folder: Path  #: of the report.
+    plan: ResamplingPlan  #: of the bootstrap.
 
     def picture_path(self, name: str) -> Path:
         """Return where a picture of the report goes."""

@@ -54,8 +54,7 @@ def apart_difference(first: Interval, second: Interval) -> Interval:
 def p_of_interval(interval: Interval) -> float:
     """Return the two-sided p of a 95 % interval of a difference, by its width (Altman and Bland, BMJ 2011;343:d2304).
 
-    Returns:
-        NaN where there is no interval, or none of any width.
+    It is NaN where there is no interval, or none of any width.
 
     Example:
         >>> round(p_of_interval(Interval(1.96, 0.0, 3.92, 1000)), 3)

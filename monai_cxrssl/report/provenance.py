@@ -49,9 +49,7 @@ def collect_provenance(
         items: what was evaluated; by default the split ``test`` of the datalist.
         weights: the file of the evaluated weights.
         bundle: folder of the bundle, or its ``metadata.json``.
-        seed: of the run.
-        command: that made the report; by default this process's.
-        audit: what ``python -m monai_cxrssl audit`` found, which looks at the pictures too.
+        audit: of ``python -m monai_cxrssl audit``, which looks at the pictures too.
 
     Returns:
         ``{"data", "split_audit", "weights", "bundle", "libraries", "python", "platform", "seed", "command"}``, plain
@@ -79,13 +77,9 @@ def collect_provenance(
 def data_manifest(path: str | os.PathLike) -> dict[str, Any]:
     """Say which data a datalist file names.
 
-    Args:
-        path: the file.
-
-    Returns:
-        ``{"file", "name", "sha256", "stated_sha256", "unchanged", "recipe", "splits"}``: the hash of its content, the
-        one that was written into it when it was split (None without), whether they agree (None without), how it was
-        split, and ``{split: {"images", "patients", ...}}``. The hash covers names and labels, not the pictures.
+    Return ``{"file", "name", "sha256", "stated_sha256", "unchanged", "recipe", "splits"}``: the hash of its content,
+    the one that was written into it when it was split (None without), whether they agree (None without), how it was
+    split, and ``{split: {"images", "patients", ...}}``. The hash covers names and labels, not the pictures.
 
     Raises:
         DatalistError: the file cannot be read or is no datalist.
@@ -114,7 +108,6 @@ def split_audit(
     """Look for patients on both sides: between the splits of a datalist, and between training and what is evaluated.
 
     Args:
-        datalist: a datalist file.
         items: what was evaluated; by default the split ``test`` of the datalist.
         weights: the file of the weights, beside which the list of training patients lies.
         audit: a full audit, whose leaks count as well; patients are then not looked for again in the datalist.
@@ -158,10 +151,7 @@ def split_audit(
 
 
 def bundle_metadata(bundle: str | os.PathLike) -> dict[str, Any]:
-    """Read the metadata of a bundle.
-
-    Args:
-        bundle: its folder (``metadata.json`` at the root or under ``configs/``), or the file.
+    """Read a bundle's metadata, by its folder (``metadata.json`` at the root or under ``configs/``) or the file.
 
     Raises:
         ConfigurationError: there is no such file, or it is no JSON object.

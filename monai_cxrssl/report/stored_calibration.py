@@ -32,13 +32,8 @@ def store_calibration(
     """Write ``temperature`` and ``thresholds`` into the ``.json`` file beside the weights.
 
     The temperature is that of ``report/temperature.json``. The thresholds are chosen on the validation films of
-    ``report/predictions.csv`` after it was applied, since it moves the probabilities that they are compared with.
-
-    Args:
-        report_dir: folder of the report.
-        model_path: the weights that it is a report of.
-        rule: see :func:`monai_cxrssl.metrics.choose_threshold`.
-        target: see there.
+    ``report/predictions.csv`` after it was applied, since it moves the probabilities that they are compared with; for
+    rule and target see :func:`monai_cxrssl.metrics.choose_threshold`.
 
     Returns:
         What was stored: ``temperature``, ``thresholds`` by class (of those that have one) and ``threshold_rule``; empty

@@ -59,7 +59,8 @@ def write_report(
 ) -> Path:
     """Write ``index.html``, ``metrics.json``, ``predictions.csv``, ``provenance.json`` and ``figures/*.png``.
 
-    ``temperature.json`` is there too where a temperature could be fitted on validation films.
+    ``temperature.json`` is there too where one could be fitted on validation films. Files not described below are those
+    of :func:`~monai_cxrssl.report.collect_provenance`. Return the page.
 
     Args:
         evaluation: folder that an evaluation left, or table of predictions; several: models on the same cases.
@@ -67,18 +68,10 @@ def write_report(
         names: of the models, one each; by default those of their folders or tables.
         validation: table of validation films of the first model, if its own table holds none.
         external: tables of the first model on other sets, named after their files.
-        datalist: the file that the run was split by, for the provenance.
-        weights: the file of the evaluated weights, for the provenance.
-        bundle: folder of the bundle, for the provenance and the model card.
         criteria: see :func:`~monai_cxrssl.report.load_criteria`.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
         command: that made the report; by default this process's.
         run_metrics: further figures of the run for ``metrics.json``, such as ``seconds``; plain JSON values. Those of
             the report win.
-
-    Returns:
-        The page.
 
     Raises:
         ConfigurationError: names that do not fit, or files that cannot be read.

@@ -11,29 +11,7 @@ from .spatial.resize import ResizeCXR, ResizeCXRd
 from .views.multi_view import MultiView, MultiViewd
 from .views.parameters import ViewParameters, stack_views
 
-__all__ = [
-    "BlankRegion",
-    "BlankRegiond",
-    "CropToLungs",
-    "CropToLungsd",
-    "GroupMask",
-    "GroupMaskd",
-    "InpaintHoles",
-    "InpaintHolesd",
-    "LabelReplyd",
-    "LoadCXR",
-    "LoadCXRd",
-    "LoadLungMask",
-    "LoadLungMaskd",
-    "LoadSmallCXR",
-    "LoadSmallCXRd",
-    "MultiView",
-    "MultiViewd",
-    "ResizeCXR",
-    "ResizeCXRd",
-    "RestoreMask",
-    "RestoreMaskd",
-    "SplitPredictiond",
-    "ViewParameters",
-    "stack_views",
-]
+__all__ = ["BlankRegion", "BlankRegiond", "GroupMask", "GroupMaskd", "InpaintHoles", "InpaintHolesd"]
+__all__ += ["LabelReplyd", "LoadCXR", "LoadCXRd", "LoadLungMask", "LoadLungMaskd", "LoadSmallCXR", "LoadSmallCXRd"]
+__all__ += ["RestoreMask", "RestoreMaskd", "SplitPredictiond", "CropToLungs", "CropToLungsd", "ResizeCXR", "ResizeCXRd"]
+__all__ += ["MultiView", "MultiViewd", "ViewParameters", "stack_views"]

@@ -28,20 +28,18 @@ from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
 __all__ = ["CheckFilms", "Int8Cost", "int8_cost", "largest_differences", "open_check_films"]
 
-#: Sizes of the batches that a check runs.
 BATCH_SIZES = (1, 3)
 PHANTOMS = 8
 
 
 @dataclass(frozen=True)
 class CheckFilms:
-    """Films as the network sees them.
+    """Films as the network sees them, with their ``name`` for people.
 
     Args:
         images: ``(N, 1, S, S)`` float32 in [0, 1].
         label: ``(N,)`` int64 with -1 for unknown, ``(N, C)`` float32 with NaN for unknown, or ``None`` where the films
             have no labels of the network's classes.
-        name: what they are, for people.
     """
 
     images: np.ndarray
@@ -57,7 +55,7 @@ def open_check_films(
     Args:
         paths: one folder of a data set, or files; none for phantoms, drawn in memory.
         image_size: S, pixels.
-        classes: of the network; labels of a data set count when its classes are these.
+        classes: of the network; a data set's labels count when its classes and its task are these.
         task: ``"multi_class"`` or ``"multi_label"``.
         most: films to take: evenly spread over the data set's test split, or over all of it where it has none.
 
@@ -100,15 +98,9 @@ def _phantoms(image_size: int, classes: Sequence[str], task: str) -> CheckFilms:
 
 
 def largest_differences(exported: Runner, network: Runner, images: np.ndarray) -> dict[str, float]:
-    """Return the largest absolute difference of each output over all films, in batches of 1 and of 3.
+    """Return each output's largest absolute difference over ``images`` ``(N, 1, S, S)`` float32, in batches of 1 and 3.
 
-    Args:
-        exported: what is checked.
-        network: what it must equal.
-        images: ``(N, 1, S, S)`` float32, N at least 1.
-
-    Returns:
-        By output; NaN where one side gives numbers that are not finite.
+    It is NaN where one side gives numbers that are not finite.
     """
     worst: dict[str, float] = {}
     for size in BATCH_SIZES:
@@ -117,9 +109,8 @@ def largest_differences(exported: Runner, network: Runner, images: np.ndarray) -
             batch = images[np.arange(start, start + size) % len(images)]
             expected, found = network(batch), exported(batch)
             for name, values in expected.items():
-                # np.maximum keeps NaN.
                 difference = np.abs(values.astype(np.float64) - found[name]).max()
-                worst[name] = float(np.maximum(worst.get(name, 0.0), difference))
+                worst[name] = float(np.maximum(worst.get(name, 0.0), difference))  # keeps NaN
     return worst
 
 
@@ -128,9 +119,9 @@ class Int8Cost:
     """What 8-bit quantisation changes, film by film.
 
     Args:
-        differences: largest absolute difference of each output.
+        differences: largest absolute one of each output.
         auc: macro AUC in 32 and in 8 bits, or ``None`` without labels that allow one.
-        mask_dice: mean Dice coefficient of the two masks at 0.5, or ``None`` without a mask; 1 where both are empty.
+        mask_dice: mean Dice coefficient of the two masks at 0.5 (1 where both are empty), or ``None`` without a mask.
         milliseconds: median time of one film in 32 and in 8 bits.
     """
 
@@ -141,13 +132,7 @@ class Int8Cost:
 
 
 def int8_cost(full: Runner, quantized: Runner, films: CheckFilms) -> Int8Cost:
-    """Compare a network with its 8-bit form, one film at a time, since the others of a batch change its result.
-
-    Args:
-        full: in 32 bits.
-        quantized: in 8 bits.
-        films: N at least 1.
-    """
+    """Compare a network with its 8-bit form, one film at a time, since the others of a batch change its result."""
     results: tuple[list[dict[str, np.ndarray]], ...] = ([], [])
     times: tuple[list[float], ...] = ([], [])
     for image in films.images[:1].repeat(3, axis=0):  # warms both up
@@ -167,9 +152,5 @@ def int8_cost(full: Runner, quantized: Runner, films: CheckFilms) -> Int8Cost:
     if "mask" in one:
         masks, others = (torch.from_numpy(scores["mask"] > 0.5).flatten(1)[:, None, None] for scores in (one, other))
         dice = float(overlap_per_image(masks, others).mean())
-    return Int8Cost(
-        differences={name: float(np.abs(one[name].astype(np.float64) - other[name]).max()) for name in one},
-        auc=auc,
-        mask_dice=dice,
-        milliseconds=(float(np.median(times[0])), float(np.median(times[1]))),
-    )
+    differences = {name: float(np.abs(one[name].astype(np.float64) - other[name]).max()) for name in one}
+    return Int8Cost(differences, auc, dice, (float(np.median(times[0])), float(np.median(times[1]))))

@@ -11,58 +11,32 @@ from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, decoded_side
 
 __all__ = ["describe_export", "describe_postprocessing", "describe_preprocessing"]
 
-# What OpenCV does.
-_REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"
+_REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"  # as OpenCV
+_RULE = "one factor for both axes, never above 1; sides rounded"
+_SCALING = {"shrink": "area average", "enlarge": "bilinear, half-pixel centres"}
 
 
 def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:
-    """List the steps from a film to the network's input, in order, as plain JSON values.
-
-    Args:
-        image_size: side of the input in pixels.
-    """
+    """List the steps from a film to the network's input of ``image_size`` pixels, in order, as plain JSON values."""
     side = decoded_side(image_size)
+    # Reduced twice, since readers bring a film down before it is put on its way: one step would give other grey levels.
     return [
-        {
-            "step": "decode",
-            "dtype": "uint8",
-            "orientation": "rows first, upright as displayed",
-            "intensity": "bright is dense (bone white); of DICOM after modality LUT and the file's first VOI LUT or "
-            "window, MONOCHROME1 inverted; 0 to 255 is the full range",
-        },
-        # Twice, since readers bring a film down before it is put on its way: one step would give other grey levels.
-        {
-            "step": "reduce",
-            "longest_side": LONGEST_ASPECT * side,
-            "method": _REDUCTION,
-            "rule": "one factor for both axes, never above 1; sides rounded, halves up",
-        },
-        {
-            "step": "reduce",
-            "shorter_side": side,
-            "method": _REDUCTION,
-            "rule": "one factor for both axes, never above 1; sides rounded, halves to even",
-        },
+        {"step": "decode", "dtype": "uint8", "orientation": "rows first, upright as displayed",
+         "intensity": "bright is dense (bone white); of DICOM after modality LUT and the file's first VOI LUT or "
+         "window, MONOCHROME1 inverted; 0 to 255 is the full range"},
+        {"step": "reduce", "longest_side": LONGEST_ASPECT * side, "method": _REDUCTION, "rule": f"{_RULE}, halves up"},
+        {"step": "reduce", "shorter_side": side, "method": _REDUCTION, "rule": f"{_RULE}, halves to even"},
         {"step": "scale", "divide_by": 255, "dtype": "float32"},
-        {
-            "step": "resize",
-            "size": [image_size, image_size],
-            "mode": "pad",
-            "rule": "one factor for both axes, sides rounded, halves to even",
-            "place": "centred, an odd pixel of padding below or right",
-            "shrink": "area average",
-            "enlarge": "bilinear, half-pixel centres",
-            "fill": 0.0,
-        },
-    ]
+        {"step": "resize", "size": [image_size, image_size], "mode": "pad",
+         "rule": "one factor for both axes, sides rounded, halves to even",
+         "place": "centred, an odd pixel of padding below or right", **_SCALING, "fill": 0.0},
+    ]  # fmt: skip
 
 
 def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List the steps from what a network of this package returns to what a person reads, as plain JSON values.
 
-    Args:
-        output: ``"label"`` or ``"mask"``, which are logits, or another name: nothing follows an embedding.
-        settings: ``model.json``.
+    The ``output`` is ``"label"`` or ``"mask"``, which are logits, or another: nothing follows an embedding.
     """
     if output == "label":
         multi_class = settings.get("task") == "multi_class"
@@ -74,12 +48,7 @@ def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[di
         return [
             {"step": "sigmoid"},
             {"step": "crop", "rule": "cut off what the preprocessing padded"},
-            {
-                "step": "resize",
-                "size": "rows and columns of the film",
-                "shrink": "area average",
-                "enlarge": "bilinear, half-pixel centres",
-            },
+            {"step": "resize", "size": "rows and columns of the film", **_SCALING},
             {"step": "threshold", "above": 0.5, "values": [0, 1], "dtype": "uint8"},
         ]
     return []
@@ -88,36 +57,22 @@ def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[di
 def describe_export(
     settings: Mapping[str, Any], outputs: Sequence[str], temperature: float, weights_sha256: str
 ) -> dict[str, Any]:
-    """Describe an exported network in plain JSON values.
-
-    Args:
-        settings: ``model.json``.
-        outputs: names of the outputs.
-        temperature: that the label's logits are divided by.
-        weights_sha256: of the file of weights.
-    """
+    """Describe an exported network of these ``settings`` (``model.json``) and output names in plain JSON values."""
     from monai_cxrssl import __version__
 
     size = int(settings["image_size"])
-    multi_class = settings.get("task") == "multi_class"
+    activation = "softmax over the classes" if settings.get("task") == "multi_class" else "sigmoid of each class"
+    classes = list(settings.get("classes", []))
     known: dict[str, dict[str, Any]] = {
-        "label": {
-            "values": "probabilities",
-            "activation": "softmax over the classes" if multi_class else "sigmoid of each class",
-            "shape": ["batch", len(settings.get("classes", []))],
-        },
-        "mask": {
-            "values": "probabilities",
-            "activation": "sigmoid",
-            "shape": ["batch", settings.get("mask_channels", 1), size, size],
-            "meaning": settings.get("mask"),
-            "postprocessing": "cut off the padding, resize to the film's rows and columns (bilinear where it grows, "
-            "area average where it shrinks), 1 where above 0.5",
-        },
+        "label": {"values": "probabilities", "activation": activation, "shape": ["batch", len(classes)]},
+        "mask": {"values": "probabilities", "activation": "sigmoid",
+                 "shape": ["batch", settings.get("mask_channels", 1), size, size], "meaning": settings.get("mask"),
+                 "postprocessing": "cut off the padding, resize to the film's rows and columns (bilinear where it "
+                 "grows, area average where it shrinks), 1 where above 0.5"},
         "embedding": {"values": "features, globally average-pooled", "shape": ["batch", "features"]},
-    }
+    }  # fmt: skip
     return {
-        "class_names": list(settings.get("classes", [])),
+        "class_names": classes,
         "task": settings.get("task", "embedding"),
         "image_size": size,
         "temperature": float(temperature),

@@ -31,9 +31,7 @@ Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 class ExportedNetwork(nn.Module):
     """A network and its prediction head, whose outputs are a tuple in the order of ``output_names``.
 
-    Args:
-        network: a :class:`MultiTaskNet`, or an :class:`Encoder`, which gives embeddings.
-        head: of the former; ``None`` for an encoder.
+    An :class:`Encoder`, which gives embeddings, has no head.
     """
 
     def __init__(self, network: MultiTaskNet | Encoder, head: PredictionHead | None = None) -> None:
@@ -77,11 +75,9 @@ def export_network(
     description: Mapping[str, Any],
     opset: int | None = None,
 ) -> None:
-    """Write a network as ONNX for batches of any size.
+    """Write a network, on the CPU, as ONNX for batches of any size.
 
     Args:
-        network: on the CPU.
-        path: of the file.
         image_size: S, pixels.
         description: plain JSON values, kept as metadata of the file: texts as they are and others as JSON.
         opset: of ONNX; by default the one that torch writes without conversion.
@@ -120,15 +116,10 @@ def export_network(
 
 
 def quantize_onnx(path: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Write an ONNX file with 8-bit weights whose convolutions and matrix products are computed in 8 bits.
+    """Write a file of :func:`export_network`, its metadata kept, with 8-bit weights, convolutions and matrix products.
 
     The quantisation is dynamic: weights (unsigned; signed ones are several times slower on x86) are converted now,
-    activations by the range that they have in the batch at hand. An image's result thus depends a little on the others
-    of its batch.
-
-    Args:
-        path: file of :func:`export_network`.
-        out: where the result goes, with the same metadata.
+    activations by their range in the batch at hand. An image's result thus depends a little on the others of its batch.
     """
     require_onnx()
     import onnx
@@ -146,12 +137,7 @@ def quantize_onnx(path: str | os.PathLike, out: str | os.PathLike) -> None:
 
 
 def open_exported(path: str | os.PathLike, names: Sequence[str], threads: int | None = None) -> Runner:
-    """Load a file of :func:`export_network` in onnxruntime.
-
-    Args:
-        path: the file.
-        names: of the outputs.
-        threads: of onnxruntime; by default all cores.
+    """Load a file of :func:`export_network`, with outputs of these names, in onnxruntime, by default with all cores.
 
     Raises:
         ConfigurationError: a package is absent, or onnxruntime cannot run the file.

@@ -17,12 +17,7 @@ __all__ = ["BundleFolder", "bundle_folders"]
 
 @dataclass(frozen=True)
 class BundleFolder:
-    """A fine-tuned bundle: ``configs/inference.json``, ``models/model.pt`` and ``models/model.json``.
-
-    Args:
-        path: the folder.
-        name: of the model, as clients ask for it.
-    """
+    """A fine-tuned bundle: ``configs/inference.json``, ``models/model.pt`` and ``models/model.json``."""
 
     path: Path
     name: str
@@ -60,14 +55,10 @@ class BundleFolder:
 
 
 def bundle_folders(conf: Mapping[str, str], model_dir: Path) -> list[BundleFolder]:
-    """Read the server's options.
+    """Return the bundles of the server's options, named as their folders.
 
     Args:
         conf: ``{"bundle": "/path[,/other]"}`` or ``{"models": "name[,other]"}``, folders below ``model_dir``, or both.
-        model_dir: the app's folder of models.
-
-    Returns:
-        The bundles, named as their folders.
 
     Raises:
         ConfigurationError: none is given, two have one name, or one is no fine-tuned bundle.

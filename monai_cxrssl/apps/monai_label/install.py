@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make an environment for MONAI Label's server: ``python -m monai_cxrssl.apps.monai_label.install [FOLDER]``.
 
-MONAI Label 0.8.5 asks for packages that would change the environment of this one (numpy 1 through a package for 3-D
-scribbles, SAM 2, pydicom 2 through ``pydicom-seg``). So it gets a virtual environment of its own that sees the packages
-of the calling one, torch and this package among them, and holds only what is added: MONAI Label without its declared
-needs, and the ones that a server imports, in versions that leave every package of the calling environment as it is.
+MONAI Label 0.8.5 asks for packages that would change this environment (numpy 1 through a package for 3-D scribbles, SAM
+2, pydicom 2 through ``pydicom-seg``). So it gets one of its own that sees the packages of the calling one and holds
+only what is added: MONAI Label without its declared needs, and the ones that a server imports, in versions that leave
+every package of the calling environment as it is.
 
-One thing is changed in there: ``pydicom-seg`` 0.4.1 imports ``SegmentationStorage`` from a module that pydicom 3 no
-longer has (MONAILabel issue 1841), although ``pydicom.uid`` has had the name all along. The two lines of the installed
-copy are pointed there, and so one environment reads films with pydicom 3 and serves them.
+``pydicom-seg`` 0.4.1 imports ``SegmentationStorage`` from a module that pydicom 3 no longer has (MONAILabel issue
+1841); the two lines of the installed copy are pointed to ``pydicom.uid``, which has always had the name.
 """
 
 from __future__ import annotations
@@ -60,16 +59,13 @@ def environment_python(folder: Path) -> Path:
 
 
 def install_environment(folder: str | os.PathLike | None = None) -> Path:
-    """Make the environment, or take the one that is there already.
+    """Make the environment, or take the one that is there already, and return its interpreter.
 
     It is made anew when another Python, another version of a package in the calling environment or another list of
     needs calls for it; otherwise only the path of the calling environment is written down again.
 
     Args:
         folder: of the environment; by default one below :func:`cache_folder` for each calling environment.
-
-    Returns:
-        Its interpreter: ``<python> -m monai_cxrssl.apps.monai_label.serve ...`` starts a server.
 
     Raises:
         ConfigurationError: the folder holds something else, or a package cannot be installed.
@@ -79,10 +75,11 @@ def install_environment(folder: str | os.PathLike | None = None) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     versions = _calling_versions()
     wanted = {"python": sys.version, "label": [*LABEL], "needs": [*NEEDS], "calling": versions}
-    busy = f"{place}: waiting for another process that makes this environment"
-    with lock(Path(f"{place}.lock"), busy, seconds=None):
+    with lock(Path(f"{place}.lock"), f"{place}: waiting for another process that makes this environment", seconds=None):
         if _stamp(place) != wanted:
-            _clear(place)
+            if place.is_dir() and any(place.iterdir()) and not (place / "pyvenv.cfg").is_file():
+                raise ConfigurationError(f"{place} holds something else than an environment; give a folder of its own.")
+            shutil.rmtree(place, ignore_errors=True)
             _make(place, versions)
             (place / STAMP).write_text(json.dumps(wanted, indent=1), encoding="utf-8")
         else:
@@ -105,12 +102,6 @@ def _stamp(place: Path) -> object:
         return json.loads((place / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _clear(place: Path) -> None:
-    if place.is_dir() and any(place.iterdir()) and not (place / "pyvenv.cfg").is_file():
-        raise ConfigurationError(f"{place} holds something else than an environment; give a folder of its own.")
-    shutil.rmtree(place, ignore_errors=True)
 
 
 def _make(place: Path, versions: dict[str, str]) -> None:
@@ -141,13 +132,11 @@ def _site_packages(place: Path) -> Path:
 
 
 def _let_pydicom_seg_take_pydicom_3(site_packages: Path) -> None:
-    changed = 0
-    for file in (site_packages / "pydicom_seg").glob("*.py"):
-        text = file.read_text(encoding="utf-8")
+    texts = {file: file.read_text(encoding="utf-8") for file in (site_packages / "pydicom_seg").glob("*.py")}
+    for file, text in texts.items():
         if OLD_MODULE in text:
             file.write_text(text.replace(OLD_MODULE, NEW_MODULE), encoding="utf-8")
-            changed += 1
-    if not changed:
+    if not any(OLD_MODULE in text for text in texts.values()):
         raise ConfigurationError(f"No file of pydicom-seg in {site_packages} imports {OLD_MODULE}; expected two.")
 
 

@@ -29,7 +29,7 @@ NAME = "monai_label"
 def labelled_datalist(
     pairs: Sequence[Mapping[str, str]], path: Path, splits_path: Path, weights: Path | None = None
 ) -> Path:
-    """Write the datalist of a training on labelled films.
+    """Write the datalist of a training on labelled films to ``path``, and return it.
 
     The patient is that of the DICOM header; any other film is taken for its own patient, by its file's name. A patient
     keeps its split from one training to the next, so that the test films stay unseen however many trainings there are;
@@ -37,12 +37,8 @@ def labelled_datalist(
 
     Args:
         pairs: ``{"image": path, "label": path of the mask}``, as a datastore of MONAI Label lists them.
-        path: of the datalist.
         splits_path: JSON file ``{patient: split}`` that is read, completed and written.
         weights: that training starts from, with the list of patients beside them where there is one.
-
-    Returns:
-        ``path``.
 
     Raises:
         DatalistError: too few patients for three splits.

@@ -39,8 +39,8 @@ FILM_EXTENSIONS = ("*.dcm", "*.dicom", "*.jpeg", "*.tiff", "*.bmp", "*.mha")
 class FilmInferTask(BundleInferTask):
     """A bundle's ``inference.json`` on one film: scores, mask or both.
 
-    Unlike the stock task it names classes and mask as the weights' own ``model.json`` does, loads weights strictly, and
-    takes settings anew when a training has replaced them.
+    Unlike the stock task it names classes and mask as ``model.json`` does, loads weights strictly and anew when
+    replaced.
     """
 
     def __init__(self, folder: BundleFolder, conf: dict[str, str]) -> None:
@@ -94,14 +94,10 @@ class LungTrainTask(TrainTask):
         """Train; MONAI Label calls this in a process of its own."""
         chosen = request.get("device")
         return train_on_labels(
-            self.folder,
-            datastore.datalist(),
-            self.work,
-            max_epochs=int(request.get("max_epochs", 40)),
-            seed=int(request.get("seed", 0)),
-            device=chosen if isinstance(chosen, str) else None,
+            self.folder, datastore.datalist(), self.work, int(request.get("max_epochs", 40)),
+            int(request.get("seed", 0)), chosen if isinstance(chosen, str) else None,
             pretrained=bool(strtobool(str(request.get("pretrained", True)))),
-        )
+        )  # fmt: skip
 
 
 class CXRLabelApp(MONAILabelApp):
@@ -110,13 +106,10 @@ class CXRLabelApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.folders = bundle_folders(conf, Path(app_dir) / "model")
         self.training = Path(conf.get("training") or Path(app_dir) / "training")
+        version = monailabel.__version__
+        name, description = f"Chest X-rays ({version})", "Fine-tuned bundles of chest X-rays"
         super().__init__(
-            app_dir=app_dir,
-            studies=studies,
-            conf=conf,
-            name=f"Chest X-rays ({monailabel.__version__})",
-            description="Fine-tuned bundles of chest X-rays",
-            version=monailabel.__version__,
+            app_dir=app_dir, studies=studies, conf=conf, name=name, description=description, version=version
         )
 
     def init_datastore(self) -> Any:

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MONAI Label server on the loopback address: ``python -m monai_cxrssl.apps.monai_label.serve``.
 
-``monailabel start_server`` listens on all network interfaces unless it is told otherwise. This starts the same server
-with the same options, but on 127.0.0.1 unless ``--host`` names another address, which is then told in one sentence. It
-runs in the environment of MONAI Label, see ``install.py``.
+``monailabel start_server`` listens on all network interfaces unless told otherwise. This is the same server with the
+same options, on 127.0.0.1 unless ``--host`` names another address. It runs in the environment of ``install.py``.
 """
 
 from __future__ import annotations
@@ -22,10 +21,7 @@ LOCAL = "127.0.0.1"
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Run the server until it is stopped.
-
-    Args:
-        arguments: options of ``monailabel start_server``.
+    """Run the server, with options of ``monailabel start_server``, until it is stopped.
 
     Raises:
         ConfigurationError: MONAI Label is not installed in this environment.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -48,8 +49,6 @@ def train_on_labels(
         bundle: a bundle that segments lungs.
         pairs: ``{"image": path, "label": path of the mask}`` of the labelled films.
         work: folder of this bundle's trainings.
-        max_epochs: rounds over the training films.
-        seed: of everything random.
         device: such as ``"cpu"`` or ``"cuda:0"``; by default the bundle's choice.
         pretrained: start from the present weights, else from random ones.
 
@@ -69,24 +68,15 @@ def train_on_labels(
     run = _new_folder(work)
     datalist = labelled_datalist(pairs, run / "datalist.json", work / "splits.json", bundle.weights)
     films = len(json.loads(datalist.read_text(encoding="utf-8"))["training"])
+    # Labelled films are few, and so are the steps: an average over hundreds of steps would be the old weights.
     options: dict[str, Any] = {
-        "datalist": datalist,
-        "output_dir": run,
-        "model_path": run / "model.pt",
-        "encoder_name": bundle.setting("encoder_name"),
-        "image_size": bundle.setting("image_size"),
-        "decoder": bundle.setting("decoder"),
-        "max_epochs": max_epochs,
-        "batch_size": max(1, min(LARGEST_BATCH, films)),
-        # Labelled films are few, and so are the steps: an average over hundreds of steps would be the old weights.
-        "average_momentum": 0.9,
-        "num_workers": 0,
-        "seed": seed,
-    }
-    if pretrained:
-        options["pretrained"] = bundle.weights
-    if device:
-        options["device"] = device
+        "datalist": datalist, "output_dir": run, "model_path": run / "model.pt",
+        **{name: bundle.setting(name) for name in ("encoder_name", "image_size", "decoder")},
+        "max_epochs": max_epochs, "batch_size": max(1, min(LARGEST_BATCH, films)), "average_momentum": 0.9,
+        "num_workers": 0, "seed": seed,
+    }  # fmt: skip
+    options |= {"pretrained": bundle.weights} if pretrained else {}
+    options |= {"device": device} if device else {}
     _run(bundle.path, options)
     _replace(bundle.weights.parent, run)
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -98,11 +88,9 @@ def _new_folder(work: Path) -> Path:
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1, 100):
         folder = work / (name if number == 1 else f"{name}-{number}")
-        try:
+        with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
+            return folder
     raise TrainingError(f"{work} has 99 trainings of this second; start one at a time.")
 
 

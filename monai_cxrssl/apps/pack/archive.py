@@ -29,8 +29,7 @@ __all__ = ["MAX_FILES", "MAX_RATIO", "MAX_TOTAL_BYTES", "extract_archive"]
 MAX_FILES = 10_000
 MAX_TOTAL_BYTES = 8 * 2**30
 MAX_RATIO = 100
-# Text compresses well; below this no ratio is judged.
-_ALWAYS_FINE = 16 * 2**20
+_ALWAYS_FINE = 16 * 2**20  # text compresses well; below this no ratio is judged
 _LONGEST_HEADER = 2**20
 _EXTENSIONS = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
                tarfile.GNUTYPE_LONGLINK}  # fmt: skip
@@ -45,18 +44,17 @@ def extract_archive(
     max_total_bytes: int = MAX_TOTAL_BYTES,
     max_ratio: float = MAX_RATIO,
 ) -> None:
-    """Unpack the files of an archive into a new folder.
+    """Unpack the files of an archive into a new folder, which is there only when all went well.
 
     Args:
         archive: zip, tar, or tar with gzip, bzip2 or xz; told by its content, but no tar may be named ``zip``.
-        target: a folder that does not exist yet; it is there only when all went well.
-        max_files: members that it may have.
         max_total_bytes: of all files together, unpacked.
         max_ratio: unpacked to packed bytes, judged from 16 MiB unpacked.
 
     Raises:
         ConfigurationError: a member's name leads out of the target, is absolute or stands twice; a member is a link, a
-            device or encrypted; there are too many, or they unpack to too much; or the archive is damaged.
+            device or encrypted; there are too many, or they unpack to too much; the archive is damaged, or the target
+            exists.
     """
     from monai.apps.utils import extractall
 

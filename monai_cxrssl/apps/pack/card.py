@@ -19,28 +19,15 @@ __all__ = ["write_card"]
 def write_card(
     path: Path, name: str, metadata: Mapping[str, Any], settings: Mapping[str, Any], figures: Mapping[str, Any]
 ) -> None:
-    """Write the card.
-
-    Args:
-        path: file to write.
-        name: of the pack, its folder's name.
-        metadata: of the pack.
-        settings: ``model.json``.
-        figures: ``metrics.json`` of the report, ``{}`` where there is none.
-    """
+    """Write the card from the pack's metadata, ``model.json`` and the report's ``metrics.json``, ``{}`` without one."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")), trim_blocks=True, undefined=StrictUndefined
     )
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
     card = model_card(metadata, figures)
     text = environment.get_template("card.md.j2").render(
-        name=name,
-        metadata=metadata,
-        settings=settings,
-        figures=figures,
-        versions=stated_versions(metadata),
+        name=name, metadata=metadata, settings=settings, figures=figures, versions=stated_versions(metadata),
         measured=[(field.field, field.value) for field in card if field.section == "Evaluation" and field.stated],
-        card=[(field.section, field.field, field.value, field.item) for field in card],
-        not_stated=NOT_STATED,
-    )
+        card=[(field.section, field.field, field.value, field.item) for field in card], not_stated=NOT_STATED,
+    )  # fmt: skip
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verification of a packed bundle in a fresh offline process.
 
-Beware: to build a bundle's network, MONAI evaluates the expressions in its configs. The sums are compared first, and
-when they differ nothing is evaluated; but sums that come with a bundle do not say who made it. Under the strict option
-the allow-list of :mod:`monai_cxrssl.apps.strict.config` stands before each evaluation.
+Beware: to build a bundle's network, MONAI evaluates the expressions in its configs. Nothing is evaluated when the sums
+differ, but sums that come with a bundle do not say who made it; the strict option allows only what
+:mod:`monai_cxrssl.apps.strict.config` lists.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ def check_bundle(path: str | os.PathLike, strict: bool = False) -> dict[str, lis
     """Check a packed bundle, a folder, zip or tar, in a fresh process.
 
     Args:
-        path: the folder or archive.
         strict: evaluate its configs only as far as the allow-list goes, and refuse files of code; for packs from
             elsewhere. Without it a config runs as its maker wrote it.
 
@@ -98,13 +97,7 @@ def _unpacked(archive: Path, target: Path) -> Path:
 
 
 class BundleCheck:
-    """The checks, in this process; :func:`check_bundle` runs them in one of their own.
-
-    Args:
-        folder: of the packed bundle.
-        scratch: an empty folder, for a phantom data set and what workflows write.
-        strict: see :func:`check_bundle`.
-    """
+    """The checks, in this process, with an empty folder ``scratch``; :func:`check_bundle` gives them their own."""
 
     def __init__(self, folder: str | os.PathLike, scratch: str | os.PathLike, strict: bool = False) -> None:
         self.folder, self.scratch, self.strict = Path(folder), Path(scratch), strict
@@ -117,8 +110,7 @@ class BundleCheck:
 
     def run(self) -> None:
         """Check all; nothing of the bundle is evaluated unless its files are what its sums say."""
-        before = (self.check_files, self.check_metadata, *((self.check_code,) if self.strict else ()))
-        for check in before:
+        for check in (self.check_files, self.check_metadata, *((self.check_code,) if self.strict else ())):
             self._try(check)
         if self.problems:
             self.notes.append("The network was not built, since the files are not in order.")
@@ -243,8 +235,7 @@ class BundleCheck:
             raise ConfigurationError(f"The network gives {sorted(named)}, the metadata names {sorted(outputs)}.")
         for name, value in named.items():
             about = outputs[name]
-            flat = value.ndim == 2
-            shape = [2, about["num_channels"], *([] if flat else about["spatial_shape"])]
+            shape = [2, about["num_channels"], *([] if value.ndim == 2 else about["spatial_shape"])]
             if list(value.shape) != shape or len(about["channel_def"]) not in (1, value.shape[1]):
                 self.problems.append(f"The output {name} is {list(value.shape)}, the metadata says {shape}.")
             if not torch.isfinite(value).all():
@@ -267,13 +258,9 @@ class BundleCheck:
             if len(outputs) > 1:  # the other branch off
                 options |= {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
             verify_net_in_out(
-                net_id="network_def",
-                meta_file=str(self.folder / "configs" / "metadata.json"),
-                config_file=str(self.folder / "configs" / "inference.json"),
-                device="cpu",
-                bundle_root=str(self.folder),
-                **options,
-            )
+                net_id="network_def", meta_file=str(self.folder / "configs" / "metadata.json"), device="cpu",
+                config_file=str(self.folder / "configs" / "inference.json"), bundle_root=str(self.folder), **options,
+            )  # fmt: skip
         return "verify_net_in_out finds the shapes and types of the metadata."
 
     def check_properties(self) -> str:

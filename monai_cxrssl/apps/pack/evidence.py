@@ -41,12 +41,7 @@ def without_paths(content: Any) -> Any:
 
 
 def find_machine_paths(folder: Path, *private: Path) -> list[str]:
-    """Say, a sentence each, which text files below a folder name a path of this machine.
-
-    Args:
-        folder: what is to be handed on.
-        private: further folders that nobody needs to know.
-    """
+    """Say, a sentence each, which text files below a folder name a path of this machine, or one of ``private``."""
     told = []
     # A folder such as "/" or "/data" would be found in innocent text.
     known = [str(path) for path in (Path.home(), *private) if len(path.parts) > 2]
@@ -64,11 +59,9 @@ def find_machine_paths(folder: Path, *private: Path) -> list[str]:
 def copy_evidence(
     report: Path, target: Path, digest: str, include_predictions: bool = False, include_films: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
-    """Copy ``index.html``, ``metrics.json`` and what matters of ``provenance.json``.
+    """Copy ``index.html``, ``metrics.json`` and what matters of ``provenance.json`` of a report.
 
     Args:
-        report: folder of the report.
-        target: folder that gets it.
         digest: SHA-256 of the weights that it must be of, hexadecimal.
         include_predictions: with ``predictions.csv``, which holds patient ids.
         include_films: with pictures of films. Otherwise only those figures stay in the page that the report lists as

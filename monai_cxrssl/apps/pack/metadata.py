@@ -19,7 +19,6 @@ __all__ = ["packed_metadata", "read_facts", "read_json", "stated_versions"]
 
 #: Key of a version in the metadata, and its distribution.
 _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
-
 #: What pack finds out itself, or what describes the format.
 _FOUND_OUT = {"schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",
               "required_packages_version", "network_data_format", "eval_metrics", "supported_apps"}  # fmt: skip
@@ -32,14 +31,12 @@ def packed_metadata(
     version: str | None,
     changes: str | None,
 ) -> dict[str, Any]:
-    """Return a bundle's metadata with the version, packages, sizes and classes of a trained model.
+    """Return a bundle's ``metadata.json`` with the version, packages, sizes and classes of a trained model.
 
     Args:
-        about: the bundle's ``metadata.json``.
         settings: the model's ``model.json``.
         outputs: shape of each output for one image, ``(1, C)`` or ``(1, C, H, W)``.
-        version: by default the bundle's own.
-        changes: the changelog's entry for it, if it has none.
+        version: by default the bundle's own; ``changes`` is the changelog's entry for one that has none.
 
     Raises:
         ConfigurationError: the version is none or has no entry, or a required package is not installed.
@@ -70,16 +67,12 @@ def packed_metadata(
             kind, layout = "image", "segmentation"
             channels = [mask] if shape[1] == 1 else [f"{mask} {number}" for number in range(shape[1])]
         kinds[name] = {
-            "type": kind,
-            "format": layout,
-            "num_channels": shape[1],
+            "type": kind, "format": layout, "num_channels": shape[1],
             "spatial_shape": [1, shape[1]] if len(shape) == 2 else list(shape[2:]),
-            "dtype": "float32",
-            "value_range": [],
-            "is_patch_data": False,
+            "dtype": "float32", "value_range": [], "is_patch_data": False,
             "channel_def": {str(number): each for number, each in enumerate(channels)},
             "postprocessing": describe_postprocessing(name, settings),
-        }
+        }  # fmt: skip
     # One output is called pred, as everywhere in MONAI; of two, each has a name.
     formats["outputs"] = kinds if len(kinds) > 1 else {"pred": next(iter(kinds.values()))}
     if settings.get("classes"):

@@ -3,10 +3,9 @@
 """Packing of a trained bundle as a clean folder or zip.
 
 Taken along: configs, licences, ``models/model.pt`` with ``model.json``, a model card, the report as evidence, and
-``SHA256SUMS``. Metadata and configs are those of the trained model, not of the bundle's defaults.
-
-Left behind unless asked for: the hashes of the patients trained on (``model.patients.json``: its salt stands beside
-them, so whoever has a patient id can ask whether it is in there), the table of predictions, and pictures of films.
+``SHA256SUMS``. Metadata and configs are those of the trained model. Left behind unless asked for: the hashes of the
+patients trained on (``model.patients.json``: its salt stands beside them, so whoever has a patient id can ask whether
+it is in there), the table of predictions, and pictures of films.
 """
 
 from __future__ import annotations
@@ -46,13 +45,7 @@ _ZOO_LIMIT_MB = 25
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """What was written.
-
-    Attributes:
-        path: the folder or the zip.
-        written: false when the same content was there already.
-        notes: sentences about what was left out or could not be told.
-    """
+    """The folder or zip; whether it was written, not there already; sentences on what was left out or is unknown."""
 
     path: Path
     written: bool
@@ -80,24 +73,21 @@ def pack_bundle(
     Args:
         bundle: folder of a bundle of this package.
         name: of the pack, in the model zoo's manner: ``chest_xray_lung_segmentation``.
-        out: folder that gets it.
         model_path: trained weights with ``model.json`` beside them; by default ``models/model.pt`` of the bundle.
         report: folder that ``python -m monai_cxrssl report`` or an evaluation wrote about these weights; by default
             ``eval/report`` of the bundle, if there.
-        version: ``1.2.0``; by default the bundle's own.
-        changes: the changelog's entry for a version that has none.
+        version: ``1.2.0``, by default the bundle's own; ``changes`` is the changelog's entry for one that has none.
         facts: JSON file of metadata that only its maker knows of this model, such as ``data_source``,
             ``target_population``, ``limitations``; it fills the model card.
         weights_url: where the weights will lie, for ``large_files.yml``, which the model zoo wants of large files.
-        as_zip: write a zip instead of a folder.
         include_patients: with ``model.patients.json``.
         include_predictions: with ``report/predictions.csv``, which holds patient ids.
         include_films: with the report's galleries, which show films of patients.
 
     Raises:
-        ConfigurationError: there are no weights, they are no plain state dict or do not fit the bundle, the name
-            breaks the zoo's rules, the report is of other weights, a file names a path of this machine, or something
-            else is already there.
+        ConfigurationError: there are no weights, they are no plain state dict or do not fit the bundle, the name breaks
+            the zoo's rules, the report is of other weights, a file names a path of this machine, or something else is
+            already there.
     """
     source, out = Path(bundle).expanduser(), Path(out).expanduser()
     about = bundle_metadata(source)
@@ -128,8 +118,7 @@ def pack_bundle(
         _copy_texts(source, folder, name, settings)
         figures: Mapping[str, Any] = {}
         if report is not None or (evidence / "metrics.json").is_file():
-            target = folder / "report"
-            figures, remarks = copy_evidence(evidence, target, digest, include_predictions, include_films)
+            figures, remarks = copy_evidence(evidence, folder / "report", digest, include_predictions, include_films)
             notes += remarks
         else:
             notes.append("There is no report, so nothing in the pack says how well the model works.")
@@ -149,8 +138,7 @@ def pack_bundle(
                 f"The weights have {megabytes:.0f} MB, over the model zoo's {_ZOO_LIMIT_MB}: for a pull request there, "
                 "give their address (weights_url) and leave the file out."
             )
-        told = find_machine_paths(folder, source.resolve().parent, weights.resolve().parent)
-        if told:
+        if told := find_machine_paths(folder, source.resolve().parent, weights.resolve().parent):
             raise ConfigurationError(f"{told[0]} Take it out of the bundle, the model's json file or the report.")
         lines = [f"{digest}  {path}\n" for path, digest in file_sums(folder).items()]
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")

@@ -3,8 +3,8 @@
 """Audit of datalists: leaks, duplicates, bad files, odd films, labels.
 
 A leak is a patient, a study, a file or a picture that stands in two different splits, within one datalist or over
-several (a pretraining corpus and a test set). A patient is told by source and id, so patient 5 of one data set is not
-patient 5 of another. Films of one patient look alike; near-duplicates are therefore reported between patients only.
+several (a pretraining corpus and a test set). Films of one patient look alike; near-duplicates are therefore reported
+between patients only.
 
 Files of one k-fold division (told by the recipe in their manifests) are alternatives, each a whole split: that the
 training patients of one are the validation patients of another is no leak. Everything else given together is compared.
@@ -118,9 +118,12 @@ class _Film:
 class _Look:
     """What reading a file told."""
 
-    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
     digest: bytes | None = None
     vector: np.ndarray | None = None
+
+    def warn(self, kind: str, path: str, problem: str) -> None:
+        self.problems.append(Finding(kind, "warning", (path,), f"{path}: {problem}."))
 
 
 def audit_datalists(
@@ -136,9 +139,6 @@ def audit_datalists(
         pixels: read the files; False looks at the datalists only.
         workers: threads that read.
         progress: show a progress bar.
-
-    Returns:
-        The findings, leaks first.
     """
     # One file may be in several datalists; it is read once.
     films: dict[str, _Film] = {}
@@ -147,36 +147,28 @@ def audit_datalists(
         for split in SPLITS:
             place = _place(datalist, split)
             for item in datalist.items(split):
-                _note(where, films, datalist.name, item, place)
+                source, patient = patient_of(datalist.name, item)
+                path = os.path.realpath(item["image"])
+                where["patient", source, patient].add(place)
+                if item.get("study_id") not in (None, ""):
+                    where["study", source, patient, str(item["study_id"]).removeprefix(f"{source}:")].add(place)
+                where["file", path].add(place)
+                films.setdefault(path, _Film(datalist.name, item)).places.add(place)
     findings = _shared(where) + [finding for d in datalists for finding in _imbalance(d)]
     if pixels:
         unique = list(films.values())
         with ThreadPoolExecutor(workers) as pool:
-            looks = list(
-                tqdm(
-                    pool.map(lambda film: _look(film.item, phi), unique),
-                    total=len(unique),
-                    desc="auditing",
-                    disable=not progress,
-                )
-            )
-        for look in looks:
-            findings += [Finding(kind, severity, (path,), text) for kind, severity, path, text in _told(look)]
-        findings += _duplicates(unique, looks)
+            seen = pool.map(lambda film: _look(film.item, phi), unique)
+            looks = list(tqdm(seen, total=len(unique), desc="auditing", disable=not progress))
+        findings += [finding for look in looks for finding in look.problems] + _duplicates(unique, looks)
     rank = {"leak": 0, "warning": 1, "note": 2}
     return AuditResult(len(films), tuple(sorted(findings, key=lambda f: (rank[f.severity], f.kind, f.items))))
-
-
-def _told(look: _Look) -> list[tuple[str, str, str, str]]:
-    return [(kind, severity, text.split(": ", 1)[0], text) for kind, severity, text in look.problems]
 
 
 def patient_of(name: str, item: Mapping[str, Any]) -> tuple[str, str]:
     """Return who a film is of, the one rule of the package: data set and patient id, since data sets number alike.
 
-    Args:
-        name: of the datalist, which stands in where the item names no ``source``.
-        item: a datalist item.
+    ``name`` of the datalist stands in where the item names no ``source``.
     """
     source = str(item.get("source") or name)
     return source, str(item["patient_id"]).removeprefix(f"{source}:")
@@ -196,18 +188,6 @@ def _place(datalist: Datalist, split: str) -> _Place:
     # What made the division; files of another seed or data set are no alternatives of these.
     division = (datalist.name, *(str(recipe.get(key)) for key in ("folds", "seed", "keep_official")))
     return _Place(split, division, recipe["fold"])
-
-
-def _note(
-    where: dict[tuple[str, ...], set[_Place]], films: dict[str, _Film], name: str, item: dict[str, Any], place: _Place
-) -> None:
-    source, patient = patient_of(name, item)
-    path = os.path.realpath(item["image"])
-    where["patient", source, patient].add(place)
-    if item.get("study_id") not in (None, ""):
-        where["study", source, patient, str(item["study_id"]).removeprefix(f"{source}:")].add(place)
-    where["file", path].add(place)
-    films.setdefault(path, _Film(name, item)).places.add(place)
 
 
 def _leaking(first: set[_Place], second: set[_Place]) -> list[str]:
@@ -236,16 +216,10 @@ def _imbalance(datalist: Datalist) -> list[Finding]:
     if len(counts) < 2 or not any(counts.values()):
         return []
     most = max(counts, key=lambda name: counts[name])
-    return [
-        Finding(
-            "label_imbalance",
-            "note",
-            (name,),
-            f"{datalist.name}: training has {count} images of class {name} against {counts[most]} of {most}.",
-        )
-        for name, count in counts.items()
-        if count * _IMBALANCE < counts[most]
-    ]
+    few = [name for name, count in counts.items() if count * _IMBALANCE < counts[most]]
+    start, end = f"{datalist.name}: training has", f"against {counts[most]} of {most}."
+    images = {name: f"{start} {counts[name]} images of class {name} {end}" for name in few}
+    return [Finding("label_imbalance", "note", (name,), text) for name, text in images.items()]
 
 
 def _look(item: dict[str, Any], phi: bool) -> _Look:
@@ -253,23 +227,21 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
     try:
         pixels, metadata = read_cxr_uint(path, with_metadata=True)
     except CXRReadError as error:
-        look.problems.append(("unreadable", "warning", f"{path}: {error.cause or error}."))
+        look.warn("unreadable", path, f"{error.cause or error}")
         return look
     except Exception as error:  # a decoder may raise anything on a damaged file
-        look.problems.append(("unreadable", "warning", f"{path}: {type(error).__name__}: {error}."))
+        look.warn("unreadable", path, f"{type(error).__name__}: {error}")
         return look
     if pixels.min() == pixels.max():
-        look.problems.append(("unreadable", "warning", f"{path}: holds one value only."))
+        look.warn("unreadable", path, "holds one value only")
         return look
     look.digest, look.vector = pixel_digest(pixels), fingerprint(pixels).astype(np.float16)
     declared = str(item.get("view_position") or "").upper()
     found = str(metadata.get("view_position") or "").upper()
     if found.startswith(("L", "RL")) and (not declared or declared.startswith(_FRONTAL)):
-        told = f"is listed as {declared or 'a film of unknown view'}, but its header says {found}"
-        look.problems.append(("lateral", "warning", f"{path}: {told}."))
+        look.warn("lateral", path, f"is listed as {declared or 'a film of unknown view'}, but its header says {found}")
     elif (not declared or declared.startswith(_FRONTAL)) and looks_inverted(pixels):
-        text = f"{path}: looks inverted (lungs and background brighter than the rest); look at it."
-        look.problems.append(("inverted", "warning", text))
+        look.warn("inverted", path, "looks inverted (lungs and background brighter than the rest); look at it")
     _look_at_mask(item, pixels.shape, look)
     if phi:
         _look_at_tags(path, look)
@@ -278,10 +250,9 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
 
 
 def looks_inverted(pixels: np.ndarray) -> bool:
-    """Whether a frontal chest film is probably shown as its negative: it misses most and suspects hardly any wrongly.
+    """Whether a frontal chest film ``(H, W)``, bright = dense, of any type, range and size, is probably its negative.
 
-    Args:
-        pixels: ``(H, W)``, bright = dense, of any type, range and size.
+    It misses most and suspects hardly any wrongly.
     """
     return _polarity(pixels) < _INVERTED_BELOW
 
@@ -308,15 +279,14 @@ def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look) -> 
             try:
                 pixels = read_film(mask, window=None).pixels
             except CXRReadError as error:
-                look.problems.append(("mask_unreadable", "warning", f"{mask}: {error.cause or error}."))
+                look.warn("mask_unreadable", mask, f"{error.cause or error}")
                 continue
             found = pixels.shape
             if found != shape:
-                told = f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}"
-                look.problems.append(("mask_size", "warning", f"{mask}: {told}."))
+                look.warn("mask_size", mask, f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}")
             # Without a finding, a mask of a finding may well be empty; lungs are on every chest film.
             if key == "lung_mask" and pixels.min() == pixels.max():
-                look.problems.append(("mask_empty", "warning", f"{mask}: holds one value only, so it marks no lung."))
+                look.warn("mask_empty", mask, "holds one value only, so it marks no lung")
 
 
 def _look_at_tags(path: str, look: _Look) -> None:
@@ -330,7 +300,7 @@ def _look_at_tags(path: str, look: _Look) -> None:
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
         present.append("BurnedInAnnotation")
     if present:
-        look.problems.append(("phi", "warning", f"{path}: holds {', '.join(present)}."))
+        look.warn("phi", path, f"holds {', '.join(present)}")
 
 
 def _look_for_text(path: str, pixels: np.ndarray, look: _Look) -> None:
@@ -339,8 +309,7 @@ def _look_for_text(path: str, pixels: np.ndarray, look: _Look) -> None:
         top, left, rows, columns = lines[0].box
         where = f"{lines[0].glyphs} shapes at rows {top} to {top + rows}, columns {left} to {left + columns}"
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-        text = f"{path}: may have text burned into its pixels ({where}{more}); look at it."
-        look.problems.append(("burned_in_text", "warning", text))
+        look.warn("burned_in_text", path, f"may have text burned into its pixels ({where}{more}); look at it")
 
 
 def _duplicates(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]:

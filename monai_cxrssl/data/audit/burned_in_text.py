@@ -29,22 +29,16 @@ _MOST = 1500
 
 
 class TextLine(NamedTuple):
-    """A row of shapes that looks like text.
-
-    Args:
-        box: first row, first column, rows and columns of it, in pixels of the film.
-        glyphs: how many shapes it has.
-    """
+    """A row of ``glyphs`` shapes that looks like text; ``box`` is first row, first column, rows, columns in pixels."""
 
     box: tuple[int, int, int, int]
     glyphs: int
 
 
 def text_lines(pixels: np.ndarray) -> list[TextLine]:
-    """Find rows of at least four shapes that look like burned-in text, bright or dark, written across or upwards.
+    """Find rows of at least four shapes that look like burned-in text in ``(H, W)`` uint8 or uint16 pixels.
 
-    Args:
-        pixels: ``(H, W)`` uint8 or uint16.
+    The text may be bright or dark, and written across or upwards.
     """
     small, factor = _reduced(pixels)
     lines: list[TextLine] = []

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from monai_cxrssl.data.datalists.datalist import Datalist, is_unknown
+from monai_cxrssl.data.datalists.datalist import Datalist, is_known
+from monai_cxrssl.data.datalists.datalist_schema import positive_classes
 from monai_cxrssl.data.reading.lung_mask import read_lung_mask
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
@@ -42,17 +43,10 @@ _LUNG, _BOX, _FAULT = "#28c8ff", "#ffb000", "#b00020"
 def plot_datalist(
     datalist: Datalist, path: str | os.PathLike | None = None, count: int = 12, seed: int = 0, mask: bool = True
 ) -> Figure:
-    """Draw films of all splits, spread evenly over the classes.
+    """Draw films of all splits, spread evenly over the classes, into a matplotlib figure that is not tied to a screen.
 
-    Args:
-        datalist: what to look at.
-        path: picture file to write, of :data:`FORMATS`; its folder is made when missing.
-        count: how many films, at most.
-        seed: of the draw.
-        mask: outline the lung mask of films that have one.
-
-    Returns:
-        The matplotlib figure, not tied to a screen; one axes per film.
+    Up to ``count`` films, one axes each, are drawn by ``seed``, with the outline of their lung masks where ``mask`` is
+    set. The figure is written to ``path``, of :data:`FORMATS`, where one is given; its folder is made.
 
     Raises:
         ConfigurationError: count is below 1, or the path names no such picture.
@@ -75,10 +69,8 @@ def plot_datalist(
     for number, (cell, (name, item)) in enumerate(zip(cells, drawn, strict=False), start=1):
         patient = patients.setdefault(item["patient_id"], len(patients) + 1)
         positive = [other for other in _classes(item.get("label"), datalist.classes) if other != name]
-        words = [
-            f"{number}: {', '.join([name, *positive])}",
-            f"{item.get('view_position') or 'view unknown'}, patient {patient}",
-        ]
+        view = item.get("view_position") or "view unknown"
+        words = [f"{number}: {', '.join([name, *positive])}", f"{view}, patient {patient}"]
         cell.set_title("\n".join(textwrap.shorten(line, 34, placeholder=" …") for line in words), fontsize=7)
         _draw(cell, item, mask)
     if path is not None:
@@ -88,16 +80,11 @@ def plot_datalist(
 
 
 def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple[str, dict[str, Any]]]:
-    """Draw items evenly over the classes: one of each class in turn, until there are enough or no more.
+    """Draw at most ``count`` items evenly over the classes: one of each in turn, until there are enough or no more.
 
-    Args:
-        datalist: whose items; all splits.
-        count: how many, at most.
-        seed: the draw depends on it and on the datalist alone.
-
-    Returns:
-        (the class it was drawn for, item with absolute paths) pairs, in the order of the classes; ``"none positive"``
-        and ``"no label"`` stand in for films of no class. Each item comes once.
+    Gives (the class it was drawn for, item with absolute paths) pairs, in the order of the classes, each item once;
+    ``"none positive"`` and ``"no label"`` stand in for films of no class. Only ``seed`` and the datalist decide the
+    draw.
 
     Raises:
         ConfigurationError: count is below 1.
@@ -124,12 +111,9 @@ def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple
 
 
 def _classes(label: Any, classes: Sequence[str]) -> list[str]:
-    if isinstance(label, list | tuple):
-        if all(is_unknown(value) for value in label):
-            return [NO_LABEL]
-        positive = [n for n, v in zip(classes, label, strict=True) if not is_unknown(v) and v >= 0.5]
-        return positive or [NOTHING_POSITIVE]
-    return [NO_LABEL] if is_unknown(label) else [classes[int(label)]]
+    if not is_known(label):
+        return [NO_LABEL]
+    return [classes[number] for number in positive_classes(label)] or [NOTHING_POSITIVE]
 
 
 def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:

@@ -43,11 +43,7 @@ _INDEX = _kept_coefficients()
 def fingerprint(pixels: np.ndarray) -> np.ndarray:
     """Describe what a film shows, unchanged by size, brightness, contrast and lossy compression.
 
-    Args:
-        pixels: ``(H, W)`` uint8, uint16 or float.
-
-    Returns:
-        float32 ``(560,)`` of length 1, or of zeros when the film is uniform.
+    Takes ``(H, W)`` uint8, uint16 or float; gives float32 ``(560,)`` of length 1, or of zeros when the film is uniform.
     """
     small = cv2.resize(pixels.astype(np.float32, copy=False), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     vector = cv2.dct(small)[:_KEPT, :_KEPT].ravel()[_INDEX]
@@ -64,15 +60,10 @@ def pixel_digest(pixels: np.ndarray) -> bytes:
 def near_duplicates(
     fingerprints: np.ndarray, threshold: float = THRESHOLD, all_pairs: int = ALL_PAIRS
 ) -> list[tuple[int, int, float]]:
-    """Find the pairs of films that look the same.
+    """Find the pairs of films that look the same: ``(i, j, cosine)`` with i < j, in this order.
 
-    Args:
-        fingerprints: ``(films, 560)`` of :func:`fingerprint`, float16 or float32.
-        threshold: least cosine, in (0, 1].
-        all_pairs: above this many films, only pairs that share a band of the hash are compared.
-
-    Returns:
-        ``(i, j, cosine)`` with i < j, in this order.
+    ``fingerprints`` are ``(films, 560)`` of :func:`fingerprint`, float16 or float32, ``threshold`` is the least cosine,
+    in (0, 1]. Above ``all_pairs`` films, only pairs that share a band of the hash are compared.
     """
     found: dict[tuple[int, int], float] = {}
     blocks = _every_pair(fingerprints, threshold) if len(fingerprints) <= all_pairs else _banded_pairs(fingerprints)

@@ -16,21 +16,16 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.audit.audit import Finding, patient_of
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
+from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.files import write_json
 
-__all__ = [
-    "patient_keys",
-    "refuse_leak",
-    "refuse_shared_patients",
-    "training_patients_path",
-    "write_training_patients",
-]
+__all__ = ["patient_keys", "refuse_leak", "refuse_shared_patients", "training_patients_path", "write_training_patients"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +39,7 @@ SHOWN = 3
 def patient_keys(items: Sequence[Mapping[str, Any]], salt: str, name: str = "dataset") -> list[str]:
     """Hash the patient of each item: the first 64 bits of SHA-256 of salt, source and patient id, in hexadecimal.
 
-    Args:
-        items: datalist items.
-        salt: any text; keys of different salts cannot be compared.
-        name: of the data set, the source of items that name none.
-
-    Returns:
-        one key per item.
+    Keys of different salts (any texts) cannot be compared; ``name`` is the source of items that name none.
     """
     keys: dict[tuple[str, str], str] = {}
     return [keys.get(patient) or keys.setdefault(patient, _key(salt, patient)) for patient in _patients(items, name)]
@@ -109,15 +98,11 @@ def refuse_leak(
     """Raise when a model is to be measured on patients that it was trained on.
 
     Args:
-        items: what it is to be measured on.
+        items: what it is to be measured on (``what`` and ``name``: of the task and of the data set, for the message and
+            for :func:`patient_keys`).
         weights: file of the weights; their list of patients lies beside them. Without one nothing is known of them,
             which the log says.
-        allow_leak: warn instead of raising.
-        what: what is going to be done, for the message.
-        name: see :func:`patient_keys`.
-
-    Returns:
-        One finding per shared patient, with the paths of its images; empty when there is none.
+        allow_leak: warn instead, and return one finding per shared patient, with the paths of its images.
 
     Raises:
         DatalistError: patients are shared.
@@ -128,45 +113,25 @@ def refuse_leak(
     if read is None:
         logger.warning("%s: no such file, so nothing is known of the patients that %s was trained on", path, weights)
         return []
-    patients = _patients(items, name)
-    leaking: dict[tuple[str, str], list[str]] = {}
-    fate: dict[tuple[str, str], bool] = {}
-    for item, patient in zip(items, patients, strict=True):
-        if patient not in fate:
-            fate[patient] = any(_key(salt, patient) in trained for salt, trained in read.items())
-        if fate[patient]:
-            leaking.setdefault(patient, []).append(item["image"])
+    images: dict[tuple[str, str], list[str]] = {}
+    for item, patient in zip(items, _patients(items, name), strict=True):
+        images.setdefault(patient, []).append(item["image"])
+    known = {patient for patient in images if any(_key(salt, patient) in keys for salt, keys in read.items())}
+    leaking = {patient: paths for patient, paths in images.items() if patient in known}
     count = sum(map(len, read.values()))
-    told = f"{len(leaking)} of the {len(fate)} patients of this {what} were trained on ({path} lists {count})"
+    told = f"{len(leaking)} of the {len(images)} patients of this {what} were trained on ({path} lists {count})"
     remedy = "Choose other splits or another data set"
     return _decide(leaking, told, remedy, allow_leak, f"trained on, and in this {what}")
 
 
 def refuse_shared_patients(datalist: Datalist, allow_leak: bool = False) -> list[Finding]:
-    """Raise when a patient stands in two splits of a datalist.
-
-    Args:
-        datalist: what a model is to be trained and measured on.
-        allow_leak: warn instead of raising.
-
-    Returns:
-        One finding per shared patient, with the paths of its images; empty when there is none.
-
-    Raises:
-        DatalistError: patients are shared.
-    """
-    owners = {split: _patients(datalist.splits[split], datalist.name) for split in SPLITS}
-    where: dict[tuple[str, str], set[str]] = {}
-    for split in SPLITS:
-        for patient in owners[split]:
-            where.setdefault(patient, set()).add(split)
-    shared = {patient for patient, splits in where.items() if len(splits) > 1}
-    leaking: dict[tuple[str, str], list[str]] = {}
-    for split in SPLITS:
-        for item, patient in zip(datalist.splits[split], owners[split], strict=True):
-            if patient in shared:
-                leaking.setdefault(patient, []).append(item["image"])
-    told = f"{len(leaking)} of the {len(where)} patients of {datalist.name} are in more than one split"
+    """Raise DatalistError when a patient is in two splits of a datalist; ``allow_leak`` as in :func:`refuse_leak`."""
+    images: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for split, items in datalist.splits.items():
+        for item, patient in zip(items, _patients(items, datalist.name), strict=True):
+            images.setdefault(patient, {}).setdefault(split, []).append(item["image"])
+    leaking = {patient: list(chain(*parts.values())) for patient, parts in images.items() if len(parts) > 1}
+    told = f"{len(leaking)} of the {len(images)} patients of {datalist.name} are in more than one split"
     return _decide(leaking, told, "Divide it anew with the split command", allow_leak, "in more than one split")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,11 +68,7 @@ class TrainingRange:
 
     @classmethod
     def from_dict(cls, content: Any) -> TrainingRange:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ConfigurationError: it is something else.
-        """
+        """Read what :meth:`to_dict` wrote; ConfigurationError for anything else."""
         try:
             found = cls(**content)
             sizes = {len(values) for values in found.percentiles.values()} | {len(found.age) or 3}
@@ -140,10 +136,7 @@ class TrainingRange:
 
 
 def film_statistics(pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
-    """Measure a film; about 1 ms at a side of 384.
-
-    Args:
-        pixels: ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense.
+    """Measure a film ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense; about 1 ms at a side of 384.
 
     Returns:
         ``mean_intensity`` and ``contrast`` (standard deviation) in [0, 1] and the shares of ``black`` (< 0.05) and
@@ -176,16 +169,11 @@ def film_statistics(pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
 def measure_training_range(
     images: ImageStore, numbers: Sequence[int] | None = None, image_size: int | None = None, seed: int = 0
 ) -> TrainingRange | None:
-    """Measure up to 2000 films of a training, or up to 200 where each must be decoded for it.
+    """Measure up to 2000 films of a training, or up to 200 where each must be decoded for it, chosen by ``seed``.
 
-    Args:
-        images: that training took its films from.
-        numbers: of the images trained on; by default all.
-        image_size: side of the network's input in pixels; films of more count as of so many.
-        seed: chooses the films.
-
-    Returns:
-        None for fewer than 30 films: of so few nothing can be said of what is rare.
+    ``numbers`` are of the images trained on, by default all; ``image_size`` is the side of the network's input in
+    pixels, films of more count as of so many. Gives None for fewer than 30 films: of so few nothing can be said of what
+    is rare.
     """
     chosen = np.arange(len(images)) if numbers is None else np.unique(np.asarray(numbers, np.int64))
     most = _MOST_FILMS if images.in_memory else _MOST_DECODED
@@ -209,6 +197,7 @@ def measure_training_range(
     columns["deviation"] = np.sqrt(np.mean(distance**2, axis=1))
     percentiles = {name: _percentiles(values) for name, values in columns.items()}
     items = [images.items[number] for number in chosen.tolist()]
+    views = [_view(item.get("view_position")) for item in items]
     ages = np.array([years for years in (_years(item.get("age")) for item in items) if years is not None])
     return TrainingRange(
         films=len(measured),
@@ -216,7 +205,7 @@ def measure_training_range(
         region_mean=_rounded(mean),
         region_spread=_rounded(spread),
         age=_percentiles(ages),
-        views=_views(items),
+        views=dict(Counter(filter(None, views)).most_common()),
     )
 
 
@@ -240,8 +229,3 @@ def _years(age: Any) -> float | None:
 def _view(view_position: Any) -> str:
     words = str(view_position or "").upper().replace("_", " ").split()
     return words[0] if words else ""
-
-
-def _views(items: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    counted = Counter(view for view in (_view(item.get("view_position")) for item in items) if view)
-    return dict(counted.most_common())

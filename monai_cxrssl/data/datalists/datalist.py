@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datalist of images, patients and labels in MONAI's Decathlon form.
 
-A datalist file is one JSON object: ``{"name", "classes", "task", "training": [...], "validation": [...],
-"test": [...]}``. Each item is ``{"image", "patient_id", "study_id"?, "view_position"?, "lung_mask"?, "label"?,
-"sex"?, "age"?, "source"?, ...}``; paths are relative to the data set's folder; a label of ``null`` or NaN is unknown
-and never counted.
+A datalist file is one JSON object: ``{"name", "classes", "task", "training": [...], "validation": [...], "test":
+[...]}``. Each item is ``{"image", "patient_id", "study_id"?, "view_position"?, "lung_mask"?, "label"?, "sex"?, "age"?,
+"source"?, ...}``; paths are relative to the data set's folder; a label of ``null`` or NaN is unknown and never counted.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist_schema import (
     SPLITS,
     TASKS,
+    count_known,
     is_known,
     is_path_field,
     is_unknown,
@@ -30,17 +30,8 @@ from monai_cxrssl.data.datalists.datalist_schema import (
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.files import atomic_write
 
-__all__ = [
-    "SPLITS",
-    "TASKS",
-    "Datalist",
-    "is_known",
-    "is_unknown",
-    "load_datalist",
-    "save_datalist",
-    "validate_datalist",
-    "write_datalist",
-]
+__all__ = ["SPLITS", "TASKS", "Datalist", "is_known", "is_unknown", "load_datalist", "save_datalist"]
+__all__ += ["validate_datalist", "write_datalist"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,27 +67,17 @@ class Datalist:
 
     @classmethod
     def from_dict(cls, content: Any, root: str | os.PathLike | None = None, origin: str = "the datalist") -> Datalist:
-        """Check the content of a datalist file and take it over.
-
-        Args:
-            content: the parsed JSON object.
-            root: the folder that relative paths start from.
-            origin: the file or folder named in the error.
+        """Take over the parsed content of a datalist file, whose paths are relative to ``root``.
 
         Raises:
-            DatalistError: see :func:`validate_datalist`.
+            DatalistError: see :func:`validate_datalist`; it names ``origin``, the file or folder.
         """
         validate_datalist(content, origin, root)
         task = content.get("task") or "multi_class"
         splits = {s: [_normalised(item, task) for item in content.get(s) or ()] for s in SPLITS}
-        return cls(
-            name=str(content.get("name") or "dataset"),
-            classes=content.get("classes") or (),
-            task=task,
-            splits=splits,
-            root=None if root is None else Path(root),
-            extra={key: value for key, value in content.items() if key not in _OWN_KEYS},
-        )
+        extra = {key: value for key, value in content.items() if key not in _OWN_KEYS}
+        name, base = str(content.get("name") or "dataset"), None if root is None else Path(root)
+        return cls(name, content.get("classes") or (), task, splits, base, extra)
 
     def items(self, split: str = "training") -> list[dict[str, Any]]:
         """Copies of the items of one split, their paths made absolute with :attr:`root`."""
@@ -123,25 +104,29 @@ class Datalist:
         """Whether any item has a known label."""
         return any(is_known(item.get("label")) for split in SPLITS for item in self.splits[split])
 
+    def with_labels(self, labels: Iterable[Any], classes: Sequence[str], task: str) -> Datalist:
+        """The same items with other labels, one for each over the splits in their order, ``None`` where unknown."""
+        remaining, splits = iter(labels), {}
+        for split in SPLITS:
+            bare = [{key: value for key, value in item.items() if key != "label"} for item in self.splits[split]]
+            pairs = zip(bare, remaining, strict=False)
+            splits[split] = [item if label is None else item | {"label": label} for item, label in pairs]
+        return replace(self, classes=classes, task=task, splits=splits)
+
     def summary(self) -> dict[str, Any]:
         """Counts for logs and ``metrics.json``.
 
-        Returns:
-            ``{"name", "images", "patients", "multi_image_bags", "splits": {split: {"images", "patients", "classes":
-            {class: count}, "unknown": items without any known label}}}``; empty splits are left out.
+        ``{"name", "images", "patients", "multi_image_bags", "splits": {split: {"images", "patients", "classes": {class:
+        count}, "unknown": items without any known label}}}``; empty splits are left out.
         """
         splits = {}
         for split in SPLITS:
             items = self.splits[split]
             if not items:
                 continue
-            classes = dict.fromkeys(self.classes, 0)
-            unknown = 0
-            for item in items:
-                label = item.get("label")
-                unknown += not is_known(label)
-                for index in _positive_classes(label):
-                    classes[self.classes[index]] += 1
+            labels = [item.get("label") for item in items]
+            classes = dict(zip(self.classes, count_known(labels, len(self.classes))[0], strict=True))
+            unknown = sum(not is_known(label) for label in labels)
             patients = len({item["patient_id"] for item in items})
             splits[split] = {"images": len(items), "patients": patients, "classes": classes, "unknown": unknown}
         return {
@@ -155,9 +140,8 @@ class Datalist:
     def to_dict(self, dataset_dir: str | os.PathLike | None = None) -> dict[str, Any]:
         """The content of a datalist file, strict JSON (NaN becomes null).
 
-        Args:
-            dataset_dir: folder that written paths are relative to; a path outside it is written absolute. ``None``
-                writes every path as it is held here.
+        Paths are written relative to ``dataset_dir`` (absolute where outside it); ``None`` writes them as they are held
+        here.
         """
         content: dict[str, Any] = {"name": self.name, "classes": list(self.classes), "task": self.task}
         base = "" if dataset_dir is None else os.path.abspath(Path(dataset_dir).expanduser())  # noqa: PTH100
@@ -192,7 +176,7 @@ def load_datalist(
         path: the JSON file.
         dataset_dir: folder that its paths are relative to; by default the folder of the file.
         check_files: look whether any of its images exists, which finds a wrong ``dataset_dir`` early; False for work
-            that reads no image, such as splitting on a machine that does not hold them.
+            that reads no image.
 
     Raises:
         DatalistError: the file cannot be read, is no datalist, or names no image that exists.
@@ -226,40 +210,23 @@ def load_datalist(
         )
     shared = _patients_in_several_splits(datalist)
     if shared:
-        logger.warning(
-            "datalist %s: %d patients have images in more than one split (such as %s); figures on them are too good",
-            path,
-            len(shared),
-            shared[0],
-        )
+        told = f"{len(shared)} patients have images in more than one split (such as {shared[0]})"
+        logger.warning("datalist %s: %s; figures on them are too good", path, told)
     return datalist
 
 
 def save_datalist(datalist: Datalist, path: str | os.PathLike, dataset_dir: str | os.PathLike | None = None) -> Path:
-    """Write a datalist file in one step: a reader finds the old file or the whole new one, never a part.
+    """Write a datalist file in one step (a reader finds the old file or the whole new one), and return its path.
 
-    Args:
-        datalist: what to write.
-        path: the JSON file; its folder is made when missing.
-        dataset_dir: folder that the written paths are relative to, by default the file's own folder, which is where
-            :func:`load_datalist` looks by default; paths outside it are written absolute.
-
-    Returns:
-        The file's path.
+    Written paths are relative to ``dataset_dir``, by default the file's own folder, where :func:`load_datalist` looks
+    by default; paths outside it are absolute. A missing folder is made.
     """
     path = Path(path).expanduser().absolute()
     return write_datalist(datalist.to_dict(path.parent if dataset_dir is None else dataset_dir), path)
 
 
 def write_datalist(content: Mapping[str, Any], path: str | os.PathLike) -> Path:
-    """Write what :meth:`Datalist.to_dict` gave, one item per line (so that a diff tells which items changed).
-
-    Args:
-        content: strict JSON, its splits lists of items.
-        path: the JSON file; its folder is made when missing. It is replaced in one step.
-
-    Returns:
-        The file's path.
+    """Write what :meth:`Datalist.to_dict` gave as :func:`save_datalist` does, one item per line for short diffs.
 
     Raises:
         DatalistError: it holds an infinite number.
@@ -342,12 +309,6 @@ def _without_nan(value: Any) -> Any:
             return [None if entry != entry else entry for entry in value]
         return [_without_nan(entry) for entry in value]
     return None if isinstance(value, float) and value != value else value
-
-
-def _positive_classes(label: Any) -> list[int]:
-    if isinstance(label, list | tuple):
-        return [index for index, value in enumerate(label) if not is_unknown(value) and value >= 0.5]
-    return [] if is_unknown(label) else [int(label)]
 
 
 def _patients_in_several_splits(datalist: Datalist) -> list[str]:

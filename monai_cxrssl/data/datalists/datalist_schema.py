@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["SPLITS", "TASKS", "is_known", "is_path_field", "is_unknown", "validate_datalist"]
+__all__ = ["SPLITS", "TASKS", "count_known", "is_known", "is_path_field", "is_unknown", "positive_classes"]
+__all__ += ["validate_datalist"]
 
 SPLITS = ("training", "validation", "test")
 TASKS = ("multi_class", "multi_label")
@@ -28,6 +29,26 @@ def is_known(label: Any) -> bool:
     if isinstance(label, list | tuple):
         return any(not is_unknown(value) for value in label)
     return not is_unknown(label)
+
+
+def positive_classes(label: Any) -> list[int]:
+    """The numbers of the classes that a label is known to be positive for: 0.5 or more."""
+    if isinstance(label, list | tuple):
+        return [index for index, value in enumerate(label) if not is_unknown(value) and value >= 0.5]
+    return [] if is_unknown(label) else [int(label)]
+
+
+def count_known(labels: Iterable[Any], classes: int) -> tuple[list[int], list[int]]:
+    """For each class the number of labels that are known to be positive, and of those known to be negative."""
+    positives, negatives = [0] * classes, [0] * classes
+    for label in labels:
+        if is_unknown(label):
+            continue
+        values = label if isinstance(label, list | tuple) else [float(number == label) for number in range(classes)]
+        for number, value in enumerate(values):
+            if not is_unknown(value):
+                (positives if value >= 0.5 else negatives)[number] += 1
+    return positives, negatives
 
 
 def is_path_field(key: str) -> bool:
@@ -53,9 +74,8 @@ def validate_datalist(content: Any, origin: str = "the datalist", root: str | os
     if len(problems) == 1:
         raise DatalistError(f"Datalist {origin}: {problems[0]}.")
     listed = "; ".join(f"({n}) {text}" for n, text in enumerate(problems[:SHOWN_PROBLEMS], 1))
-    if len(problems) > SHOWN_PROBLEMS:
-        raise DatalistError(f"Datalist {origin} has {len(problems)} problems, the first {SHOWN_PROBLEMS}: {listed}.")
-    raise DatalistError(f"Datalist {origin} has {len(problems)} problems: {listed}.")
+    first = f", the first {SHOWN_PROBLEMS}" if len(problems) > SHOWN_PROBLEMS else ""
+    raise DatalistError(f"Datalist {origin} has {len(problems)} problems{first}: {listed}.")
 
 
 def _problems(content: Any, root: str) -> Iterator[str]:

@@ -45,16 +45,16 @@ def vocabulary_name(name: str) -> str:
 
 
 def named_findings(label: Any, names: Sequence[str], task: str) -> dict[str, float | None]:
-    """What a known label says of the classes of its own list.
+    """Say what a known label tells of the classes of its own list.
 
     Args:
         label: a class number, or for multi-label one value per class, ``None`` or NaN where unknown.
-        names: the classes in label order, by :func:`vocabulary_name`; several may be one.
+        names: the classes in label order, by :func:`vocabulary_name`; several may be one, which is then positive where
+            one is, negative where all are.
         task: ``"multi_class"`` or ``"multi_label"``.
 
     Returns:
-        for each name its value in [0, 1], or ``None``. Of several classes that are one, positive where one is, negative
-        where all are.
+        for each name its value in [0, 1], or ``None``.
     """
     values: list[float | None]
     if task == "multi_class":
@@ -79,10 +79,8 @@ class LabelMapping:
     """Rewrites labels of a data set onto the classes and the task of a model; see the rules of this module.
 
     Args:
-        target_classes: classes of the data set, in label order.
-        target_task: its task, ``"multi_class"`` or ``"multi_label"``.
-        classes: classes of the model, in label order.
-        task: the model's task.
+        target_classes, target_task: classes of the data set in label order; ``"multi_class"`` or ``"multi_label"``.
+        classes, task: the same of the model.
         class_map: class of the data set to class of the model, for names that the vocabulary lacks or to overrule it;
             ``None`` as value says that it is none of them, so that a multi-class film of it is negative for the other
             classes of its list (``COVID-19 Negative`` for ``COVID-19``) instead of unknown.
@@ -127,14 +125,7 @@ class LabelMapping:
         self._done: dict[Any, int | list[float | None] | None] = {}
 
     def __call__(self, label: Any) -> int | list[float | None] | None:
-        """Rewrite one label.
-
-        Args:
-            label: of the data set; ``None`` where unknown.
-
-        Returns:
-            a class number, or one value or ``None`` per class; ``None`` where nothing is known.
-        """
+        """Rewrite one label: a class number, or one value or ``None`` per class; ``None`` where nothing is known."""
         if is_unknown(label):
             return None
         key = tuple(None if is_unknown(v) else v for v in label) if isinstance(label, list | tuple) else int(label)
@@ -165,19 +156,17 @@ class LabelMapping:
 
     def _rewritten(self, label: Any) -> int | list[float | None] | None:
         exclusive = self.target_task == "multi_class"
-        if exclusive and self._is_foreign(self.target_names[label]):
+        chosen = self.target_names[label] if exclusive else None
+        # A foreign class: neither the vocabulary nor the model has it.
+        if chosen and chosen not in self.names and chosen not in PATHOLOGIES:
             return None
         if exclusive and self.task == "multi_class":
             return self._class_of(label)
         known = named_findings(label, self.target_names, self.target_task)
         if self.task == "multi_class":
             return self._only_class(known)
-        chosen = self.target_names[label] if exclusive else None
         values = [self._finding(name, known, chosen) for name in self.names]
         return None if all(value is None for value in values) else values
-
-    def _is_foreign(self, name: str) -> bool:
-        return name != _NONE and name not in self.names and name not in PATHOLOGIES
 
     def _finding(self, name: str, known: Mapping[str, float | None], chosen: str | None) -> float | None:
         """A class of a multi-label model; ``chosen`` is the film's class of a multi-class data set."""

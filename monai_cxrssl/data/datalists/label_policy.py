@@ -53,7 +53,7 @@ def apply_label_policy(
     """Replace uncertain and blank labels.
 
     Args:
-        labels: ``(N, C)`` of 1, 0, -1 (uncertain) and NaN (blank).
+        labels: ``(N, C)`` of 1, 0, -1 (uncertain) and NaN (blank); not changed.
         classes: the C names.
         policy: see the table above; a dictionary may spell class names as any data set does.
         blanks: ``"null"`` leaves a blank unknown, ``"zero"`` takes it for negative.
@@ -61,7 +61,7 @@ def apply_label_policy(
         seed: changes every draw.
 
     Returns:
-        ``(N, C)`` float64 in [0, 1], NaN where unknown; the input is not changed.
+        ``(N, C)`` float64 in [0, 1], NaN where unknown.
 
     Raises:
         ConfigurationError: a policy that is not in the table, a class that is not in ``classes``, or missing keys.
@@ -93,10 +93,9 @@ def apply_label_policy(
 
 
 def labels_to_lists(values: np.ndarray) -> list[list[float | None]]:
-    """Rows of a label array as datalist labels: floats, and ``None`` for NaN.
+    """Rows of a ``(N, C)`` label array as datalist labels: floats, and ``None`` for NaN.
 
-    Args:
-        values: ``(N, C)``. Equal numbers become one shared object, which keeps 400,000 items small.
+    Equal numbers become one shared object, which keeps 400,000 items small.
     """
     numbers, inverse = np.unique(values, return_inverse=True)
     shared = np.array([None if np.isnan(number) else float(number) for number in numbers], dtype=object)

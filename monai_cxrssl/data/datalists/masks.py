@@ -31,17 +31,13 @@ ORDERS = ("column", "row")
 
 
 def rle_decode(rle: str, shape: tuple[int, int], convention: str = "kaggle", order: str = "column") -> np.ndarray:
-    """Draw the mask that a run-length text describes.
+    """Draw the mask that a run-length text describes: ``(H, W)`` uint8 {0, 1}.
 
     Args:
         rle: numbers separated by blanks, in pairs; empty, ``"nan"`` or ``"-1"`` is the empty mask.
         shape: ``(H, W)`` of the mask; SIIM's are 1024 x 1024.
         convention: ``"kaggle"`` or ``"siim"``, see above.
-        order: ``"column"`` when pixels are counted down the columns, as both conventions do; ``"row"`` for the data
-            sets that count along the rows.
-
-    Returns:
-        ``(H, W)`` uint8 {0, 1}.
+        order: ``"column"`` when pixels are counted down the columns, as both conventions do, or ``"row"``.
 
     Raises:
         DatalistError: the text is no such list, or a run lies outside the mask or overlaps the one before it.
@@ -72,15 +68,9 @@ def rle_decode(rle: str, shape: tuple[int, int], convention: str = "kaggle", ord
 
 
 def rle_encode(mask: Any, convention: str = "kaggle", order: str = "column") -> str:
-    """Write a mask as run lengths; :func:`rle_decode` gives it back.
+    """Write a mask ``(H, W)``, set where not 0, as run lengths; :func:`rle_decode` gives it back.
 
-    Args:
-        mask: ``(H, W)``, set where not 0.
-        convention: ``"kaggle"`` or ``"siim"``.
-        order: as for :func:`rle_decode`.
-
-    Returns:
-        the pairs separated by blanks; for an empty mask ``""``, or ``"-1"`` in SIIM's convention.
+    An empty mask is ``""``, or ``"-1"`` in SIIM's convention.
 
     Raises:
         ConfigurationError: an unknown convention or order, or a mask that is not ``(H, W)``.
@@ -97,14 +87,11 @@ def rle_encode(mask: Any, convention: str = "kaggle", order: str = "column") -> 
 
 
 def boxes_to_mask(boxes: Sequence[Sequence[float]], shape: tuple[int, int]) -> np.ndarray:
-    """Mark the inside of boxes.
+    """Mark the pixels whose centre lies in any of some boxes, on ``(H, W)`` uint8 {0, 1}.
 
     Args:
         boxes: ``[x1, y1, x2, y2]`` in pixels each, the second corner exclusive; parts outside the image are cut off.
         shape: ``(H, W)`` of the mask.
-
-    Returns:
-        ``(H, W)`` uint8 {0, 1}: the union of the boxes, of each the pixels whose centre it holds.
 
     Raises:
         DatalistError: a box is not four finite numbers, or its corners are exchanged.
@@ -124,15 +111,12 @@ def boxes_to_mask(boxes: Sequence[Sequence[float]], shape: tuple[int, int]) -> n
 
 
 def polygons_to_mask(polygons: Sequence[Sequence[Sequence[float]]], shape: tuple[int, int]) -> np.ndarray:
-    """Mark the inside of polygons.
+    """Mark the pixels whose centre lies in any of some polygons, on ``(H, W)`` uint8 {0, 1}.
 
     Args:
         polygons: corners ``[[x, y], ...]`` in pixels of each; the last is joined to the first. Where one polygon
             crosses itself, the even-odd rule holds.
         shape: ``(H, W)`` of the mask.
-
-    Returns:
-        ``(H, W)`` uint8 {0, 1}: the union of the polygons, of each the pixels whose centre it holds.
 
     Raises:
         DatalistError: a polygon has fewer than three corners, or one that is not two finite numbers.
@@ -149,13 +133,7 @@ def polygons_to_mask(polygons: Sequence[Sequence[Sequence[float]]], shape: tuple
 
 
 def merge_masks(*masks: Any) -> np.ndarray:
-    """Join masks on one grid, such as those of the left and the right lung.
-
-    Args:
-        masks: ``(H, W)`` each, set where not 0.
-
-    Returns:
-        ``(H, W)`` uint8 {0, 1}: set where any of them is.
+    """Join masks ``(H, W)`` on one grid, such as those of both lungs: uint8 {0, 1}, set where any of them is not 0.
 
     Raises:
         ConfigurationError: there is none, or they do not have one size.

@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several data sets mixed into one datalist.
 
-Data sets with the same classes and task keep their labels as they are. Otherwise every label is rewritten, multi-label,
-over the union of the classes by their names in :mod:`monai_cxrssl.data.datalists.vocabulary`; a class that a source
-does not annotate is unknown for its films, never negative. Of a multi-class source, the other classes of its list are
-negative, because they exclude each other; only a broader class of the one given is unknown (in a list of COVID-19 and
-Pneumonia, the latter means pneumonia of another cause: :mod:`monai_cxrssl.data.datalists.label_mapping`). A multi-class
-list with a name that the vocabulary does not have cannot be rewritten; then the mixture has no labels, and the log says
-why.
+Data sets with the same classes and task keep their labels. Otherwise every label is rewritten, multi-label, over the
+union of the classes by their names in :mod:`monai_cxrssl.data.datalists.vocabulary`, after the rules of
+:mod:`monai_cxrssl.data.datalists.label_mapping`: a class that a source does not annotate is unknown for its films,
+never negative. A multi-class list with a name that the vocabulary does not have cannot be rewritten; then the mixture
+has no labels, and the log says why.
 """
 
 from __future__ import annotations
@@ -27,11 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def mix_datalists(datalists: Sequence[Datalist]) -> Datalist:
-    """Put several data sets into one.
+    """Put several data sets into one; labels as this module's docstring says.
 
-    Patient and study ids get their source as prefix (``"source:id"``), so that patient 5 of one data set is not
-    patient 5 of another, and each item gets its ``source``. Splits stay apart; paths become absolute. Labels: see
-    :mod:`monai_cxrssl.data.datalists.mixing`.
+    Patient and study ids get their source as prefix (``"source:id"``), so that patient 5 of one data set is not patient
+    5 of another, and each item gets its ``source``. Splits stay apart; paths become absolute.
 
     Raises:
         DatalistError: an image is in two of them.
@@ -73,20 +70,14 @@ def _union(labelled: Sequence[Datalist]) -> list[str]:
     ]
     if foreign:
         told = "; ".join(f"{d.name}: {', '.join(d.classes)} ({d.task})" for d in labelled)
-        logger.warning(
-            "labels dropped, because the mixed data sets do not have the same classes (%s) and the vocabulary lacks "
-            "names of exclusive classes (%s)",
-            told,
-            "; ".join(foreign),
-        )
+        cause = f"the mixed data sets do not have the same classes ({told})"
+        lacking = f"the vocabulary lacks names of exclusive classes ({'; '.join(foreign)})"
+        logger.warning("labels dropped, because %s and %s", cause, lacking)
         return []
     union = list(dict.fromkeys(vocabulary_name(name) for datalist in labelled for name in datalist.classes))
     for datalist in labelled:
-        own = {vocabulary_name(name) for name in datalist.classes}
-        logger.warning(
-            "%s: labels kept for %d of the %d classes of the mixture, unknown for the others", datalist.name, len(own),
-            len(union),
-        )  # fmt: skip
+        told = f"{len({vocabulary_name(name) for name in datalist.classes})} of the {len(union)} classes"
+        logger.warning("%s: labels kept for %s of the mixture, unknown for the others", datalist.name, told)
     return union
 
 

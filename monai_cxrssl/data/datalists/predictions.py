@@ -78,10 +78,7 @@ class Predictions:
                 raise DatalistError(
                     f"The {name} of {count} predictions for {width} classes are {found}; expected {expected}."
                 )
-        if multi_class:
-            odd = (self.labels < -1) | (self.labels >= width)
-        else:
-            odd = _neither(self.labels)
+        odd = (self.labels < -1) | (self.labels >= width) if multi_class else _neither(self.labels)
         self._refuse(odd, self.labels, "label", "a class number or -1" if multi_class else "0, 1 or NaN")
         self._refuse(_outside(self.scores), self.scores, "probability", "0 to 1, or NaN")
         for name, values in self.decisions.items():
@@ -105,21 +102,14 @@ class Predictions:
 
 
 def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
-    """Write a table of predictions in one step: a reader finds the old file or the whole new one, never a part.
+    """Write a table of predictions in one step (a reader finds the old file or the whole new one), and return its path.
 
     The columns are ``image``, ``patient_id``, ``study_id``, ``view_position``, ``sex``, ``age``, ``source``, ``split``,
     ``task``, ``problem``, then ``label:<class>`` of all classes (0 or 1, empty where unknown; a class number as one 1
     among zeros), ``p:<class>`` of all classes (the probability, 9 significant digits, empty where it is not a number),
     ``decision:<class>`` of the classes that have a threshold (0 or 1, empty without a probability) and the measures.
     Where items have the field ``warnings``, a column of that name follows ``problem``. An unreadable file is a row with
-    its path, and its cause under ``problem``.
-
-    Args:
-        predictions: what to write.
-        path: the CSV file (UTF-8, comma); its folder is made.
-
-    Returns:
-        The file's path.
+    its path, and its cause under ``problem``. The file is UTF-8 with commas; its folder is made.
     """
     import pandas as pd
 
@@ -151,17 +141,12 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
 
 
 def load_predictions(path: str | os.PathLike) -> Predictions:
-    """Read a table that :func:`save_predictions` wrote, or one of another tool with the same columns.
+    """Read a table that :func:`save_predictions` wrote, or a UTF-8 CSV of another tool with the same columns.
 
     Needed are ``image``, ``patient_id``, ``task`` and ``label:<class>`` for every ``p:<class>``; the order of the
     columns is free, ``decision:<class>`` and ``warnings`` may be there, and every column of another name must hold
-    numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class.
-
-    Args:
-        path: the CSV file, UTF-8.
-
-    Returns:
-        The predictions; an ``age`` that is a number comes back as one, everything else of an item as text.
+    numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class. An ``age`` that
+    is a number comes back as one, everything else of an item as text.
 
     Raises:
         DatalistError: the file is no such table; it names the column, and the rows as a spreadsheet counts them (the
@@ -210,6 +195,9 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Put tables of the same classes and task below each other; a measure that one lacks is NaN there."""
     names = dict.fromkeys(name for part in parts for name in part.measures)
     absent = [np.full(len(part.items), np.nan) for part in parts]
+    measures = {}
+    for name in names:
+        measures[name] = np.concatenate([p.measures.get(name, none) for p, none in zip(parts, absent, strict=True)])
     return Predictions(
         classes=parts[0].classes,
         # A table of unreadable files only does not know its task.
@@ -217,10 +205,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
         items=[item for part in parts for item in part.items],
         scores=np.concatenate([part.scores for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
-        measures={
-            name: np.concatenate([part.measures.get(name, none) for part, none in zip(parts, absent, strict=True)])
-            for name in names
-        },
+        measures=measures,
         unreadable=[entry for part in parts for entry in part.unreadable],
     )
 
@@ -261,12 +246,9 @@ def _class_numbers(path: Path, rows: pd.Index, labels: np.ndarray) -> np.ndarray
         return np.full(len(labels), -1)
     known = ~np.isnan(labels)
     whole = known.all(axis=1) & (np.nansum(labels, axis=1) == 1)
-    refuse_rows(
-        path,
-        rows[~whole & known.any(axis=1)],
-        "the task is multi_class, but the labels are not one 1 among zeros",
-        "give each image one class, or leave all its labels empty if it is unknown",
-    )
+    problem = "the task is multi_class, but the labels are not one 1 among zeros"
+    remedy = "give each image one class, or leave all its labels empty if it is unknown"
+    refuse_rows(path, rows[~whole & known.any(axis=1)], problem, remedy)
     return np.where(whole, np.nan_to_num(labels).argmax(axis=1), -1)
 
 
@@ -297,12 +279,9 @@ def _read(path: Path) -> pd.DataFrame:
         twice = next(name for name in header if header.count(name) > 1)
         raise DatalistError(f"{path} has two columns {twice!r}; expected one.")
     rows = {number: cells for number, cells in enumerate(records[1:], 2) if cells}
-    refuse_rows(
-        path,
-        [number for number, cells in rows.items() if len(cells) != len(header)],
-        f"there are not {len(header)} cells, as in the header",
-        "quote cells that hold commas or line ends, or fetch the file again",
-    )
+    wrong = [number for number, cells in rows.items() if len(cells) != len(header)]
+    remedy = "quote cells that hold commas or line ends, or fetch the file again"
+    refuse_rows(path, wrong, f"there are not {len(header)} cells, as in the header", remedy)
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=header, dtype=object)
 
 

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Salted pseudonyms of the ids in DICOM headers.
 
-A PatientID is a hospital's number, and a StudyInstanceUID leads to its archive; both would otherwise pass from the
-headers into datalists, predictions, embeddings and reports. A pseudonym is a keyed hash (HMAC-SHA-256, cut to 64 bits)
-of the id. Its key, the salt, stays in one private file of the user, so that films of one patient stay together over
-archives and over repeated indexing, and leaks are still found; without the file nobody can try out ids.
+A PatientID is a hospital's number, and a StudyInstanceUID leads to its archive. A pseudonym is a keyed hash
+(HMAC-SHA-256, cut to 64 bits) of the id. Its key, the salt, stays in one private file of the user, so that films of one
+patient stay together over archives and repeated indexing; without the file nobody can try out ids.
 """
 
 from __future__ import annotations
@@ -68,15 +67,9 @@ def read_salt(salt_file: str | os.PathLike | None = None) -> bytes:
 
 
 def pseudonym(text: str, salt: bytes, kind: str = "patient") -> str:
-    """Return what stands for an id.
+    """Return what stands for an id: its kind and 16 hexadecimal digits, such as ``"patient-3f0a…"``.
 
-    Args:
-        text: the id.
-        salt: as :func:`read_salt` gives it.
-        kind: ids of two kinds that are the same text have two pseudonyms.
-
-    Returns:
-        The kind and 16 hexadecimal digits, such as ``"patient-3f0a…"``.
+    ``salt`` is that of :func:`read_salt`; ids of two kinds that are the same text have two pseudonyms.
 
     Example:
         >>> pseudonym("4711", b"0" * 16) == pseudonym("4711", b"0" * 16) != pseudonym("4712", b"0" * 16)

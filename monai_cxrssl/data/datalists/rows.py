@@ -6,22 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["refuse_rows", "shown_rows"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["refuse_cells", "refuse_rows", "shown_rows"]
 
 SHOWN_ROWS = 5
 
 
 def refuse_rows(path: Path, rows: Iterable[int], problem: str, remedy: str) -> None:
-    """Raise a :class:`DatalistError` that names the first rows, when there are any.
+    """Raise a :class:`DatalistError` that names the first of some row numbers, when there are any.
 
-    Args:
-        path: the table.
-        rows: row numbers.
-        problem: what these rows have, as half a sentence ("no patient id").
-        remedy: what to do, as half a sentence.
+    ``problem`` (what these rows have: "no patient id") and ``remedy`` (what to do) are half sentences.
     """
     listed = list(dict.fromkeys(int(row) for row in rows))
     if not listed:
@@ -29,9 +29,16 @@ def refuse_rows(path: Path, rows: Iterable[int], problem: str, remedy: str) -> N
     raise DatalistError(f"{path}, {shown_rows(listed)} (the header is row 1): {problem}; {remedy}.")
 
 
-def shown_rows(rows: Iterable[int]) -> str:
+def refuse_cells(path: Path, cells: pd.Series, wrong: Any, remedy: str, what: str = "", rest: str = "") -> None:
+    """Refuse the rows where a mask is set: "<what, else the column> is <its first wrong cell><rest>"."""
+    rows = cells.index[wrong]
+    if len(rows):
+        refuse_rows(path, rows, f"{what or cells.name} is {cells[rows[0]]!r}{rest}", remedy)
+
+
+def shown_rows(rows: Iterable[int], noun: str = "row") -> str:
     """The first of some row numbers as text: ``"row 2"``, ``"rows 2, 3, 4, 5, 6 and 9 more"``."""
     listed = [int(row) for row in rows]
     shown = ", ".join(map(str, listed[:SHOWN_ROWS]))
     more = f" and {len(listed) - SHOWN_ROWS} more" if len(listed) > SHOWN_ROWS else ""
-    return f"row{'s' * (len(listed) != 1)} {shown}{more}"
+    return f"{noun}{'s' * (len(listed) != 1)} {shown}{more}"

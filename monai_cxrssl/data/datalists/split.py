@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_unknown, write_datalist
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known, write_datalist
+from monai_cxrssl.data.datalists.datalist_schema import positive_classes
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["fold_datalists", "label_fraction", "manifest_hash", "save_split", "split_datalist"]
@@ -56,9 +57,6 @@ def split_datalist(
             training and those of the two that are empty, in proportion to their fractions. False: divide everything.
         previous: an earlier split of (part of) the same patients, who stay where they were.
 
-    Returns:
-        The same items, each in one split.
-
     Raises:
         ConfigurationError: fractions that are no division of 1.
         DatalistError: a patient is in two of the splits that are to be kept.
@@ -72,8 +70,7 @@ def split_datalist(
         kept: dict[str, str] = {}
         _fix(kept, datalist, official, "that the data set comes with")
         fixed.update(kept)
-        for name in official:
-            shares[name] = 0.0
+        shares.update(dict.fromkeys(official, 0.0))
     items = _all(datalist)
     total = sum(shares.values())
     if total <= 0:
@@ -93,12 +90,8 @@ def split_datalist(
 def fold_datalists(datalist: Datalist, folds: int = 5, seed: int = 0, keep_official: bool = True) -> list[Datalist]:
     """Divide the images into k folds by patient: fold i is the validation split of the i-th datalist.
 
-    Args:
-        datalist: what to divide.
-        folds: how many, 2 or more.
-        seed: another seed gives another division.
-        keep_official: images of the split ``test`` are test in every datalist, outside of all folds. False: they are
-            divided among the folds too, and no datalist has a test split.
+    Another ``seed`` gives another division. With ``keep_official``, images of the split ``test`` are test in every
+    datalist, outside of all folds; without, they are divided among the folds too, and no datalist has a test split.
 
     Raises:
         ConfigurationError: fewer than 2 folds, or more than patients.
@@ -126,13 +119,8 @@ def fold_datalists(datalist: Datalist, folds: int = 5, seed: int = 0, keep_offic
 def label_fraction(datalist: Datalist, fraction: float, draw: int = 0, seed: int = 0) -> Datalist:
     """Keep a fraction of the training patients, as if only those had been labelled; the other splits stay whole.
 
-    Of one draw, the smaller fraction is always inside the larger one. Another draw is another sample.
-
-    Args:
-        datalist: a split datalist.
-        fraction: of the training patients, in (0, 1]; at least one patient is kept.
-        draw: number of the sample.
-        seed: seed of all draws.
+    The fraction is in (0, 1], and at least one patient is kept. Of one ``draw`` (the number of the sample) and
+    ``seed``, the smaller fraction is always inside the larger one.
 
     Raises:
         ConfigurationError: a fraction out of range.
@@ -151,13 +139,9 @@ def label_fraction(datalist: Datalist, fraction: float, draw: int = 0, seed: int
 
 
 def manifest_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what a datalist file says: its classes, task and items, whatever their order and the file's layout.
+    """SHA-256, in 64 hexadecimal digits, of the classes, task and items of a parsed datalist file.
 
-    Args:
-        content: the parsed file, or :meth:`Datalist.to_dict`; its ``"manifest"`` and ``"name"`` do not count.
-
-    Returns:
-        64 hexadecimal digits.
+    Neither their order and the file's layout nor ``"manifest"`` and ``"name"`` count.
     """
     digest = hashlib.sha256()
     for key in ("classes", "task"):
@@ -170,15 +154,10 @@ def manifest_hash(content: Mapping[str, Any]) -> str:
 
 
 def save_split(datalist: Datalist, path: str | os.PathLike, recipe: Mapping[str, Any] | None = None) -> str:
-    """Write a datalist file with ``"manifest": {"sha256": ..., "recipe": ...}`` in it, in one step.
+    """Write a datalist file with ``"manifest": {"sha256": ..., "recipe": ...}`` in it, and return its hash.
 
-    Args:
-        datalist: the split.
-        path: the JSON file; the paths in it are relative to its folder.
-        recipe: how it was made (seed, fractions ...), plain JSON values.
-
-    Returns:
-        The hash, :func:`manifest_hash` of the file's content.
+    That is :func:`manifest_hash` of the content. Paths in it are relative to its folder; ``recipe`` says in plain JSON
+    how it was made (seed, fractions ...).
     """
     content = datalist.to_dict(Path(path).expanduser().absolute().parent)
     digest = manifest_hash(content)
@@ -256,15 +235,8 @@ def _strata(rows: Sequence[Item], owner: np.ndarray, patients: int, datalist: Da
     views = np.zeros(patients, dtype=np.int64)
     np.bitwise_or.at(views, owner, np.array([_view_bit(item.get("view_position")) for item in rows]))
     for item, patient in zip(rows, owner.tolist(), strict=True):
-        label = item.get("label")
-        if isinstance(label, list | tuple):
-            for index, value in enumerate(label):
-                if value is not None and not is_unknown(value):
-                    known[patient] = True
-                    if value >= 0.5:
-                        has[patient, index] = True
-        elif not is_unknown(label):
-            known[patient] = has[patient, int(label)] = True  # type: ignore[arg-type]
+        known[patient] |= is_known(item.get("label"))
+        has[patient, positive_classes(item.get("label"))] = True
     if not classes:
         return views
     rarity = np.argsort(np.argsort(has.sum(axis=0), kind="stable"), kind="stable")

@@ -3,14 +3,13 @@
 """Vocabulary of finding names and their spellings.
 
 :data:`PATHOLOGIES` merges the labels of CheXpert, MIMIC-CXR-JPG (with the additions of CXR-LT), ChestX-ray14, PadChest,
-VinDr-CXR, RSNA Pneumonia, SIIM-FISABIO-RSNA COVID-19, TBX11K, Montgomery, Shenzhen, COVIDx, COVID-QU-Ex and the
-Kermany children. Where two data sets mean the same by two names they share one entry (``Effusion`` and ``Pleural
-Effusion``). A narrower or broader finding keeps an entry of its own (``Rib Fracture`` beside ``Fracture``, ``Lung
-Lesion`` beside ``Mass``): a film without a rib fracture says nothing on other fractures, so merging them would turn
-unknown into negative.
+VinDr-CXR, RSNA Pneumonia, SIIM-FISABIO-RSNA COVID-19, TBX11K, Montgomery, Shenzhen, COVIDx, COVID-QU-Ex and the Kermany
+children. Where two data sets mean the same by two names they share one entry (``Effusion`` and ``Pleural Effusion``). A
+narrower or broader finding keeps an entry of its own (``Rib Fracture`` beside ``Fracture``, ``Lung Lesion`` beside
+``Mass``): a film without a rib fracture says nothing on other fractures, so merging them would turn unknown into
+negative.
 
-Names that describe no finding, or several at once (``No Lung Opacity / Not Normal``, ``exclude``), have no
-entry.
+Names that describe no finding, or several at once (``No Lung Opacity / Not Normal``, ``exclude``), have no entry.
 """
 
 from __future__ import annotations
@@ -47,66 +46,38 @@ PATHOLOGIES: tuple[str, ...] = (
 
 # What a finding is a kind of: where it is positive, so is the broader one in the sense of other data sets.
 BROADER: dict[str, tuple[str, ...]] = {
-    "Bacterial Pneumonia": ("Pneumonia",),
-    "Viral Pneumonia": ("Pneumonia",),
-    "COVID-19": ("Pneumonia", "Viral Pneumonia"),
-    "Other Pneumonia": ("Pneumonia",),
-    "Active Tuberculosis": ("Tuberculosis",),
-    "Latent Tuberculosis": ("Tuberculosis",),
-    "Rib Fracture": ("Fracture",),
-    "Clavicle Fracture": ("Fracture",),
-    "Vertebral Fracture": ("Fracture",),
-    "Mass": ("Nodule/Mass", "Lung Lesion"),
-    "Nodule": ("Nodule/Mass", "Lung Lesion"),
-    "Nodule/Mass": ("Lung Lesion",),
+    "Bacterial Pneumonia": ("Pneumonia",), "Viral Pneumonia": ("Pneumonia",),
+    "COVID-19": ("Pneumonia", "Viral Pneumonia"), "Other Pneumonia": ("Pneumonia",),
+    "Active Tuberculosis": ("Tuberculosis",), "Latent Tuberculosis": ("Tuberculosis",), "Rib Fracture": ("Fracture",),
+    "Clavicle Fracture": ("Fracture",), "Vertebral Fracture": ("Fracture",), "Mass": ("Nodule/Mass", "Lung Lesion"),
+    "Nodule": ("Nodule/Mass", "Lung Lesion"), "Nodule/Mass": ("Lung Lesion",),
 }
 
 # Spellings that differ from the entry by more than case, spaces, underscores and hyphens.
 _ALIASES: dict[str, tuple[str, ...]] = {
-    "No Finding": ("normal", "healthy", "negative for pneumonia", "no findings"),
-    "Cardiomegaly": ("enlarged heart",),
-    "Enlarged Cardiomediastinum": ("enlarged cardiomediastinal silhouette",),
-    "Aortic Enlargement": ("enlarged aorta",),
-    "Tortuous Aorta": ("aortic tortuosity",),
-    "Aortic Calcification": ("calcification of the aorta", "calcified aorta"),
+    "No Finding": ("normal", "healthy", "negative for pneumonia", "no findings"), "Cardiomegaly": ("enlarged heart",),
+    "Enlarged Cardiomediastinum": ("enlarged cardiomediastinal silhouette",), "Aortic Enlargement": ("enlarged aorta",),
+    "Tortuous Aorta": ("aortic tortuosity",), "Aortic Calcification": ("calcification of the aorta", "calcified aorta"),
     "Enlarged Pulmonary Artery": ("enlarged pa", "pulmonary artery enlargement"),
-    "Heart Failure": ("heart insufficiency", "congestive heart failure"),
-    "Lymphadenopathy": ("adenopathy",),
-    "Atelectasis": ("atelectases",),
-    "Consolidation": ("consolidations",),
+    "Heart Failure": ("heart insufficiency", "congestive heart failure"), "Lymphadenopathy": ("adenopathy",),
+    "Atelectasis": ("atelectases",), "Consolidation": ("consolidations",),
     "Edema": ("oedema", "pulmonary edema", "pulmonary oedema", "lung edema"),
-    "Infiltration": ("infiltrate", "infiltrates"),
-    "Lung Opacity": ("airspace opacity", "pulmonary opacity", "opacity"),
-    "Ground Glass Opacity": ("ground glass pattern", "ground glass opacities"),
-    "Mass": ("pulmonary mass", "lung mass"),
-    "Nodule": ("pulmonary nodule", "lung nodule", "nodules"),
-    "Nodule/Mass": ("nodule or mass", "mass/nodule"),
-    "Lung Tumor": ("lung tumour",),
-    "Lung Cavity": ("cavitation", "cavity"),
-    "Lung Cyst": ("cyst",),
-    "COPD": ("chronic obstructive pulmonary disease", "copd signs"),
-    "Hyperinflation": ("hyperinflated lung",),
-    "Fibrosis": ("pulmonary fibrosis", "lung fibrosis"),
-    "Interstitial Lung Disease": ("ild",),
-    "Pleural Effusion": ("effusion",),
-    "Pleural Thickening": ("pleura thickening",),
-    "Pleural Plaque": ("pleural plaques",),
-    "Hydropneumothorax": ("hydro pneumothorax",),
-    "Bacterial Pneumonia": ("bacterial", "pneumonia bacterial"),
-    "Viral Pneumonia": ("viral", "pneumonia viral"),
-    "COVID-19": ("covid", "covid19", "sars cov 2 pneumonia"),
-    "Tuberculosis": ("tb",),
+    "Infiltration": ("infiltrate", "infiltrates"), "Lung Opacity": ("airspace opacity", "pulmonary opacity", "opacity"),
+    "Ground Glass Opacity": ("ground glass pattern", "ground glass opacities"), "Mass": ("pulmonary mass", "lung mass"),
+    "Nodule": ("pulmonary nodule", "lung nodule", "nodules"), "Nodule/Mass": ("nodule or mass", "mass/nodule"),
+    "Lung Tumor": ("lung tumour",), "Lung Cavity": ("cavitation", "cavity"), "Lung Cyst": ("cyst",),
+    "COPD": ("chronic obstructive pulmonary disease", "copd signs"), "Hyperinflation": ("hyperinflated lung",),
+    "Fibrosis": ("pulmonary fibrosis", "lung fibrosis"), "Interstitial Lung Disease": ("ild",),
+    "Pleural Effusion": ("effusion",), "Pleural Thickening": ("pleura thickening",),
+    "Pleural Plaque": ("pleural plaques",), "Hydropneumothorax": ("hydro pneumothorax",),
+    "Bacterial Pneumonia": ("bacterial", "pneumonia bacterial"), "Viral Pneumonia": ("viral", "pneumonia viral"),
+    "COVID-19": ("covid", "covid19", "sars cov 2 pneumonia"), "Tuberculosis": ("tb",),
     "Active Tuberculosis": ("activetuberculosis", "active tb"),
     "Latent Tuberculosis": ("obsoletepulmonarytuberculosis", "obsolete pulmonary tuberculosis", "latent tb"),
-    "Typical Appearance": ("typical",),
-    "Indeterminate Appearance": ("indeterminate",),
-    "Atypical Appearance": ("atypical",),
-    "Pneumoperitoneum": ("pneumoperitoneo",),
-    "Hernia": ("hiatal hernia",),
-    "Diaphragm Elevation": ("hemidiaphragm elevation", "elevated hemidiaphragm"),
-    "Rib Fracture": ("rib fractures",),
-    "Support Devices": ("support device",),
-    "Other Disease": ("other diseases",),
+    "Typical Appearance": ("typical",), "Indeterminate Appearance": ("indeterminate",),
+    "Atypical Appearance": ("atypical",), "Pneumoperitoneum": ("pneumoperitoneo",), "Hernia": ("hiatal hernia",),
+    "Diaphragm Elevation": ("hemidiaphragm elevation", "elevated hemidiaphragm"), "Rib Fracture": ("rib fractures",),
+    "Support Devices": ("support device",), "Other Disease": ("other diseases",),
 }
 # fmt: on
 
@@ -123,13 +94,9 @@ _NAMES |= {_key(alias): name for name, aliases in _ALIASES.items() for alias in 
 
 @lru_cache(maxsize=4096)
 def canonical_pathology(name: str) -> str | None:
-    """Name of a finding in :data:`PATHOLOGIES`.
+    """Name of a finding in :data:`PATHOLOGIES`, ``None`` when the list has none: such a label is unknown, not negative.
 
-    Args:
-        name: a data set's own spelling; case, spaces, underscores and hyphens do not count.
-
-    Returns:
-        the entry, or ``None`` when the list has none: such a label is unknown, not negative.
+    Case, spaces, underscores and hyphens of ``name`` do not count.
 
     Example:
         >>> canonical_pathology("Effusion"), canonical_pathology("Pleural_Thickening"), canonical_pathology("unchanged")
@@ -141,12 +108,7 @@ def canonical_pathology(name: str) -> str | None:
 def map_classes(classes: Sequence[str], target: Iterable[str]) -> list[int | None]:
     """Where the classes of one data set are found in another, by their names in :data:`PATHOLOGIES`.
 
-    Args:
-        classes: the names to look in, in label order.
-        target: the names wanted, in any data set's spelling.
-
-    Returns:
-        for each wanted name its index in ``classes``, or ``None`` where ``classes`` does not have it (unknown).
+    Gives for each name of ``target`` its index in ``classes``, or ``None`` where these do not have it (unknown).
 
     Example:
         >>> map_classes(["Effusion", "Mass"], ["Pleural Effusion", "Fracture"])

@@ -91,8 +91,8 @@ def ends_early(data: bytes, coding: str) -> str:
 def jpeg_lacks_data(data: bytes, decode: Callable[[bytes], np.ndarray], decoded: np.ndarray) -> bool:
     """Return whether a JPEG decoder ran out of data before the end marker and made up the rest of ``decoded``.
 
-    libjpeg only warns, and its users drop that. But a complete scan ignores bytes put before its end marker, whereas
-    one that ran out takes them for the missing coefficients: the picture changes.
+    libjpeg only warns. But a complete scan ignores bytes put before its end marker, whereas one that ran out takes them
+    for the missing coefficients: the picture changes.
     """
     end = data.rfind(b"\xff\xd9")
     if end < 0:

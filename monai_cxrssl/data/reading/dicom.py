@@ -31,14 +31,11 @@ _FLIPPED = {"R": "mirrored (its rows run to the patient's right)", "H": "upside 
 def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, max_side: int | None) -> Film:
     """Read a DICOM radiograph: its header, then its pixels, then its lookup table.
 
-    Args:
-        path, data: the file and its content.
-        window: as :func:`monai_cxrssl.data.reading.dicom_lookup.check_window` returns it.
-        max_pixels: a larger image is refused before memory is taken.
-        max_side: lets JPEG 2000 be decoded at a lower resolution.
+    ``window`` is as :func:`monai_cxrssl.data.reading.dicom_lookup.check_window` returns it; ``max_side`` lets JPEG 2000
+    be decoded at a lower resolution.
 
     Raises:
-        CXRReadError: it is not one readable grey-scale film.
+        CXRReadError: it is not one readable grey-scale film of at most ``max_pixels``, found before memory is taken.
     """
     ds = _parse(io.BytesIO(data), path)
     with refuse_damage(path, _DAMAGED_HEADER, typed=True):
@@ -70,22 +67,15 @@ def read_dicom_header(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def read_dicom_element(path: str | os.PathLike, keyword: str) -> str:
-    """Read one element of a DICOM header as text, ``""`` when it is missing, by its keyword (``"AccessionNumber"``).
-
-    Raises:
-        CXRReadError: not a DICOM file, or its header cannot be parsed.
-    """
+    """Read one element of a DICOM header as text, ``""`` when it is missing, by its keyword (``"AccessionNumber"``);
+    errors as of :func:`read_dicom_header`."""
     ds, _ = read_without_pixels(path)
     with refuse_damage(path, _DAMAGED_HEADER, typed=True):
         return text(ds, keyword)
 
 
 def read_without_pixels(path: str | os.PathLike) -> tuple[FileDataset, bool]:
-    """Parse what stands before the pixels, and say whether there are pixels.
-
-    Raises:
-        CXRReadError: not a DICOM file, or its header cannot be parsed.
-    """
+    """Parse what stands before the pixels, and say whether there are pixels; errors as of :func:`read_dicom_header`."""
     name = os.fsdecode(path)
     has_pixels = False
 

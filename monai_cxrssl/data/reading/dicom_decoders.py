@@ -74,11 +74,8 @@ def is_available(uid: str) -> bool:
 
 
 def decode_frame(src: bytes, runner: DecodeRunner) -> bytearray:
-    """Decode one compressed frame by pydicom's options; part of its plug-in interface.
-
-    Raises:
-        ValueError: the stream is cut or holds less data than its pixels need.
-    """
+    """Decode one compressed frame by pydicom's options; part of its plug-in interface. ValueError: the stream is cut or
+    holds less data than its pixels need."""
     import imagecodecs
 
     if runner.transfer_syntax in TRANSFER_SYNTAXES["JPEG-LS"]:
@@ -100,8 +97,7 @@ def decode_stream(coding: str, transfer_syntax: str, source: bytes, **options: A
 
     Args:
         coding: of :class:`monai_cxrssl.data.reading.codestream.StreamHeader`.
-        transfer_syntax: UID to decode as.
-        source: the encapsulated pixel data.
+        transfer_syntax, source: UID to decode as, and the encapsulated pixel data.
         options: pydicom's decoding options (``rows``, ``columns``, ``bits_stored`` …).
 
     Returns:

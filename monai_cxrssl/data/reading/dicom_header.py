@@ -81,13 +81,10 @@ class Header:
 def read_header(ds: Dataset, path: str, window: Window, max_pixels: int) -> tuple[Header, bytes]:
     """Read and check what decoding and lookup need, and return it with the pixel data, undecoded.
 
-    Args:
-        ds, path: the data set and its file.
-        window: a checked option; VOI elements that it does not ask for are not read, so damage in them does no harm.
-        max_pixels: a larger image is refused.
+    VOI elements that ``window``, a checked option, does not ask for are not read, so damage in them does no harm.
 
     Raises:
-        CXRReadError: it is no image, or does not describe one grey-scale frame of 8 or 16 bits.
+        CXRReadError: it is no image, does not describe one grey-scale frame of 8 or 16 bits, or exceeds ``max_pixels``.
     """
     _check_is_image(ds, path)
     warnings: list[str] = []

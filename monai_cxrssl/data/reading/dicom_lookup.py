@@ -27,8 +27,7 @@ _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 def check_window(window: Window) -> Window:
     """Return a valid ``window`` option unchanged, ``"none"`` as None.
 
-    Raises:
-        ConfigurationError: it is none of ``"first"``, None, ``"none"``, an index from 0, ``[center, width]``.
+    It is ``"first"``, None, ``"none"``, an index from 0 or ``[center, width]``; all else is a ConfigurationError.
     """
     if window is None or window == "none":
         return None
@@ -53,8 +52,7 @@ def lookup_table(
     """Compose the lookup table from bit patterns to intensities.
 
     Args:
-        header: of the film.
-        pixels: uint8 or uint16 ``(H, W)`` bit patterns.
+        header, pixels: of the film; uint8 or uint16 ``(H, W)`` bit patterns.
         meaning: int32 ``(N,)``, the stored value of each bit pattern, N of 256 or 65,536.
         window: as :func:`check_window` returns it, and as the header was read with.
         warnings: what is odd is appended here.
@@ -68,7 +66,7 @@ def lookup_table(
     values = _modality_values(header, meaning, warnings)
     padding = _padding_values(header, meaning)
     inverted = _is_inverted(header, warnings)
-    table, used = _voi_intensities(header, values, window, warnings)
+    table, used = _windowed(header, values, window, warnings)
     if table is None:
         counts = cv2.calcHist([pixels], [0], None, [len(meaning)], [0, len(meaning)])
         present = counts.ravel() > 0
@@ -132,9 +130,7 @@ def _is_inverted(header: Header, warnings: list[str]) -> bool:
     return photometric == "MONOCHROME1" or header.presentation_lut_shape == "INVERSE"
 
 
-def _voi_intensities(
-    header: Header, values: np.ndarray, window: Window, warnings: list[str]
-) -> tuple[np.ndarray | None, str]:
+def _windowed(header: Header, values: np.ndarray, window: Window, warnings: list[str]) -> tuple[np.ndarray | None, str]:
     """Map modality values to [0, 1] by the VOI LUT or window asked for; None: by the image's own range."""
     if window is None:
         return None, ""

@@ -18,16 +18,16 @@ from monai_cxrssl.errors import CXRReadError
 __all__ = ["decode_pixels"]
 
 _ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+_GREY_FRAME = {"number_of_frames": 1, "samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2"}
 
 
 def decode_pixels(
     header: Header, data: bytes, warnings: list[str], max_side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decode the pixels.
+    """Decode the pixels; what is odd is appended to ``warnings``.
 
     Args:
         header, data: of the film; its pixel data as stored or encapsulated.
-        warnings: what is odd is appended here.
         max_side: JPEG 2000 may be decoded at the smallest resolution level whose longer side is at least this.
 
     Returns:
@@ -56,20 +56,9 @@ def decode_pixels(
     if reduced is not None:
         return reduced, np.arange(1 << (8 * reduced.dtype.itemsize), dtype=np.int32)
     try:
-        pixels = decode_stream(
-            stream.coding,
-            syntax,
-            data,
-            rows=header.rows,
-            columns=header.columns,
-            number_of_frames=1,
-            samples_per_pixel=1,
-            photometric_interpretation="MONOCHROME2",
-            bits_allocated=header.bits_allocated,
-            bits_stored=header.bits_stored,
-            pixel_representation=int(header.signed),
-            pixel_keyword="PixelData",
-        )
+        stated = {name: getattr(header, name) for name in ("rows", "columns", "bits_allocated", "bits_stored")}
+        stated["pixel_representation"] = int(header.signed)
+        pixels = decode_stream(stream.coding, syntax, data, pixel_keyword="PixelData", **stated, **_GREY_FRAME)
     except BaseException as error:  # each decoder has its own exceptions
         # A panic of pylibjpeg-rle, which is written in Rust, is no Exception, and would end the run.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":

@@ -56,12 +56,8 @@ _OPEN_CAUSES = {
 
 
 def open_regular_file(path: str | os.PathLike) -> BinaryIO:
-    """Open a regular file for reading, refusing at once whatever is not one.
-
-    Raises:
-        CXRReadError: missing, unreadable, a directory, FIFO, device or socket, empty, or larger than
-            ``MAX_FILE_BYTES``.
-    """
+    """Open a regular file for reading, refusing at once (CXRReadError) whatever is not one: missing, unreadable, a
+    directory, FIFO, device or socket, empty, or larger than ``MAX_FILE_BYTES``."""
     name = os.fsdecode(path)
     # Without O_NONBLOCK, opening a FIFO that nobody writes to would never return.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -92,11 +88,8 @@ def open_regular_file(path: str | os.PathLike) -> BinaryIO:
 
 
 def read_whole_file(path: str | os.PathLike) -> bytes:
-    """Return the content of a regular file.
-
-    Raises:
-        CXRReadError: as :func:`open_regular_file`, and when the disk fails while reading.
-    """
+    """Return the content of a regular file; errors as of :func:`open_regular_file`, and when the disk fails while
+    reading."""
     with open_regular_file(path) as file:
         try:
             return file.read()
@@ -106,15 +99,12 @@ def read_whole_file(path: str | os.PathLike) -> bytes:
 
 @contextmanager
 def refuse_damage(path: str | os.PathLike, cause: str, remedy: str = REFETCH, typed: bool = False) -> Iterator[None]:
-    """Refuse a file on which a library raises anything, from EOFError to RecursionError.
+    """Refuse, as CXRReadError, a file on which a library raises anything, from EOFError to RecursionError.
 
     Args:
-        path, remedy: as for CXRReadError.
+        path, remedy: as for CXRReadError, which goes through unchanged when raised within.
         cause: half a sentence with ``{}`` for the library's words.
         typed: name the class of the library's exception too.
-
-    Raises:
-        CXRReadError: raised within, or in place of the library's exception.
     """
     try:
         yield
@@ -134,10 +124,8 @@ def error_words(error: BaseException, typed: bool = False) -> str:
 def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
     """Return ``"dicom"``, ``"png"``, ``"jpeg"``, ``"tiff"``, ``"bmp"``, ``"nifti"``, ``"metaimage"`` or ``"nrrd"``.
 
-    The file is opened only if its first 4096 bytes (``head``) are not given.
-
-    Raises:
-        CXRReadError: the content is not an image format that can hold a chest X-ray; the cause says what it is.
+    The file is opened only if its first 4096 bytes (``head``) are not given. CXRReadError: the content is not an image
+    format that can hold a chest X-ray; the cause says what it is.
     """
     name = os.fsdecode(path)
     if head is None:
@@ -173,13 +161,8 @@ def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
 def _check_regular(name: str, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
-    kinds = {
-        stat.S_IFDIR: "a directory",
-        stat.S_IFIFO: "a FIFO (named pipe)",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a character device",
-        stat.S_IFBLK: "a block device",
-    }
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO (named pipe)", stat.S_IFSOCK: "a socket"}
+    kinds |= {stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device"}
     kind = kinds.get(stat.S_IFMT(mode), "a special file")
     raise CXRReadError(name, f"is {kind}, not a file", "Name one image file.")
 

@@ -75,16 +75,8 @@ class Film:
         affine[:3, 0] *= scale[0]
         affine[:3, 1] *= scale[1]
         spacing = None if self.spacing is None else (self.spacing[0] * scale[0], self.spacing[1] * scale[1])
-        defaults: dict[str, Any] = {
-            "view_position": "",
-            "patient_id": "",
-            "study_id": "",
-            "photometric_interpretation": "",
-            "bits_stored": 8,
-            "modality": "",
-            "inverted": False,
-            "window": "",
-        }
+        names = ("view_position", "patient_id", "study_id", "photometric_interpretation", "bits_stored", "modality")
+        defaults: dict[str, Any] = dict.fromkeys((*names, "inverted", "window"), "")
         return {
             "filename_or_obj": self.path,
             "spatial_shape": tuple(int(side) for side in shape),
@@ -92,7 +84,7 @@ class Film:
             "affine": affine,
             "spacing": spacing,
             **defaults,
-            **self.fields,
+            **{"bits_stored": 8, "inverted": False, **self.fields},
             "warnings": list(self.warnings),
         }
 
@@ -100,19 +92,15 @@ class Film:
 def display_affine(spacing: tuple[float, float] | None) -> np.ndarray:
     """Return the affine of a film stored rows first: rows run to -y, columns to -x of RAS, in mm (1 mm if unknown).
 
-    That is the plane every viewer shows with the patient's right on the viewer's left; y stands for the vertical
-    because MONAI's 2D transforms look at x and y only.
+    That is the plane every viewer shows with the patient's right on the viewer's left; MONAI's 2D transforms look at x
+    and y only, so y is the vertical.
     """
     row, column = spacing or (1.0, 1.0)
     return np.array([[0.0, -column, 0, 0], [-row, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
 def check_size(path: str, rows: int, columns: int, max_pixels: int) -> None:
-    """Refuse a size that cannot be a film, before memory is taken for it.
-
-    Raises:
-        CXRReadError: a side below one pixel, or more than ``max_pixels`` pixels.
-    """
+    """Refuse (CXRReadError) a side below one pixel or more than ``max_pixels``, before memory is taken for it."""
     if rows < 1 or columns < 1:
         raise CXRReadError(path, f"says that it has {rows} rows and {columns} columns", "Export the image again.")
     if rows * columns > max_pixels:

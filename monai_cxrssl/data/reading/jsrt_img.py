@@ -27,10 +27,7 @@ def read_jsrt_image(name: str, data: bytes, max_pixels: int) -> Film | None:
 
     Name, size and values must all fit: ``.IMG`` (in any case), exactly 8,388,608 bytes, no value above 4095, not all
     zero as an interrupted copy leaves it, and no ``.hdr`` beside it (a pair of NIfTI or Analyze). Every other format
-    has bytes in its header that no 12-bit image has.
-
-    Raises:
-        CXRReadError: the film has more pixels than ``max_pixels``.
+    has bytes in its header that no 12-bit image has. CXRReadError: the film has more pixels than ``max_pixels``.
     """
     stem, extension = os.path.splitext(name)  # noqa: PTH122 (odd names pass unchanged)
     if extension.lower() != ".img" or len(data) != JSRT_BYTES:
@@ -41,11 +38,6 @@ def read_jsrt_image(name: str, data: bytes, max_pixels: int) -> Film | None:
     if pixels.max() > TOP or not pixels.any():
         return None
     check_size(name, JSRT_SIDE, JSRT_SIDE, max_pixels)
-    return Film(
-        path=name,
-        pixels=pixels,
-        table=np.clip((TOP - np.arange(65536.0)) / TOP, 0.0, 1.0),
-        shape=(JSRT_SIDE, JSRT_SIDE),
-        spacing=(JSRT_SPACING, JSRT_SPACING),
-        fields={"photometric_interpretation": "MONOCHROME1", "bits_stored": 12, "inverted": True},
-    )
+    table = np.clip((TOP - np.arange(65536.0)) / TOP, 0.0, 1.0)
+    fields = {"photometric_interpretation": "MONOCHROME1", "bits_stored": 12, "inverted": True}
+    return Film(name, pixels, table, (JSRT_SIDE, JSRT_SIDE), (JSRT_SPACING, JSRT_SPACING), fields=fields)

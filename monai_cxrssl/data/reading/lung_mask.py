@@ -73,11 +73,8 @@ def read_lung_mask(
 
 
 def binarise(values: np.ndarray) -> np.ndarray:
-    """Return uint8 {0, 1} of a mask ``(H, W)`` of any number type: 1 where the lung is.
-
-    Few distinct values are labels, of which all but the lowest are lung. Many come from lossy compression or smooth
-    edges around two values; they are divided half way.
-    """
+    """Return uint8 {0, 1} of a mask ``(H, W)`` of any number type: 1 where the lung is. Few distinct values are labels,
+    of which all but the lowest are lung; many (lossy compression, smooth edges) are divided half way between two."""
     distinct = np.unique(values)
     if len(distinct) == 1:
         return np.full(values.shape, distinct[0] > 0, np.uint8)

@@ -22,19 +22,14 @@ _MACHINE_ORDER = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 
 def read_raster(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
-    """Read a PNG, JPEG, TIFF or BMP file.
+    """Read a file of ``kind`` ``"png"``, ``"jpeg"``, ``"tiff"`` or ``"bmp"``.
 
     Colours become luminance (ITU-R BT.601, as Pillow's ``convert("L")``), which leaves grey stored as RGB unchanged.
     Transparent pixels are laid over black, the background of a film. 8-bit values are divided by 255; deeper ones span
     the image's own minimum to maximum.
 
-    Args:
-        path, data: the file and its content.
-        kind: ``"png"``, ``"jpeg"``, ``"tiff"`` or ``"bmp"``.
-        max_pixels: a larger image is refused before memory is taken.
-
     Raises:
-        CXRReadError: truncated, damaged, several pages, or more pixels than allowed.
+        CXRReadError: truncated, damaged, several pages, or more than ``max_pixels`` (told before memory is taken).
     """
     from PIL import ImageOps
 
@@ -78,10 +73,7 @@ def read_raster(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
 
 def to_unit(path: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return pixels and table of a Film for ``(H, W)`` values of any number type: 8 bits by 255, others by their range.
-
-    Raises:
-        CXRReadError: NaN or infinite values; the cause counts them.
-    """
+    CXRReadError: NaN or infinite values; the cause counts them."""
     if values.dtype == np.uint8:
         return values, np.arange(256) / 255.0
     low, high = values.min(), values.max()

@@ -23,10 +23,8 @@ _MISSING_END = "the end marker is missing; all pixels are there"
 def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None:
     """Check the size, and the chunks that hold pixels against their checksums, which Pillow does not do.
 
-    A missing end marker is noted; whether pixels are missing with it shows in the decode.
-
-    Raises:
-        CXRReadError: the size is impossible or a checksum is wrong.
+    Either fault is a CXRReadError; a missing end marker is noted, and whether pixels are missing with it shows in the
+    decode.
     """
     if len(data) >= 33 and data[12:16] == b"IHDR":
         columns, rows = struct.unpack(">II", data[16:24])
@@ -50,11 +48,8 @@ def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None
 
 
 def complete_jpeg(path: str, data: bytes, notes: list[str]) -> bytes:
-    """Return a JPEG with an end marker, added where only that is missing.
-
-    Raises:
-        CXRReadError: the marker is missing from a progressive JPEG, whose last scans may then be missing as well.
-    """
+    """Return a JPEG with an end marker, added where only that is missing. CXRReadError: it is missing from a
+    progressive JPEG, whose last scans may then be missing as well."""
     if data.rfind(b"\xff\xd9", max(0, len(data) - 65536)) >= 0:
         return data
     if b"\xff\xc2" in data:

@@ -83,18 +83,15 @@ def read_cxr_uint(
 ) -> np.ndarray | tuple[np.ndarray, dict[str, Any]]:
     """Read one chest X-ray as integers: the same film as :func:`read_cxr`, times 255 or 65,535 and rounded.
 
-    DICOM goes from stored values to the result in one lookup, which is the fastest way to fill a cache.
+    DICOM goes from stored values to the result in one lookup, which is the fastest way to fill a cache. Other arguments
+    and errors are those of :func:`read_cxr`.
 
     Args:
-        path, window, max_side, max_pixels: as for :func:`read_cxr`.
         bits: 8 for uint8, 16 for uint16.
         with_metadata: return the metadata of :func:`read_cxr` as well.
 
     Returns:
         uint8 or uint16 ``(H, W)``, or that and its metadata.
-
-    Raises:
-        CXRReadError, ConfigurationError: as :func:`read_cxr`.
     """
     if bits not in (8, 16):
         raise ConfigurationError(f"bits is {bits!r}; expected 8 or 16.")

@@ -34,13 +34,8 @@ class CXRReader(ImageReader):
     :mod:`monai_cxrssl.data.reading.writer`; the affine makes NIfTI files open upright in a viewer.
 
     Metadata are those of :func:`read_cxr`, in types that collate in a batch: ``spacing`` is an array of two, NaN where
-    unknown; ``warnings`` is one string; ``original_affine`` and ``rows_first`` are added for ``SaveImage``.
-
-    Args:
-        window, max_side, max_pixels: as for :func:`read_cxr`.
-
-    Raises:
-        ConfigurationError: an argument is impossible.
+    unknown; ``warnings`` is one string; ``original_affine`` and ``rows_first`` are added for ``SaveImage``. Arguments
+    are those of :func:`read_cxr`; an impossible one is a ConfigurationError.
     """
 
     def __init__(
@@ -51,9 +46,7 @@ class CXRReader(ImageReader):
             raise ConfigurationError(f"CXRReader has no option {', '.join(kwargs)}; see its docstring.")
         check_window(window)
         check_limits(max_side, max_pixels)
-        self.window = window
-        self.max_side = max_side
-        self.max_pixels = max_pixels
+        self.window, self.max_side, self.max_pixels = window, max_side, max_pixels
 
     def verify_suffix(self, filename: Sequence[Path] | Path) -> bool:
         """Accept every name: the content decides."""
@@ -65,11 +58,8 @@ class CXRReader(ImageReader):
         return [os.fsdecode(name) for name in ([data] if isinstance(data, (str, os.PathLike)) else data)]
 
     def get_data(self, img: Sequence[str] | str) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return float32 ``(1, H, W)`` and the metadata of the file that :meth:`read` named.
-
-        Raises:
-            CXRReadError: the file cannot be read as one chest X-ray, or several were given.
-        """
+        """Return float32 ``(1, H, W)`` and the metadata of the file that :meth:`read` named. CXRReadError: the file
+        cannot be read as one chest X-ray, or several were given."""
         names = [img] if isinstance(img, str) else list(img)
         if len(names) != 1:
             raise CXRReadError(

@@ -41,16 +41,11 @@ _LARGEST_RATIO = 4.0
 
 
 def film_spacing(path: str | os.PathLike) -> Spacing | None:
-    """Return the size of a film's pixels, of the film upright and at its full size.
+    """Return row and column spacing of a film in mm, upright and at its full size.
 
-    A DICOM header is read without its pixels; NIfTI, MHA, NRRD and JSRT files are read whole.
-
-    Returns:
-        Row and column spacing in mm; None where :func:`plausible_spacing` refuses it, or for the 1 x 1 mm that programs
-        write into NIfTI, MHA and NRRD when they know none.
-
-    Raises:
-        CXRReadError: the file cannot be read.
+    A DICOM header is read without its pixels; NIfTI, MHA, NRRD and JSRT files are read whole. None where
+    :func:`plausible_spacing` refuses it, or for the 1 x 1 mm that programs write into NIfTI, MHA and NRRD when they
+    know none. CXRReadError: the file cannot be read.
     """
     name = os.fsdecode(path)
     with open_regular_file(name) as file:
@@ -71,15 +66,11 @@ def film_spacing(path: str | os.PathLike) -> Spacing | None:
 
 
 def plausible_spacing(spacing: Sequence[float] | None, shape: Sequence[int | None]) -> Spacing | None:
-    """Return a spacing if a chest film can have it.
+    """Return a row and column spacing in mm if a chest film of ``shape`` (rows and columns, None where unknown) can
+    have it.
 
-    Args:
-        spacing: row and column spacing in mm, NaN or None where unknown.
-        shape: rows and columns of the film; None where unknown.
-
-    Returns:
-        The spacing, or None: it is no pair of positive finite numbers, its pixels are four times as long as wide, or
-        the film would be shorter than 3 cm or longer than 130 cm.
+    None: it is no pair of positive finite numbers, its pixels are four times as long as wide, or the film would be
+    shorter than 3 cm or longer than 130 cm.
     """
     if spacing is None or len(spacing) != 2:
         return None
@@ -96,15 +87,12 @@ def plausible_spacing(spacing: Sequence[float] | None, shape: Sequence[int | Non
 def grid_spacing(
     film_shape: Sequence[int], grid_shape: Sequence[int], mode: str = "pad", spacing: Sequence[float] | None = None
 ) -> Spacing:
-    """Return the size of the pixels of the grid that a whole film was resized to.
+    """Return row and column spacing, in mm, of the grid that a whole film was resized to.
 
     Args:
         film_shape, grid_shape: rows and columns.
         mode: of :class:`monai_cxrssl.transforms.ResizeCXR`: ``"pad"``, ``"stretch"`` or ``"crop"``.
-        spacing: row and column spacing of the film in mm; None where unknown.
-
-    Returns:
-        Row and column spacing of the grid, in mm, or in pixels of the film where ``spacing`` is None.
+        spacing: row and column spacing of the film in mm; None for a result in pixels of the film.
 
     Raises:
         ConfigurationError: another mode.
@@ -120,10 +108,8 @@ def grid_spacing(
         # The film is drawn on whole pixels, so the two directions may differ by a rounding.
         height, width = (max(1, min(height, round(rows * factor))), max(1, min(width, round(columns * factor))))
     elif mode == "crop":
-        rows, columns = (
-            max(1, min(rows, round(columns * height / width))),
-            max(1, min(columns, round(rows * width / height))),
-        )
+        kept = (round(columns * height / width), round(rows * width / height))
+        rows, columns = max(1, min(rows, kept[0])), max(1, min(columns, kept[1]))
     elif mode != "stretch":
         raise ConfigurationError(f"mode is {mode!r}; choose one of 'pad', 'stretch', 'crop'.")
     row, column = spacing or (1.0, 1.0)

@@ -32,18 +32,14 @@ _MAX_OFFSET = 16 * 2**20
 
 
 def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
-    """Read a NIfTI, MHA, MHD or NRRD file that holds one film.
+    """Read a file of ``kind`` ``"nifti"``, ``"metaimage"`` (MHA, MHD) or ``"nrrd"`` that holds one film.
 
     Floating-point values that lie in [0, 1] are intensities already, as this package writes them, and stay; 8-bit
     values are divided by 255; all others span the image's own minimum to maximum.
 
-    Args:
-        path, data: the file and its content.
-        kind: ``"nifti"``, ``"metaimage"`` or ``"nrrd"``.
-        max_pixels: a larger image is refused before memory is taken.
-
     Raises:
-        CXRReadError: truncated, damaged, several slices, volumes or channels, or values that are not finite.
+        CXRReadError: truncated, damaged, more than ``max_pixels`` (told before memory is taken), several slices,
+            volumes or channels, or values that are not finite.
     """
     notes: list[str] = []
     values, affine = _read_voxels(path, data, kind, max_pixels, notes)
@@ -77,15 +73,8 @@ def upright_matrix(path: str, data: bytes, kind: str, max_pixels: int) -> np.nda
 def upright_axes(path: str, values: np.ndarray, affine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Turn an array of voxels, at most two of its axes longer than 1, into an upright ``(H, W)`` film.
 
-    Args:
-        path, values: the file and its voxels.
-        affine: ``(4, 4)`` voxel indices to RAS mm, or None where the file has no orientation.
-
-    Returns:
-        the film, and the ``(4, 4)`` matrix of its (row, column, slice, 1) to RAS mm, or None without an orientation.
-
-    Raises:
-        CXRReadError: more than one slice.
+    ``affine`` is ``(4, 4)``, voxel indices to RAS mm, or None where the file has no orientation. Returned are the film
+    and the ``(4, 4)`` matrix of its (row, column, slice, 1) to RAS mm, or None. CXRReadError: more than one slice.
     """
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]

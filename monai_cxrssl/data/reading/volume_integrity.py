@@ -21,10 +21,8 @@ _BLOCK = 1 << 20
 def inflate_counted(data: bytes, length: int) -> tuple[bytes, int]:
     """Return the first ``length`` bytes of a file that may be gzip-compressed, and how many follow them.
 
-    A compressed file is inflated to its end, since its checksum stands there; no more than ``length`` is kept.
-
-    Raises:
-        OSError, EOFError, zlib.error: the compressed data are damaged, cut, or go on far behind the voxels.
+    A compressed file is inflated to its end, since its checksum stands there. OSError, EOFError or zlib.error: the
+    compressed data are damaged, cut, or go on far behind the voxels.
     """
     if not data.startswith(b"\x1f\x8b"):
         return data[:length], max(0, len(data) - length)
@@ -46,13 +44,10 @@ def check_surplus(path: str, surplus: int, line: int) -> None:
 
 
 def check_attached_voxels(path: str, kind: str, data: bytes, needed: int, line: int) -> None:
-    """Check the voxels behind the header of an MHA or NRRD: their number, and their checksum if any.
+    """Check the number of voxels behind the header of an MHA or NRRD, and their checksum if any.
 
-    By the header, all voxels take ``needed`` bytes, and one line of them ``line``.
-
-    Raises:
-        CXRReadError: there are more than promised.
-        ValueError, zlib.error: the compressed data are damaged or cut.
+    By the header, all voxels take ``needed`` bytes, and one line of them ``line``. CXRReadError: there are more;
+    ValueError or zlib.error: the compressed data are damaged or cut.
     """
     start, coding = _attached(kind, data)
     if not coding:

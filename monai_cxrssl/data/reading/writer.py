@@ -22,11 +22,8 @@ ROWS_FIRST = "rows_first"
 
 
 class CXRPictureWriter(PILWriter):
-    """``monai.data.PILWriter`` that writes images marked ``rows_first`` as they are seen.
-
-    ``SaveImage(scale=255)`` rounds here, where ``PILWriter`` cuts off the fraction, so that an 8-bit film that was read
-    and written is the same.
-    """
+    """``monai.data.PILWriter`` that writes images marked ``rows_first`` as they are seen. ``SaveImage(scale=255)``
+    rounds here, where ``PILWriter`` cuts off, so that an 8-bit film that was read and written is the same."""
 
     rows_first = False
 
@@ -47,10 +44,8 @@ class CXRPictureWriter(PILWriter):
 
 
 class _PlaneMixin:
-    """Lets MONAI's volume writers write a single-channel plane without resampling.
-
-    They squeeze ``(1, H, W)`` to ``(H, W)`` but, going by ``original_channel_dim``, count the rows as channels and then
-    fail for want of two spatial axes (MONAI 1.6.1, ``SaveImage(resample=False)``).
+    """Lets MONAI's volume writers write a single-channel plane without resampling: they squeeze ``(1, H, W)`` but,
+    going by ``original_channel_dim``, count the rows as channels and fail for want of two spatial axes (MONAI 1.6.1).
     """
 
     data_obj: Any

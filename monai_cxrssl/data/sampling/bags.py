@@ -30,12 +30,9 @@ logger = logging.getLogger(__name__)
 class Draw(NamedTuple):
     """One positive pair: which images, and the key that its random views are drawn by.
 
-    Args:
-        epoch: counted from 0.
-        position: place in the epoch over all processes, counted from 0; (epoch, position) never occurs twice.
-        first: item index of the image of view 0.
-        second: item index of the image of view 1; equal to ``first`` for two views of one image.
-        bag: number of the bag that both come from.
+    ``epoch`` and ``position`` (in the epoch, over all processes) count from 0 and never occur twice together. ``first``
+    and ``second`` are the item indices of the images of views 0 and 1, equal for two views of one image; both come from
+    ``bag``.
     """
 
     epoch: int
@@ -46,18 +43,13 @@ class Draw(NamedTuple):
 
 
 def patient_bags(items: Sequence[Mapping[str, Any]], by: str = "patient") -> list[list[int]]:
-    """Group images into bags, in order of first appearance.
+    """Group images into bags, in order of first appearance: item indices per bag, each once.
 
     Args:
         items: datalist items with ``patient_id`` and, for studies, ``study_id``.
         by: ``"patient"``: a bag is one patient, the case of MICLe; ``"study"``: one study of one patient, whatever the
-            views, the positives of MedAug. An image of unknown study is then a bag of its own.
-
-    Returns:
-        item indices per bag; each index occurs once.
-
-    Raises:
-        ConfigurationError: another ``by``.
+            views, the positives of MedAug. An image of unknown study is then a bag of its own. All else is a
+            ConfigurationError.
 
     Example:
         >>> patient_bags([{"patient_id": "a"}, {"patient_id": "b"}, {"patient_id": "a"}])
@@ -76,11 +68,8 @@ def patient_bags(items: Sequence[Mapping[str, Any]], by: str = "patient") -> lis
 
 
 def patient_numbers(items: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Number of each image's patient, counted in order of first appearance: ``(images,)`` int64.
-
-    It equals the number of the image's bag where bags are made by patient. Made by study they are smaller, and images
-    of other studies of the patient must still not count as negatives.
-    """
+    """Number of each image's patient, counted in order of first appearance: ``(images,)`` int64. Bags made by study are
+    smaller, and images of other studies of a patient must still not count as negatives."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(item["patient_id"], len(numbers)) for item in items], dtype=np.int64)
 
@@ -88,19 +77,18 @@ def patient_numbers(items: Sequence[Mapping[str, Any]]) -> np.ndarray:
 class PairSampler(Sampler[Draw]):
     """Draws the pairs of an epoch: SimCLR first, MICLe from epoch ``simclr_epochs`` on.
 
-    SimCLR: every image once, in random order, paired with itself. MICLe: rounds over the bags in random order; a bag
-    of two images or more gives two different ones, drawn uniformly, a bag of one gives it twice. Both have as many
-    draws as there are images. Between two occurrences of a bag lie at least half as many draws as there are bags, so
-    that a batch rarely holds a patient twice. The order is a function of (seed, epoch) alone: not of earlier epochs, of
-    workers or of global random state.
+    SimCLR: every image once, in random order, paired with itself. MICLe: rounds over the bags in random order; a bag of
+    two images or more gives two different ones, drawn uniformly, a bag of one gives it twice. Both have as many draws
+    as there are images. Between two occurrences of a bag lie at least half as many draws as there are bags, so that a
+    batch rarely holds a patient twice. The order is a function of (seed, epoch) alone.
 
     Args:
         bags: item indices per bag, from :func:`patient_bags`.
         seed: any whole number of 0 or more.
         simclr_epochs: number of SimCLR epochs before MICLe; ``None`` for SimCLR only, 0 for MICLe only.
-        rank: number of this process; it gets every ``world_size``-th draw.
-        world_size: number of processes. All get equally many draws: the up to ``world_size - 1`` last draws of an
-            epoch are left out, because ranks with different numbers of batches would wait for each other for ever.
+        rank, world_size: this process gets every ``world_size``-th draw. All get equally many: the up to
+            ``world_size - 1`` last draws are left out, because ranks with different numbers of batches would wait for
+            each other for ever.
 
     Raises:
         ConfigurationError: no bags, an empty bag, an index twice, or numbers out of range.
@@ -128,10 +116,7 @@ class PairSampler(Sampler[Draw]):
             raise ConfigurationError(f"The seed is {seed}; expected 0 or more.")
         self.starts = np.cumsum(self.sizes) - self.sizes
         self.bag_of_member = np.repeat(np.arange(len(self.sizes)), self.sizes)
-        self.seed = int(seed)
-        self.simclr_epochs = simclr_epochs
-        self.rank = rank
-        self.world_size = world_size
+        self.seed, self.simclr_epochs, self.rank, self.world_size = int(seed), simclr_epochs, rank, world_size
         self.epoch = 0
         self.multi_image_bags = int((self.sizes > 1).sum())
         if simclr_epochs is not None and not self.multi_image_bags:

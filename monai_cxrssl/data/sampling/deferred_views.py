@@ -25,14 +25,11 @@ GRID = 32
 
 @dataclass(frozen=True)
 class DeferredViews:
-    """The films of one sample: one that shows all V views, or V that show one each.
+    """The films of one sample, arrays ``(h, w)`` of one type: one that shows all V views (``views``), or V that show
+    one each.
 
     A data loader's default collation makes ``(B, F, 1, H, W)`` of B of them, see :func:`stack_films`; F is 1, or V
     where any sample has V films.
-
-    Args:
-        films: arrays ``(h, w)`` of one type.
-        views: V.
     """
 
     films: tuple[np.ndarray, ...]
@@ -40,16 +37,10 @@ class DeferredViews:
 
 
 def stack_films(films: Sequence[np.ndarray]) -> Tensor:
-    """Put films of different sizes on one grid, each in its left upper corner.
+    """Put N films ``(h, w)`` of one type on one grid ``(N, 1, H, W)``, each in its left upper corner.
 
-    Beyond its edges a film goes on with its last row and column, which is what
-    :meth:`monai_cxrssl.transforms.MultiView.apply_batch` expects there.
-
-    Args:
-        films: N arrays ``(h, w)`` of one type.
-
-    Returns:
-        Tensor ``(N, 1, H, W)`` of that type; H and W are the largest h and w, rounded up to multiples of 32.
+    H and W are the largest h and w, rounded up to multiples of 32. Beyond its edges a film goes on with its last row
+    and column, which is what :meth:`monai_cxrssl.transforms.MultiView.apply_batch` expects there.
     """
     rows, columns = (-(-max(film.shape[axis] for film in films) // GRID) * GRID for axis in (0, 1))
     stacked = np.empty((len(films), 1, rows, columns), dtype=films[0].dtype)
@@ -78,8 +69,7 @@ def augments_on_device(
 
     Args:
         augment_on: ``"workers"``, ``"device"``, or ``"auto"``: the device if it is a CUDA device and can.
-        device: where training computes.
-        transform: draws the views.
+        device, transform: where training computes, and what draws the views.
         lung_masks: whether samples hold masks of the lungs.
 
     Raises:

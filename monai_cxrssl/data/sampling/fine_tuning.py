@@ -33,27 +33,24 @@ class FineTuningImages(Dataset):
     Args:
         images: decoded images.
         transform: evaluation transform with ``apply_mask``: :class:`monai_cxrssl.transforms.ResizeCXR`.
-        task: of the labels: ``"multi_class"`` (a label is a class number) or ``"multi_label"`` (one value per class,
-            null = unknown).
+        task: ``"multi_class"`` (a label is a class number) or ``"multi_label"`` (one value per class, null = unknown).
         classes: names of the classes; none to learn masks only, whatever labels the items have.
-        mask: ``"lung"``, ``"lesion"`` or ``"boxes"``, see :class:`DecodedMasks`; ``None`` to learn labels only.
+        mask, boxes_shape: see :class:`DecodedMasks`; ``mask=None`` to learn labels only.
         augment: for training: draws one view per sample, the same of image and mask:
             :class:`monai_cxrssl.transforms.MultiView` with ``num_views`` 1. Without it samples are not random.
-        boxes_shape: see :class:`DecodedMasks`.
         progress: show a progress bar while masks are read.
         keep_unlabelled: keep images with neither label nor mask too, for
             :class:`~monai_cxrssl.methods.DistillationMethod`, which learns a teacher's soft labels of them.
 
     Attributes:
-        indices: number of the image of each sample.
+        indices, patients, has_mask: per sample, the number of its image, that of its patient, and whether it has a
+            mask.
         labels: ``(samples,)`` int64, -1 = unknown; for multi-label ``(samples, classes)`` float32, NaN = unknown.
-        patients: ``(samples,)`` int64, numbers of the patients.
-        has_mask: ``(samples,)`` bool.
         masks: the masks of all ``images``, or ``None``.
 
     Raises:
-        ConfigurationError: an unknown task or kind of mask, an augmentation that draws several views, nothing to
-            learn (neither classes nor masks), or unlabelled images to be kept without classes.
+        ConfigurationError: an unknown task or kind of mask, an augmentation that draws several views, nothing to learn
+            (neither classes nor masks), or unlabelled images to be kept without classes.
         DatalistError: a label outside the classes, a mask of other proportions, or no image that has a label or mask.
     """
 
@@ -69,9 +66,7 @@ class FineTuningImages(Dataset):
         progress: bool = True,
         keep_unlabelled: bool = False,
     ) -> None:
-        self.images = images
-        self.transform = transform
-        self.augment = augment
+        self.images, self.transform, self.augment = images, transform, augment
         self.classes = list(classes)
         if not self.classes and mask is None:
             raise ConfigurationError("There is nothing to learn: give classes, a kind of mask, or both.")
@@ -115,13 +110,13 @@ class FineTuningImages(Dataset):
         """Render a sample.
 
         Args:
-            draw: from :class:`~monai_cxrssl.data.sampling.image_sampler.ImageSampler`: its ``first`` is the sample, its
-                epoch and position key the augmentation; a plain index stands for that sample in epoch 0.
+            draw: its ``first`` is the sample, its epoch and position key the augmentation; a plain index stands for
+                epoch 0.
 
         Returns:
-            ``{"image": (1, S, S) float32 tensor in [0, 1], "label": int64, -1 = unknown, or (classes,) float32,
-            NaN = unknown, "has_mask": bool, "patient": number, "index": number of the image}`` and, where there are
-            masks, ``"mask": (1, S, S) uint8`` of 0 and 1, all 0 where this image has none.
+            ``{"image": (1, S, S) float32 tensor in [0, 1], "label": int64, -1 = unknown, or (classes,) float32, NaN =
+            unknown, "has_mask": bool, "patient": number, "index": number of the image}`` and, where there are masks,
+            ``"mask": (1, S, S) uint8`` of 0 and 1, all 0 where this image has none.
         """
         epoch, position, number = (draw.epoch, draw.position, draw.first) if isinstance(draw, Draw) else (0, draw, draw)
         index = self.indices[number]
@@ -147,11 +142,7 @@ class FineTuningImages(Dataset):
 
 
 def _check_labels(images: ImageStore, task: str, classes: Sequence[str]) -> None:
-    """Refuse labels outside the classes.
-
-    Raises:
-        DatalistError: naming the first such image.
-    """
+    """Refuse labels outside the classes by a DatalistError that names the first such image."""
     for item in images.items:
         label: Any = item.get("label")
         if is_unknown(label):

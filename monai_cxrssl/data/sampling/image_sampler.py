@@ -27,12 +27,11 @@ class ImageSampler(Sampler[Draw]):
     choice), or in that of the images that show none.
 
     Args:
-        labels: ``(samples,)`` int64, -1 = unknown, or ``(samples, classes)`` float32, NaN = unknown: the ``labels`` of
-            :class:`~monai_cxrssl.data.sampling.fine_tuning.FineTuningImages`.
+        labels: of :class:`~monai_cxrssl.data.sampling.fine_tuning.FineTuningImages`.
         balanced: whether groups are drawn equally often.
         seed: any whole number of 0 or more.
-        rank: number of this process; it gets every ``world_size``-th draw.
-        world_size: number of processes; the up to ``world_size - 1`` last draws of an epoch are left out.
+        rank, world_size: this process gets every ``world_size``-th draw; up to ``world_size - 1`` last ones are left
+            out.
 
     Raises:
         ConfigurationError: no images, fewer than processes, or numbers out of range.
@@ -50,10 +49,7 @@ class ImageSampler(Sampler[Draw]):
             raise ConfigurationError(f"The seed is {seed}; expected 0 or more.")
         groups = _groups(np.asarray(labels)) if balanced else np.zeros(self.size, dtype=np.int64)
         self.members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        self.seed = int(seed)
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
+        self.seed, self.rank, self.world_size, self.epoch = int(seed), rank, world_size, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (counted from 0) that the next pass draws."""

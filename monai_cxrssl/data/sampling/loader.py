@@ -26,13 +26,9 @@ logger = logging.getLogger(__name__)
 def worker_count(num_workers: int | str, device: torch.device | str) -> int:
     """Choose the number of loader processes.
 
-    Args:
-        num_workers: a number, or ``"auto"``: none when the processor itself trains (a training step takes all cores,
-            and cutting views from decoded images takes about a hundredth of it), else up to eight, one core left over.
-        device: the device that trains.
-
-    Raises:
-        ConfigurationError: when the value is neither.
+    ``"auto"`` is none when the processor itself trains (a training step takes all cores, and cutting views from decoded
+    images takes about a hundredth of it), else up to eight, one core left over. ConfigurationError: neither that nor a
+    number.
     """
     if str(num_workers).lower() == "auto":
         if torch.device(device).type == "cpu":
@@ -64,19 +60,16 @@ def training_loader(
     batch larger than the epoch is cut down to it, with a warning.
 
     Args:
-        dataset: maps a draw of the sampler to a sample.
-        sampler: has a length and, for epochs, ``set_epoch``.
+        dataset, sampler: maps a draw of the sampler to a sample; has a length and, for epochs, ``set_epoch``.
         batch_size: samples per batch and process.
         device: the device that trains; batches for a GPU are pinned.
         num_workers: see :func:`worker_count`.
         minimum_batch_size: fewest samples that the method can learn from: 2 where samples are contrasted with each
             other (SimCLR, MICLe, MoCo), 1 where each has its own task (inpainting, rotation, jigsaw).
-        max_unreadable: largest share of samples whose files may fail during the run, each of which is replaced by
-            another, see :class:`~monai_cxrssl.data.sampling.replacing_loader.ReplacingLoader`.
+        max_unreadable: see :class:`~monai_cxrssl.data.sampling.replacing_loader.ReplacingLoader`.
 
     Raises:
-        ConfigurationError: when a batch would hold fewer samples than that, or samples to contrast are all of one
-            patient.
+        ConfigurationError: a batch would hold fewer samples than that, or samples to contrast are all of one patient.
     """
     if minimum_batch_size > 1 and isinstance(dataset, PairDataset) and len(dataset) > 1 and not dataset.patients.any():
         raise ConfigurationError(

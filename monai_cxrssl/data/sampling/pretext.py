@@ -25,11 +25,10 @@ __all__ = ["ImageDataset", "PairDataset"]
 class PairDataset(Dataset):
     """Positive pairs: two views of one image, or one view of each of two images of a patient.
 
-    With a transform that makes one view (``num_views`` of 1) a sample is one image; with lung masks it also holds
-    where the lungs are in every view.
-
-    Where the device makes the views (``augment_on``), a sample holds the films themselves and what was drawn, from the
-    same keys; :class:`monai_cxrssl.engines.DeviceViews` makes of a batch of them what the views would have been.
+    With a transform that makes one view (``num_views`` of 1) a sample is one image; with lung masks it also holds where
+    the lungs are in every view. Where the device makes the views (``augment_on``), a sample holds the films themselves
+    (:attr:`raw`) and what was drawn, from the same keys; :class:`monai_cxrssl.engines.DeviceViews` makes of a batch of
+    them what the views would have been.
 
     Args:
         images: decoded images.
@@ -39,16 +38,11 @@ class PairDataset(Dataset):
             must be a :class:`~monai_cxrssl.data.sampling.view_transform.DrawnViewTransform`.
         data: items to show as :attr:`data`, as MONAI's data sets do; by default those of ``images``.
         lung_masks: the masks of ``images``, in the same order.
-        augment_on: ``"workers"``, ``"device"`` or ``"auto"``: who makes the views, see
-            :func:`~monai_cxrssl.data.sampling.deferred_views.augments_on_device`.
-        device: where training computes, for ``"auto"``.
-
-    Attributes:
-        raw: whether samples hold films rather than views.
+        augment_on, device: see :func:`~monai_cxrssl.data.sampling.deferred_views.augments_on_device`.
 
     Raises:
-        ConfigurationError: another number of masks than of images, masks for a transform that does not warp them, or
-            a device that cannot make these views.
+        ConfigurationError: another number of masks than of images, masks for a transform that does not warp them, or a
+            device that cannot make these views.
     """
 
     def __init__(
@@ -60,9 +54,7 @@ class PairDataset(Dataset):
         augment_on: str = "workers",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.images = images
-        self.transform = transform
-        self.lung_masks = lung_masks
+        self.images, self.transform, self.lung_masks = images, transform, lung_masks
         self.num_views = int(transform.num_views) if isinstance(transform, ViewTransform) else 2
         self.raw = augments_on_device(augment_on, device, transform, lung_masks is not None)
         if lung_masks is not None and not isinstance(transform, DrawnViewTransform):
@@ -82,16 +74,12 @@ class PairDataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
-        """Render a pair.
-
-        Args:
-            draw: from :class:`~monai_cxrssl.data.sampling.bags.PairSampler`; a plain index stands for both views of
-                that image in epoch 0.
+        """Render a pair; a plain index stands for both views of that image in epoch 0.
 
         Returns:
-            ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch,
-            "first": item of view 0, "second": item of view 1}``, and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1,
-            warped as the views are, where there are lung masks. Where the device makes the views, ``"image"`` is a
+            ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch, "first":
+            item of view 0, "second": item of view 1}``, and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1, warped as
+            the views are, where there are lung masks. Where the device makes the views, ``"image"`` is a
             :class:`~monai_cxrssl.data.sampling.deferred_views.DeferredViews`, ``"film_size"`` the ``(V, 2)`` height and
             width of the film of each view, and ``"view"`` the ``(V, 10)`` float32 parameters.
 
@@ -167,9 +155,8 @@ class ImageDataset(Dataset):
         labelled_only: leave out items without any known label.
 
     Attributes:
-        indices: item index of each sample.
+        indices, patients: per sample, its item and the number of its patient.
         labels: ``(samples,)`` int64, -1 = unknown; for multi-label ``(samples, classes)`` float32, NaN = unknown.
-        patients: ``(samples,)`` int64, numbers of the patients.
 
     Raises:
         ConfigurationError: an unknown task, or a label that does not fit it.
@@ -183,8 +170,7 @@ class ImageDataset(Dataset):
         num_classes: int = 1,
         labelled_only: bool = False,
     ) -> None:
-        self.images = images
-        self.transform = transform
+        self.images, self.transform = images, transform
         found = enumerate(images.items)
         self.indices = [index for index, item in found if not labelled_only or is_known(item.get("label"))]
         self.data = [images.items[index] for index in self.indices]

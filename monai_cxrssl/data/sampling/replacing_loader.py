@@ -63,8 +63,7 @@ def _collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 class ReplacingLoader(DataLoader):
     """A loader that puts another sample in place of one whose file can no longer be read, and tells of it.
 
-    Each such file gets a line in the log, once, and an entry in :attr:`unreadable`. When too many have failed since the
-    start, the run ends.
+    Each such file gets a line in the log, once, and an entry ``{"image": path, "cause": words}`` in :attr:`unreadable`.
 
     Args:
         dataset: maps a draw, or an index, to a dictionary; has a length.
@@ -72,17 +71,13 @@ class ReplacingLoader(DataLoader):
             tolerated.
         options: see :class:`torch.utils.data.DataLoader`.
 
-    Attributes:
-        unreadable: ``{"image": path, "cause": words}`` of the files that failed since the start.
-
     Raises:
-        DatalistError: from iterating, when too many files failed.
+        DatalistError: from iterating, when too many files failed since the start.
     """
 
     def __init__(self, dataset: Any, max_unreadable: float = 0.05, **options: Any) -> None:
         super().__init__(_Replacing(dataset), collate_fn=_collate, **options)
-        self.samples = dataset
-        self.max_unreadable = max_unreadable
+        self.samples, self.max_unreadable = dataset, max_unreadable
         self.unreadable: list[dict[str, str]] = []
 
     def __iter__(self) -> Any:

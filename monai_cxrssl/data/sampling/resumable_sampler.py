@@ -14,15 +14,11 @@ __all__ = ["ResumableSampler"]
 
 
 class ResumableSampler(Sampler):
-    """Give the draws of another sampler; of one epoch, when asked to, only those from some draw on.
-
-    Args:
-        sampler: gives the same draws each time it is told the same epoch; its length is that of a whole epoch.
-    """
+    """Give the draws of another sampler, which are the same each time it is told the same epoch; of one epoch, when
+    asked to, only those from some draw on. Its length is that of a whole epoch."""
 
     def __init__(self, sampler: Sampler) -> None:
-        self.sampler = sampler
-        self._start = 0
+        self.sampler, self._start = sampler, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the other sampler, if it asks for that."""

@@ -15,33 +15,22 @@ __all__ = ["DrawnViewTransform", "ViewTransform"]
 
 @runtime_checkable
 class ViewTransform(Protocol):
-    """A transform that draws several views of an image, the same ones for the same key.
-
-    Attributes:
-        num_views: V, views of a call.
-    """
+    """A transform that draws several views (``num_views``) of an image, the same ones for the same key."""
 
     num_views: int
 
     def __call__(
         self, image: np.ndarray, key: tuple[int, int] | None = None, views: Iterable[int] | None = None
     ) -> Tensor:
-        """Give ``(V, 1, S, S)`` of an image ``(1, H, W)``, or only the views of these numbers.
-
-        Args:
-            image: pixels.
-            key: (epoch, position of the sample in it).
-            views: numbers of the views, default 0 to V - 1.
-        """
+        """Give ``(V, 1, S, S)`` of an image ``(1, H, W)``, or only the views of the numbers ``views``; ``key`` is
+        (epoch, position of the sample in it)."""
         ...
 
 
 @runtime_checkable
 class DrawnViewTransform(ViewTransform, Protocol):
-    """A view transform whose views are drawn first and rendered later, of an image, its mask or a whole batch.
-
-    :class:`monai_cxrssl.transforms.MultiView` is one. A drawn view is whatever :meth:`sample` gives; its ``values()``
-    are the numbers that a batch carries to the device.
+    """A view transform whose views are drawn first and rendered later, of an image, its mask or a whole batch, such as
+    :class:`monai_cxrssl.transforms.MultiView`. The ``values()`` of a drawn view are what a batch carries to the device.
     """
 
     @property

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_unknown
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
+from monai_cxrssl.data.datalists.datalist_schema import count_known
 from monai_cxrssl.data.datalists.split import split_datalist
 from monai_cxrssl.errors import DatalistError
 
@@ -20,18 +21,13 @@ logger = logging.getLogger(__name__)
 def divided_source(source: Datalist, seed: int = 0, fractions: Sequence[float] = (0.7, 0.1, 0.2)) -> Datalist:
     """Give a data set a training, a validation and a test split, and say in the log what was done.
 
-    A data set that has all three is returned as it is. Otherwise it is divided by patient
-    (:func:`~monai_cxrssl.data.datalists.split.split_datalist`); a validation or test split that it comes with stays,
-    and only its training images are divided among training and the split that is missing.
-
-    Args:
-        source: the data set.
-        seed: another seed gives another division.
-        fractions: of the patients, for training, validation and test.
+    A data set that has all three is returned as it is. Otherwise its training images are divided by patient among
+    training and the splits that are missing, with ``fractions`` of the patients for training, validation and test
+    (:func:`~monai_cxrssl.data.datalists.split.split_datalist`).
 
     Raises:
-        DatalistError: there is nothing in training to divide, a patient is in two of the splits that are to be kept, or
-            the patients are too few.
+        DatalistError: nothing is in training, a patient is in two splits that are to be kept, or the patients are too
+            few.
         ConfigurationError: fractions that are no division of 1.
     """
     missing = [name for name in ("validation", "test") if not source.splits[name]]
@@ -52,27 +48,15 @@ def divided_source(source: Datalist, seed: int = 0, fractions: Sequence[float] =
             "patients, larger fractions or another seed, or divide it with the split command."
         )
     kept = [name for name in ("validation", "test") if name not in missing]
-    logger.info(
-        "%s comes without a %s split: its training images were divided by patient with seed %d%s; %s.",
-        source.name,
-        " and ".join(missing),
-        seed,
-        f", its {kept[0]} split is kept" if kept else "",
-        ", ".join(f"{name} has {_counts(divided.splits[name])}" for name in SPLITS),
-    )
+    told = f"its training images were divided by patient with seed {seed}"
+    told += f", its {kept[0]} split is kept" if kept else ""
+    counts = ", ".join(f"{name} has {_counts(divided.splits[name])}" for name in SPLITS)
+    logger.info("%s comes without a %s split: %s; %s.", source.name, " and ".join(missing), told, counts)
     return divided
 
 
 def classes_to_learn(source: Datalist, masks: bool = False) -> tuple[str, ...]:
-    """Return the classes of a data set, of which there must be some where nothing else is learned.
-
-    Args:
-        source: a data set.
-        masks: whether the network also learns masks, and so can do without classes.
-
-    Raises:
-        DatalistError: there are no classes.
-    """
+    """Return the classes of a data set; DatalistError when it has none and the network learns no ``masks`` either."""
     if not source.classes and not masks:
         raise DatalistError(
             f"{source.name} has no classes to learn, and the network has no decoder for masks. Bring a datalist with "
@@ -86,11 +70,8 @@ def require_classes(source: Datalist, ignore_absent: bool = False) -> None:
     """Refuse a division in which a class cannot be learned or the best weights cannot be chosen by it.
 
     In training and validation each class must have a positive image; for multi-label tasks in validation also a
-    negative one. A data set without any known label (for segmentation) has nothing to check.
-
-    Args:
-        source: a divided data set.
-        ignore_absent: warn instead of raising; such a class is then not learned, or not counted in validation.
+    negative one. A data set without any known label (for segmentation) has nothing to check. With ``ignore_absent`` the
+    log warns instead; such a class is then not learned, or not counted in validation.
 
     Raises:
         DatalistError: naming the splits and the classes.
@@ -99,7 +80,7 @@ def require_classes(source: Datalist, ignore_absent: bool = False) -> None:
         return
     told = []
     for split in ("training", "validation"):
-        positives, negatives = _present(source.splits[split], len(source.classes))
+        positives, negatives = count_known((item.get("label") for item in source.splits[split]), len(source.classes))
         lacking = [("no image", positives)] if source.task == "multi_class" else [("no positive image", positives)]
         if split == "validation" and source.task == "multi_label":
             lacking.append(("no negative image", negatives))
@@ -116,20 +97,6 @@ def require_classes(source: Datalist, ignore_absent: bool = False) -> None:
             "same with --ignore_absent."
         )
     logger.warning("%s. Going on, since ignore_absent is given.", text)
-
-
-def _present(items: Sequence[dict[str, Any]], count: int) -> tuple[list[int], list[int]]:
-    """For each class the number of images that are known to show it, and of those known not to."""
-    positives, negatives = [0] * count, [0] * count
-    for item in items:
-        label = item.get("label")
-        if is_unknown(label):
-            continue
-        values = label if isinstance(label, list | tuple) else [float(number == label) for number in range(count)]
-        for number, value in enumerate(values):
-            if not is_unknown(value):
-                (positives if value >= 0.5 else negatives)[number] += 1
-    return positives, negatives
 
 
 def _counts(items: Sequence[dict[str, Any]]) -> str:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labels from a table, joined with the films of a datalist.
 
-A hospital's labels are rows of a csv file that name films by what its systems call them: an accession number, a patient
-number, a file. ``match`` says which column that is and what it holds:
+A hospital's csv file names films by an accession number, a patient number or a file; ``match`` is the column and what
+it holds:
 
 ====================  ================================================================================================
 ``"file"``            name of the image file, with or without its extension; no two films may share it
@@ -12,8 +12,8 @@ an entry of items     what the datalist has under this name, such as ``study_id`
 a DICOM keyword       what the films' headers have, such as ``AccessionNumber`` or ``PatientID``
 ====================  ================================================================================================
 
-Headers are read for the join alone: no number from them is kept or shown, so that a datalist of pseudonyms stays one.
-A row labels every film that it names; films of no row stay unlabelled, and rows of no film are counted.
+No number from a header is kept or shown, so that a datalist of pseudonyms stays one. A row labels every film that it
+names; films of no row stay unlabelled, and rows of no film are counted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
-from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
 from monai_cxrssl.data.datalists.rows import refuse_rows, shown_rows
 from monai_cxrssl.data.sources.layouts.folder import image_stem
-from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report_labels
+from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
 from monai_cxrssl.data.sources.tables.table import read_table
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
@@ -47,12 +46,10 @@ class LabelJoin:
     """What a join of films and rows came to.
 
     Args:
-        rows: of the table.
-        rows_without_film: their numbers as a spreadsheet shows them (the header is row 1).
-        films: of the datalist.
+        rows: of the table; ``rows_without_film`` are numbered as a spreadsheet shows them (the header is row 1).
+        films: of the datalist, of which ``labelled`` ones have a known label afterwards.
         films_without_name: films that lack what they are matched by, such as an accession number.
         films_without_row: films that have it and that no row names.
-        labelled: films with a known label afterwards.
     """
 
     rows: int
@@ -85,8 +82,8 @@ def label_datalist(
         label_column: one class name per row, blank where unknown: the task becomes ``"multi_class"``.
         label_columns: one column per class of 1, 0, -1 (uncertain) or blank: the task becomes ``"multi_label"``.
         classes: the classes of ``label_column`` in label order; by default its values for films, sorted.
-        policy, blanks, seed: see :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`; for
-        ``label_columns``.
+        policy, blanks, seed: for ``label_columns``, see
+            :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`.
         replace_labels: drop the labels that the datalist has; otherwise such a datalist is refused.
         progress: show a bar while headers are read.
 
@@ -136,16 +133,17 @@ def label_datalist(
         labels: dict[int, Any] = dict(zip(chosen, numbers, strict=True))
     else:
         class_names = tuple(columns)
-        values = report_labels(path, rows, class_names)
         # Where the policy draws, it does so by the film and not by the row, and wherever the films lie.
         own = [item["image"] for split in SPLITS for item in datalist.splits[split]]
-        values = apply_label_policy(values, class_names, policy, blanks, [own[film] for film in chosen], seed)
-        labels = dict(zip(chosen, labels_to_lists(values), strict=True))
-    labelled = _with_labels(datalist, labels, class_names, "multi_class" if label_column else "multi_label")
+        values = policy_labels(path, rows, class_names, policy, blanks, [own[film] for film in chosen], seed)
+        labels = dict(zip(chosen, values, strict=True))
+    task = "multi_class" if label_column else "multi_label"
+    labelled = datalist.with_labels(map(labels.get, range(len(items))), class_names, task)
+    extra = {key: value for key, value in datalist.extra.items() if key != "manifest"}
     named = sum(bool(film) for film in films)
     count = sum(is_known(item.get("label")) for split in SPLITS for item in labelled.splits[split])
     join = LabelJoin(count_of_rows, tuple(unmatched), len(films), len(films) - named, named - len(chosen), count)
-    return labelled, join
+    return replace(labelled, extra=extra), join
 
 
 def _film_names(items: Sequence[dict[str, Any]], datalist: Datalist, what: str, progress: bool) -> list[str]:
@@ -223,20 +221,6 @@ def _one_row_each(
         if len({cells[row] for row in found}) > 1:
             refuse_rows(path, found, "they name the same film with different labels", "keep the right one")
     return {place: found[0] for place, found in named.items()}
-
-
-def _with_labels(datalist: Datalist, labels: Mapping[int, Any], classes: tuple[str, ...], task: str) -> Datalist:
-    splits: dict[str, list[dict[str, Any]]] = {}
-    place = 0
-    for split in SPLITS:
-        splits[split] = []
-        for item in datalist.splits[split]:
-            bare = {key: value for key, value in item.items() if key != "label"}
-            label = labels.get(place)
-            splits[split].append(bare if label is None else bare | {"label": label})
-            place += 1
-    extra = {key: value for key, value in datalist.extra.items() if key != "manifest"}
-    return replace(datalist, classes=classes, task=task, splits=splits, extra=extra)
 
 
 def _zeros(texts: pd.Series, films: Sequence[str]) -> str:

@@ -8,31 +8,13 @@ import ast
 import logging
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist
 from monai_cxrssl.data.datalists.mixing import mix_datalists
-from monai_cxrssl.data.sources.layouts import (
-    chestxray14,
-    chexpert,
-    covid_chestxray,
-    covid_qu_ex,
-    covidx,
-    csv_table,
-    folder,
-    jsrt,
-    kermany,
-    mimic_cxr_jpg,
-    montgomery,
-    padchest,
-    rsna_pneumonia,
-    shenzhen,
-    siim_covid,
-    tbx11k,
-    vindr_cxr,
-)
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["LAYOUTS", "find_layout", "mix_datalists", "index_folder"]
@@ -40,25 +22,14 @@ __all__ = ["LAYOUTS", "find_layout", "mix_datalists", "index_folder"]
 logger = logging.getLogger(__name__)
 
 # Tried in this order; the plain folder accepts whatever holds images, so it stays last.
-LAYOUTS: dict[str, ModuleType] = {
-    "covid_chestxray": covid_chestxray,
-    "chexpert": chexpert,
-    "chestxray14": chestxray14,
-    "mimic_cxr_jpg": mimic_cxr_jpg,
-    "padchest": padchest,
-    "kermany": kermany,
-    "siim_covid": siim_covid,
-    "rsna_pneumonia": rsna_pneumonia,
-    "montgomery": montgomery,
-    "shenzhen": shenzhen,
-    "vindr_cxr": vindr_cxr,
-    "covidx": covidx,
-    "covid_qu_ex": covid_qu_ex,
-    "tbx11k": tbx11k,
-    "jsrt": jsrt,
-    "csv_table": csv_table,
-    "folder": folder,
-}
+# fmt: off
+_NAMES = (
+    "covid_chestxray", "chexpert", "chestxray14", "mimic_cxr_jpg", "padchest", "kermany", "siim_covid",
+    "rsna_pneumonia", "montgomery", "shenzhen", "vindr_cxr", "covidx", "covid_qu_ex", "tbx11k", "jsrt", "csv_table",
+    "folder",
+)
+# fmt: on
+LAYOUTS: dict[str, ModuleType] = {name: import_module(f"monai_cxrssl.data.sources.layouts.{name}") for name in _NAMES}
 DATALIST_FILE = "datalist.json"
 
 
@@ -70,10 +41,9 @@ def index_folder(
 
     Args:
         dataset_dir: one folder, a list of folders, or that list as text (``"['a','b']"``). A folder that holds
-            ``datalist.json`` is read as that; any other by the first layout of :data:`LAYOUTS` that knows it.
-            Several folders are mixed (:func:`mix_datalists`).
-        datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder) or, without one, to
-            the file's own folder.
+            ``datalist.json`` is read as that; any other by the first layout of :data:`LAYOUTS` that knows it. Several
+            are mixed (:func:`mix_datalists`).
+        datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder), else to its own folder.
 
     Raises:
         DatalistError: a folder is missing, empty, a file, or holds no image; or the datalist is wrong.
@@ -142,12 +112,7 @@ def _open_folder(path: Path) -> Datalist:
             f"one of the known layouts ({', '.join(LAYOUTS)})."
         )
     datalist = LAYOUTS[name].read(path)
-    logger.info(
-        "%s: layout %s, %d images, %d patients, %d of them with two images or more",
-        path,
-        name,
-        sum(len(items) for items in datalist.splits.values()),
-        len(datalist.patients),
-        datalist.multi_image_bags,
-    )
+    count, patients = sum(map(len, datalist.splits.values())), len(datalist.patients)
+    told = f"{count} images, {patients} patients, {datalist.multi_image_bags} of them with two images or more"
+    logger.info("%s: layout %s, %s", path, name, told)
     return datalist

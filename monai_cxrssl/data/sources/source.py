@@ -25,27 +25,15 @@ def open_dataset(
 ) -> Datalist:
     """Open the data that a run was given; given none, draw the phantom data set and say so.
 
-    The phantom's seed is fixed, not the run's: two runs of different seeds then differ in training alone.
-
-    Args:
-        dataset_dir: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
-        datalist: see there.
-        phantom_dir: where the phantom is kept; it is drawn once.
-        phantom_patients: number of phantom patients.
-        phantom_size: about how many pixels a side of a phantom image has.
-
-    Raises:
-        DatalistError: when what was given cannot be used.
+    ``dataset_dir`` and ``datalist``: see :func:`monai_cxrssl.data.sources.registry.index_folder`, also for errors. The
+    phantom is drawn once into ``phantom_dir``, with images of about ``phantom_size`` pixels a side. Its seed is fixed,
+    not the run's: two runs of different seeds then differ in training alone.
     """
     # An empty text, as an unset shell variable gives, is a mistake to report, not a wish for the phantom.
     if dataset_dir is not None or datalist is not None:
         return index_folder(dataset_dir, datalist)
     from monai_cxrssl.phantom.dataset import make_phantom_dataset
 
-    logger.info(
-        "No --dataset_dir or --datalist was given: running on a phantom of %d patients, not on real X-rays (%s).",
-        phantom_patients,
-        phantom_dir,
-    )
-    path = make_phantom_dataset(phantom_dir, patients=phantom_patients, size=phantom_size)
-    return load_datalist(path)
+    told = f"running on a phantom of {phantom_patients} patients, not on real X-rays ({phantom_dir})"
+    logger.info("No --dataset_dir or --datalist was given: %s.", told)
+    return load_datalist(make_phantom_dataset(phantom_dir, patients=phantom_patients, size=phantom_size))

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known, is_unknown
+from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
+from monai_cxrssl.data.datalists.datalist_schema import count_known
 from monai_cxrssl.data.datalists.label_mapping import LabelMapping
 from monai_cxrssl.data.sources.registry import index_folder
 from monai_cxrssl.errors import DatalistError
@@ -28,14 +29,14 @@ def open_test_source(
 ) -> Datalist:
     """Open the data that a model is tested on, all its images in the split ``test``, whatever splits it comes in.
 
-    Labels are rewritten onto the classes and the task of ``source`` (:func:`on_classes_of`). Each item gets its
-    ``source``, and its patient and study ids get that as prefix, so that patient 5 of this data set is not patient 5
-    of the one trained on; a data set of the same name is taken for the same one, whose patients are the same.
+    Labels are rewritten onto the classes and the task of ``source``, the data set trained on (:func:`on_classes_of`).
+    Each item gets its ``source``, and its patient and study ids get that as prefix, so that patient 5 of this data set
+    is not patient 5 of the one trained on; a data set of the same name is taken for the same one, whose patients are
+    the same.
 
     Args:
-        source: the data set that the model is trained on.
-        dataset_dir: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
-        datalist: see there. Without either, ``source`` is returned as it is.
+        source: returned as it is where neither of the next two is given.
+        dataset_dir, datalist: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
         class_map: class of the other data set to class of ``source``, see
             :class:`~monai_cxrssl.data.datalists.label_mapping.LabelMapping`.
 
@@ -62,15 +63,8 @@ def on_classes_of(
 ) -> Datalist:
     """Rewrite the labels of a data set onto the classes and the task of a model, and log what the two share.
 
-    The rules are those of :mod:`monai_cxrssl.data.datalists.label_mapping`: names are matched through the vocabulary,
-    and what the data set does not annotate is unknown. Same classes in the same order and the same task: labels stay.
-    Without classes (a model that only segments) there are no labels to rewrite, and all are taken away.
-
-    Args:
-        target: the data set.
-        classes: of the model, in label order.
-        task: of the model, ``"multi_class"`` or ``"multi_label"``.
-        class_map: see :class:`~monai_cxrssl.data.datalists.label_mapping.LabelMapping`.
+    The rules, and ``class_map``, are those of :mod:`monai_cxrssl.data.datalists.label_mapping`. Same classes in the
+    same order and the same task: labels stay. Without classes (a model that only segments) all labels are taken away.
 
     Returns:
         The same images in the same splits; those of which nothing is known have no ``label``.
@@ -88,15 +82,12 @@ def on_classes_of(
             f"The data set and the model share no class: {lists}. Choose another data set, or say with class_map which "
             "class is which."
         )
-    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    for split in SPLITS:
-        for item in target.splits[split]:
-            label = item.get("label") if same else mapping(item.get("label")) if classes else None
-            kept = {key: value for key, value in item.items() if key != "label"}
-            splits[split].append(kept if label is None else {**kept, "label": label})
-    rewritten = replace(target, classes=classes, task=task, splits=splits)
+    labels = [item.get("label") for split in SPLITS for item in target.splits[split]]
+    if not same:
+        labels = [mapping(label) if classes else None for label in labels]
+    rewritten = target.with_labels(labels, classes, task)
     if classes:
-        _tell(rewritten, shared, mapping, lists)
+        _tell(rewritten, labels, shared, mapping, lists)
     return rewritten
 
 
@@ -110,52 +101,25 @@ def _named(item: dict[str, Any], name: str) -> dict[str, Any]:
     return item
 
 
-def _tell(rewritten: Datalist, shared: Sequence[str], mapping: LabelMapping, lists: str) -> None:
-    labels = [item.get("label") for split in SPLITS for item in rewritten.splits[split]]
+def _tell(rewritten: Datalist, labels: Sequence[Any], shared: Sequence[str], mapping: LabelMapping, lists: str) -> None:
     known = [label for label in labels if is_known(label)]
     if not known:
         raise DatalistError(
             f"None of the {len(labels)} images of {rewritten.name} has a known label of a class that the model has: "
             f"{lists}. Choose another data set, or say with class_map which class is which."
         )
-    lacking = [name for name in rewritten.classes if name not in shared]
-    logger.info(
-        "%s: %d of the model's %d classes are shared (%s)%s; %d of its %d images have a known label.",
-        rewritten.name,
-        len(shared),
-        len(rewritten.classes),
-        ", ".join(shared),
-        f", unknown are {', '.join(lacking)}" if lacking else "",
-        len(known),
-        len(labels),
-    )
+    name, classes = rewritten.name, rewritten.classes
+    lacking = [other for other in classes if other not in shared]
+    told = f"{len(shared)} of the model's {len(classes)} classes are shared ({', '.join(shared)})"
+    told += f", unknown are {', '.join(lacking)}" if lacking else ""
+    logger.info("%s: %s; %d of its %d images have a known label.", name, told, len(known), len(labels))
     if mapping.idle:
-        logger.warning(
-            "%s: films of %s have no class of the model for certain and count as unknown; class_map can say which.",
-            rewritten.name,
-            ", ".join(mapping.idle),
-        )
-    absent = [f"{kinds} of {', '.join(names)}" for kinds, names in _absent(known, rewritten, shared) if names]
+        told = f"films of {', '.join(mapping.idle)} have no class of the model for certain and count as unknown"
+        logger.warning("%s: %s; class_map can say which.", name, told)
+    absent = []
+    for kinds, counts in zip(("no positives", "no negatives"), count_known(known, len(classes)), strict=True):
+        without = [other for other, count in zip(classes, counts, strict=True) if other in shared and not count]
+        absent += [f"{kinds} of {', '.join(without)}"] if without else []
     if absent:
-        logger.warning(
-            "%s has %s, so how well these are told apart cannot be measured.", rewritten.name, " and ".join(absent)
-        )
-
-
-def _absent(known: Sequence[Any], rewritten: Datalist, shared: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The shared classes without a positive film, and those without a negative one."""
-    positives: set[str] = set()
-    negatives: set[str] = set()
-    for label in known:
-        if rewritten.task == "multi_class":
-            positives.add(rewritten.classes[label])
-            continue
-        for name, value in zip(rewritten.classes, label, strict=True):
-            if not is_unknown(value):
-                (positives if value >= 0.5 else negatives).add(name)
-    if rewritten.task == "multi_class":  # a film of one class is a negative of all others
-        negatives = {name for name in shared if positives - {name}}
-    return [
-        ("no positives", [name for name in shared if name not in positives]),
-        ("no negatives", [name for name in shared if name not in negatives]),
-    ]
+        told = "so how well these are told apart cannot be measured"
+        logger.warning("%s has %s, %s.", name, " and ".join(absent), told)

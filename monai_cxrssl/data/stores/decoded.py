@@ -37,10 +37,10 @@ UNKNOWN_MEMORY = 4 * 2**30
 class DecodedImages:
     """The images of a datalist as small grey arrays.
 
-    Each file is read once, by a pool of threads with a progress bar, and reduced (:func:`shrink`) so that its shorter
-    side is ``side``. All pixels lie in one contiguous tensor: forked workers read the parent's copy, and for spawned
-    ones torch moves it to shared memory once. When the estimate of ``images x side x side x 1.3`` pixels exceeds the
-    limit, nothing is kept: images are then decoded at each access, which the log says in one line.
+    Each file is read once, by a pool of threads, and reduced (:func:`shrink`) so that its shorter side is ``side``. All
+    pixels lie in one contiguous tensor: forked workers read the parent's copy, and for spawned ones torch moves it to
+    shared memory once. When the estimate of ``images x side x side x 1.3`` pixels exceeds the limit, nothing is kept:
+    images are then decoded at each access, which the log says in one line.
 
     Files that cannot be read, whose shorter side is below ``minimum_side``, or whose pixels all have one value are
     dropped, each with a line in the log, and listed in :attr:`unreadable`.
@@ -50,8 +50,7 @@ class DecodedImages:
 
     Args:
         items: datalist items with absolute ``image`` paths.
-        side: shorter side kept, in pixels; smaller images are not enlarged.
-        bits: 8 for uint8, 16 for uint16.
+        side, bits: shorter side kept, in pixels (smaller images are not enlarged); 8 for uint8, 16 for uint16.
         window: which DICOM window maps to the full range; passed to the reader of this package.
         reader: gives the ``(H, W)`` uint8 or uint16 pixels of a path as ``bits`` says, alone or with a dictionary that
             may hold ``warnings``, or raises; by default :func:`monai_cxrssl.data.reading.read.read_cxr_uint`. Under
@@ -59,17 +58,13 @@ class DecodedImages:
         minimum_side: shortest side, in pixels as read, that can be trained on.
         memory_limit_gb: most memory for the pixels, in GiB; by default half of what is available.
         check: when nothing is kept, read every file once all the same, to find the unreadable ones before training.
-        max_unreadable: largest fraction of unreadable files that a run should live with; up to three always, unless it
-            is 0.
+        max_unreadable: largest fraction of unreadable files to live with; up to three always, unless it is 0.
         read_seconds: a file that is not read after so long counts as unreadable.
         num_threads: threads that decode; by default one per usable CPU core.
         progress: show the progress bar.
 
     Attributes:
-        items: the items that were kept, in their order.
-        kept: their positions in the items given.
-        unreadable: ``{"image": path, "cause": words}`` of the others.
-        warnings: ``{"image": path, "warning": words}`` of what the reader found odd in files that it could read.
+        items, kept, unreadable, warnings: see :class:`~monai_cxrssl.data.stores.image_store.ImageStore`.
 
     Raises:
         DatalistError: no items, all unreadable, or more than ``max_unreadable``.
@@ -110,7 +105,6 @@ class DecodedImages:
         self._progress = progress
         self._store: torch.Tensor | None = None
         self._starts = self._shapes = np.zeros(0, dtype=np.int64)
-
         # Files are decoded side by side already. Above all, a loader's worker that is forked while a thread of OpenCV
         # holds the lock of its pool waits for that lock for ever; with one thread there is no pool.
         cv2.setNumThreads(1)
@@ -122,10 +116,7 @@ class DecodedImages:
         logger.warning(
             "%d images of side %d take about %.1f GB, more than the limit of %.1f GB: they are not kept in memory but "
             "decoded at each access",
-            len(items),
-            side,
-            estimate / 2**30,
-            limit / 2**30,
+            *(len(items), side, estimate / 2**30, limit / 2**30),
         )
         if check:
             self._keep([index for index, pixels in self._results("checking") if pixels is not None], max_unreadable)

@@ -36,17 +36,16 @@ _Failure = CXRReadError | DatalistError
 
 
 class DecodedMasks:
-    """One binary mask per image, read once and kept as bits on the image's own decoded grid.
+    """One binary mask per image, read once and kept as bits on the image's own decoded grid (384 x 480 take 23 kB).
 
-    Files are read by a pool of threads with a progress bar; a 384 x 480 mask takes 23 kB. What cannot be read is named
-    in the log and in :attr:`unreadable`, and its image counts as one without a mask. So does a lung mask that marks
-    nothing. An empty lesion mask or an empty list of boxes says that there is nothing to mark, and is learnt from.
+    What cannot be read is named in the log and in :attr:`unreadable`, and its image counts as one without a mask. So
+    does a lung mask that marks nothing. An empty lesion mask or an empty list of boxes says that there is nothing to
+    mark, and is learnt from.
 
     ``"lung"`` reads ``lung_mask`` and ``"lesion"`` reads ``lesion_mask``: a file, or several that are merged; another
     size than the film's is resampled by nearest neighbour. ``"boxes"`` draws the ``boxes`` of an item, which are
     ``[x1, y1, x2, y2]`` in pixels of the film's file as stored, scaled to the decoded grid: a pixel is set when its
-    centre lies in a box. The size of the file is read from its header; films that were made smaller than the ones that
-    the boxes were drawn on need ``boxes_shape``.
+    centre lies in a box. The size of the file is read from its header.
 
     Args:
         images: the decoded images; masks follow their order.
@@ -107,28 +106,15 @@ class DecodedMasks:
         np.cumsum([len(bits.get(index, ())) for index in range(len(images))], out=self._starts[1:])
         # One array: forked workers share its pages as long as nobody counts references to thousands of small ones.
         self._bits = np.concatenate([np.zeros(0, np.uint8), *(bits[index] for index in sorted(bits))])
-        logger.info(
-            "%s masks: %d of %d images have one (%.1f MB in memory), %d could not be read",
-            kind,
-            len(bits),
-            len(images),
-            self._bits.nbytes / 1e6,
-            len(self.unreadable),
-        )
+        counts = kind, len(bits), len(images), self._bits.nbytes / 1e6, len(self.unreadable)
+        logger.info("%s masks: %d of %d images have one (%.1f MB in memory), %d could not be read", *counts)
 
     def __len__(self) -> int:
         return len(self.has_mask)
 
     def mask(self, index: int, shape: tuple[int, int]) -> np.ndarray:
-        """Mask of image ``index``: ``(h, w)`` uint8 of 0 and 1, all 0 where there is none.
-
-        Args:
-            index: number of the image.
-            shape: rows and columns of the decoded image.
-
-        Raises:
-            IndexError: there is no such image.
-        """
+        """Mask of image ``index``, decoded to ``shape``: ``(h, w)`` uint8 of 0 and 1, all 0 where there is none.
+        IndexError: there is no such image."""
         if not 0 <= index < len(self):
             raise IndexError(f"There is no mask {index}; there are {len(self)}.")
         if not self.has_mask[index]:
@@ -162,11 +148,8 @@ class DecodedMasks:
 
 
 def _drawn_boxes(item: Mapping[str, Any], stated: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """Boxes, in pixels of a film of the size ``stated``, as a mask on another grid.
-
-    Raises:
-        DatalistError: they are no boxes, or lie outside such a film.
-    """
+    """Boxes, in pixels of a film of the size ``stated``, as a mask on another grid. DatalistError: they are no boxes,
+    or lie outside such a film."""
     size = np.array([stated[1], stated[0]] * 2, dtype=np.float64)
     try:
         corners = np.asarray(item["boxes"], dtype=np.float64).reshape(-1, 4)

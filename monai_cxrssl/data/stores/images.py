@@ -37,12 +37,11 @@ def open_images(
 ) -> ImageStore:
     """Give the images of a run as small grey arrays of 8 bits.
 
-    Without ``cache_dir`` all are decoded now and kept in memory (:class:`~monai_cxrssl.data.DecodedImages`).
-
-    With it they come from the cache there (:class:`~monai_cxrssl.data.CachedImages`), which is made when it is absent.
-    One cache serves all splits and several runs: images that it lacks are decoded and added at its end, images whose
-    file has another size or modification time are decoded again, all others are not read. Images whose files are gone
-    are served from the cache, with a warning. Files that could not be read are tried again when they change, or by the
+    Without ``cache_dir`` all are decoded now and kept in memory (:class:`~monai_cxrssl.data.DecodedImages`). With it
+    they come from the cache there (:class:`~monai_cxrssl.data.CachedImages`), which is made when it is absent. One
+    cache serves all splits and several runs: images that it lacks are decoded and added at its end, images whose file
+    has another size or modification time are decoded again, all others are not read. Images whose files are gone are
+    served from the cache, with a warning. Files that could not be read are tried again when they change, or by the
     cache command. One process builds, others (of the same ``torchrun`` job or not) wait for it. A folder that may not
     be written will do as long as nothing has to be built.
 
@@ -53,9 +52,7 @@ def open_images(
         items: datalist items with absolute ``image`` paths.
         side: shorter side, in pixels; smaller images are not enlarged.
         cache_dir: folder of the cache.
-        memory_limit_gb: most memory for the pixels, in GiB; see ``DecodedImages``. Of no effect on a cache.
-        max_unreadable: largest fraction of unreadable files that a run should live with; up to three always, unless it
-            is 0.
+        memory_limit_gb, max_unreadable: see :class:`~monai_cxrssl.data.DecodedImages`; a cache takes no memory.
         progress: show a progress bar, in one process of a job only.
 
     Raises:
@@ -87,13 +84,9 @@ def open_images(
             "%s: its images have side %d, more than the %d of this run: used as they are", folder, opened.side, side
         )
     if opened.unreadable:
-        first = opened.unreadable[0]
-        logger.warning(
-            "%d unreadable images are left out, the first %s: %s",
-            len(opened.unreadable),
-            first["image"],
-            first["cause"],
-        )
+        count, first = len(opened.unreadable), opened.unreadable[0]
+        words = "%d unreadable images are left out, the first %s: %s"
+        logger.warning(words, count, first["image"], first["cause"])
     return opened
 
 
@@ -139,8 +132,7 @@ def _build(
     folder: Path, items: Sequence[Mapping[str, Any]], side: int, max_unreadable: float, progress: bool
 ) -> CachedImages:
     plan = _plan(folder, items, side)
-    report = build_cache(
-        plan.items, folder, plan.options.side, block_images=plan.options.block_images, progress=progress
-    )
+    options = plan.options
+    report = build_cache(plan.items, folder, options.side, block_images=options.block_images, progress=progress)
     logger.info("%s: decoded %d of %d images in %.1f s", folder, report.decoded, report.images, report.seconds)
     return CachedImages(folder, items, max_unreadable=max_unreadable)

@@ -17,11 +17,8 @@ CONTROL_GROUPS = (
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that can be taken without swapping, or ``None`` where the system does not tell.
-
-    Args:
-        meminfo: the kernel's table (Linux); elsewhere the count of physical pages is asked for.
-    """
+    """Bytes that can be taken without swapping, or ``None`` where the system does not tell: by ``meminfo``, the
+    kernel's table (Linux); elsewhere by the count of physical pages."""
     free = _table(meminfo).get("MemAvailable")
     if free is not None:
         candidates = [free * 1024]

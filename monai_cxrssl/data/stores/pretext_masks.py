@@ -29,9 +29,8 @@ LATERAL_VIEWS = frozenset({"L", "LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO
 class PretextLungMasks:
     """A lung mask for every image: its own where there is one, else the expected position of the lungs.
 
-    The ``lung_mask`` files of the items are read once, by a pool of threads with a progress bar, and kept as bits on a
-    grid of ``side x side`` cells stretched over the whole film, 1.2 kB each: a cell is lung where most of it is. Forked
-    workers read the parent's copy.
+    The ``lung_mask`` files of the items are read once and kept as bits on a grid of ``side x side`` cells stretched
+    over the whole film, 1.2 kB each: a cell is lung where most of it is. Forked workers read the parent's copy.
 
     An item without a mask, with one that cannot be read (which is named in the log and in :attr:`unreadable`) or with
     one that marks nothing gets :func:`~monai_cxrssl.data.stores.expected_lungs.expected_lung_mask`, if the view is
@@ -40,16 +39,13 @@ class PretextLungMasks:
 
     Args:
         images: has ``items``, such as :class:`~monai_cxrssl.data.DecodedImages`; masks follow their order.
-        side: cells along either side of the film.
+        side: cells along either side of the film, at least 8 (ConfigurationError).
         num_threads: threads that read; by default one per usable CPU core.
         progress: show the progress bar.
 
     Attributes:
         unreadable: ``{"lung_mask": path, "cause": words}`` of the masks that could not be read.
         counts: number of images whose mask is ``"read"``, ``"expected"`` or ``"anywhere"``.
-
-    Raises:
-        ConfigurationError: ``side`` is below 8.
     """
 
     def __init__(
@@ -88,15 +84,10 @@ class PretextLungMasks:
         return len(self._rows)
 
     def mask(self, index: int, shape: tuple[int, int] | None = None) -> np.ndarray:
-        """Lung mask of image ``index``, uint8 ``(h, w)`` of 0 and 1.
+        """Lung mask of image ``index``, uint8 ``(h, w)`` of 0 and 1, stretched to ``shape``, by default
+        ``(side, side)``.
 
-        Args:
-            index: number of the image.
-            shape: rows and columns of the image: the grid to stretch the mask to; by default ``(side, side)``. A view
-                that turns the film needs the film's own proportions.
-
-        Raises:
-            IndexError: there is no such image.
+        A view that turns the film needs the film's own proportions. IndexError: there is no such image.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"There is no lung mask {index}; there are {len(self)}.")

@@ -35,7 +35,7 @@ def decoded_side(image_size: int) -> int:
 def read_small(
     path: str, reader: Reader, side: int, dtype: np.dtype, minimum_side: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Read an image, refuse what nothing can be learnt from, and reduce it.
+    """Read an image, refuse what nothing can be learnt from, and reduce it; return ``(h, w)`` pixels and the warnings.
 
     Args:
         path: the file.
@@ -43,9 +43,6 @@ def read_small(
         side: shorter side of the result, in pixels (:func:`shrink`).
         dtype: what the reader must give, uint8 or uint16.
         minimum_side: shortest side, in pixels as read, that can be trained on.
-
-    Returns:
-        ``(h, w)`` pixels and the reader's warnings.
 
     Raises:
         CXRReadError: the file cannot be read, is too small, or holds one value only.
@@ -70,14 +67,10 @@ def read_small(
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Reduce an image by area averaging so that its shorter side is ``side``.
+    """Reduce an image ``(H, W)`` of uint8 or uint16 by area averaging so that its shorter side is ``side`` pixels.
 
     One factor for both axes keeps the aspect; it is smaller still where the longer side would exceed ``2 * side``, and
     never above 1: small images stay as they are.
-
-    Args:
-        pixels: ``(H, W)`` uint8 or uint16.
-        side: in pixels.
     """
     rows, columns = pixels.shape
     factor = min(1.0, side / min(rows, columns), LONGEST_ASPECT * side / max(rows, columns))
@@ -88,16 +81,10 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def refuse_unreadable(unreadable: Sequence[Mapping[str, str]], total: int, max_unreadable: float) -> None:
-    """Raise when too few images are left to work with.
+    """Raise a DatalistError when all of ``total`` items are unreadable, or more than the fraction ``max_unreadable``.
 
-    Args:
-        unreadable: ``{"image": path, "cause": words}`` of each item that could not be read.
-        total: number of items.
-        max_unreadable: largest fraction of unreadable ones that a run should live with; up to three always, unless it
-            is 0.
-
-    Raises:
-        DatalistError: all are unreadable, or more than that fraction.
+    Up to three are always lived with, unless that is 0. ``unreadable`` holds ``{"image": path, "cause": words}`` of
+    each.
     """
     bad = len(unreadable)
     # Of a few dozen films, one or two damaged ones are no sign of a wrong folder.

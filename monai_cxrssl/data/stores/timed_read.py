@@ -16,17 +16,9 @@ Result = TypeVar("Result")
 
 
 def read_in_time(read: Callable[[str], Result], path: str, seconds: float) -> Result:
-    """Return ``read(path)``, or what it raises.
+    """Return ``read(path)``, or what it raises; CXRReadError when nothing came within ``seconds``.
 
     The thread that is given up on cannot be ended; it does not keep the process from ending.
-
-    Args:
-        read: reads a file.
-        path: the file.
-        seconds: how long to wait.
-
-    Raises:
-        CXRReadError: nothing came in time.
     """
     outcome: dict[str, Any] = {}
 

@@ -23,14 +23,10 @@ logger = logging.getLogger(__name__)
 class EmbeddingWriter(PredictionHandler):
     """Collect an evaluator's predictions and write one embedding per image when it completes.
 
-    ``embeddings.npz`` holds ``embedding`` ``(N, D)`` float32 and the texts ``image`` and ``patient_id`` ``(N,)``.
-    ``embeddings.csv`` holds one row per file that was asked for: image, patient_id, study_id, view_position, the
-    columns e0 … , and, for a file that could not be read, an empty embedding and the cause under ``problem``.
-
-    Args:
-        output_dir: folder of the two files.
-        items: the datalist items, in the order of the evaluator's data.
-        unreadable: files left out, each with ``image`` and ``cause``.
+    ``embeddings.npz`` holds ``embedding`` ``(N, D)`` float32 and the texts ``image`` and ``patient_id`` ``(N,)``, in
+    the order of ``items`` and the evaluator's data. ``embeddings.csv`` holds one row per file that was asked for:
+    image, patient_id, study_id, view_position, the columns e0 … , and, for a file that could not be read
+    (``unreadable``, each with ``image`` and ``cause``), an empty embedding and the cause under ``problem``.
     """
 
     _COLUMNS = ("image", "patient_id", "study_id", "view_position")

@@ -23,7 +23,7 @@ def evaluator_predictions(
     unreadable: Sequence[dict[str, str]] = (),
     name: str | None = None,
 ) -> Predictions:
-    """Return what an evaluator holds after its run.
+    """Return what an evaluator holds after its run, with the measure ``dice`` where an image has one.
 
     Args:
         evaluator: a :class:`~monai_cxrssl.engines.MultiTaskPredictor`.
@@ -32,11 +32,8 @@ def evaluator_predictions(
         task: ``"multi_class"`` or ``"multi_label"``.
         split: for the column of that name; by default what the items say.
         unreadable: files that were left out, each with ``image`` and ``cause``.
-        name: of the data set, written as the source of items that name none: by source and id a patient is known
-            again (:mod:`monai_cxrssl.data.audit.leak`), also from the table alone.
-
-    Returns:
-        The predictions, with the measure ``dice`` where an image has one.
+        name: of the data set, written as the source of items that name none: by source and id a patient is known again
+            (:mod:`monai_cxrssl.data.audit.leak`), also from the table alone.
     """
     rows = [dict(items[index]) for index in evaluator.indices]
     if split is not None:

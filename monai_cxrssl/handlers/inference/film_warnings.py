@@ -44,13 +44,12 @@ def film_warnings(
     A view other than frontal is told where the item or the file's header says so. Inversion is looked for in the other
     films, by :func:`monai_cxrssl.data.audit.audit.looks_inverted`. ``"outside training range: darker than 99 % of the
     training films (...), patient age 4 below the training films' 21 to 87"`` tells what no film trained on is like
-    (:class:`monai_cxrssl.data.TrainingRange`).
+    (:class:`monai_cxrssl.data.TrainingRange`); without a range nothing is compared.
 
     Args:
         item: of the datalist; it may hold ``view_position`` and ``age`` (years).
         pixels: ``(h, w)``, bright = dense, of any size and range; with a training range unsigned, or in [0, 1].
         view_position: what the film's own header says.
-        training_range: of the network; without one, nothing is compared.
     """
     views = [str(item.get("view_position") or ""), view_position]
     told = next((found for found in map(view_warning, views) if found), "")

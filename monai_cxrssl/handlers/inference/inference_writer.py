@@ -47,8 +47,8 @@ class InferenceWriter:
     SEG of films in DICOM; ``masks.csv`` tells which is whose: ``image``, ``mask``, ``dicom_seg`` (below the output
     folder) and ``problem``, where one could not be written. Without a segmentation branch there are neither masks nor
     ``masks.csv``. ``overlays/<name>.png`` show the saliency of the class of the highest probability over the decoded
-    film, and ``overlays.csv`` tells ``image``, ``overlay``, ``class`` and ``problem``. A last line of the log counts
-    it all.
+    film, and ``overlays.csv`` tells ``image``, ``overlay``, ``class`` and ``problem``. A last line of the log counts it
+    all.
 
     Args:
         output_dir: folder of the files; only the first process writes.
@@ -57,7 +57,7 @@ class InferenceWriter:
             under ``decision:<class>``.
         transform: the resizing that the evaluator's data set applies, which is undone on the masks.
         unreadable: files that were left out, each with ``image`` and ``cause``; by default those of ``images``.
-        mask_format: of ``masks/``: ``"png"`` (uint8, 0 and 255) or ``"nifti"``, see
+        mask_format: of ``masks/``: ``"png"`` or ``"nifti"``, see
             :class:`~monai_cxrssl.handlers.inference.mask_files.MaskFiles`.
         dicom_seg: write DICOM SEG of films in DICOM; needs highdicom.
         overlays: write overlays; the engine must have the ``network``, as evaluators of MONAI do.
@@ -66,8 +66,8 @@ class InferenceWriter:
             there are none, which the log says once.
 
     Raises:
-        ConfigurationError: another mask format, overlays without classes, a training range that is none; from the
-            run: the network's outputs are not those of the head's classes and one mask channel.
+        ConfigurationError: another mask format, overlays without classes, a training range that is none; from the run:
+            the network's outputs are not those of the head's classes and one mask channel.
     """
 
     def __init__(
@@ -206,12 +206,8 @@ class InferenceWriter:
 def mask_names(paths: Sequence[str]) -> list[str]:
     """Give each file a name of its own without folders: its path below the folder of all, ``_`` between the parts.
 
-    Args:
-        paths: of the images, all absolute or all relative.
-
-    Returns:
-        Names of letters, digits and ``._-``, without a suffix; equal ones are numbered in the order of the paths, upper
-        and lower case taken as equal, as some disks take them.
+    The paths are all absolute or all relative, the names of letters, digits and ``._-``, without a suffix; equal ones,
+    case ignored as some disks do, are numbered in order.
 
     Example:
         >>> mask_names(["/x/a/1.png", "/x/b/1.png", "/x/a_1.dcm"])

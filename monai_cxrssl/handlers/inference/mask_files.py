@@ -47,19 +47,14 @@ class SourceFilm:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns, upright.
-
-        Raises:
-            CXRReadError: the file cannot be read any more.
-        """
+        """Rows and columns, upright; CXRReadError when the file cannot be read any more."""
         rows, columns = self.header.get("rows"), self.header.get("columns")
         return (rows, columns) if rows and columns else read_film(self.path, max_side=64).shape
 
     def affine(self) -> np.ndarray:
         """``(4, 4)`` float64 of (row, column, 0, 1) to RAS mm: that of the file, or a picture's, 1 mm if unknown.
 
-        Raises:
-            CXRReadError: the file cannot be read any more.
+        Raises CXRReadError when the file cannot be read any more.
         """
         kind = "" if self.header else _kind(self.path)
         if kind in ("nifti", "metaimage", "nrrd"):
@@ -81,21 +76,16 @@ def _kind(path: str) -> str:
 class MaskFiles:
     """Write masks below a folder, and ``masks.csv``, which tells whose each is.
 
-    ``masks/<name>.png`` is uint8, 0 and 255; ``masks/<name>.nii.gz`` is uint8, 0 and 1, rows first, with an affine
-    that lays it on a film in NIfTI, MHA or NRRD, and shows others upright with their spacing. ``dicom_seg/<name>.dcm``
-    is a DICOM SEG (:mod:`monai_cxrssl.data.reading.dicom_seg`) of a film in DICOM. Without highdicom there are none,
-    which a warning says once.
-
-    Args:
-        output_dir: the folder.
-        mask_format: ``"png"`` or ``"nifti"``.
-        dicom_seg: write DICOM SEG as well.
+    ``masks/<name>.png`` is uint8, 0 and 255; ``masks/<name>.nii.gz`` is uint8, 0 and 1, rows first, with an affine that
+    lays it on a film in NIfTI, MHA or NRRD, and shows others upright with their spacing. ``dicom_seg/<name>.dcm`` is a
+    DICOM SEG (:mod:`monai_cxrssl.data.reading.dicom_seg`) of a film in DICOM. Without highdicom there are none, which a
+    warning says once.
 
     Attributes:
         rows: of ``masks.csv``: image, mask, dicom_seg (both below the folder, empty where there is none) and problem.
 
     Raises:
-        ConfigurationError: another format.
+        ConfigurationError: a mask format other than ``"png"`` and ``"nifti"``.
     """
 
     def __init__(self, output_dir: Path, mask_format: str = "png", dicom_seg: bool = True) -> None:

@@ -15,11 +15,7 @@ __all__ = ["PredictionHandler"]
 
 
 class PredictionHandler(ABC):
-    """Base of handlers that use an evaluator's predictions of all images, in the order of its data.
-
-    Args:
-        images: how many predictions are expected.
-    """
+    """Base of handlers that use an evaluator's predictions of all ``images``, in the order of its data."""
 
     def __init__(self, images: int) -> None:
         self.images = images

@@ -20,13 +20,7 @@ _OPACITY = 0.6
 def write_overlay(film: np.ndarray, saliency: np.ndarray, path: Path) -> Path:
     """Write a colour PNG of a film and its saliency, which is scaled to its own maximum; where it is 0, the film stays.
 
-    Args:
-        film: ``(h, w)`` uint8 or uint16, full range.
-        saliency: ``(h, w)`` float, 0 or more, finite.
-        path: the file; its folder is made.
-
-    Returns:
-        The path.
+    The film is ``(h, w)`` uint8 or uint16 of full range, the saliency ``(h, w)`` float, finite, 0 or more.
     """
     grey = (film if film.dtype == np.uint8 else film // 257).astype(np.uint8)
     strength = np.clip(saliency / max(float(saliency.max()), np.finfo(np.float32).tiny), 0, 1).astype(np.float32)

@@ -21,12 +21,9 @@ class CollapseMonitor:
     """Publish the spread of the embeddings as ``embedding_std`` and warn in words when they collapse to one point.
 
     The spread is the standard deviation over the batch of each dimension of the unit-length embeddings, averaged over
-    dimensions and multiplied by the square root of their number: 1 for embeddings spread evenly over the sphere, 0
-    when all are equal (the measure of Chen & He 2021, arXiv 2011.10566, section 4.1, made independent of the length).
-
-    Args:
-        threshold: warn below this spread, from 0 to 1.
-        patience: epochs before the first warning; random networks begin nearly collapsed.
+    dimensions and multiplied by the square root of their number: 1 for embeddings spread evenly over the sphere, 0 when
+    all are equal (the measure of Chen & He 2021, arXiv 2011.10566, section 4.1, made independent of the length). Below
+    ``threshold`` it warns, after ``patience`` epochs, since random networks begin nearly collapsed.
     """
 
     def __init__(self, threshold: float = 0.1, patience: int = 5) -> None:

@@ -18,22 +18,15 @@ from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 
 __all__ = ["CurvesPlot"]
 
-
 # What a validation yields, with its name, colour and line.
 _VALIDATED = {"val_macro_auc": ("macro AUC", "#7a3fa0", "-"), "val_dice": ("Dice", "#0f8a8a", "--")}
 
 
 class CurvesPlot:
-    """Draw what is known of each epoch, anew at intervals and at the end.
+    """Draw what is known of each epoch as a PNG, anew ``every`` so many epochs and at the end.
 
     Loss and learning rate, and where there are any: the embeddings' spread, the validation's macro AUC and Dice
     coefficient (``val_macro_auc``, ``val_dice``), the probe.
-
-    Args:
-        history: where the numbers come from.
-        path: the PNG to write.
-        probe: whose results to draw, if any.
-        every: epochs between drawings.
     """
 
     def __init__(

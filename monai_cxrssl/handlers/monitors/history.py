@@ -20,11 +20,10 @@ logger = logging.getLogger(__name__)
 class RunHistory:
     """Record loss, learning rate and speed of every epoch, log one line each, and publish them as engine metrics.
 
-    Put it after the handlers whose metrics it shall record and before those that read ``rows``. The rows travel with
-    the checkpoint, so that a resumed run tells its whole story.
+    Put it after the handlers whose metrics it shall record and before those that read ``rows``, which travel with the
+    checkpoint, so that a resumed run tells its whole story.
 
     Args:
-        optimizer: whose learning rate is recorded.
         stage_epochs: epochs of each stage by name, in order; each row then names its stage.
 
     Attributes:
@@ -33,8 +32,7 @@ class RunHistory:
             scalar metrics; ``pretext_accuracy``, from 0 to 1, where the method answers a question that has an answer.
     """
 
-    # Within an epoch each process has sums of its own.
-    per_process = True
+    per_process = True  # within an epoch each process has sums of its own
 
     def __init__(self, optimizer: torch.optim.Optimizer, stage_epochs: dict[str, int] | None = None) -> None:
         self.optimizer = optimizer

@@ -24,16 +24,15 @@ logger = logging.getLogger(__name__)
 class InputRangeCheck:
     """Check the first batch of a run, and some of the films that it is drawn from.
 
-    Pixels outside [0, 1], or not finite, end the run: views are uint8, or float in [0, 1]. Views of one value, and
-    films that look inverted, are told in a warning: a crop may fall on nothing but air, and few films of an odd
-    projection do not make a data set wrong.
+    Views of one value, and films that look inverted, are told in a warning: a crop may fall on nothing but air, and few
+    films of an odd projection do not make a data set wrong.
 
     Args:
         films: how many films to look at for inverted contrast, spread over the data set; 0 for none.
         share: warn when more than this share of views is constant, or of films looks inverted, from 0 to 1.
 
     Raises:
-        TrainingError: from the engine's run, as said above.
+        TrainingError: from the run: pixels outside [0, 1], or not finite; views are uint8, or float in [0, 1].
     """
 
     def __init__(self, films: int = 64, share: float = 0.5) -> None:
@@ -80,8 +79,7 @@ class InputRangeCheck:
         numbers = np.unique(np.linspace(0, len(images) - 1, self.films).astype(int)).tolist()
         inverted = []
         for number in numbers:
-            # One that cannot be read any more is the loader's to replace and to tell of.
-            with contextlib.suppress(CXRReadError):
+            with contextlib.suppress(CXRReadError):  # the loader's to replace and to tell of
                 if looks_inverted(images.image(number)):
                     inverted.append(number)
         if len(inverted) > self.share * len(numbers):

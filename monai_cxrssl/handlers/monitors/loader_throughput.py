@@ -21,9 +21,8 @@ class LoaderThroughput:
     """Publish the share of time that the device waits for images, as ``loader_wait``; advise once if it is large.
 
     Measured is what lies between asking the loader for a batch and getting it, over the time from an epoch's first
-    batch to the end of its last iteration. The wait for the first batch is left out: workers start up in it. On a GPU
-    the times are those of the device, which may still compute while the processor waits. Put it before the handler that
-    records the metrics.
+    batch to the end of its last iteration, without the wait for the first, in which workers start up. On a GPU the
+    times are those of the device, which may compute while the processor waits. Put it before what records the metrics.
 
     Args:
         threshold: share of the first epoch, in [0, 1], above which one line of advice is logged.

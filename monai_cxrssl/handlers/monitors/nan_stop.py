@@ -21,10 +21,7 @@ __all__ = ["StopOnInvalidLoss"]
 class StopOnInvalidLoss:
     """End the run with an error when the loss is NaN or infinite, before its gradient is taken.
 
-    On a GPU the loss is looked at every ``interval`` iterations, since each look waits for the device.
-
-    Args:
-        interval: iterations between looks on a GPU; on a CPU every loss is looked at.
+    On a CPU every loss is looked at, on a GPU one every ``interval`` iterations, since each look waits for the device.
 
     Raises:
         TrainingError: from the engine's run, naming epoch, iteration and the samples of the batch.

@@ -27,20 +27,15 @@ logger = logging.getLogger(__name__)
 class OnlineProbe:
     """Score frozen embeddings with a linear and a nearest-neighbour probe; no label reaches the training.
 
-    The probes are cross-validated with no patient in two folds, see :func:`monai_cxrssl.probing.probe`. Where there
-    are no labels to probe, the results stay ``None`` and the log says so once. An image that cannot be read any more is
+    The probes are cross-validated with no patient in two folds, see :func:`monai_cxrssl.probing.probe`. Where there are
+    no labels to probe, the results stay ``None`` and the log says so once. An image that cannot be read any more is
     left out from then on, with a warning.
 
     Args:
         network: the encoder; the very object that is being trained.
-        dataset: labelled images, each ``{"image": (1, H, W)}``, in the order of ``labels``.
-        labels: per image, as in a datalist.
-        patients: per image.
-        classes: class names.
-        device: where to compute.
+        dataset: images, each ``{"image": (1, H, W)}``, in the order of ``patients`` and ``labels`` (as in a datalist).
         every: also probe after every so many epochs; 0 for before and after only.
         max_images: probe at most so many images, drawn once.
-        batch_size: images per pass.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
         seed: of folds and the draw of images.
 

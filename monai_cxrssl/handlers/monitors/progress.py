@@ -17,8 +17,7 @@ __all__ = ["RunProgressBar"]
 class RunProgressBar:
     """Show iterations done of all epochs, the epoch and the loss, on the first process only.
 
-    Args:
-        interval: iterations between updates of the loss, each of which waits for the device.
+    The loss, each look at which waits for the device, is updated every ``interval`` iterations.
     """
 
     def __init__(self, interval: int = 10) -> None:
@@ -36,8 +35,7 @@ class RunProgressBar:
         if idist.get_rank() != 0:
             return
         total = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
-        # Log lines go above the bar instead of through it.
-        self._redirect = logging_redirect_tqdm()  # good for one run only
+        self._redirect = logging_redirect_tqdm()  # log lines go above the bar; good for one run only
         self._redirect.__enter__()
         self._bar = tqdm(total=total, initial=engine.state.iteration, desc="training", unit="it", dynamic_ncols=True)
 

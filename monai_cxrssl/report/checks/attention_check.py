@@ -38,19 +38,12 @@ _ORIGINS = {
 
 @dataclass(frozen=True)
 class Decisions:
-    """What was predicted of N images.
+    """What was predicted of N images."""
 
-    Attributes:
-        predicted: ``(N,)`` int64, the class of the highest probability; -1 where a probability is no number.
-        probability: ``(N,)`` float64, of that class; NaN without one.
-        right: ``(N,)`` float64: 1 right, 0 wrong, NaN where the label is unknown.
-        true: N texts, the true class; for multi-label the classes that are present.
-    """
-
-    predicted: np.ndarray
-    probability: np.ndarray
-    right: np.ndarray
-    true: list[str]
+    predicted: np.ndarray  #: ``(N,)`` int64, the class of the highest probability; -1 where a probability is no number.
+    probability: np.ndarray  #: ``(N,)`` float64, of that class; NaN without one.
+    right: np.ndarray  #: ``(N,)`` float64: 1 right, 0 wrong, NaN where the label is unknown.
+    true: list[str]  #: N texts, the true class; for multi-label the classes that are present.
 
 
 def decide(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Decisions:
@@ -59,7 +52,6 @@ def decide(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> De
     Args:
         scores: ``(N, C)`` probabilities; NaN where there is none.
         labels: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
-        classes: C names.
     """
     finite = np.isfinite(scores).all(1)
     best = np.where(finite, np.where(finite[:, None], scores, 0).argmax(1), -1)
@@ -79,12 +71,6 @@ def check_attention(
     outputs: NetworkOutputs, checked: CheckedImages, lungs: CheckedLungs, decisions: Decisions
 ) -> dict[str, np.ndarray]:
     """Measure the saliency of the predicted class against the lungs.
-
-    Args:
-        outputs: of a network with a label head.
-        checked: N images.
-        lungs: theirs.
-        decisions: theirs.
 
     Returns:
         ``pfs``, ``lung_area``, ``pointing`` and ``saliency_iou``, see :mod:`monai_cxrssl.metrics.lung_attention`, each

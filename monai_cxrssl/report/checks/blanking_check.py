@@ -22,13 +22,8 @@ def check_blanking(
     """Score the images with a region blanked.
 
     The decoded film is blanked before it is resized, so that corners and border are those of the film, not of its
-    padding, and the fill is the mean of what is film.
-
-    Args:
-        outputs: of a network with a label head.
-        checked: N images.
-        lungs: theirs.
-        region: see :class:`monai_cxrssl.transforms.BlankRegion`.
+    padding, and the fill is the mean of what is film. The region is one of
+    :class:`monai_cxrssl.transforms.BlankRegion`.
 
     Returns:
         The places ``(n,)`` int64 of the images that could be blanked, and their probabilities ``(n, C)`` float64.

@@ -24,20 +24,14 @@ class CheckedImages:
 
     Args:
         dataset: of the split that is evaluated, without augmentation.
-        max_images: how many at most; patients are drawn at random until the next one would not fit, at least one.
-            ``None`` for all.
-        seed: of the draw.
-        batch_size: images per batch.
-        progress: show progress bars.
+        max_images: how many at most, 1 or more (else a ConfigurationError); patients are drawn at random until the next
+            one would not fit, at least one. ``None`` for all.
 
     Attributes:
         positions: ``(N,)`` int64, places in ``dataset``, ascending.
         numbers: ``(N,)`` int64, numbers of the images in ``dataset.images``.
         items: their N datalist items.
         patients: N texts, source and patient id.
-
-    Raises:
-        ConfigurationError: ``max_images`` is less than 1.
     """
 
     def __init__(

@@ -20,12 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def drawn_masks(outputs: NetworkOutputs, checked: CheckedImages) -> np.ndarray | None:
-    """Return what the network marks at a probability above 0.5, ``(N, H, W)`` bool; ``None`` unless it draws one mask.
-
-    Args:
-        outputs: of the network.
-        checked: N images.
-    """
+    """Return what the network marks at a probability above 0.5, ``(N, H, W)`` bool; None unless it draws one mask."""
     planes = []
     if getattr(outputs.network, "segmentation_head", None) is None:
         return None
@@ -41,9 +36,7 @@ class CheckedLungs:
     """The lungs of each image: of its ``lung_mask`` where it has one, else drawn by the network, else none.
 
     Args:
-        checked: N images.
-        drawn: masks of the network, see :func:`drawn_masks`; they count as lungs when the data set's masks, which it
-            learned, are of lungs.
+        drawn: masks of the network (:func:`drawn_masks`); lungs only where the data set's masks, which it learned, are.
 
     Attributes:
         from_model: ``(N,)`` float64: 0 for a mask of the data set, 1 for one of the network, NaN for none.

@@ -17,11 +17,8 @@ __all__ = ["NetworkOutputs", "last_map"]
 class NetworkOutputs:
     """Run a network without gradients and in the precision of its evaluation.
 
-    Args:
-        network: a :class:`~monai_cxrssl.networks.MultiTaskNet` in evaluation mode, on the device.
-        head: with its classes.
-        device: where to compute.
-        amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
+    The network is a :class:`~monai_cxrssl.networks.MultiTaskNet` in evaluation mode, on the device; for ``amp`` see
+    :func:`monai_cxrssl.hardware.autocast_dtype`.
     """
 
     def __init__(

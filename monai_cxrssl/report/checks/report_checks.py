@@ -78,15 +78,11 @@ class ReportChecks:
         dataset: the test images that the evaluator was run over.
         output_dir: folder of the files; only the first process writes.
         classes: names of the classes; none of a network that only segments.
-        task: ``"multi_class"`` or ``"multi_label"``.
         validation_dataset: the validation images, by which thresholds and temperature are chosen; ``None`` without.
-        device: where to compute.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
-        batch_size: images per pass.
         max_images: how many test images the checks look at, whole patients drawn at random; ``None`` for all. All are
             in ``predictions.csv``.
         seed: of that draw and of the source's folds.
-        progress: show progress bars.
         name: of the data set, the source of items that name none.
 
     Raises:

@@ -28,11 +28,7 @@ _THUMBNAIL = 64
 
 
 def check_segmentation(drawn: np.ndarray, checked: CheckedImages) -> list[SegmentationFigures | None]:
-    """Compare the masks that a network drew with the true ones.
-
-    Args:
-        drawn: ``(N, H, W)`` bool on the grid of the network's images.
-        checked: N images.
+    """Compare the masks ``(N, H, W)`` that a network drew on the grid of its images with the true ones.
 
     Returns:
         Figures of each image, ``None`` where it has no true mask. Distances are NaN, and ``problem`` says why, where

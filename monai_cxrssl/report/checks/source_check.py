@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from monai_cxrssl.data.datalists.datalist_schema import is_unknown
-from monai_cxrssl.metrics.patient_bootstrap import Interval
 from monai_cxrssl.probing.embedding import embed
-from monai_cxrssl.probing.source_probe import SourcePrediction, predict_source
+from monai_cxrssl.probing.source_probe import predict_source
 from monai_cxrssl.report.checks.checked_images import CheckedImages
 from monai_cxrssl.report.checks.network_outputs import last_map
 
@@ -23,11 +22,7 @@ __all__ = ["PooledFeatures", "check_source"]
 
 
 class PooledFeatures(nn.Module):
-    """The mean over the positions of the last feature map, which is what the label head reads.
-
-    Args:
-        encoder: of a :class:`~monai_cxrssl.networks.MultiTaskNet`.
-    """
+    """The mean over the positions of the last feature map, which is what the label head reads."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -44,12 +39,7 @@ def check_source(
 ) -> dict[str, Any]:
     """Predict the source of the images from the features, cross-validated by patient.
 
-    Args:
-        encoder: in evaluation mode, on the device.
-        checked: the images; their items name the ``source``.
-        device: where to compute.
-        amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
-        seed: of the folds and resamples.
+    The encoder is in evaluation mode, on the device; the images' items name the ``source``.
 
     Returns:
         A :class:`~monai_cxrssl.probing.SourcePrediction` as plain JSON values: ``macro_auc`` (``value``, ``ci_low``,
@@ -64,20 +54,11 @@ def check_source(
     if features is None:
         # One source needs no features to be found too few; the words are those of the probe.
         features = torch.zeros(len(checked), 1).numpy()
-    return _plain(predict_source(features, sources, checked.patients, seed=seed))
+    return _finite(asdict(predict_source(features, sources, checked.patients, seed=seed)))
 
 
-def _plain(prediction: SourcePrediction) -> dict[str, Any]:
-    def numbers(interval: Interval | None) -> dict[str, Any] | None:
-        if interval is None:
-            return None
-        values = asdict(interval)
-        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
-
-    return {
-        "macro_auc": numbers(prediction.macro_auc),
-        "auc": {name: numbers(interval) for name, interval in prediction.auc.items()},
-        "images": prediction.images,
-        "left_out": prediction.left_out,
-        "text": prediction.text,
-    }
+def _finite(value: Any) -> Any:
+    """Return plain JSON values with None for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -36,14 +36,9 @@ _VERDICTS = {"fail": "bad", "not assessable": "unknown", "pass": "good"}
 
 
 def write_page(content: Content, folder: str | os.PathLike) -> Path:
-    """Write ``index.html``, with all pictures inside, in one step.
+    """Write ``index.html``, with all pictures inside, in one step, into a folder that is made where it is missing.
 
-    Args:
-        content: what the page says.
-        folder: of the report; the files of pictures are relative to it. It is made where it is missing.
-
-    Returns:
-        The file. A picture that is missing, damaged or of one colour has a sentence in its place.
+    The files of pictures are relative to it; one that is missing, damaged or of one colour has a sentence in its place.
     """
     target = Path(folder) / "index.html"
     with atomic_write(target) as partial:

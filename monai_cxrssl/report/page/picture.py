@@ -20,9 +20,7 @@ _KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 def inline_picture(picture: Picture, folder: Path) -> tuple[dict[str, str | int], str]:
     """Return ``src``, ``width`` and ``height`` of a picture's element, and what is wrong with it (else empty).
 
-    Args:
-        picture: PNG or JPEG; other kinds (an SVG may hold scripts) are not shown.
-        folder: what its file is relative to.
+    It is a PNG or JPEG file below the folder; other kinds (an SVG may hold scripts) are not shown.
     """
     path = folder / picture.file
     try:

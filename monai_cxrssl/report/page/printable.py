@@ -11,11 +11,8 @@ def printable(text: object, limit: int | None = None) -> str:
     """Return text on one line, with a replacement character for what cannot be shown.
 
     Control characters, half surrogates (of file names that are no UTF-8) and marks that turn the direction of what
-    follows are replaced: a class name shall not be able to rearrange the words around it.
-
-    Args:
-        text: anything that has a text.
-        limit: most characters; the end of what is longer gives way to an ellipsis. None: as long as it is.
+    follows are replaced: a class name shall not be able to rearrange the words around it. What is longer than the limit
+    ends with an ellipsis.
 
     Example:
         >>> printable("two\\nlines"), printable("Pleural effusion, left", 12)

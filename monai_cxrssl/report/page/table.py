@@ -39,12 +39,8 @@ def number_words(value: int | float) -> str:
 def cell_words(value: object, is_name: bool = False) -> tuple[str, str] | None:
     """Return a cell's text and, where it ends with an interval in brackets, that one apart.
 
-    Args:
-        value: of the cell.
-        is_name: whether it names its row, where "None" may be a name.
-
-    Returns:
-        None for a value that is None, and for numbers that are none.
+    The first cell names its row, and "None" may be a name there. A value that is None, or a number that is none, has no
+    text: None.
     """
     if value is None or (isinstance(value, str) and not is_name and value.strip() in _NO_NUMBER):
         return None

@@ -18,13 +18,10 @@ __all__ = ["draw_attention"]
 def draw_attention(pfs: Any, area: Any, path: str | os.PathLike) -> bool:
     """Draw a point per film, and the line where both are equal: above it the model looks at the lungs more than chance.
 
-    Args:
-        pfs: ``(N,)`` positive fraction of saliency, in [0, 1]; NaN where there is none.
-        area: ``(N,)`` share of the same film that is lung, in [0, 1].
-        path: the PNG file.
+    Return whether a film had both; if none had, there is no file.
 
-    Returns:
-        Whether a film had both; if none had, there is no file.
+    Args:
+        area: ``(N,)`` share of the film that is lung, in [0, 1], as the PFS beside it; NaN where there is none.
 
     Raises:
         DatalistError: the arrays differ in length.

@@ -31,42 +31,28 @@ _INCHES, _KEY = 2.5, 3.1
 
 @dataclass(frozen=True)
 class AttentionCase:
-    """One decision to show.
+    """One decision to show."""
 
-    Attributes:
-        image: ``(H, W)`` float in [0, 1].
-        saliency: ``(H, W)``, 0 or more, of the predicted class.
-        true: name of the true class.
-        predicted: name of the class predicted.
-        probability: of the predicted class, in [0, 1].
-        right: whether the decision is right.
-        lung_mask: ``(H, W)``, lung is what is not 0; ``None`` where there is none.
-        pfs: positive fraction of saliency; NaN where it cannot be given.
-        area: lung-area fraction; NaN where it cannot be given.
-    """
-
-    image: np.ndarray
-    saliency: np.ndarray
-    true: str
-    predicted: str
-    probability: float
-    right: bool
-    lung_mask: np.ndarray | None = None
-    pfs: float = float("nan")
-    area: float = float("nan")
+    image: np.ndarray  #: ``(H, W)`` float in [0, 1].
+    saliency: np.ndarray  #: ``(H, W)``, 0 or more, of the predicted class.
+    true: str  #: name of the true class.
+    predicted: str  #: name of the class predicted.
+    probability: float  #: of the predicted class, in [0, 1].
+    right: bool  #: whether the decision is right.
+    lung_mask: np.ndarray | None = None  #: ``(H, W)``, lung is what is not 0; ``None`` where there is none.
+    pfs: float = float("nan")  #: positive fraction of saliency; NaN where it cannot be given.
+    area: float = float("nan")  #: lung-area fraction; NaN where it cannot be given.
 
 
 def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Choose the right and the wrong decisions that the network was surest of, at most one of each kind per patient.
 
+    Return the numbers of the right and of the wrong films, surest first, each ``(count,)`` or shorter.
+
     Args:
         probability: ``(N,)`` of the predicted class; NaN films are not chosen.
         right: ``(N,)`` of 1 (right), 0 (wrong) and NaN (label unknown, not chosen), or bool.
-        count: of each kind.
         patient: ``(N,)``, one id per film; ``None`` for any number per patient.
-
-    Returns:
-        The numbers of the right and of the wrong films, surest first, each ``(count,)`` or shorter.
 
     Raises:
         DatalistError: the lengths differ.
@@ -88,24 +74,12 @@ def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = No
 
 
 def draw_attention_gallery(
-    cases: Sequence[AttentionCase],
-    path: str | os.PathLike,
-    lungs_from: str = "masks of the data set",
-    columns: int = 4,
+    cases: Sequence[AttentionCase], path: str | os.PathLike, lungs_from: str = "masks of the data set", columns: int = 4
 ) -> Path:
     """Draw decisions as films with heatmap, lung outline and figures: right ones above, wrong ones below.
 
     Each heatmap is scaled to its own maximum. The lungs' share of the saliency stands beside their share of the film,
-    which is chance.
-
-    Args:
-        cases: what to show, in order.
-        path: the PNG to write; its folder is made.
-        lungs_from: where the outlines come from, for the key.
-        columns: films side by side.
-
-    Returns:
-        The path.
+    which is chance. The key says where the outlines come from. Return the path of the PNG.
 
     Raises:
         DatalistError: no case, or one whose planes do not fit each other.

@@ -33,20 +33,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, FADED, GRID, ACCENT = "#1b1b1b", "#595959", "#d9d9d9", _COLOURS[0]
 # The width of a picture on the page is about 700 CSS pixels: 7.2 inches of 10-point type are then read as 13 pixels.
 _TYPE: Any = {
-    "font.size": 10,
-    "axes.labelsize": 10,
-    "axes.titlesize": 11,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FADED,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": GRID,
+    **{"font.size": 10, "axes.labelsize": 10, "axes.titlesize": 11},
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **{"axes.edgecolor": FADED, "grid.color": GRID, "axes.spines.top": False, "axes.spines.right": False},
     # A class may be called "$x_1": its name, not a formula.
     "text.parse_math": False,
 }
@@ -62,15 +52,7 @@ def line_style(number: int) -> dict[str, Any]:
 def canvas(
     path: str | os.PathLike | None, width: float, height: float, dpi: int = 140, style: Any = _TYPE
 ) -> Iterator[Figure]:
-    """Give a figure to draw on, and write it as PNG in one step when nothing went wrong.
-
-    Args:
-        path: the PNG file; its folder is made. None writes none.
-        width: inches.
-        height: inches.
-        dpi: pixels per inch.
-        style: of matplotlib, where it differs from the usual one.
-    """
+    """Give a figure of some inches to draw on, and write it as PNG (path None: not at all) when nothing went wrong."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

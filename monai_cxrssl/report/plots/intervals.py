@@ -28,14 +28,11 @@ def draw_intervals(
 ) -> bool:
     """Draw a forest plot, the figures in words beside it.
 
+    Return whether a row had a figure; if none had, there is no file.
+
     Args:
         rows: name, figure, and both ends of its interval; None or NaN for what is not assessable, which is said.
-        path: the PNG file.
         reference: a line to compare with, such as the figure on all films.
-        xlabel: what the figures are.
-
-    Returns:
-        Whether a row had a figure; if none had, there is no file.
     """
     marks = [] if reference is None else [(reference, "--", "all films")]
     return _forest(rows, path, marks, xlabel, whole=False)
@@ -46,25 +43,14 @@ def draw_probes(
 ) -> bool:
     """Draw the score on whole films and on films with a region blanked, with the lines of chance and of whole films.
 
-    A model that reads the lungs falls to chance when they are blanked, and keeps its score when all else is.
-
-    Args:
-        rows: as for :func:`draw_intervals`, the whole films first.
-        path: the PNG file.
-        chance: the figure of guessing; None draws no line.
-        xlabel: what the figures are.
-
-    Returns:
-        Whether a row had a figure; if none had, there is no file.
+    A model that reads the lungs falls to chance when they are blanked, and keeps its score when all else is. The rows
+    are as for :func:`draw_intervals`, the whole films first, and so is the answer; with chance None there is no such
+    line.
     """
     marks = [] if chance is None else [(chance, ":", "chance")]
-    if rows and _known(rows[0][1]):
-        marks.append((float(rows[0][1] or 0.0), "--", "whole films"))
+    if rows and rows[0][1] is not None:
+        marks.append((rows[0][1], "--", "whole films"))
     return _forest(rows, path, marks, xlabel, whole=True)
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _forest(
@@ -74,11 +60,11 @@ def _forest(
     xlabel: str,
     whole: bool,
 ) -> bool:
-    shown = [float(end) for row in rows for end in row[1:] if end is not None and math.isfinite(end)]
+    ends = [[math.nan if end is None else float(end) for end in row[1:]] for row in rows]
     marks = [mark for mark in marks if math.isfinite(mark[0])]
-    if not any(_known(row[1]) for row in rows):
+    if not any(math.isfinite(value) for value, _, _ in ends):
         return no_plot(path)
-    shown += [mark[0] for mark in marks]
+    shown = [end for row in ends for end in row if math.isfinite(end)] + [mark[0] for mark in marks]
     space = 0.06 * (max(shown) - min(shown)) or 0.05
     with canvas(path, 6.4, 1.3 + 0.32 * len(rows)) as figure:
         axes = figure.subplots()
@@ -86,11 +72,11 @@ def _forest(
             axes.axhspan(number - 0.5, number + 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
         for place, dashes, words in marks:
             axes.axvline(place, color=FADED, linestyle=dashes, linewidth=1.2, zorder=1, label=words)
-        for number, (_, value, low, high) in enumerate(rows):
+        for number, (value, low, high) in enumerate(ends):
             words = "not assessable"
-            if value is not None and _known(value):
+            if math.isfinite(value):
                 words = f"{value:.3f}"
-                if low is not None and high is not None and _known(low) and _known(high):
+                if math.isfinite(low) and math.isfinite(high):
                     axes.plot([low, high], [number, number], color=ACCENT, linewidth=2, marker="|", markersize=7)
                     words += f" ({low:.3f} to {high:.3f})"
                 first = whole and number == 0

@@ -22,20 +22,16 @@ _MOST_CLASSES = 28
 
 
 def draw_ranking(
-    cohort: Cohort,
-    path: str | os.PathLike,
-    points: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None,
+    cohort: Cohort, path: str | os.PathLike, points: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None
 ) -> bool:
     """Draw both curves of every class against the rest.
 
+    Return whether a class could be drawn; if none could, there is no file.
+
     Args:
         cohort: of C classes; a class needs positives, and negatives, of two patients, as in the tables.
-        path: the PNG file.
         points: C thresholds, numbers or :class:`~monai_cxrssl.metrics.OperatingPoint`, or some of them by rule; marked
             where they lie on these films. NaN marks nothing.
-
-    Returns:
-        Whether a class could be drawn; if none could, there is no file.
 
     Raises:
         DatalistError: another number of thresholds.

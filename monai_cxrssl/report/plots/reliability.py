@@ -20,12 +20,7 @@ __all__ = ["draw_reliability"]
 def draw_reliability(diagrams: Mapping[str, ReliabilityDiagram], path: str | os.PathLike) -> bool:
     """Draw one diagram or several over each other, with the number of films in each bin below.
 
-    Args:
-        diagrams: by their names, such as ``"before scaling"`` and ``"after scaling"``.
-        path: the PNG file.
-
-    Returns:
-        Whether there was a diagram; if none was assessable, there is no file.
+    Return whether there was a diagram; if none was assessable, there is no file.
     """
     from matplotlib.lines import Line2D
 

@@ -33,23 +33,14 @@ _TITLE, _HEADING, _LEGEND = 0.4, 0.3, 0.35
 
 @dataclass(frozen=True)
 class SegmentationCase:
-    """One film to show.
+    """One film to show."""
 
-    Attributes:
-        image: ``(H, W)`` float in [0, 1].
-        prediction: ``(H, W)``, what is not 0 belongs to the mask.
-        mask: the truth, ``(H, W)``.
-        figures: of this film, from :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
-        caption: what may be written above the film; no patient id.
-        spacing: size of a pixel of the grid, rows and columns, in any unit: shows a stretched film as it is.
-    """
-
-    image: np.ndarray
-    prediction: np.ndarray
-    mask: np.ndarray
-    figures: SegmentationFigures
-    caption: str = ""
-    spacing: tuple[float, float] = (1.0, 1.0)
+    image: np.ndarray  #: ``(H, W)`` float in [0, 1].
+    prediction: np.ndarray  #: ``(H, W)``, what is not 0 belongs to the mask.
+    mask: np.ndarray  #: the truth, ``(H, W)``.
+    figures: SegmentationFigures  #: of :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
+    caption: str = ""  #: what may be written above the film; no patient id.
+    spacing: tuple[float, float] = (1.0, 1.0)  #: of rows and columns, in any unit: shows a stretched film as it is.
 
 
 def choose_segmentation_cases(
@@ -57,14 +48,11 @@ def choose_segmentation_cases(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the worst films, and those around the median.
 
+    Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where films are few.
+
     Args:
         dice: ``(N,)``; NaN where a film has none, which leaves it out.
         hd95: ``(N,)``, decides between films of one Dice, the larger first; NaN counts as larger than any.
-        worst: how many of the worst.
-        median: how many around the median, none of them among the worst.
-
-    Returns:
-        Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where films are few.
 
     Raises:
         DatalistError: the arrays differ in length.
@@ -83,19 +71,9 @@ def choose_segmentation_cases(
 
 
 def draw_segmentation_figure(
-    worst: Sequence[SegmentationCase],
-    typical: Sequence[SegmentationCase] = (),
-    path: str | os.PathLike | None = None,
+    worst: Sequence[SegmentationCase], typical: Sequence[SegmentationCase] = (), path: str | os.PathLike | None = None
 ) -> Figure:
-    """Draw films with both contours, Dice and 95 % Hausdorff distance above each.
-
-    Args:
-        worst: films of the worst Dice, worst first.
-        typical: films around the median.
-        path: the PNG to write.
-
-    Returns:
-        The figure.
+    """Draw films with both contours, Dice and 95 % Hausdorff distance above each; write them as PNG if asked to.
 
     Raises:
         DatalistError: no film at all, or the masks of one differ from it in shape.

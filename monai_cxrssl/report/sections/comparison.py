@@ -106,16 +106,13 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
     if one.classes:
         sides = (one.cohort.scores, other.cohort.scores, one.cohort.labels)
         for key, interval in compare_auc(one.cohort, other.cohort.scores, evidence.plan)[2].items():
-            name = key.removeprefix("auc_")
-            if key == "macro_auc":
-                differences.append(_Difference(key, "Macro AUROC", interval))
-            elif not np.isfinite(interval.value):
-                differences.append(_Difference(key, f"AUROC of {name}", interval))
-            else:
+            name, p = key.removeprefix("auc_"), float("nan")
+            if key != "macro_auc" and np.isfinite(interval.value):
                 c = one.classes.index(name)
                 scores, others, labels = (side[:, c] for side in sides)
                 p = delong_test(scores, others, labels).p
-                differences.append(_Difference(key, f"AUROC of {name}", interval, p))
+            words = "Macro AUROC" if key == "macro_auc" else f"AUROC of {name}"
+            differences.append(_Difference(key, words, interval, p))
     if "dice" in one.measures and "dice" in other.measures:
         values = one.measures["dice"] - other.measures["dice"]
         if one.take(np.isfinite(values)).patients > 1:

@@ -76,12 +76,7 @@ def _external(findings: Findings, evidence: Evidence, inside: Mapping[str, Inter
     findings.intervals({"external_drop": unknown[0] if unknown else max(drops, key=lambda drop: drop.value)})
     columns = ["Set", "Films", "Patients", "Macro AUROC", "Internal minus external", "Sensitivity", "Specificity"]
     rows = [
-        [
-            name,
-            len(films.items),
-            films.patients,
-            *(interval_text(interval, key == "drop") for key, interval in found.items()),
-        ]
+        [name, len(films.items), films.patients, *(interval_text(each, key == "drop") for key, each in found.items())]
         for (name, films), found in zip(external.items(), figures.values(), strict=True)
     ]
     notes = {f"{key} of {name}": interval for name, found in figures.items() for key, interval in found.items()}

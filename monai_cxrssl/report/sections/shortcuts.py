@@ -43,14 +43,7 @@ _WORDS = {
 
 
 def probe_flag(region: str, whole: Interval, blanked: Interval, drop: Interval) -> Flag:
-    """Say in words what a probe shows, by the rule above.
-
-    Args:
-        region: that was blanked.
-        whole: macro AUROC on the whole films.
-        blanked: on the same films with the region blanked.
-        drop: the first minus the second, paired.
-    """
+    """Say in words what a probe shows by the rule above; the drop, whole minus blanked macro AUROC, is paired."""
     words = _WORDS[region]
     for interval in (whole, blanked, drop):
         if not np.isfinite(interval.ci_low):

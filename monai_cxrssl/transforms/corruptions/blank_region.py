@@ -27,15 +27,16 @@ _BLUR = 0.05
 
 
 class BlankRegion(Transform):
-    """Take the information out of a region of a film, to see whether a network's score depends on it.
+    """Take the information out of a region of a film, to see whether a network's score depends on it; nothing is
+    random.
 
     A network that still tells the classes apart when the ``"lungs"`` are blanked, or fails once the ``"corners"`` are,
-    reads something other than the lungs (after DeGrave et al. 2021, Nature Machine Intelligence 3:610). Nothing is
-    drawn at random.
+    reads something other than the lungs (after DeGrave et al. 2021, Nature Machine Intelligence 3:610).
 
     ``"lungs"`` and ``"outside_lungs"`` blank a film's two complementary parts. Both leave the outline of the lungs to
     be seen, which is information of its own (an opacity may push it in); ``margin`` widens the lungs, so that their
-    rim, with the costophrenic angles and the heart's border, goes with them, and rounds the outline off.
+    rim, with the costophrenic angles and the heart's border, goes with them, and rounds the outline off. An option out
+    of its range is a ConfigurationError.
 
     Args:
         region: ``"lungs"``, ``"outside_lungs"``, ``"corners"`` (four rectangles) or ``"border"`` (a frame).
@@ -44,9 +45,6 @@ class BlankRegion(Transform):
         margin: what is added around the lungs, as a share of the longer side, 0 or more: 0.03 is 15 px of 512.
         extent: height and width of a corner, or thickness of the border, as a share of the image's height and width, in
             (0, 0.5); by default 0.2 for corners and 0.1 for the border. Lungs that reach in are blanked too.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> BlankRegion("corners", fill="zero", extent=0.25)(torch.ones(1, 4, 4))[0, 0].tolist()
@@ -66,9 +64,7 @@ class BlankRegion(Transform):
             raise ConfigurationError(f"extent is {extent!r}, but the region {region!r} is as large as its mask.")
         if extent is not None and not 0 < extent < 0.5:
             raise ConfigurationError(f"extent is {extent!r}; give a share of the image's side between 0 and 0.5.")
-        self.region = region
-        self.fill = fill
-        self.margin = float(margin)
+        self.region, self.fill, self.margin = region, fill, float(margin)
         self.extent = _EXTENT[region] if extent is None else float(extent)
 
     @property
@@ -77,14 +73,11 @@ class BlankRegion(Transform):
         return self.region in ("lungs", "outside_lungs")
 
     def __call__(self, image: Any, lung_mask: Any = None) -> torch.Tensor:
-        """Blank the region of one image.
+        """Blank the region of one image; return a copy, a plain float32 tensor ``(1, H, W)`` in [0, 1].
 
         Args:
             image: array or tensor ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1].
             lung_mask: ``(1, H, W)``, bool or numbers, lung is what is not 0; for the two regions that need it.
-
-        Returns:
-            Plain float32 tensor ``(1, H, W)`` in [0, 1], a copy.
 
         Raises:
             DatalistError: the lung mask is missing, empty, or on another grid; or nothing would be left of the image.
@@ -140,9 +133,6 @@ class BlankRegiond(MapTransform):
         lung_mask_key: item with the lung mask, read only by the regions that need it.
         allow_missing_keys: pass over ``keys`` that a dictionary lacks; the lung mask is never passed over.
         region, fill, margin, extent: see :class:`BlankRegion`.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -160,20 +150,13 @@ class BlankRegiond(MapTransform):
         self.blank_region = BlankRegion(region, fill, margin, extent)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Blank the region of every image of the item.
-
-        Raises:
-            KeyError: an image is missing.
-            DatalistError, TypeError, ValueError: see :meth:`BlankRegion.__call__`.
-        """
+        """Blank the region of every image of the item; a KeyError if one is missing."""
         result = dict(data)
         lung_mask = data.get(self.lung_mask_key) if self.blank_region.needs_lung_mask else None
         for key in self.key_iterator(result):
             blanked = self.blank_region(data[key], lung_mask)
-            is_float = "float" in str(data[key].dtype)
-            result[key] = convert_to_dst_type(
-                blanked, dst=data[key], dtype=data[key].dtype if is_float else torch.float32
-            )[0]
+            dtype = data[key].dtype if "float" in str(data[key].dtype) else torch.float32
+            result[key] = convert_to_dst_type(blanked, dst=data[key], dtype=dtype)[0]
         return result
 
 

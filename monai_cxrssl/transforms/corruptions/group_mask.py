@@ -30,7 +30,8 @@ class GroupMask(Transform):
 
     Our choices: blocks keep to the patch grid. The noise is N(0, 1) of images standardised by ``noise_mean`` and
     ``noise_std``; for images in [0, 1] it is therefore N(``noise_mean``, ``noise_std``), not cut off at 0 and 1. No
-    sample is its own donor, so a batch of one image gets noise only.
+    sample is its own donor, so a batch of one image gets noise only. An option out of its range is a
+    ConfigurationError.
 
     Args:
         patch_size: side in pixels of the cells that blocks are made of; 1 places blocks freely.
@@ -38,11 +39,7 @@ class GroupMask(Transform):
         largest_block: greatest block height and width, as a share of the image's, in (0, 1]; at least one cell.
         alien_prob: probability that a sample is corrupted by a donor instead of noise.
         alien_fraction: share of pixels that a donor fills, in (0, 1].
-        noise_mean: mean of the noise.
-        noise_std: standard deviation of the noise, greater than 0.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
+        noise_mean, noise_std: of the noise; its standard deviation is greater than 0.
 
     Example:
         >>> corrupted, mask = GroupMask(patch_size=8)(torch.rand(2, 1, 64, 64), torch.Generator().manual_seed(0))
@@ -74,10 +71,8 @@ class GroupMask(Transform):
         self.patch_size = int(patch_size)
         self.fraction = (float(fraction[0]), float(fraction[1]))
         self.largest_block = float(largest_block)
-        self.alien_prob = float(alien_prob)
-        self.alien_fraction = float(alien_fraction)
-        self.noise_mean = float(noise_mean)
-        self.noise_std = float(noise_std)
+        self.alien_prob, self.alien_fraction = float(alien_prob), float(alien_fraction)
+        self.noise_mean, self.noise_std = float(noise_mean), float(noise_std)
 
     def __call__(
         self, batch: Tensor, generator: torch.Generator | None = None, donors: Tensor | None = None
@@ -106,7 +101,6 @@ class GroupMask(Transform):
         target = torch.where(alien, self.alien_fraction, low + (high - low) * place)
         cells = draw_blocks(grid, target, self.largest_block, generator, max(high, self.alien_fraction))
         mask = cells.repeat_interleave(self.patch_size, 1).repeat_interleave(self.patch_size, 2)[:, None]
-
         filling = torch.empty_like(batch).normal_(self.noise_mean, self.noise_std, generator=generator)
         if has_donor:
             if donors is None:
@@ -145,9 +139,6 @@ class GroupMaskd(MapTransform, Randomizable):
         mask_postfix: the bool mask ``(1, H, W)`` of the blocks is stored under the key followed by this.
         allow_missing_keys: pass over ``keys`` that a dictionary lacks.
         **options: those of :class:`GroupMask`.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -159,17 +150,11 @@ class GroupMaskd(MapTransform, Randomizable):
         **options: Any,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.alien_key = alien_key
-        self.mask_postfix = mask_postfix
+        self.alien_key, self.mask_postfix = alien_key, mask_postfix
         self.group_mask = GroupMask(**options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Corrupt every image of the item.
-
-        Raises:
-            KeyError: an item is missing.
-            ConfigurationError: an image is not as described.
-        """
+        """Corrupt every image of the item. KeyError: one is missing; ConfigurationError: one is not as described."""
         result = dict(data)
         seed = int(self.R.randint(2**31, dtype="int64"))
         donors = None if self.alien_key is None else torch.as_tensor(data[self.alien_key])[None]
@@ -197,9 +182,8 @@ def draw_blocks(
 
     Args:
         grid: rows and columns of cells.
-        target: share to cover of each sample, ``(B,)`` in [0, 1], on the device where the result is wanted.
+        target: share to cover of each sample, ``(B,)`` in [0, 1]; its device is that of ``generator`` and the result.
         largest_block: greatest height and width of a rectangle, as a share of the grid's; at least one cell.
-        generator: random source on the device of ``target``.
         greatest_target: the greatest share that ``target`` can hold; lets fewer rectangles be drawn.
 
     Returns:
@@ -211,7 +195,6 @@ def draw_blocks(
     mean_share = math.prod((1 + side) / 2 for side in greatest) / cells
     # Independent rectangles leave (1 - share)^n of the grid; twice that n, since places at the border are rarer.
     draws = 8 + math.ceil(2 * math.log(1 - min(greatest_target, 0.95)) / math.log1p(-min(mean_share, 0.95)))
-
     spans = []
     for side, longest in zip(grid, greatest, strict=True):
         length, place = torch.rand(2, size, draws, 1, generator=generator, device=device)
@@ -219,7 +202,6 @@ def draw_blocks(
         start = (place * (side - length + 1)).floor()
         position = torch.arange(side, device=device)
         spans.append((position >= start) & (position < start + length))
-
     # A cell that no rectangle covers comes after all of them, in random order.
     late = torch.rand(size, cells, generator=generator, device=device).argsort(1).view(size, rows, columns)
     first = late + draws
@@ -228,7 +210,6 @@ def draw_blocks(
         numbers = torch.arange(begin, min(begin + step, draws), device=device)[:, None, None]
         covers = spans[0][:, begin : begin + step, :, None] & spans[1][:, begin : begin + step, None, :]
         first = torch.minimum(first, torch.where(covers, numbers, draws + cells).amin(1))
-
     wanted = (target * cells - 1e-4).ceil().long().clamp(1, cells)
     last = first.flatten(1).sort(1).values.gather(1, wanted[:, None] - 1)
     return first <= last[:, :, None]

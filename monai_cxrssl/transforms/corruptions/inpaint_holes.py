@@ -22,20 +22,16 @@ __all__ = ["InpaintHoles", "InpaintHolesd"]
 class InpaintHoles(Randomizable, Transform):
     """Blank rectangles that are centred on the lungs, after inpainting-CXR (Ridzuan et al. 2022, arXiv 2201.06052).
 
-    Every sample has its own holes. Each is centred on a pixel drawn uniformly from the sample's lung mask, with a
-    height and a width drawn independently; what reaches over the border is cut off, and holes may overlap. A sample
-    whose mask is empty, because its view shows no lung, gets holes anywhere (our choices throughout; the number of two
-    is said to be the paper's).
-
-    All samples are drawn and blanked at once, on the device of the images.
+    Every sample has its own holes, all drawn and blanked at once on the device of the images. Each is centred on a
+    pixel drawn uniformly from the sample's lung mask, with a height and a width drawn independently; what reaches over
+    the border is cut off, and holes may overlap. A sample whose mask is empty, because its view shows no lung, gets
+    holes anywhere (our choices throughout; the number of two is said to be the paper's). An option out of its range is
+    a ConfigurationError.
 
     Args:
         holes: number of holes per sample.
         hole_size: smallest and largest side of a hole, as fractions of the image's height and width.
         fill: intensity in [0, 1] inside the holes.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> corrupted, mask = InpaintHoles()(torch.ones(4, 1, 64, 64), torch.ones(4, 1, 64, 64))
@@ -54,14 +50,12 @@ class InpaintHoles(Randomizable, Transform):
             )
         if not 0 <= fill <= 1:
             raise ConfigurationError(f"fill is {fill!r}; give an intensity between 0 (dark) and 1.")
-        self.holes = int(holes)
-        self.hole_size = sizes
-        self.fill = float(fill)
+        self.holes, self.hole_size, self.fill = int(holes), sizes, float(fill)
 
     def __call__(  # type: ignore[override]
         self, images: Tensor, lung_mask: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Blank holes in every sample.
+        """Blank holes in every sample; a ConfigurationError if the mask is not on the grid of the images.
 
         Args:
             images: ``(B, C, H, W)`` float in [0, 1], or one sample ``(C, H, W)``.
@@ -71,9 +65,6 @@ class InpaintHoles(Randomizable, Transform):
         Returns:
             The images with their holes, a copy; and the bool mask ``(B, 1, H, W)`` of exactly the pixels that were
             blanked. For one sample both lack the first axis.
-
-        Raises:
-            ConfigurationError: the mask is not on the grid of the images.
         """
         if images.ndim == 3 and lung_mask.ndim == 3:
             corrupted, mask = self(images[None], lung_mask[None], generator)
@@ -115,9 +106,6 @@ class InpaintHolesd(MapTransform, Randomizable):
         hole_mask_key: item that the bool mask of the holes is written to.
         allow_missing_keys: pass over ``keys`` that a dictionary lacks.
         holes, hole_size, fill: see :class:`InpaintHoles`.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -131,8 +119,7 @@ class InpaintHolesd(MapTransform, Randomizable):
         fill: float = 0.0,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.lung_mask_key = lung_mask_key
-        self.hole_mask_key = hole_mask_key
+        self.lung_mask_key, self.hole_mask_key = lung_mask_key, hole_mask_key
         self.inpaint_holes = InpaintHoles(holes, hole_size, fill)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> InpaintHolesd:
@@ -141,12 +128,7 @@ class InpaintHolesd(MapTransform, Randomizable):
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Blank the same holes in every key.
-
-        Raises:
-            KeyError: an item is missing.
-            ConfigurationError: the images are not on the grid of the lung mask.
-        """
+        """Blank the same holes in every key. KeyError: an item is missing; ConfigurationError: the grids differ."""
         result = dict(data)
         if self.lung_mask_key not in data:
             raise KeyError(

@@ -18,22 +18,17 @@ __all__ = ["cut_tiles", "permutation_set"]
 
 
 def cut_tiles(images: Tensor, grid: int, tile: int, generator: torch.Generator | None = None) -> Tensor:
-    """Cut images into a grid of cells, and one square tile at a random place out of each cell.
+    """Cut images into cells, and one square tile at a random place out of each: ``(B, grid * grid, C, tile, tile)``,
+    row by row.
 
     The gap between neighbouring tiles, which differs from tile to tile, keeps a network from solving the puzzle by
     continuing edges (Noroozi & Favaro 2016, arXiv 1603.09246, section 4.2).
 
     Args:
         images: ``(B, C, H, W)``.
-        grid: cells along either side.
-        tile: side of a tile in pixels, at most that of a cell (``H // grid`` and ``W // grid``).
+        grid, tile: cells along either side; side of a tile in pixels, at most that of a cell (``H // grid`` and
+            ``W // grid``), else a ConfigurationError.
         generator: what to draw from, on the device of the images.
-
-    Returns:
-        ``(B, grid * grid, C, tile, tile)``, row by row.
-
-    Raises:
-        ConfigurationError: a tile is larger than a cell.
     """
     size, _, rows, columns = images.shape
     cell_y, cell_x = rows // grid, columns // grid
@@ -76,21 +71,15 @@ def _spread_permutations(tiles: int, count: int, seed: int) -> np.ndarray:
 
 
 def permutation_set(tiles: int, count: int, seed: int = 0) -> Tensor:
-    """Choose permutations that differ in as many places as possible.
+    """Choose permutations that differ in as many places as possible: int64 ``(count, tiles)``, equal for equal
+    arguments.
 
-    One after the other, always one whose smallest Hamming distance to those already chosen is largest (greedy, over
-    all permutations). The paper maximises the mean distance instead; the smallest one leaves no near twins.
+    One after the other, always one whose smallest Hamming distance to those already chosen is largest (greedy, over all
+    permutations). The paper maximises the mean distance instead; the smallest one leaves no near twins.
 
     Args:
-        tiles: number of tiles, 2 to 9.
-        count: number of permutations, at most ``tiles!``.
+        tiles, count: number of tiles, 2 to 9, and of permutations, at most ``tiles!``; else a ConfigurationError.
         seed: of the choice among equally good ones.
-
-    Returns:
-        int64 ``(count, tiles)``, rows all different, equal for equal arguments.
-
-    Raises:
-        ConfigurationError: an argument out of range.
     """
     if not 2 <= tiles <= 9:
         raise ConfigurationError(f"A jigsaw puzzle has 2 to 9 tiles here, not {tiles!r}.")

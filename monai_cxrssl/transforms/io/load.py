@@ -53,9 +53,7 @@ class LoadCXRd(MapTransform):
 
     Args:
         keys: entries that hold paths and are replaced by images.
-        window: as in :class:`LoadCXR`.
-        max_side: as in :class:`LoadCXR`.
-        max_pixels: as in :class:`LoadCXR`.
+        window, max_side, max_pixels: as in :class:`LoadCXR`.
         allow_missing_keys: pass over keys that an item lacks.
     """
 
@@ -81,11 +79,7 @@ class LoadCXRd(MapTransform):
 class LoadLungMask(Transform):
     """Load a lung mask: path or ``[left, right]`` in, ``(1, H, W)`` uint8 ``MetaTensor`` of 0 and 1 (lung) out.
 
-    Args:
-        max_pixels: refuse larger images before memory is taken.
-
-    Raises:
-        CXRReadError: (when called) a mask cannot be read.
+    ``max_pixels`` refuses larger images before memory is taken. CXRReadError: (when called) a mask cannot be read.
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:

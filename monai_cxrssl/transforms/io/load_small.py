@@ -32,33 +32,28 @@ _VOLUMES = ("nifti", "metaimage", "nrrd")
 class LoadSmallCXR(Transform):
     """Load a chest X-ray as :func:`monai_cxrssl.data.open_images` decodes it: path in, ``(1, h, w)`` uint8 out.
 
-    A network that learned on such images gives the same probabilities of one film alone as in a run over a folder.
+    A network that learned on such images gives the same probabilities of one film alone as in a run over a folder. An
+    impossible argument is a ConfigurationError.
 
     Args:
         side: shorter side of the result, in pixels; a smaller film is not enlarged.
         window: which DICOM window maps to the full range, see :func:`monai_cxrssl.data.reading.read.read_cxr`.
         minimum_side: shortest side, in pixels of the file, that is accepted.
-
-    Raises:
-        ConfigurationError: an argument is impossible.
     """
 
     def __init__(self, side: int = 384, window: Window = "first", minimum_side: int = 32) -> None:
         if isinstance(side, bool) or side < 1:
             raise ConfigurationError(f"side is {side!r}; expected a number of pixels from 1.")
         check_window(window)
-        self.side = int(side)
-        self.window = window
-        self.minimum_side = int(minimum_side)
+        self.side, self.window, self.minimum_side = int(side), window, int(minimum_side)
 
     def __call__(self, filename: str | os.PathLike) -> torch.Tensor:
         """Load ``filename``, or the only file of a folder (a DICOM series as DICOMweb hands it out).
 
-        Returns:
-            ``MetaTensor`` ``(1, h, w)`` uint8, bright = dense, upright. Its metadata are those of
-            :class:`monai_cxrssl.data.CXRReader` at this size, and ``film_shape``, rows and columns of the file, and
-            ``film_affine``, ``(4, 4)`` float64 from (row, column, 0, 1) of the file to RAS in mm: that of a volume,
-            else the plane in which ITK, and so 3D Slicer, lays a picture or a radiograph in DICOM.
+        ``MetaTensor`` ``(1, h, w)`` uint8, bright = dense, upright. Its metadata are those of
+        :class:`monai_cxrssl.data.CXRReader` at this size, and ``film_shape``, rows and columns of the file, and
+        ``film_affine``, ``(4, 4)`` float64 from (row, column, 0, 1) of the file to RAS in mm: that of a volume, else
+        the plane in which ITK, and so 3D Slicer, lays a picture or a radiograph in DICOM.
 
         Raises:
             CXRReadError: the file cannot be read as one chest X-ray, or the folder holds not one file.
@@ -70,11 +65,7 @@ class LoadSmallCXR(Transform):
         path = _only_file(filename)
         film = read_film(path, self.window, LONGEST_ASPECT * self.side)
         pixels, _ = read_small(
-            path,
-            lambda _: film.levels(8, LONGEST_ASPECT * self.side),
-            self.side,
-            np.dtype(np.uint8),
-            self.minimum_side,
+            path, lambda _: film.levels(8, LONGEST_ASPECT * self.side), self.side, np.dtype(np.uint8), self.minimum_side
         )
         metadata = monai_metadata(film.metadata((pixels.shape[0], pixels.shape[1])))
         metadata["film_shape"] = np.asarray(film.shape)
@@ -86,8 +77,9 @@ class LoadSmallCXR(Transform):
 class LoadSmallCXRd(MapTransform):
     """Dictionary form of :class:`LoadSmallCXR`.
 
-    Beside each image, ``<key>_film`` keeps what brings a prediction back to the film: ``{"shape": (H, W),
-    "decoded_shape": (h, w), "affine": (4, 4) list}``, plain values that survive whatever becomes of the tensor.
+    Beside each image, ``<key>_film`` keeps what brings a prediction back to the film:
+    ``{"shape": (H, W), "decoded_shape": (h, w), "affine": (4, 4) list}``, plain values that survive whatever becomes of
+    the tensor.
 
     Args:
         keys: entries that hold paths and are replaced by images.

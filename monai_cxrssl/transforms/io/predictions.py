@@ -38,8 +38,7 @@ class SplitPredictiond(MapTransform):
     Args:
         head: :class:`monai_cxrssl.networks.PredictionHead`.
         keys: the entry with ``{"label": (classes,) logits, "mask": (1, h, w) logits}`` or one of both.
-        scores_key: gets ``(classes,)`` float64 probabilities, where the network classifies.
-        mask_key: gets ``(1, h, w)`` float32 probabilities, where it segments.
+        scores_key, mask_key: get ``(classes,)`` float64 and ``(1, h, w)`` float32 probabilities, where there are any.
         allow_missing_keys: pass over an item without the entry.
     """
 
@@ -58,11 +57,8 @@ class SplitPredictiond(MapTransform):
         self.targets = {"label": scores_key, "mask": mask_key}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of the item with its prediction taken apart.
-
-        Raises:
-            ConfigurationError: the network gives another number of classes or of masks.
-        """
+        """Return a copy of the item with its prediction taken apart; a ConfigurationError for another number of classes
+        or masks."""
         item = dict(data)
         for key in self.key_iterator(item):
             item |= {self.targets[name]: value for name, value in self.head.predict(item.pop(key)).items()}
@@ -70,14 +66,9 @@ class SplitPredictiond(MapTransform):
 
 
 class RestoreMask(Transform):
-    """Bring a mask of probabilities from the network's grid to the image's own rows and columns, and decide.
+    """Bring a mask of probabilities from the network's grid, made by ``resize``, to the image's own rows and columns.
 
-    Args:
-        resize: what made the network's images.
-        threshold: a probability above it belongs to the mask.
-
-    Raises:
-        ConfigurationError: the threshold is out of its range.
+    A probability above ``threshold`` belongs to the mask; a ConfigurationError if it is out of its range.
     """
 
     def __init__(self, resize: ResizeCXR, threshold: float = 0.5) -> None:
@@ -89,15 +80,12 @@ class RestoreMask(Transform):
     def __call__(  # type: ignore[override]
         self, mask: Any, shape: tuple[int, ...], decoded_shape: tuple[int, ...] | None = None
     ) -> torch.Tensor:
-        """Restore one mask.
+        """Restore one mask: uint8 tensor ``(1, H, W)`` of 0 and 1.
 
         Args:
             mask: ``(1, h, w)`` of the size of ``resize``, probabilities.
-            shape: rows and columns of the image.
-            decoded_shape: those of the smaller copy that was resized, where there was one.
-
-        Returns:
-            uint8 tensor ``(1, H, W)`` of 0 and 1.
+            shape, decoded_shape: rows and columns of the image, and of the smaller copy that was resized, if there was
+                one.
 
         Raises:
             ValueError: the mask is of another size or not finite.
@@ -130,11 +118,7 @@ class RestoreMaskd(MapTransform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of the item with its masks restored.
-
-        Raises:
-            KeyError: the item does not tell the image's size.
-        """
+        """Return a copy of the item with its masks restored; a KeyError if it does not tell the image's size."""
         item = dict(data)
         for key in self.key_iterator(item):
             film = item.get(f"{self.image_key}_film")
@@ -166,18 +150,11 @@ class LabelReplyd(Transform):
         scores_key: str = "scores",
         pred_key: str = "pred",
     ) -> None:
-        self.head = head
-        self.image_key = image_key
-        self.mask_key = mask_key
-        self.scores_key = scores_key
+        self.head, self.image_key, self.mask_key, self.scores_key = head, image_key, mask_key, scores_key
         self.pred_key = pred_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of the item as MONAI Label writes it.
-
-        Raises:
-            KeyError: there are neither a mask nor probabilities.
-        """
+        """Return a copy of the item as MONAI Label writes it; a KeyError without both mask and probabilities."""
         item = dict(data)
         scores, mask = item.pop(self.scores_key, None), item.pop(self.mask_key, None)
         film = item.pop(f"{self.image_key}_film", None)

@@ -29,17 +29,13 @@ class CropToLungs(InvertibleTransform):
     """Crop an image to the bounding box of its lung mask, and pad it back.
 
     A crop keeps its pixels: nothing is interpolated, and images and masks are cropped alike. The inverse puts what was
-    drawn on the crop back in its place, with 0 around it.
+    drawn on the crop back in its place, with 0 around it. An option out of its range is a ConfigurationError.
 
     Args:
-        margin: what is added on each side of the box, as a share of the box's height and width, 0 or more; the film's
-            border ends it.
+        margin: what is added on each side of the box, as a share of its height and width, 0 or more, up to the border.
         without_lungs: what happens to a film without a mask, or with an empty one: ``"error"``; ``"whole"``, the film
             stays whole; or ``"expected"``, it is cropped to where the lungs of a frontal film are likely to be
             (:mod:`monai_cxrssl.data.stores.expected_lungs`).
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> film, lungs = torch.rand(1, 100, 80), torch.zeros(1, 100, 80)
@@ -55,18 +51,14 @@ class CropToLungs(InvertibleTransform):
             raise ConfigurationError(
                 f"without_lungs is {without_lungs!r}; choose one of {', '.join(map(repr, _WITHOUT_LUNGS))}."
             )
-        self.margin = float(margin)
-        self.without_lungs = without_lungs
+        self.margin, self.without_lungs = float(margin), without_lungs
 
     def box(self, shape: tuple[int, int], lung_mask: Any = None) -> Box:
-        """Find what to keep of a film.
+        """Find what to keep of a film: top, left, height and width in pixels.
 
         Args:
             shape: rows and columns of the film.
             lung_mask: ``(1, H, W)``, bool or numbers, lung is what is not 0; None where there is none.
-
-        Returns:
-            Top, left, height and width in pixels.
 
         Raises:
             DatalistError: the mask is on another grid; or, with ``without_lungs="error"``, missing or empty.
@@ -98,18 +90,10 @@ class CropToLungs(InvertibleTransform):
         return top, left, bottom - top, right - left
 
     def __call__(self, image: Any, lung_mask: Any = None) -> torch.Tensor:
-        """Crop one image.
+        """Crop one image ``(C, H, W)`` of any type; ``lung_mask`` and errors as of :meth:`box`.
 
-        Args:
-            image: array or tensor ``(C, H, W)`` of any type.
-            lung_mask: see :meth:`box`.
-
-        Returns:
-            Tensor ``(C, h, w)`` of the same type, a copy: a ``MetaTensor`` with the crop's affine where the image is
-            one, else a plain tensor.
-
-        Raises:
-            DatalistError, TypeError, ValueError: see :meth:`box`.
+        Tensor ``(C, h, w)`` of the same type, a copy: a ``MetaTensor`` with the crop's affine where the image is one,
+        else a plain tensor.
         """
         return self.crop(image, self.box(_spatial_shape(image), lung_mask))
 
@@ -122,16 +106,10 @@ class CropToLungs(InvertibleTransform):
         return on_new_grid(plain, image, window_matrix(box, (0, 0, height, width)), self, box=list(box))
 
     def inverse(self, data: Any) -> torch.Tensor:
-        """Put a crop, or what was drawn on it, back in its place.
+        """Put a crop, or what was drawn on it, back in its place: ``MetaTensor`` ``(C, H, W)``, 0 around the crop.
 
-        Args:
-            data: ``MetaTensor`` ``(C, h, w)`` with the record of the crop.
-
-        Returns:
-            ``MetaTensor`` ``(C, H, W)`` of the same type, 0 around the crop.
-
-        Raises:
-            TypeError, ValueError, RuntimeError: there is no record of this crop, or the size is another one.
+        ``data`` is a ``MetaTensor`` ``(C, h, w)`` with the record of the crop. TypeError, ValueError or RuntimeError:
+        there is no record of this crop, or the size is another one.
         """
         moved, shape, extra = pop_trace(data, self)
         top, left, height, width = (int(side) for side in extra["box"])
@@ -155,9 +133,6 @@ class CropToLungsd(MapTransform, InvertibleTransform):
         margin, without_lungs: see :class:`CropToLungs`.
         allow_missing_keys: pass over ``keys`` and ``mask_keys`` that a dictionary lacks; ``without_lungs`` alone
             decides on a missing lung mask.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -184,11 +159,10 @@ class CropToLungsd(MapTransform, InvertibleTransform):
         return [name for name in names if data.get(name) is not None]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Crop every item to one box.
+        """Crop every item to one box; errors as of :meth:`CropToLungs.box`.
 
         Raises:
-            KeyError: an item is missing.
-            DatalistError: the items are not on one grid; or see :meth:`CropToLungs.box`.
+            KeyError, DatalistError: an item is missing; the items are not on one grid.
             TypeError, ValueError: an item is no array ``(C, H, W)``.
         """
         result = dict(data)

@@ -21,11 +21,9 @@ __all__ = ["on_new_grid", "pop_trace", "on_old_grid", "window_matrix"]
 
 
 def window_matrix(seen: tuple[int, int, int, int], drawn: tuple[int, int, int, int]) -> np.ndarray:
-    """Matrix of a grid that shows a window of the old one in a window of its own.
+    """Matrix of a grid that shows a window of the old one (``seen``) in a window of its own (``drawn``).
 
-    Args:
-        seen: top, left, height and width on the old grid, in pixels.
-        drawn: the same on the new grid.
+    Each is top, left, height and width on its grid, in pixels.
     """
     matrix = np.eye(3)
     for axis in (0, 1):
@@ -38,30 +36,21 @@ def window_matrix(seen: tuple[int, int, int, int], drawn: tuple[int, int, int, i
 def on_new_grid(
     result: torch.Tensor, source: Any, matrix: np.ndarray, transform: TraceableTransform, **extra: Any
 ) -> torch.Tensor:
-    """Give a result the metadata of its source, moved to the new grid, with a record of the move.
+    """Give a result ``(C, h, w)`` the metadata of its source ``(C, H, W)``, moved to the new grid, with a record of the
+    move.
 
-    Args:
-        result: ``(C, h, w)`` on the new grid.
-        source: image ``(C, H, W)`` that it was made from.
-        matrix: see above.
-        transform: what made it; it can take the record back from ``applied_operations``.
-        extra: what :func:`pop_trace` shall give back.
-
-    Returns:
-        A ``MetaTensor`` with the metadata of ``source``, ``affine`` and ``spacing`` those of the new grid. The result
-        itself where the source is no ``MetaTensor`` or MONAI's ``set_track_meta(False)`` is in force.
+    ``transform`` made it and can take the record back from ``applied_operations``; ``extra`` is what :func:`pop_trace`
+    shall give back. A ``MetaTensor``, ``affine`` and ``spacing`` those of the new grid; the result itself where the
+    source is no ``MetaTensor`` or MONAI's ``set_track_meta(False)`` is in force.
     """
     if not isinstance(source, MetaTensor) or not get_track_meta():
         return result
     spacing = source.meta.get("spacing")
     if spacing is not None:
         extra["spacing"] = [float(side) for side in spacing]
+    size, info = tuple(int(side) for side in source.shape[-2:]), transform.get_transform_info()
     record = transform.track_transform_meta(
-        source,
-        affine=torch.from_numpy(matrix),
-        extra_info=extra,
-        orig_size=tuple(int(side) for side in source.shape[-2:]),
-        transform_info=transform.get_transform_info(),
+        source, affine=torch.from_numpy(matrix), extra_info=extra, orig_size=size, transform_info=info
     )
     moved = MetaTensor(result).copy_meta_from(record)
     if spacing is not None:
@@ -71,14 +60,9 @@ def on_new_grid(
 
 
 def pop_trace(data: Any, transform: TraceableTransform) -> tuple[MetaTensor, tuple[int, int], dict[str, Any]]:
-    """Take the record of a transform off a copy of the metadata.
+    """Take the record of a transform off a copy of the metadata of ``data``, a ``MetaTensor`` ``(C, h, w)``.
 
-    Args:
-        data: ``MetaTensor`` ``(C, h, w)`` with the record.
-        transform: whose record.
-
-    Returns:
-        ``data`` without the record; height and width before the transform; what :func:`on_new_grid` kept.
+    Returned are ``data`` without the record, height and width before the transform, and what :func:`on_new_grid` kept.
 
     Raises:
         TypeError: no ``MetaTensor``, so there is no record.
@@ -97,13 +81,9 @@ def pop_trace(data: Any, transform: TraceableTransform) -> tuple[MetaTensor, tup
 
 
 def on_old_grid(result: torch.Tensor, moved: MetaTensor, matrix: np.ndarray, extra: dict[str, Any]) -> MetaTensor:
-    """Give what was brought back its metadata on the old grid.
+    """Give what was brought back, ``(C, H, W)``, its metadata on the old grid.
 
-    Args:
-        result: ``(C, H, W)`` on the old grid.
-        moved: from :func:`pop_trace`.
-        matrix: that of the move from the old grid to the new one.
-        extra: from :func:`pop_trace`.
+    ``moved`` and ``extra`` are from :func:`pop_trace`, ``matrix`` that of the move from the old grid to the new one.
     """
     back = MetaTensor(result).copy_meta_from(moved)
     affine = moved.affine.double().cpu()

@@ -35,13 +35,9 @@ def _plane(array: Any, what: str) -> np.ndarray:
 
 
 def image_plane(image: Any) -> np.ndarray:
-    """Check an image and return its pixels.
+    """Check an image ``(1, H, W)``, uint8 or uint16 (full range) or floating point in [0, 1], and return its pixels.
 
-    Args:
-        image: array or tensor ``(1, H, W)``; uint8 or uint16 (full range), or floating point in [0, 1].
-
-    Returns:
-        Contiguous array ``(H, W)``, uint8, uint16 or float32.
+    They are a contiguous array ``(H, W)``, uint8, uint16 or float32.
 
     Raises:
         TypeError: no array, or of another type of number.
@@ -69,11 +65,7 @@ def image_plane(image: Any) -> np.ndarray:
 
 def mask_plane(mask: Any) -> np.ndarray:
     """Check a mask ``(1, H, W)`` of bool or integer labels 0 to 255 and return it as contiguous uint8 ``(H, W)``.
-
-    Raises:
-        TypeError: no array.
-        ValueError: wrong shape, no pixels, or values that are no labels.
-    """
+    TypeError: no array; ValueError: wrong shape, no pixels, or values that are no labels."""
     plane = _plane(mask, "mask")
     if plane.dtype == np.uint8 or plane.dtype == np.bool_:
         return np.ascontiguousarray(plane, dtype=np.uint8)
@@ -87,11 +79,8 @@ def mask_plane(mask: Any) -> np.ndarray:
 
 
 def view_size(size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width in pixels from one number (a square) or from two.
-
-    Raises:
-        ConfigurationError: anything else, or a side below 1.
-    """
+    """Height and width in pixels from one number (a square) or two; a ConfigurationError for all else, or a side below
+    1."""
     sides = (size, size) if isinstance(size, (int, np.integer)) else tuple(size) if isinstance(size, Sequence) else ()
     if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in sides):
         raise ConfigurationError(f"size is {size!r}; give one side in pixels, or [height, width], each at least 1.")

@@ -28,6 +28,7 @@ class ResizeCXR(InvertibleTransform):
     """Resize an image to a fixed size; where it shrinks, each pixel is the average of the area that it covers.
 
     A ``MetaTensor`` keeps its metadata, with the affine and spacing of the new grid, and a record for :meth:`inverse`.
+    An option out of its range is a ConfigurationError.
 
     Args:
         size: side of the result in pixels, or ``[height, width]``.
@@ -35,9 +36,6 @@ class ResizeCXR(InvertibleTransform):
             on ``fill``; ``"stretch"`` keeps all of it and distorts it; ``"crop"`` keeps the proportions and cuts off
             what is too long, on both sides.
         fill: intensity in [0, 1] around a padded image.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(self, size: int | Sequence[int] = 224, mode: str = "pad", fill: float = 0.0) -> None:
@@ -46,20 +44,14 @@ class ResizeCXR(InvertibleTransform):
             raise ConfigurationError(f"mode is {mode!r}; choose one of {', '.join(map(repr, _MODES))}.")
         if not 0.0 <= fill <= 1.0:
             raise ConfigurationError(f"fill is {fill!r}; give an intensity between 0 (dark) and 1.")
-        self.mode = mode
-        self.fill = float(fill)
+        self.mode, self.fill = mode, float(fill)
 
     def __call__(self, image: Any) -> torch.Tensor:
-        """Resize one image.
+        """Resize one image to a float32 tensor ``(1, h, w)`` in [0, 1]: a ``MetaTensor`` where the image is one, else
+        plain.
 
-        Args:
-            image: array or tensor ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1].
-
-        Returns:
-            float32 tensor ``(1, h, w)`` in [0, 1]: a ``MetaTensor`` where the image is one, else plain.
-
-        Raises:
-            TypeError, ValueError: the image is not as described; the sentence says how.
+        It is ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1]; a TypeError or ValueError says
+        what else.
         """
         plane = image_plane(image)
         if plane.dtype != np.float32:
@@ -117,22 +109,16 @@ class ResizeCXR(InvertibleTransform):
         return whole
 
     def invert(self, plane: Any, shape: Sequence[int], decoded_shape: Sequence[int] | None = None) -> torch.Tensor:
-        """Bring what a network drew on a resized image back onto the grid of the image: a map of probabilities.
+        """Bring a map of probabilities ``(1, h, w)``, of the size of this transform, back to the image: float32
+        ``(1, H, W)``.
 
         Padding is cut off, and what ``"crop"`` had cut off is 0. The rest is interpolated linearly where it grows and
         averaged by area where it shrinks.
 
         Args:
-            plane: array or tensor ``(1, h, w)`` of the size of this transform, floating point.
-            shape: ``(H, W)`` of the result.
+            plane, shape: array or tensor, floating point (a ValueError for another size); ``(H, W)`` of the result.
             decoded_shape: rows and columns of the image that was resized, where that was a smaller copy of the image of
                 ``shape``: rounding may have given it a margin of one pixel more or less.
-
-        Returns:
-            Float32 tensor ``(1, H, W)``.
-
-        Raises:
-            ValueError: the plane is of another size.
         """
         found = np.asarray(plane.detach().cpu() if isinstance(plane, torch.Tensor) else plane, dtype=np.float32)
         if found.shape != (1, *self.size):
@@ -142,10 +128,8 @@ class ResizeCXR(InvertibleTransform):
         if self.mode == "crop":
             top, left, kept_rows, kept_columns = self._kept(*seen)
             # Of the smaller copy, what was kept is known in whole pixels; of the image itself, in fractions of them.
-            ends = np.array([[top, top + kept_rows], [left, left + kept_columns]]) * [
-                [rows / seen[0]],
-                [columns / seen[1]],
-            ]
+            factors = [[rows / seen[0]], [columns / seen[1]]]
+            ends = np.array([[top, top + kept_rows], [left, left + kept_columns]]) * factors
             (top, bottom), (left, right) = ends.round().astype(int)
             whole = np.zeros((rows, columns), np.float32)
             bottom, right = max(bottom, top + 1), max(right, left + 1)
@@ -210,12 +194,7 @@ class ResizeCXRd(MapTransform, InvertibleTransform):
         self.resize = ResizeCXR(size=size, mode=mode, fill=fill)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Resize every image and mask of the item.
-
-        Raises:
-            KeyError: an item is missing.
-            TypeError, ValueError: an image or a mask is not as described.
-        """
+        """Resize every image and mask. KeyError: one is missing; TypeError or ValueError: one is not as described."""
         result = dict(data)
         for resize, keys in ((self.resize, self.keys), (self.resize.apply_mask, self.mask_keys)):
             for key in keys:
@@ -226,12 +205,8 @@ class ResizeCXRd(MapTransform, InvertibleTransform):
         return result
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring every image and mask of the item back onto its grid; see :meth:`ResizeCXR.inverse`.
-
-        Raises:
-            KeyError: an item is missing.
-            TypeError, ValueError, RuntimeError: see :meth:`ResizeCXR.inverse`.
-        """
+        """Bring every image and mask of the item back onto its grid; a KeyError if one is missing, others as of
+        :meth:`ResizeCXR.inverse`."""
         result = dict(data)
         for key in (*self.keys, *self.mask_keys):
             if key in data:

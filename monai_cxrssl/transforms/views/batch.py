@@ -84,11 +84,7 @@ def _cut(images: torch.Tensor, shapes: torch.Tensor | None, cell: int = 1) -> to
 
 
 def warp_batch(
-    images: torch.Tensor,
-    views: Any,
-    size: tuple[int, int],
-    nearest: bool = False,
-    shapes: torch.Tensor | None = None,
+    images: torch.Tensor, views: Any, size: tuple[int, int], nearest: bool = False, shapes: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Crop, turn, flip and scale V views of every image; zero outside the image.
 
@@ -151,24 +147,20 @@ def render_batch(
     return_uint8: bool = False,
     shapes: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Render V views of every image of a batch.
+    """Render V views of every image of a batch; ``views``, ``size`` and ``shapes`` are those of :func:`warp_batch`.
 
     Args:
         images: tensor ``(B, 1, H, W)``, uint8 or uint16 (full range) or floating point in [0, 1], on any device. Values
             are not checked for NaN, which would make the host wait for the device.
-        views: as for :func:`warp_batch`.
-        size: height and width of the views.
         fill: intensity in [0, 1] outside the image, before brightness, contrast and gamma.
         largest_blur_sigma: upper bound of the views' blur in output pixels; 0 skips the blur.
         return_uint8: round to 0 to 255.
-        shapes: sizes of the films where they differ, as for :func:`warp_batch`.
 
     Returns:
         Tensor ``(B, V, 1, h, w)`` on the device of ``images``: float32 in [0, 1], or uint8.
 
     Raises:
-        TypeError: ``images`` are of another type of number.
-        ValueError: ``images``, ``views`` or ``shapes`` have a wrong shape.
+        TypeError, ValueError: ``images`` are of another type of number; a wrong shape, as of :func:`warp_batch`.
     """
     array = _view_array(images, views, "images")
     if images.dtype not in _FULL_RANGE and not images.is_floating_point():

@@ -34,15 +34,8 @@ def _adjust(levels: np.ndarray, view: ViewParameters) -> np.ndarray:
 
 
 def intensity_table(view: ViewParameters, count: int) -> np.ndarray:
-    """Intensity of the view for each value that an integer pixel can have.
-
-    Args:
-        view: its brightness, contrast and gamma are used.
-        count: 256 (uint8) or 65,536 (uint16).
-
-    Returns:
-        float32 array ``(count,)`` in [0, 1].
-    """
+    """Intensity of the view for each of ``count`` values of an integer pixel (256 or 65,536): float32 ``(count,)`` in
+    [0, 1]."""
     levels, logarithms = _levels(count)
     # exp(gamma * log x) is a few times faster than a power, and exp(-inf) is the 0 that black needs.
     table = levels.copy() if view.gamma == 1 else np.exp(logarithms * np.float32(view.gamma))
@@ -72,11 +65,10 @@ def view_matrix(view: ViewParameters, source: tuple[int, int], size: tuple[int, 
 
 
 def unwarp_view(planes: torch.Tensor, view: ViewParameters, source: tuple[int, int], nearest: bool) -> torch.Tensor:
-    """Bring what was drawn on a view back onto its source: 0 where the view did not look.
+    """Bring what was drawn on a view, ``(C, h, w)``, back onto its source: 0 where the view did not look.
 
     Args:
-        planes: ``(C, h, w)`` on the view.
-        view: its geometry is used; its changes of intensity stay.
+        planes, view: on the view; its geometry is used, its changes of intensity stay.
         source: height and width of the source.
         nearest: take the nearest pixel, whatever the type (labels), instead of interpolating linearly (intensities).
 
@@ -90,11 +82,9 @@ def unwarp_view(planes: torch.Tensor, view: ViewParameters, source: tuple[int, i
         whole = [cv2.warpAffine(plane, matrix, source[::-1]) for plane in planes.detach().cpu().float().numpy()]
         return torch.from_numpy(np.stack(whole)).to(planes.device, dtype)
     # OpenCV warps neither bool nor int64, so the pixels are picked here.
-    inverse = np.linalg.inv(view_matrix(view, source, size))
+    back = np.linalg.inv(view_matrix(view, source, size))
     row, column = np.arange(source[0])[:, None], np.arange(source[1])[None]
-    y, x = (
-        np.floor(inverse[k, 0] * row + inverse[k, 1] * column + inverse[k, 2] + 0.5).astype(np.int64) for k in (0, 1)
-    )
+    y, x = (np.floor(back[k, 0] * row + back[k, 1] * column + back[k, 2] + 0.5).astype(np.int64) for k in (0, 1))
     inside = torch.from_numpy((y >= 0) & (y < size[0]) & (x >= 0) & (x < size[1])).to(planes.device)
     pixel = torch.from_numpy(np.clip(y, 0, size[0] - 1) * size[1] + np.clip(x, 0, size[1] - 1)).to(planes.device)
     return torch.where(inside, planes.flatten(1)[:, pixel], torch.zeros((), dtype=planes.dtype, device=planes.device))
@@ -123,18 +113,14 @@ def _reduce(plane: np.ndarray, matrix: np.ndarray, size: tuple[int, int], factor
 def warp_view(
     plane: np.ndarray, view: ViewParameters, size: tuple[int, int], fill: float = 0.0, nearest: bool = False
 ) -> np.ndarray:
-    """Crop, turn, flip and scale in one warp.
+    """Crop, turn, flip and scale a plane ``(H, W)`` of uint8, uint16 or float32 in one warp, to ``size`` and of its
+    type.
 
     Args:
-        plane: array ``(H, W)``, uint8, uint16 or float32.
-        view: its geometry is used.
-        size: height and width of the result.
+        plane, view, size: the source; its geometry is used; height and width of the result.
         fill: value outside the source, in units of ``plane``.
-        nearest: take the nearest pixel (labels) instead of interpolating (intensities). An interpolated view that
-            spans about two source pixels per pixel or more is made from a source reduced by area averages.
-
-    Returns:
-        Array of shape ``size`` and of the type of ``plane``.
+        nearest: take the nearest pixel (labels) instead of interpolating (intensities). An interpolated view that spans
+            about two source pixels per pixel or more is made from a source reduced by area averages.
     """
     source = (plane.shape[0], plane.shape[1])
     matrix = _inverse_matrix(view, source, size)
@@ -150,18 +136,10 @@ def warp_view(
 def render_view(
     plane: np.ndarray, view: ViewParameters, size: tuple[int, int], fill: float = 0.0, return_uint8: bool = False
 ) -> np.ndarray:
-    """Render one view.
+    """Render one view of ``size`` (height, width): float32 in [0, 1], or uint8 in 0 to 255 with ``return_uint8``.
 
-    Args:
-        plane: array ``(H, W)`` from :func:`image_plane`.
-        view: what to render.
-        size: height and width of the view.
-        fill: intensity in [0, 1] outside the source, before the lookup: it changes with the film, as collimated
-            (dark) film does.
-        return_uint8: round to 0 to 255.
-
-    Returns:
-        Array of shape ``size``: float32 in [0, 1], or uint8.
+    ``plane`` is from :func:`image_plane`; ``fill`` is the intensity in [0, 1] outside the source, before the lookup: it
+    changes with the film, as collimated (dark) film does.
     """
     if plane.dtype == np.float32:
         warped = warp_view(plane, view, size, fill)

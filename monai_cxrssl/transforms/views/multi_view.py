@@ -20,13 +20,7 @@ from monai_cxrssl.transforms.spatial.moved_grid import on_new_grid, on_old_grid,
 from monai_cxrssl.transforms.spatial.planes import image_plane, mask_plane, view_size
 from monai_cxrssl.transforms.views.batch import render_batch, warp_batch
 from monai_cxrssl.transforms.views.cpu import render_view, unwarp_view, view_matrix, warp_view
-from monai_cxrssl.transforms.views.parameters import (
-    VIEW_FIELDS,
-    ViewParameters,
-    ViewSampler,
-    keyed_generator,
-    stack_views,
-)
+from monai_cxrssl.transforms.views.parameters import ViewParameters, ViewSampler, keyed_generator, stack_views
 
 __all__ = ["MultiView", "MultiViewd"]
 
@@ -45,13 +39,14 @@ class MultiView(Randomizable, Transform):
     a key, the draws come from ``self.R`` as in any MONAI random transform.
 
     The recommended source has a side of 320 to 512 pixels: of 384, a 224-px view never needs a reduction. OpenCV takes
-    as many threads as it likes; data loader workers should call ``cv2.setNumThreads(1)`` once.
+    as many threads as it likes; data loader workers should call ``cv2.setNumThreads(1)`` once. An option out of its
+    range is a ConfigurationError.
 
     Args:
         size: side of the views in pixels, or ``[height, width]``.
         num_views: V, views per call.
-        scale: area of the crop as a fraction of the image's area (uniform). The crop lies within the image before it
-            is turned about its own centre. The paper does not give this range; ours is that of MoCo v2.
+        scale: area of the crop as a fraction of the image's area (uniform). The crop lies within the image before it is
+            turned about its own centre. The paper does not give this range; ours is that of MoCo v2.
         ratio: width of the crop over its height in pixels (log-uniform among those that fit the image). Where none
             fits, the nearest one is kept and the crop gets smaller than ``scale`` asks for.
         rotation: largest angle in degrees, to either side (uniform).
@@ -67,9 +62,6 @@ class MultiView(Randomizable, Transform):
         fill: intensity in [0, 1] of what lies outside the image, before brightness, contrast and gamma.
         seed: first number of every key; not used without a key.
         return_uint8: give uint8 (0 to 255) instead of float32 (0 to 1): a quarter of the bytes from worker to device.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
 
     Example:
         >>> import numpy as np
@@ -103,21 +95,9 @@ class MultiView(Randomizable, Transform):
         if not 0.0 <= fill <= 1.0:
             raise ConfigurationError(f"fill is {fill!r}; give an intensity between 0 (dark) and 1.")
         self.num_views = int(num_views)
-        self.sampler = ViewSampler(
-            scale=scale,
-            ratio=ratio,
-            rotation=rotation,
-            rotation_prob=rotation_prob,
-            flip_prob=flip_prob,
-            brightness=brightness,
-            contrast=contrast,
-            gamma=gamma,
-            jitter_prob=jitter_prob,
-            blur_prob=blur_prob,
-            blur_sigma=blur_sigma,
-        )
-        self.fill = float(fill)
-        self.seed = int(seed)
+        geometry, intensity = (scale, ratio, rotation, rotation_prob, flip_prob), (brightness, contrast, gamma)
+        self.sampler = ViewSampler(*geometry, *intensity, jitter_prob, blur_prob, blur_sigma)
+        self.fill, self.seed = float(fill), int(seed)
         keyed_generator(self.seed, 0, 0, 0)  # refuses a bad seed here rather than in a worker
         self.return_uint8 = bool(return_uint8)
         self._seeded_in: int | None = None
@@ -136,21 +116,14 @@ class MultiView(Randomizable, Transform):
         return self.R
 
     def sample(
-        self,
-        spatial_shape: Sequence[int],
-        key: tuple[int, int] | None = None,
-        views: Iterable[int] | None = None,
+        self, spatial_shape: Sequence[int], key: tuple[int, int] | None = None, views: Iterable[int] | None = None
     ) -> tuple[ViewParameters, ...]:
         """Draw views without rendering them.
 
         Args:
             spatial_shape: height and width of the image; only their ratio matters.
-            key: (epoch, index of the item); without it the draws come from ``self.R``.
-            views: numbers of the views to draw, default 0 to V - 1. A patient bag takes view 0 of one image and view 1
-                of another.
-
-        Raises:
-            ConfigurationError: a number of the key is negative or too large.
+            key: (epoch, index of the item), not negative; without it the draws come from ``self.R``.
+            views: numbers of the views to draw, default 0 to V - 1: a patient bag takes one view each of two images.
         """
         shape = (int(spatial_shape[0]), int(spatial_shape[1]))
         numbers = range(self.num_views) if views is None else views
@@ -167,17 +140,10 @@ class MultiView(Randomizable, Transform):
     def __call__(
         self, image: Any, key: tuple[int, int] | None = None, views: Iterable[int] | None = None
     ) -> torch.Tensor:
-        """Draw and render views of one image on the CPU.
+        """Draw and render views of one image on the CPU; ``key`` and ``views`` are those of :meth:`sample`.
 
-        Args:
-            image: array or tensor ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1].
-            key, views: see :meth:`sample`.
-
-        Returns:
-            Plain tensor ``(V, 1, h, w)``: float32 in [0, 1], or uint8 with ``return_uint8``.
-
-        Raises:
-            TypeError, ValueError: the image is not as described; the sentence says how.
+        The image is ``(1, H, W)``, uint8 or uint16 (full range), or floating point in [0, 1]; a TypeError or ValueError
+        says what else. Plain tensor ``(V, 1, h, w)``: float32 in [0, 1], or uint8 with ``return_uint8``.
         """
         plane = image_plane(image)
         return self._render(plane, self.sample(plane.shape, key=key, views=views))
@@ -193,14 +159,10 @@ class MultiView(Randomizable, Transform):
         return torch.from_numpy(rendered)
 
     def apply_mask(self, mask: Any, views: ViewParameters | Sequence[ViewParameters]) -> torch.Tensor:
-        """Warp a mask as given views warp their image, nearest pixel, 0 outside.
+        """Warp a mask as given views (:meth:`sample`) warp their image, nearest pixel, 0 outside: uint8
+        ``(V, 1, h, w)``.
 
-        Args:
-            mask: array or tensor ``(1, H, W)`` of labels 0 to 255 (or bool), on the grid of its image.
-            views: from :meth:`sample`.
-
-        Returns:
-            Plain uint8 tensor ``(V, 1, h, w)``.
+        The mask is ``(1, H, W)`` of labels 0 to 255 (or bool), on the grid of its image.
         """
         plane = mask_plane(mask)
         warped = [warp_view(plane, view, self.size, nearest=True) for view in _as_sequence(views)]
@@ -212,18 +174,15 @@ class MultiView(Randomizable, Transform):
         return type(self) is MultiView
 
     def apply_batch(self, images: torch.Tensor, views: Any, shapes: torch.Tensor | None = None) -> torch.Tensor:
-        """Render given views of a batch on its device.
+        """Render given views of a batch on its device: ``(B, V, 1, h, w)`` float32 in [0, 1], or uint8 with
+        ``return_uint8``.
 
         Args:
-            images: tensor ``(B, 1, H, W)``, uint8 or uint16 (full range) or floating point in [0, 1]; values are not
-                checked.
+            images: tensor ``(B, 1, H, W)``, uint8 or uint16 (full range) or floating point in [0, 1]; not checked.
             views: ``(B, V, 10)`` or ``(B, 10)`` tensor from :meth:`sample_batch` or :func:`stack_views`, or nested
                 sequences of :class:`ViewParameters`.
             shapes: whole numbers ``(B, 2)``, height and width of films that are smaller than ``(H, W)``, as
                 :func:`monai_cxrssl.data.sampling.deferred_views.stack_films` puts them on one grid.
-
-        Returns:
-            Tensor ``(B, V, 1, h, w)``: float32 in [0, 1], or uint8 with ``return_uint8``.
         """
         blur = self.sampler.largest_blur_sigma
         return render_batch(images, views, self.size, self.fill, blur, self.return_uint8, shapes)
@@ -251,9 +210,6 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         allow_missing_keys: pass over ``keys`` and ``mask_keys`` that a dictionary lacks.
         view_axis: keep the axis V; False gives ``(1, h, w)`` and needs ``num_views=1``.
         **options: those of :class:`MultiView`.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
     """
 
     def __init__(
@@ -299,12 +255,8 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         return int(data[names[0]]), int(data[names[1]])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Draw views once and render them for every key.
-
-        Raises:
-            KeyError: an item is missing.
-            TypeError, ValueError: an image or a mask is not as described, or their grids differ.
-        """
+        """Draw views once and render them for every key. KeyError: an item is missing; TypeError or ValueError: an
+        image or a mask is not as described, or their grids differ."""
         result = dict(data)
         images = [key for key in self.keys if key in data or not self.allow_missing_keys]
         masks = [key for key in self.mask_keys if key in data or not self.allow_missing_keys]
@@ -317,14 +269,12 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
             raise ValueError(f"Images and masks that share their views must have one height and width; found {found}.")
         views = self.multi_view.sample(shape, key=self._key(data))
         for key in images:
-            result[key] = self._with_metadata(self.multi_view.apply(data[key], views), data[key], views, "bilinear")
+            result[key] = self._tracked(self.multi_view.apply(data[key], views), data[key], views, "bilinear")
         for key in masks:
-            result[key] = self._with_metadata(self.multi_view.apply_mask(data[key], views), data[key], views, "nearest")
+            result[key] = self._tracked(self.multi_view.apply_mask(data[key], views), data[key], views, "nearest")
         return result
 
-    def _with_metadata(
-        self, rendered: torch.Tensor, source: Any, views: Sequence[ViewParameters], mode: str
-    ) -> torch.Tensor:
+    def _tracked(self, rendered: torch.Tensor, source: Any, views: Sequence[ViewParameters], mode: str) -> torch.Tensor:
         if not isinstance(source, MetaTensor):
             return rendered if self.view_axis else rendered[0]
         shape = (int(source.shape[1]), int(source.shape[2]))
@@ -340,8 +290,7 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         """Bring the view of every key, or what was drawn on it, back onto the film.
 
         Raises:
-            KeyError: an item is missing.
-            ConfigurationError: the views have an axis of their own.
+            KeyError, ConfigurationError: an item is missing; the views have an axis of their own.
             TypeError, ValueError, RuntimeError: there is no record of this transform, or the size is another one.
         """
         if self.view_axis:
@@ -359,7 +308,7 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         size = self.multi_view.size
         if tuple(moved.shape[1:]) != size:
             raise ValueError(f"What is to be brought back has shape {tuple(moved.shape)}; the view had {size}.")
-        view = ViewParameters(**dict(zip(VIEW_FIELDS, extra["view"], strict=True)))
+        view = ViewParameters(*extra["view"])
         back = unwarp_view(moved.as_tensor(), view, shape, nearest=extra["mode"] == "nearest")
         return on_old_grid(back, moved, view_matrix(view, shape, size), extra)
 

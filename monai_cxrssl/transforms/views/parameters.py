@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -30,27 +30,8 @@ import torch
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = [
-    "ViewParameters",
-    "ViewSampler",
-    "VIEW_FIELDS",
-    "stack_views",
-    "keyed_generator",
-    "reduction_thresholds",
-]
+__all__ = ["ViewParameters", "ViewSampler", "VIEW_FIELDS", "stack_views", "keyed_generator", "reduction_thresholds"]
 
-VIEW_FIELDS = (
-    "center_y",
-    "center_x",
-    "height",
-    "width",
-    "angle",
-    "flip",
-    "brightness",
-    "contrast",
-    "gamma",
-    "blur_sigma",
-)
 
 # Bilinear sampling starts to alias where one output pixel spans about two input pixels. On 512-px chest films an area
 # reduction by two gives the higher PSNR from a step of 1.8 on, and a reduction by four from 3.6 on.
@@ -65,12 +46,11 @@ class ViewParameters:
     from its small cached copy or from its mask.
 
     Args:
-        center_y, center_x: centre of the crop, as fractions of the source's height and width.
-        height, width: sides of the crop, as fractions of the source's height and width, before it is turned.
+        center_y, center_x: centre of the crop.
+        height, width: sides of the crop, before it is turned.
         angle: degrees by which the picture is turned counter-clockwise, about the centre of the crop.
         flip: mirror left and right, after turning.
-        brightness: factor on the intensity, > 0.
-        contrast: factor on the distance from mid-grey (0.5).
+        brightness, contrast: factors on the intensity, > 0, and on the distance from mid-grey (0.5).
         gamma: exponent, > 0; below 1 brightens the dark part.
         blur_sigma: standard deviation of a Gaussian blur in output pixels; 0 = no blur.
     """
@@ -91,15 +71,14 @@ class ViewParameters:
         return tuple(float(getattr(self, name)) for name in VIEW_FIELDS)
 
 
+VIEW_FIELDS = tuple(field.name for field in fields(ViewParameters))
+
+
 def stack_views(views: Any) -> torch.Tensor:
-    """Turn views into the array that the batched twin takes.
+    """Turn views into the array that the batched twin takes, and that goes through a data loader's collation as it is.
 
-    Args:
-        views: one :class:`ViewParameters`, a sequence of B of them, or B sequences of V of them.
-
-    Returns:
-        float32 tensor ``(10,)``, ``(B, 10)`` or ``(B, V, 10)``, the last axis in the order of ``VIEW_FIELDS``; it goes
-        through a data loader's collation as it is.
+    One :class:`ViewParameters`, a sequence of B of them, or B sequences of V give a float32 tensor ``(10,)``,
+    ``(B, 10)`` or ``(B, V, 10)``, the last axis in the order of ``VIEW_FIELDS``.
     """
 
     def rows(item: Any) -> Any:
@@ -109,14 +88,8 @@ def stack_views(views: Any) -> torch.Tensor:
 
 
 def keyed_generator(seed: int, epoch: int, index: int, view: int) -> np.random.Generator:
-    """The random generator of one view: the same four numbers give the same draws in any process.
-
-    Args:
-        seed, epoch, index, view: integers in ``[0, 2**32)``.
-
-    Raises:
-        ConfigurationError: a number lies outside that range; two keys could then share a generator.
-    """
+    """The random generator of one view: the same four integers in ``[0, 2**32)`` give the same draws in any process.
+    Others are a ConfigurationError: two keys could then share a generator."""
     key = (int(seed), int(epoch), int(index), int(view))
     if min(key) < 0 or max(key) >= 2**32:
         raise ConfigurationError(
@@ -128,9 +101,7 @@ def keyed_generator(seed: int, epoch: int, index: int, view: int) -> np.random.G
 def reduction_thresholds(source: tuple[int, int], size: tuple[int, int]) -> list[float]:
     """Steps (source pixels per output pixel) from which a view is made from a 2, 4, 8 ... times smaller source.
 
-    Args:
-        source: height and width of the source; the list covers all views that lie within it.
-        size: height and width of the view.
+    ``source`` and ``size`` are height and width; the list covers all views that lie within the source.
     """
     largest = math.sqrt(source[0] * source[1] / (size[0] * size[1]))
     thresholds: list[float] = []
@@ -139,15 +110,13 @@ def reduction_thresholds(source: tuple[int, int], size: tuple[int, int]) -> list
     return thresholds
 
 
-def _interval(
-    name: str, value: Sequence[float], low: float, high: float, open_low: bool = False
-) -> tuple[float, float]:
+def _interval(name: str, value: Sequence[float], low: float, high: float, above: bool = False) -> tuple[float, float]:
     try:
         first, last = (float(number) for number in value)
     except (TypeError, ValueError):
         raise ConfigurationError(f"{name} is {value!r}; give two numbers, the smallest and the largest.") from None
-    if not (low <= first <= last <= high) or (open_low and first == low) or not math.isfinite(last):
-        limits = f"above {low:g}" if open_low else f"at least {low:g}"
+    if not (low <= first <= last <= high) or (above and first == low) or not math.isfinite(last):
+        limits = f"above {low:g}" if above else f"at least {low:g}"
         limits += "" if math.isinf(high) else f" and at most {high:g}"
         raise ConfigurationError(f"{name} is {value!r}; give two numbers in rising order, {limits}.")
     return first, last
@@ -160,13 +129,9 @@ def _probability(name: str, value: float) -> float:
 
 
 class ViewSampler:
-    """Draw :class:`ViewParameters` from given ranges; see :class:`~monai_cxrssl.transforms.MultiView` for each option.
-
-    A view always takes the same number of draws, so switching one option on or off leaves the others as they were.
-
-    Raises:
-        ConfigurationError: an option is out of its range.
-    """
+    """Draw :class:`ViewParameters` from given ranges; see :class:`~monai_cxrssl.transforms.MultiView` for each option,
+    and its errors. A view always takes the same number of draws, so switching one option on or off leaves the others as
+    they were."""
 
     def __init__(
         self,
@@ -182,19 +147,19 @@ class ViewSampler:
         blur_prob: float = 0.0,
         blur_sigma: Sequence[float] = (0.1, 2.0),
     ) -> None:
-        self.scale = _interval("scale", scale, 0.0, 1.0, open_low=True)
-        self.ratio = _interval("ratio", ratio, 0.0, math.inf, open_low=True)
+        self.scale = _interval("scale", scale, 0.0, 1.0, above=True)
+        self.ratio = _interval("ratio", ratio, 0.0, math.inf, above=True)
         self.rotation = float(rotation)
         if not 0.0 <= self.rotation <= 180.0:
             raise ConfigurationError(f"rotation is {rotation!r}; give the largest angle in degrees, 0 to 180.")
         self.rotation_prob = _probability("rotation_prob", rotation_prob)
         self.flip_prob = _probability("flip_prob", flip_prob)
-        self.brightness = _interval("brightness", brightness, 0.0, math.inf, open_low=True)
+        self.brightness = _interval("brightness", brightness, 0.0, math.inf, above=True)
         self.contrast = _interval("contrast", contrast, 0.0, math.inf)
-        self.gamma = _interval("gamma", gamma, 0.0, math.inf, open_low=True)
+        self.gamma = _interval("gamma", gamma, 0.0, math.inf, above=True)
         self.jitter_prob = _probability("jitter_prob", jitter_prob)
         self.blur_prob = _probability("blur_prob", blur_prob)
-        self.blur_sigma = _interval("blur_sigma", blur_sigma, 0.0, math.inf, open_low=True)
+        self.blur_sigma = _interval("blur_sigma", blur_sigma, 0.0, math.inf, above=True)
 
     @property
     def largest_blur_sigma(self) -> float:

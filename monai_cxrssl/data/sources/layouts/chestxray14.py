@@ -38,15 +38,7 @@ from typing import TYPE_CHECKING, Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    column,
-    keep_existing,
-    read_header,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 from monai_cxrssl.errors import DatalistError
 
 if TYPE_CHECKING:
@@ -93,9 +85,7 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     """
     folder = Path(folder)
     path = next((folder / name for name in TABLES if (folder / name).is_file()), folder / TABLES[0])
-    table = read_table(path, REQUIRED, OPTIONAL)
-    check_filled(path, table, *REQUIRED)
-    check_unique(path, table, table["Image Index"])
+    table = read_table(path, REQUIRED, OPTIONAL, filled=REQUIRED, unique="Image Index")
     _check_findings(path, table)
     names = table["Image Index"]
     if check_files:
@@ -104,15 +94,13 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
         table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
     else:
         table = table.assign(image="images/" + names)
-    patients = table["Patient ID"].tolist()
+    patients, followups = table["Patient ID"].tolist(), column(table, "Follow-up #")
     boxes, box_classes = _boxes(folder)
     items = build_items(
         table["image"].tolist(),
         patients,
         NAME,
-        study_id=[
-            number and f"{patient}-{number}" for patient, number in zip(patients, _followups(table), strict=True)
-        ],
+        study_id=[number and f"{patient}-{number}" for patient, number in zip(patients, followups, strict=True)],
         view_position=column(table, "View Position", str.upper),
         # A list of its own for each image: items are handed out to be changed.
         label=[list(label) for label in column(table, "Finding Labels", _label)],
@@ -152,10 +140,6 @@ def _age(text: str) -> float | None:
     return round(years, 2) if years <= OLDEST else None
 
 
-def _followups(table: pd.DataFrame) -> list[str]:
-    return [number or "" for number in column(table, "Follow-up #")]
-
-
 def _find_images(folder: Path, names: set[str]) -> dict[str, str]:
     """Where the named images lie: paths relative to the folder, the first in sorted order of equal names."""
     found: dict[str, str] = {}
@@ -187,16 +171,13 @@ def _splits(folder: Path, path: Path, table: pd.DataFrame) -> list[str]:
                 raise DatalistError(
                     f"{folder / name}, line {number}: {image} is in {present[0]}, too; remove it from one of the lists."
                 )
-    rest = {"training": "test", "test": "training"}[LISTS[present[0]]] if len(present) == 1 else None
     if not present:
         return ["training"] * len(table)
+    rest = {"training": "test", "test": "training"}[LISTS[present[0]]] if len(present) == 1 else None
     splits = [listed.get(name, rest) for name in table["Image Index"]]
-    refuse_rows(
-        path,
-        table.index[[split is None for split in splits]],
-        f"the image is in neither {' nor '.join(LISTS)}",
-        "add it to one of them, or remove both lists",
-    )
+    lacking = table.index[[split is None for split in splits]]
+    problem = f"the image is in neither {' nor '.join(LISTS)}"
+    refuse_rows(path, lacking, problem, "add it to one of them, or remove both lists")
     return [str(split) for split in splits]
 
 
@@ -215,9 +196,6 @@ def _boxes(folder: Path) -> tuple[dict[str, list[list[float]]], dict[str, list[s
     bad = ~((corners.iloc[:, :2] >= 0).all(axis=1) & (corners.iloc[:, 2:] > 0).all(axis=1))
     refuse_rows(path, boxes.index[bad], "the box is no x, y, width, height in pixels", "correct the four numbers")
     corners.iloc[:, 2:] += corners.iloc[:, :2].to_numpy()
-    of_image: dict[str, list[list[float]]] = {}
-    labels: dict[str, list[str]] = {}
-    for image, name, box in zip(boxes["Image Index"], names, corners.to_numpy().tolist(), strict=True):
-        of_image.setdefault(image, []).append(box)
-        labels.setdefault(image, []).append(str(name))
-    return of_image, labels
+    boxes = boxes.assign(box=corners.to_numpy().tolist(), name=names)
+    of_image = boxes.groupby("Image Index")
+    return of_image["box"].agg(list).to_dict(), of_image["name"].agg(list).to_dict()

@@ -30,12 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
-from monai_cxrssl.data.datalists.rows import refuse_rows
-from monai_cxrssl.data.sources.tables.label_columns import report_labels
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
+from monai_cxrssl.data.sources.tables.label_columns import policy_labels
 from monai_cxrssl.data.sources.tables.table import (
     build_items,
-    check_filled,
     check_unique,
     column,
     keep_existing,
@@ -105,15 +103,15 @@ def read(
         if check_files:
             table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
         images = table["image"].tolist()
-        labels = report_labels(path, table, CLASSES)
-        values = apply_label_policy(labels, CLASSES, policy, blanks, images, seed)
+        labels = policy_labels(path, table, CLASSES, policy, blanks, images, seed)
+        lateral = (table["Frontal/Lateral"] == "Lateral") & (table["AP/PA"] == "")
         splits[split] = build_items(
             images,
             table["patient"].tolist(),
             NAME,
             study_id=(table["patient"] + "/" + table["study"]).tolist(),
-            view_position=_views(table),
-            label=labels_to_lists(values),
+            view_position=table["AP/PA"].mask(lateral, "LL").tolist(),
+            label=labels,
             sex=column(table, "Sex", SEXES.get),
             age=column(table, "Age", lambda text: float(text) if text else None),
         )
@@ -122,31 +120,14 @@ def read(
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
-    table = read_table(path, COLUMNS)
-    check_filled(path, table, "Path")
+    table = read_table(path, COLUMNS, filled=("Path",))
     parts = table["Path"].str.extract(PATH_PARTS)
-    wrong = table.index[parts[0].isna()]
-    if len(wrong):
-        example = table.loc[wrong[0], "Path"]
-        refuse_rows(
-            path,
-            wrong,
-            f"Path is {example!r}, which names no patient and study",
-            "expected .../train/patient00001/study1/view1_frontal.jpg",
-        )
+    expected = "expected .../train/patient00001/study1/view1_frontal.jpg"
+    refuse_cells(path, table["Path"], parts[0].isna(), expected, rest=", which names no patient and study")
     table = table.assign(image=parts[0], patient=parts[1], study=parts[2])
     check_unique(path, table, table["image"])
-    refuse_rows(
-        path,
-        table.index[~table["Frontal/Lateral"].isin(["Frontal", "Lateral"])],
-        "Frontal/Lateral is neither Frontal nor Lateral",
-        "correct it",
-    )
+    wrong = table.index[~table["Frontal/Lateral"].isin(["Frontal", "Lateral"])]
+    refuse_rows(path, wrong, "Frontal/Lateral is neither Frontal nor Lateral", "correct it")
     ages = table["Age"].str.fullmatch(r"(\d+(\.\d*)?)?")
     refuse_rows(path, table.index[~ages.astype(bool)], "Age is no number", "expected years, or blank")
     return table
-
-
-def _views(table: pd.DataFrame) -> list[str]:
-    lateral = (table["Frontal/Lateral"] == "Lateral") & (table["AP/PA"] == "")
-    return table["AP/PA"].mask(lateral, "LL").tolist()

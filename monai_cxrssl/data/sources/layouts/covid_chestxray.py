@@ -121,16 +121,11 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = True) -> D
                 "one); expected the images below the same folder as metadata.csv."
             )
         if not allow_absent:
-            refuse_rows(
-                table,
-                absent,
-                f"the listed file{'s do' if len(absent) > 1 else ' does'} not exist (looked for {folder / example})",
-                "put the images there, or leave such rows out with allow_absent=True (index: --allow_absent)",
-            )
-        told = shown_rows(absent)
-        logger.warning(
-            "%s: %d of %d X-rays are listed but absent, such as %s (%s)", NAME, len(absent), len(rows), example, told
-        )
+            files = "the listed files do" if len(absent) > 1 else "the listed file does"
+            remedy = "put the images there, or leave such rows out with allow_absent=True (index: --allow_absent)"
+            refuse_rows(table, absent, f"{files} not exist (looked for {folder / example})", remedy)
+        told = f"{len(absent)} of {len(rows)} X-rays are listed but absent, such as {example} ({shown_rows(absent)})"
+        logger.warning("%s: %s", NAME, told)
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}
     return Datalist.from_dict(content, folder, origin=str(table))
 
@@ -200,12 +195,11 @@ def _is_x_ray(modality: str) -> bool:
 def _item(folder: Path, image: str, row: dict[str, str]) -> dict[str, Any]:
     mask = f"annotations/lungVAE-masks/{Path(image).stem}_mask.png"
     view = row["view"].upper()
-    label = finding_to_label(row["finding"])
     known = {
         "study_id": _study_id(row),
         "view_position": VIEWS.get(view, view) or None,
         "lung_mask": mask if (folder / mask).is_file() else None,
-        "label": label,
+        "label": finding_to_label(row["finding"]),
         "sex": row.get("sex", "").upper() or None,
         "age": _number(row.get("age", "")),
     }

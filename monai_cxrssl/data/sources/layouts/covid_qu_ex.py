@@ -73,13 +73,9 @@ def read(folder: Path) -> Datalist:
         if not lungs.is_file():
             bare.append(lungs)
             continue
-        item: dict[str, Any] = {
-            "image": film.relative_to(folder).as_posix(),
-            "patient_id": f"{kind}/{film.stem}",
-            "source": NAME,
-            "label": KINDS.index(kind),
-            "lung_mask": lungs.relative_to(folder).as_posix(),
-        }
+        image, mask = (path.relative_to(folder).as_posix() for path in (film, lungs))
+        item: dict[str, Any] = {"image": image, "patient_id": f"{kind}/{film.stem}", "source": NAME}
+        item |= {"label": KINDS.index(kind), "lung_mask": mask}
         # The two parts have splits of their own, so the same film may lie in another one there.
         twins = [infected[key] for other in SPLITS if (key := (other, kind, name)) in infected]
         same = [twin for twin in twins if filecmp.cmp(film, twin, shallow=False)]

@@ -76,30 +76,22 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
         numbers, lines = [number for number, _ in numbered], [_parse(text) for _, text in numbered]
         wrong = [number for number, line in zip(numbers, lines, strict=True) if line is None]
         shown = dict(numbered)[wrong[0]] if wrong else ""
-        refuse_lines(
-            paths[0],
-            wrong,
-            f"{shown!r} is no line of the form <patient id> <filename> <class> <source>",
-            f"expected one of the classes {', '.join((*TWO_CLASSES, *THREE_CLASSES))}",
-        )
+        problem = f"{shown!r} is no line of the form <patient id> <filename> <class> <source>"
+        expected = f"expected one of the classes {', '.join((*TWO_CLASSES, *THREE_CLASSES))}"
+        refuse_lines(paths[0], wrong, problem, expected)
         parsed[part] = paths[0], numbers, [line for line in lines if line is not None]
     if not parsed:
         raise DatalistError(f"{folder} holds no list of films such as train.txt or test_COVIDx9A.txt.")
 
-    kinds = _kinds({path: (numbers, films) for path, numbers, films in parsed.values()})
+    kinds = _kinds(list(parsed.values()))
     order = list(kinds)
     splits: dict[str, list[dict[str, Any]]] = {}
     for part, (path, numbers, films) in parsed.items():
         images = [f"{part}/{film.image}" for film in films]
         check_unique_lines(path, numbers, images)
         splits[SPLITS[part]] = [
-            {
-                "image": images[index],
-                "patient_id": films[index].patient,
-                "source": NAME,
-                "label": order.index(films[index].kind),
-            }
-            for index in keep_existing_lines(path, numbers, images, folder, allow_absent)
+            {"image": images[i], "patient_id": films[i].patient, "source": NAME, "label": order.index(films[i].kind)}
+            for i in keep_existing_lines(path, numbers, images, folder, allow_absent)
         ]
     content = {"name": NAME, "classes": list(kinds.values()), "task": "multi_class", **splits}
     return Datalist.from_dict(content, folder, origin=str(folder))
@@ -109,12 +101,9 @@ def _lists(folder: Path) -> dict[str, list[Path]]:
     """The lists of each split that a folder has."""
     found: dict[str, list[Path]] = {}
     for part in SPLITS:
-        paths = [
-            path for path in sorted(folder.glob(f"{part}*.txt")) if path.stem == part or path.stem[len(part)] == "_"
-        ]
-        if paths:
-            found[part] = paths
-    return found
+        paths = sorted(folder.glob(f"{part}*.txt"))
+        found[part] = [path for path in paths if path.stem == part or path.stem[len(part)] == "_"]
+    return {part: paths for part, paths in found.items() if paths}
 
 
 def _starts_as_covidx(path: Path) -> bool:
@@ -136,14 +125,12 @@ def _parse(text: str) -> _Line | None:
     return None
 
 
-def _kinds(parsed: dict[Path, tuple[list[int], list[_Line]]]) -> dict[str, str]:
+def _kinds(parsed: list[tuple[Path, list[int], list[_Line]]]) -> dict[str, str]:
     """The classes of all lists, as two or as three."""
-    used = {line.kind for _, lines in parsed.values() for line in lines}
-    if not used & set(TWO_CLASSES):
+    if not any(line.kind in TWO_CLASSES for _, _, lines in parsed for line in lines):
         return THREE_CLASSES
-    for path, (numbers, lines) in parsed.items():
+    problem = "the class is one of three where other lines have one of two"
+    for path, numbers, lines in parsed:
         mixed = [number for number, line in zip(numbers, lines, strict=True) if line.kind in THREE_CLASSES]
-        refuse_lines(
-            path, mixed, "the class is one of three where other lines have one of two", "use lists of one version"
-        )
+        refuse_lines(path, mixed, problem, "use lists of one version")
     return TWO_CLASSES

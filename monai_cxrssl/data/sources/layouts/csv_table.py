@@ -25,17 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
 from monai_cxrssl.data.datalists.rows import refuse_rows
-from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report_labels
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    column,
-    keep_existing,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
+from monai_cxrssl.data.sources.tables.table import build_items, check_unique, column, keep_existing, read_table
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 if TYPE_CHECKING:
@@ -107,20 +99,24 @@ def read(
     path = _csv_file(Path(folder))
     root = path.parent if image_dir is None else Path(image_dir).expanduser()
     optional = (study_column, view_column, sex_column, age_column, mask_column, split_column, label_column)
-    table = read_table(path, (image_column, patient_column, *filter(None, optional), *(label_columns or ())))
-    check_filled(path, table, image_column, patient_column)
+    ids = (image_column, patient_column)
+    table = read_table(path, (*ids, *filter(None, optional), *(label_columns or ())), filled=ids)
     check_unique(path, table, table[image_column].map(os.path.normpath))
     if check_files:
         # os.path.join would give an absolute path back as it is; keep_existing puts the folder before every path.
         listed = [os.path.relpath(image, root) if Path(image).is_absolute() else image for image in table[image_column]]
         table = keep_existing(path, table, listed, root, allow_absent)
-    label, class_names = _labels(
-        path, table, label_column, label_columns, classes, (policy, blanks, seed), image_column
-    )
+    images, name = table[image_column].tolist(), name or path.name.split(".")[0]
+    label: Sequence[Any] = [None] * len(table)
+    class_names = tuple(label_columns or ())
+    if class_names:
+        label = policy_labels(path, table, class_names, policy, blanks, images, seed)
+    elif label_column:
+        label, class_names = class_numbers(path, table, label_column, classes)
     items = build_items(
-        table[image_column].tolist(),
+        images,
         table[patient_column].tolist(),
-        name or path.name.split(".")[0],
+        name,
         study_id=column(table, study_column or ""),
         view_position=column(table, view_column or "", str.upper),
         lung_mask=column(table, mask_column or ""),
@@ -131,13 +127,8 @@ def read(
     splits: dict[str, list[dict[str, Any]]] = {}
     for split, item in zip(_splits(path, table, split_column), items, strict=True):
         splits.setdefault(split, []).append(item)
-    return Datalist(
-        name=name or path.name.split(".")[0],
-        classes=class_names,
-        task="multi_label" if label_columns else "multi_class",
-        splits=splits,
-        root=root,
-    )
+    task = "multi_label" if label_columns else "multi_class"
+    return Datalist(name=name, classes=class_names, task=task, splits=splits, root=root)
 
 
 def _csv_file(path: Path) -> Path:
@@ -148,26 +139,6 @@ def _csv_file(path: Path) -> Path:
         told = ", ".join(p.name for p in found[:5]) or "none"
         raise DatalistError(f"{path} is no csv file and no folder with exactly one (found: {told}); give the file.")
     return found[0]
-
-
-def _labels(
-    path: Path,
-    table: pd.DataFrame,
-    label_column: str | None,
-    label_columns: Sequence[str] | None,
-    classes: Sequence[str] | None,
-    policy: tuple[Any, str, int],
-    image_column: str,
-) -> tuple[Sequence[Any], tuple[str, ...]]:
-    if label_columns:
-        names = tuple(label_columns)
-        keys = table[image_column].tolist()
-        entry, blanks, seed = policy
-        values = apply_label_policy(report_labels(path, table, names), names, entry, blanks, keys, seed)
-        return labels_to_lists(values), names
-    if not label_column:
-        return [None] * len(table), ()
-    return class_numbers(path, table, label_column, classes)
 
 
 def _ages(path: Path, table: pd.DataFrame, age_column: str | None) -> list[Any]:

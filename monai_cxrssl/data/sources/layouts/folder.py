@@ -122,20 +122,12 @@ def read(
     items = _items(found)
     own = sum(item.pop("own_patient") for item in items)
     if own:
-        logger.info(
-            "%s: %d of %d images have no DICOM patient and no patient sub-folder; each is taken for its own patient",
-            folder,
-            own,
-            len(items),
-        )
+        told = f"{own} of {len(items)} images have no DICOM patient and no patient sub-folder"
+        logger.info("%s: %s; each is taken for its own patient", folder, told)
     for patient, count in Counter(item["patient_id"] for item in items).most_common(3):
         if count > SUSPICIOUS_BAG:
-            logger.warning(
-                "%s: %d images are taken for one patient, %r; if they are not, name the patients in a datalist",
-                folder,
-                count,
-                patient,
-            )
+            told = f"{count} images are taken for one patient, {patient!r}"
+            logger.warning("%s: %s; if they are not, name the patients in a datalist", folder, told)
     name = folder.resolve().name or "folder"
     content = {"name": name, "training": [item | {"source": name} for item in items]}
     return Datalist.from_dict(content, folder, origin=f"of the folder {folder}")

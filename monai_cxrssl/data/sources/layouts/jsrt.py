@@ -72,16 +72,10 @@ def read(folder: Path) -> Datalist:
     for film in films:
         stem = film.stem.upper()
         if stem in items:
-            raise DatalistError(
-                f"{film} is there a second time, as {folder / items[stem]['image']}; leave one of them."
-            )
-        items[stem] = {
-            "image": film.relative_to(folder).as_posix(),
-            "patient_id": stem,
-            "source": NAME,
-            "view_position": "PA",
-            "label": [float(stem.startswith("JPCLN"))],
-        }
+            first = folder / items[stem]["image"]
+            raise DatalistError(f"{film} is there a second time, as {first}; leave one of them.")
+        items[stem] = {"image": film.relative_to(folder).as_posix(), "patient_id": stem, "source": NAME}
+        items[stem] |= {"view_position": "PA", "label": [float(stem.startswith("JPCLN"))]}
         sides = masks.get(stem, {})
         if len(sides) == 1:
             raise DatalistError(f"{film} has a mask of the {next(iter(sides))} only; add the other or remove it.")

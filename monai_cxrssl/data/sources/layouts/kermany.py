@@ -28,21 +28,14 @@ and Chest X-Ray Images for Classification", Mendeley Data, doi 10.17632/rscbjbr9
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    column,
-    keep_existing,
-    read_header,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "patient_and_class", "read"]
@@ -61,9 +54,7 @@ def detect(folder: Path) -> bool:
     """Whether a folder holds ``labels.csv`` with the column ``X_ray_image_name``, or the tree with its file names."""
     folder = Path(folder)
     # The other two columns are called as in many a hospital's own table.
-    if COLUMNS[0] in read_header(folder / "labels.csv"):
-        return True
-    return _tree_top(folder) is not None
+    return COLUMNS[0] in read_header(folder / "labels.csv") or _tree_top(folder) is not None
 
 
 def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> Datalist:
@@ -105,9 +96,7 @@ def patient_and_class(name: str) -> tuple[str, int] | None:
 
 def _table_items(folder: Path, check_files: bool, allow_absent: bool) -> list[dict[str, Any]]:
     path = folder / "labels.csv"
-    table = read_table(path, COLUMNS)
-    check_filled(path, table, *COLUMNS)
-    check_unique(path, table, table["X_ray_image_name"])
+    table = read_table(path, COLUMNS, filled=COLUMNS, unique=COLUMNS[0])
     for label in table["label"].unique():
         if label not in LABELS:
             rows = table.index[table["label"] == label]
@@ -123,12 +112,10 @@ def _table_items(folder: Path, check_files: bool, allow_absent: bool) -> list[di
 
 def _tree_top(folder: Path) -> Path | None:
     """The folder that holds train/NORMAL or test/NORMAL with files of a known name, or ``None``."""
-    for top in (folder, folder / "chest_xray"):
-        for split in SPLIT_FOLDERS:
-            if all((top / split / name).is_dir() for name in CLASS_FOLDERS) and any(
-                patient_and_class(path.name) for path in _images(top / split / "NORMAL")
-            ):
-                return top
+    for top, split in itertools.product((folder, folder / "chest_xray"), SPLIT_FOLDERS):
+        whole = all((top / split / name).is_dir() for name in CLASS_FOLDERS)
+        if whole and any(patient_and_class(path.name) for path in _images(top / split / "NORMAL")):
+            return top
     return None
 
 

@@ -32,14 +32,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.sources.layouts.chexpert import CLASSES
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
-from monai_cxrssl.data.sources.tables.label_columns import report_labels
+from monai_cxrssl.data.sources.tables.label_columns import policy_labels
 from monai_cxrssl.data.sources.tables.table import (
     build_items,
-    check_filled,
     check_unique,
     column,
     keep_existing,
@@ -105,9 +103,7 @@ def read(
             f"{folder} holds neither mimic-cxr-2.0.0-split.csv.gz nor cxr-record-list.csv.gz; expected one of the two."
         )
     official = "split" in path.name
-    table = read_table(path, (*IDS, "split") if official else IDS)
-    check_filled(path, table, *IDS)
-    check_unique(path, table, table["dicom_id"])
+    table = read_table(path, (*IDS, "split") if official else IDS, filled=IDS, unique=IDS[0])
     for name in ("study_id", "subject_id"):
         wrong = ~table[name].str.fullmatch(r"\d+").astype(bool)
         refuse_rows(path, table.index[wrong], f"{name} is no number", "expected digits, without p or s before them")
@@ -138,11 +134,8 @@ def _table(folder: Path, name: str) -> Path | None:
 
 
 def _index_table(folder: Path) -> Path | None:
-    for name in ("mimic-cxr-2.0.0-split", "cxr-record-list"):
-        path = _table(folder, name)
-        if path is not None and "dicom_id" in read_header(path):
-            return path
-    return None
+    paths = (_table(folder, name) for name in ("mimic-cxr-2.0.0-split", "cxr-record-list"))
+    return next((path for path in paths if path is not None and "dicom_id" in read_header(path)), None)
 
 
 def _extension(folder: Path, stems: list[str], official: bool) -> str:
@@ -160,9 +153,7 @@ def _views(folder: Path, table: pd.DataFrame, headers: bool) -> list[str | None]
         return [known.get("view_position") for known in read_headers(folder, images, NAME)]
     if path is None:
         return [None] * len(table)
-    metadata = read_table(path, ("dicom_id", "ViewPosition"))
-    check_filled(path, metadata, "dicom_id")
-    check_unique(path, metadata, metadata["dicom_id"])
+    metadata = read_table(path, ("dicom_id", "ViewPosition"), filled=("dicom_id",), unique="dicom_id")
     texts = column(metadata, "ViewPosition", lambda text: "LL" if text.upper() == "LATERAL" else text.upper())
     views = dict(zip(metadata["dicom_id"], texts, strict=True))
     return [views.get(name) for name in table["dicom_id"]]
@@ -174,11 +165,10 @@ def _labels(
     path = _table(folder, f"mimic-cxr-2.0.0-{labeller}")
     if path is None:
         return [None] * len(table)
-    rows = read_table(path, ("subject_id", "study_id", *CLASSES))
-    check_filled(path, rows, "subject_id", "study_id")
+    rows = read_table(path, ("subject_id", "study_id", *CLASSES), filled=("subject_id", "study_id"))
     check_unique(path, rows, rows["study_id"], "study")
     studies = ("s" + rows["study_id"]).tolist()
-    values = apply_label_policy(report_labels(path, rows, CLASSES), CLASSES, policy, blanks, studies, seed)
-    labels = dict(zip(studies, labels_to_lists(values), strict=True))
+    values = policy_labels(path, rows, CLASSES, policy, blanks, studies, seed)
+    labels = dict(zip(studies, values, strict=True))
     # A list of its own for each image: items are handed out to be changed.
     return [list(labels[study]) if study in labels else None for study in table["study"]]

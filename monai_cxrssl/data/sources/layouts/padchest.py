@@ -42,15 +42,7 @@ from typing import TYPE_CHECKING
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    column,
-    keep_existing,
-    read_header,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 from monai_cxrssl.errors import DatalistError
 
 if TYPE_CHECKING:
@@ -145,9 +137,7 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     path = tables[-1]
     if len(tables) > 1:
         logger.warning("%s: %d tables of PadChest, %s is taken", folder, len(tables), path.name)
-    table = read_table(path, REQUIRED, OPTIONAL)
-    check_filled(path, table, "ImageID", "PatientID")
-    check_unique(path, table, table["ImageID"])
+    table = read_table(path, REQUIRED, OPTIONAL, filled=("ImageID", "PatientID"), unique="ImageID")
     excluded = table["Projection"].str.upper() == EXCLUDED
     if excluded.any():
         logger.warning("%s: %d films of the Projection %s left out", path, int(excluded.sum()), EXCLUDED)
@@ -244,12 +234,8 @@ def _label(terms: list[str], classes_of: dict[str, set[str]]) -> list[float | No
 def _labels(path: Path, table: pd.DataFrame) -> list[list[float | None] | None]:
     parsed = {text: _terms(text) for text in table["Labels"].unique()}
     wrong = [text for text, terms in parsed.items() if terms is None]
-    refuse_rows(
-        path,
-        table.index[table["Labels"].isin(wrong)],
-        "Labels is no list of texts",
-        "expected such as ['cardiomegaly', 'pleural effusion']",
-    )
+    expected = "expected such as ['cardiomegaly', 'pleural effusion']"
+    refuse_rows(path, table.index[table["Labels"].isin(wrong)], "Labels is no list of texts", expected)
     classes_of: dict[str, set[str]] = {}
     for term in {term for terms in parsed.values() for term in terms or ()}:
         name = canonical_pathology(term)

@@ -32,17 +32,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    keep_existing,
-    read_header,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,21 +70,15 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Data
     folder = Path(folder)
     kinds = _kinds(folder / DETAILS)
     path = folder / LABELS
-    table = read_table(path, ("patientId", *SIDES, "Target"))
-    check_filled(path, table, "patientId")
+    table = read_table(path, ("patientId", *SIDES, "Target"), filled=("patientId",))
     boxes = _boxes(path, table)
     _check_agreement(path, table, kinds)
     films = table[~table["patientId"].duplicated()].copy()
     films["image"] = [f"{FILMS}/{patient}.dcm" for patient in films["patientId"]]
     films = keep_existing(path, films, films["image"].tolist(), folder, allow_absent)
     images, patients = films["image"].tolist(), films["patientId"].tolist()
-    items = build_items(
-        images,
-        patients,
-        NAME,
-        label=[kinds[patient] for patient in patients],
-        boxes=[boxes[patient] for patient in patients],
-    )
+    label = [kinds[patient] for patient in patients]
+    items = build_items(images, patients, NAME, label=label, boxes=[boxes[patient] for patient in patients])
     if headers:
         known: list[dict[str, Any]] = read_headers(folder, images, NAME)
         items = [header | item for item, header in zip(items, known, strict=True)]
@@ -101,11 +88,9 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Data
 
 def _kinds(path: Path) -> dict[str, int]:
     """Class number of each film."""
-    table = read_table(path, ("patientId", "class"))
-    check_filled(path, table, "patientId", "class")
-    unknown = table.index[~table["class"].isin(KINDS)]
-    value = table.loc[unknown[0], "class"] if len(unknown) else ""
-    refuse_rows(path, unknown, f"the class is {value!r}", f"expected one of {', '.join(KINDS)}")
+    table = read_table(path, ("patientId", "class"), filled=("patientId", "class"))
+    unknown = ~table["class"].isin(KINDS)
+    refuse_cells(path, table["class"], unknown, f"expected one of {', '.join(KINDS)}", "the class")
     distinct = table.drop_duplicates()
     again = distinct.index[distinct["patientId"].duplicated()]
     refuse_rows(path, again, "the film has another class in an earlier row", "leave one class for each film")
@@ -117,9 +102,7 @@ def _boxes(path: Path, table: pd.DataFrame) -> dict[str, list[list[float]]]:
     import numpy as np
     import pandas as pd
 
-    wrong = table.index[~table["Target"].isin(["0", "1"])]
-    value = table.loc[wrong[0], "Target"] if len(wrong) else ""
-    refuse_rows(path, wrong, f"Target is {value!r}", "expected 0 or 1")
+    refuse_cells(path, table["Target"], ~table["Target"].isin(["0", "1"]), "expected 0 or 1")
     positive = table["Target"] == "1"
     blank = (table[SIDES] == "").all(axis=1)
     numbers = table[SIDES].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
@@ -138,8 +121,6 @@ def _check_agreement(path: Path, table: pd.DataFrame, kinds: dict[str, int]) -> 
     """Both tables speak of the same films and call the same ones opaque."""
     numbers = table["patientId"].map(kinds)
     refuse_rows(path, table.index[numbers.isna()], f"the film is not in {DETAILS}", "add it there or remove the row")
-    opaque = numbers == KINDS.index("Lung Opacity")
-    disagree = table.index[opaque != (table["Target"] == "1")]
-    refuse_rows(
-        path, disagree, f"Target and the class in {DETAILS} disagree", "expected Target 1 for Lung Opacity only"
-    )
+    disagree = table.index[(numbers == KINDS.index("Lung Opacity")) != (table["Target"] == "1")]
+    problem = f"Target and the class in {DETAILS} disagree"
+    refuse_rows(path, disagree, problem, "expected Target 1 for Lung Opacity only")

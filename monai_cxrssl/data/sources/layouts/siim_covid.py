@@ -36,17 +36,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    keep_existing,
-    read_header,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "parse_boxes", "read"]
 
@@ -76,17 +69,16 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Data
     folder = Path(folder)
     grades = _grades(folder / STUDIES)
     path = folder / IMAGES
-    table = read_table(path, ("id", "label", "StudyInstanceUID"))
-    check_filled(path, table, "id", "label", "StudyInstanceUID")
+    columns = ("id", "label", "StudyInstanceUID")
+    table = read_table(path, columns, filled=columns)
     wrong = table.index[~table["id"].str.endswith("_image")]
     refuse_rows(path, wrong, "the id does not end in _image", "expected the ids of the data set's own file")
     check_unique(path, table, table["id"])
     unknown = table.index[~table["StudyInstanceUID"].isin(list(grades))]
     refuse_rows(path, unknown, f"the study is not in {STUDIES}", "add it there or remove the row")
     boxes = [parse_boxes(label) for label in table["label"]]
-    bad = [row for row, found in zip(table.index, boxes, strict=True) if found is None]
-    shown = table.loc[bad[0], "label"] if bad else ""
-    refuse_rows(path, bad, f"the label is {shown!r}", "expected 'none 1 0 0 1 1' or 'opacity 1 x1 y1 x2 y2 ...'")
+    expected = "expected 'none 1 0 0 1 1' or 'opacity 1 x1 y1 x2 y2 ...'"
+    refuse_cells(path, table["label"], [found is None for found in boxes], expected, "the label")
     table["boxes"] = boxes
 
     files = {(film.parts[-3], film.stem): film for film in (folder / "train").glob("*/*/*.dcm")}
@@ -136,16 +128,13 @@ def parse_boxes(label: str) -> list[list[float]] | None:
 
 def _grades(path: Path) -> dict[str, int]:
     """Class number of each study."""
-    table = read_table(path, ("id", *GRADES))
-    check_filled(path, table, "id")
+    table = read_table(path, ("id", *GRADES), filled=("id",))
     wrong = table.index[~table["id"].str.endswith("_study")]
     refuse_rows(path, wrong, "the id does not end in _study", "expected the ids of the data set's own file")
     check_unique(path, table, table["id"], "study")
     flags = table[list(GRADES)]
     for grade in GRADES:
-        rows = table.index[~flags[grade].isin(["0", "1"])]
-        value = flags.loc[rows[0], grade] if len(rows) else ""
-        refuse_rows(path, rows, f"{grade} is {value!r}", "expected 0 or 1")
+        refuse_cells(path, flags[grade], ~flags[grade].isin(["0", "1"]), "expected 0 or 1")
     count = (flags == "1").sum(axis=1)
     refuse_rows(path, table.index[count != 1], "not exactly one of the four grades is 1", "correct the row")
     numbers = (flags == "1").to_numpy().argmax(axis=1).tolist()

@@ -140,9 +140,5 @@ def _read_boxes(path: Path) -> _Boxes:
 
 
 def _is_box(box: Any) -> bool:
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(side, int | float) and math.isfinite(side) for side in box)
-        and min(box[2:]) > 0
-    )
+    sides = box if isinstance(box, list) and len(box) == 4 else [None]
+    return all(isinstance(side, int | float) and math.isfinite(side) for side in sides) and min(sides[2:]) > 0

@@ -36,16 +36,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
-from monai_cxrssl.data.sources.tables.table import (
-    build_items,
-    check_filled,
-    check_unique,
-    keep_existing,
-    read_header,
-    read_table,
-)
+from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
 from monai_cxrssl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -99,9 +92,7 @@ def read(folder: Path, votes: str = "majority", allow_absent: bool = False) -> D
         table, classes = _read_votes(path, readers=part == "train")
         films = {film.stem: film.name for kind in ("dicom", "dcm") for film in (folder / part).glob(f"*.{kind}")}
         first = table[~table["image_id"].duplicated()]
-        first = first.assign(
-            image=[f"{part}/{films[image]}" if image in films else "" for image in first["image_id"]],
-        )
+        first = first.assign(image=[f"{part}/{films[image]}" if image in films else "" for image in first["image_id"]])
         first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
         share = (table[classes] == "1").groupby(table["image_id"], sort=False).mean().loc[first["image_id"]]
         values = share if votes == "fraction" else (share >= 0.5 if votes == "majority" else share > 0).astype(float)
@@ -123,14 +114,11 @@ def _read_votes(path: Path, readers: bool) -> tuple[pd.DataFrame, list[str]]:
     spelled = {canonical_pathology(name): name for name in read_header(path)}
     classes = [spelled.get(name, column) for name, column in zip(CLASSES, COLUMNS, strict=True)]
     who = ["image_id", "rad_id"] if readers else ["image_id"]
-    table = read_table(path, (*who, *classes))
-    check_filled(path, table, *who)
+    table = read_table(path, (*who, *classes), filled=who)
     check_unique(path, table, table[who].agg(" of ".join, axis=1), "image" if not readers else "reading")
     for name in classes:
         # The votes of some releases are written as floats.
-        wrong = table.index[~table[name].isin(["0", "1", "0.0", "1.0"])]
-        value = table.loc[wrong[0], name] if len(wrong) else ""
-        refuse_rows(path, wrong, f"{name} is {value!r}", "expected 0 or 1")
+        refuse_cells(path, table[name], ~table[name].isin(["0", "1", "0.0", "1.0"]), "expected 0 or 1")
     table[classes] = table[classes].replace({"0.0": "0", "1.0": "1"})
     return table, classes
 
@@ -143,8 +131,8 @@ def _read_boxes(path: Path, images: list[str], readers: bool) -> dict[str, dict[
     if not path.is_file():
         logger.info("%s: there is no %s, so items have no boxes", NAME, path)
         return {}
-    table = read_table(path, ("image_id", *(("rad_id",) if readers else ()), "class_name", *CORNERS))
-    check_filled(path, table, "image_id", "class_name")
+    ids = ("image_id", "class_name")
+    table = read_table(path, (*ids, *(("rad_id",) if readers else ()), *CORNERS), filled=ids)
     names = {name: canonical_pathology(name) for name in table["class_name"].unique()}
     unknown = table.index[~table["class_name"].map(names).isin(CLASSES)]
     value = table.loc[unknown[0], "class_name"] if len(unknown) else ""
@@ -155,14 +143,11 @@ def _read_boxes(path: Path, images: list[str], readers: bool) -> dict[str, dict[
     wrong = table.index[~blank & ~usable]
     refuse_rows(path, wrong, "the box is no box", "expected x_min < x_max and y_min < y_max, or four empty cells")
     # The same reader sometimes drew the same box twice.
-    kept = (~blank & ~table.duplicated()).to_numpy()
-    fields: dict[str, dict[str, list]] = {}
-    for image in images:
-        fields[image] = {"boxes": [], "box_classes": []} | ({"box_readers": []} if readers else {})
+    kept = (~blank & ~table.duplicated() & table["image_id"].isin(images)).to_numpy()
+    keys = ("boxes", "box_classes", "box_readers") if readers else ("boxes", "box_classes")
+    fields: dict[str, dict[str, list]] = {image: {key: [] for key in keys} for image in images}
     for (_, row), box in zip(table[kept].iterrows(), numbers[kept].tolist(), strict=True):
-        entry = fields.get(row["image_id"])
-        if entry is None:
-            continue
+        entry = fields[row["image_id"]]
         entry["boxes"].append(box)
         entry["box_classes"].append(names[row["class_name"]])
         if readers:

@@ -19,12 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[str, Any]]:
-    """Read the headers of films, not their pixels.
-
-    Args:
-        folder: the folder that the images lie below.
-        images: their paths relative to it.
-        source: name of the data set, for the progress bar and the log.
+    """Read the headers of films, not their pixels, by paths relative to ``folder``; ``source`` names the data set.
 
     Returns:
         for each image ``patient_id``, ``view_position``, ``sex`` and ``age``, each left out when unknown; for a file
@@ -43,7 +38,6 @@ def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[
         wanted = {name: header.get(name) for name in ("patient_id", "view_position", "sex", "age")}
         known.append({name: value for name, value in wanted.items() if value not in (None, "")})
     if failures:
-        logger.warning(
-            "%s: %d of %d headers cannot be read; first: %s", source, len(failures), len(images), failures[0]
-        )
+        told = f"{len(failures)} of {len(images)} headers cannot be read; first: {failures[0]}"
+        logger.warning("%s: %s", source, told)
     return known

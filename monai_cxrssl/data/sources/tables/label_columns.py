@@ -6,30 +6,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.datalists.label_policy import apply_label_policy, labels_to_lists
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["class_numbers", "report_labels"]
+__all__ = ["class_numbers", "policy_labels", "report_labels"]
 
 
 def class_numbers(
     path: Path, table: pd.DataFrame, label_column: str, classes: Sequence[str] | None = None
 ) -> tuple[list[int | None], tuple[str, ...]]:
-    """Labels of a column that holds one class name per row.
+    """Read the labels of a column that holds one class name per row, blank where unknown.
 
-    Args:
-        path: the table's file.
-        table: as :func:`monai_cxrssl.data.sources.tables.table.read_table` returns it.
-        label_column: its name; a blank cell is unknown.
-        classes: class names in label order; by default the column's values, sorted.
-
-    Returns:
-        One class number or ``None`` per row, and the class names.
+    ``classes`` gives the names in label order, by default the column's values, sorted. Returns one class number or
+    ``None`` per row, and the class names.
 
     Raises:
         DatalistError: a class that is not among the given ones, named with its rows.
@@ -42,6 +37,14 @@ def class_numbers(
             refuse_rows(path, rows, f"{label_column} is {text!r}", f"expected one of {', '.join(names)}, or blank")
     index = {text: number for number, text in enumerate(names)}
     return [index.get(text) for text in texts], names
+
+
+def policy_labels(
+    path: Path, table: pd.DataFrame, classes: tuple[str, ...], policy: Any, blanks: str, keys: Sequence[str], seed: int
+) -> list[list[float | None]]:
+    """Labels of :func:`report_labels` after a policy, see :mod:`monai_cxrssl.data.datalists.label_policy`."""
+    values = apply_label_policy(report_labels(path, table, classes), classes, policy, blanks, keys, seed)
+    return labels_to_lists(values)
 
 
 def report_labels(path: Path, table: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
@@ -58,9 +61,6 @@ def report_labels(path: Path, table: pd.DataFrame, classes: tuple[str, ...]) -> 
         codes, texts = pd.factorize(table[name])
         numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(dtype=float)
         wrong = ~np.isin(numbers, (-1, 0, 1)) & (np.asarray(texts) != "")
-        rows = table.index[wrong[codes]]
-        if len(rows):
-            value = table.loc[rows[0], name]
-            refuse_rows(path, rows, f"{name} is {value!r}", "expected 1, 0, -1 (uncertain) or blank")
+        refuse_cells(path, table[name], wrong[codes], "expected 1, 0, -1 (uncertain) or blank")
         labels[:, index] = numbers[codes]
     return labels

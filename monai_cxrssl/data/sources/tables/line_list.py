@@ -9,13 +9,12 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from monai_cxrssl.data.datalists.rows import shown_rows
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["check_unique_lines", "keep_existing_lines", "read_lines", "refuse_lines"]
 
 logger = logging.getLogger(__name__)
-
-SHOWN_LINES = 5
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
@@ -37,48 +36,31 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 def refuse_lines(path: Path, lines: Iterable[int], problem: str, remedy: str) -> None:
     """Raise a :class:`DatalistError` that names the first lines, when there are any.
 
-    Args:
-        path: the list.
-        lines: line numbers.
-        problem: what these lines have, as half a sentence.
-        remedy: what to do, as half a sentence.
+    ``problem`` (what these lines have) and ``remedy`` (what to do) are half sentences.
     """
     listed = list(lines)
-    if not listed:
-        return
-    shown = ", ".join(map(str, listed[:SHOWN_LINES]))
-    if len(listed) > SHOWN_LINES:
-        shown += f" and {len(listed) - SHOWN_LINES} more"
-    raise DatalistError(f"{path}, {'line' if len(listed) == 1 else 'lines'} {shown}: {problem}; {remedy}.")
+    if listed:
+        raise DatalistError(f"{path}, {shown_rows(listed, 'line')}: {problem}; {remedy}.")
 
 
 def check_unique_lines(path: Path, lines: Sequence[int], images: Sequence[str]) -> None:
     """Refuse lines that name an image which an earlier line named."""
     first: dict[str, int] = {}
-    again = []
-    for number, image in zip(lines, images, strict=True):
-        if first.setdefault(image, number) != number:
-            again.append((number, image))
+    again = [(n, image) for n, image in zip(lines, images, strict=True) if first.setdefault(image, n) != n]
     if again:
-        name = again[0][1]
-        problem = f"the image {name} was listed before, in line {first[name]}"
+        problem = f"the image {again[0][1]} was listed before, in line {first[again[0][1]]}"
         refuse_lines(path, (number for number, _ in again), problem, "remove the duplicate lines")
 
 
 def keep_existing_lines(
     path: Path, lines: Sequence[int], images: Sequence[str], folder: Path, allow_absent: bool
 ) -> list[int]:
-    """Look for every listed image.
+    """Look for every listed image and return the positions in ``images`` of those that exist.
 
     Args:
-        path: the list.
-        lines: line numbers.
+        path: the list, and ``lines`` its line numbers.
         images: one path per line, relative to ``folder``.
-        folder: the folder that the images lie below.
         allow_absent: leave lines of absent images out, with a line in the log, instead of refusing them.
-
-    Returns:
-        positions in ``images`` of those that exist.
 
     Raises:
         DatalistError: an image is absent (or all are, with ``allow_absent``).
@@ -89,14 +71,10 @@ def keep_existing_lines(
     if absent:
         where = f"(looked for {folder / images[absent[0]]})"
         if not allow_absent or not kept:
-            what = "the listed file does" if len(absent) == 1 else "the listed files do"
-            refuse_lines(
-                path,
-                [lines[index] for index in absent],
-                f"{what} not exist {where}",
-                "put the images there, or leave such lines out with allow_absent=True"
-                if kept
-                else "give the folder that holds both the list and its images",
-            )
+            remedy = "give the folder that holds both the list and its images"
+            if kept:
+                remedy = "put the images there, or leave such lines out with allow_absent=True"
+            files = "the listed file does" if len(absent) == 1 else "the listed files do"
+            refuse_lines(path, [lines[index] for index in absent], f"{files} not exist {where}", remedy)
         logger.warning("%s: %d of %d listed images are absent %s; left out", path, len(absent), len(images), where)
     return kept

@@ -22,15 +22,7 @@ from monai_cxrssl.errors import DatalistError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "build_items",
-    "check_filled",
-    "check_unique",
-    "column",
-    "keep_existing",
-    "read_header",
-    "read_table",
-]
+__all__ = ["build_items", "check_filled", "check_unique", "column", "keep_existing", "read_header", "read_table"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,19 +38,23 @@ def read_header(path: Path) -> list[str]:
         return []
 
 
-def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-    """Read columns of a csv (or csv.gz) file as text, stripped, empty where blank.
+def read_table(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), filled: Sequence[str] = (), unique: str = ""
+) -> pd.DataFrame:
+    """Read columns of a csv (or csv.gz) file as text, stripped, empty where blank; columns not named are not kept.
 
     Args:
         path: the file; UTF-8, with commas, or with the semicolons or tabs that spreadsheets write in some countries.
         required: columns that must be there.
-        optional: columns that are read when they are there; others are not kept.
+        optional: columns that are read when they are there.
+        filled: columns without an empty cell.
+        unique: the column that names the image of each row, none twice.
 
     Returns:
         a table whose index holds the row numbers; lines that are blank throughout are left out.
 
     Raises:
-        DatalistError: the file cannot be read as a table, lacks a column, or lists nothing.
+        DatalistError: the file cannot be read as a table, lacks a column or a cell, repeats an image or lists nothing.
     """
     import pandas as pd
 
@@ -74,15 +70,8 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
         with warnings.catch_warnings():
             # Without this, pandas cuts rows that are longer than the header and goes on.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,
-                skip_blank_lines=False,
-                encoding="utf-8-sig",
-            )
+            form: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "skip_blank_lines": False}
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, **form)
     except pd.errors.ParserWarning as error:
         raise DatalistError(f"{path} cannot be read as a table: its rows have more cells than its header.") from error
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, pd.errors.ParserError) as error:
@@ -98,6 +87,9 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     table = table[(table != "").any(axis=1)]
     if not len(table):
         raise DatalistError(f"{path} lists nothing below its header; expected one row per image.")
+    check_filled(path, table, *filled)
+    if unique:
+        check_unique(path, table, table[unique])
     return table
 
 
@@ -108,14 +100,7 @@ def check_filled(path: Path, table: pd.DataFrame, *columns: str) -> None:
 
 
 def check_unique(path: Path, table: pd.DataFrame, names: Any, what: str = "image") -> None:
-    """Refuse rows that name what an earlier row named.
-
-    Args:
-        path: the table's file.
-        table: its rows.
-        names: one value per row.
-        what: what the values are, for the message.
-    """
+    """Refuse rows whose entry of ``names`` (one per row; ``what`` it is, for the message) an earlier row has."""
     import pandas as pd
 
     values = pd.Series(list(names), index=table.index)
@@ -129,7 +114,7 @@ def check_unique(path: Path, table: pd.DataFrame, names: Any, what: str = "image
 def keep_existing(
     path: Path, table: pd.DataFrame, images: Sequence[str], folder: Path, allow_absent: bool
 ) -> pd.DataFrame:
-    """Look for every listed image.
+    """Look for every listed image and return the rows whose image exists.
 
     Args:
         path: the table's file.
@@ -137,9 +122,6 @@ def keep_existing(
         images: one path per row, relative to ``folder``; empty for an image that was looked for and not found.
         folder: the folder that the images lie below.
         allow_absent: leave rows of absent images out, with a line in the log, instead of refusing them.
-
-    Returns:
-        the rows whose image exists.
 
     Raises:
         DatalistError: an image is absent (or all are, with ``allow_absent``).
@@ -155,14 +137,11 @@ def keep_existing(
     example = images[absent[0]]
     where = f" (looked for {folder / example})" if example else ""
     if not allow_absent or not exists.any():
-        refuse_rows(
-            path,
-            table.index[absent],
-            f"the listed file does not exist{where}" if len(absent) == 1 else f"the listed files do not exist{where}",
-            "put the images there, or leave such rows out with allow_absent=True (index: --allow_absent)"
-            if exists.any()
-            else "give the folder that holds both the table and its images",
-        )
+        remedy = "give the folder that holds both the table and its images"
+        if exists.any():
+            remedy = "put the images there, or leave such rows out with allow_absent=True (index: --allow_absent)"
+        files = "the listed file does" if len(absent) == 1 else "the listed files do"
+        refuse_rows(path, table.index[absent], f"{files} not exist{where}", remedy)
     rows = shown_rows(table.index[absent])
     logger.warning("%s: %d of %d listed images are absent, %s%s; left out", path, len(absent), len(exists), rows, where)
     return table[exists]
@@ -180,15 +159,9 @@ def column(table: pd.DataFrame, name: str, convert: Callable[[str], Any] | None 
 
 def build_items(images: Sequence[str], patients: Sequence[str], source: str, **fields: Sequence[Any]) -> list[dict]:
     """Datalist items from columns; a field that is ``None`` or empty text is left out of its item."""
-    items: list[dict[str, Any]] = [
-        {"image": image, "patient_id": patient, "source": source}
-        for image, patient in zip(images, patients, strict=True)
-    ]
-    for name, values in fields.items():
-        for item, value in zip(items, values, strict=True):
-            if value is not None and value != "":
-                item[name] = value
-    return items
+    columns = {"image": images, "patient_id": patients, "source": [source] * len(images), **fields}
+    rows = zip(*columns.values(), strict=True)
+    return [{k: v for k, v in zip(columns, row, strict=True) if v is not None and v != ""} for row in rows]
 
 
 def _header_of(path: Path, required: Sequence[str]) -> tuple[str, list[str]]:

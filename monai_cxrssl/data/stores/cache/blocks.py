@@ -20,7 +20,6 @@ import struct
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -40,10 +39,8 @@ class Entry(NamedTuple):
     Args:
         image: path of its file.
         source: size in bytes and modification time in ns of that file when it was read; None if there was none.
-        rows: 0 if the file could not be read.
-        columns: 0 if the file could not be read.
+        rows, columns: 0 if the file could not be read; ``cause`` then says why, in words.
         crc32: of its pixels.
-        cause: why the file could not be read, in words.
         warnings: what the reader found odd.
     """
 
@@ -81,10 +78,8 @@ def starts_of(entries: list[Entry], itemsize: int) -> list[int]:
 
 
 def read_index(path: Path, itemsize: int) -> tuple[list[Entry], str]:
-    """Read and check the index of a block file, not its pixels.
-
-    Returns:
-        The entries, and the digest of the index in hexadecimal digits.
+    """Read and check the index of a block file, not its pixels; return the entries and the hexadecimal digest of the
+    index.
 
     Raises:
         FileNotFoundError: there is no such block.
@@ -127,20 +122,11 @@ def is_cut(pixels: np.ndarray, stop: int) -> bool:
 
 
 class BlockWriter:
-    """Writes one block, going on where a killed one stopped.
+    """Writes one block (``path``, ``itemsize`` bytes per pixel), going on where a killed one stopped.
 
     Use it as a context; :meth:`finish` makes the file, and leaving the context without it keeps the part for later.
-
-    Args:
-        path: the block file.
-        itemsize: bytes per pixel.
-        images: paths of its images in their order, with their size and modification time now.
-
-    Attributes:
-        entries: images written so far, those taken over included.
-
-    Raises:
-        ConfigurationError: another process is writing this block.
+    ``images`` are the paths of its images in their order, with their size and modification time now; :attr:`entries`
+    those written so far. ConfigurationError: another process is writing this block.
     """
 
     def __init__(self, path: Path, itemsize: int, images: list[tuple[str, tuple[int, int] | None]]) -> None:
@@ -159,9 +145,7 @@ class BlockWriter:
     def __enter__(self) -> BlockWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._opened.close()
 
     def add(self, entry: Entry, pixels: np.ndarray | None) -> None:

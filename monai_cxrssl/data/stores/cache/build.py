@@ -60,15 +60,14 @@ def build_cache(
 ) -> CacheReport:
     """Build a cache, or go on with one that was stopped, or bring one up to date.
 
-    Images whose file has the size and modification time that the cache knows are not read again. A file that cannot
-    be read is recorded with its cause, and tried again by each later call. The bytes of the folder depend on the
-    sources, the options and the order of the items alone: not on shards, workers or interruptions.
+    Images whose file has the size and modification time that the cache knows are not read again. A file that cannot be
+    read is recorded with its cause, and tried again by each later call. The bytes of the folder depend on the sources,
+    the options and the order of the items alone: not on shards, workers or interruptions.
 
     Args:
         data: the datalist or its file (all splits are cached), or items with absolute ``image`` paths.
         out_dir: folder of the cache; it is made when missing.
-        side: shorter side kept, in pixels; smaller images are not enlarged.
-        bits: 8 for uint8, 16 for uint16.
+        side, bits: shorter side kept, in pixels (smaller images are not enlarged); 8 for uint8, 16 for uint16.
         window: which DICOM window maps to the full range, as for :func:`monai_cxrssl.data.reading.read.read_cxr`.
         workers: threads that decode; by default one per usable CPU core.
         shard: ``(k, n)``, k from 1: build only every n-th block from the k-th on; :func:`join_cache` ends the work.
@@ -194,10 +193,8 @@ class _Builder:
             return False
         # The cause may have gone without a change of the file: a permission, a missing decoder.
         bad = [entry for entry in old if entry.cause]
-        return all(
-            entry == again
-            for entry, (again, _) in zip(bad, self._in_order([e[:2] for e in bad], self._retry), strict=True)
-        )
+        again = self._in_order([entry[:2] for entry in bad], self._retry)
+        return all(entry == new for entry, (new, _) in zip(bad, again, strict=True))
 
     def _retry(self, image: tuple[str, Source]) -> tuple[Entry, np.ndarray | None, bool]:
         entry, pixels = self._decode(image)
@@ -209,13 +206,8 @@ def _decode(image: tuple[str, Source], options: CacheOptions) -> tuple[Entry, np
     from monai_cxrssl.data.reading.read import read_cxr_uint
 
     path, source = image
-    reader = partial(
-        read_cxr_uint,
-        bits=options.bits,
-        window=options.window,
-        max_side=LONGEST_ASPECT * options.side,
-        with_metadata=True,
-    )
+    longest = LONGEST_ASPECT * options.side
+    reader = partial(read_cxr_uint, bits=options.bits, window=options.window, max_side=longest, with_metadata=True)
     try:
         native = pixel_type(options.bits).newbyteorder("=")
         pixels, warnings = read_small(path, reader, options.side, native, options.minimum_side)

@@ -25,11 +25,11 @@ __all__ = ["CachedImages"]
 
 
 class CachedImages:
-    """The images of a cache made by :func:`monai_cxrssl.data.build_cache`.
+    """The images of a cache made by :func:`monai_cxrssl.data.build_cache`; the sources are not needed.
 
     Block files are opened when their first image is asked for, in each process by itself: an object may be pickled
     (without its maps) and used after a fork. A build that adds images to the cache meanwhile is followed; one that
-    changed the pixels of an image in use is an error. The sources are not needed.
+    changed the pixels of an image in use is an error.
 
     Opening checks the sizes and indices of the block files. The pixels of an image are compared with their checksum
     when a process reads it for the first time; :func:`monai_cxrssl.data.verify_cache` compares them all at once. An
@@ -39,19 +39,12 @@ class CachedImages:
         cache_dir: folder of the cache.
         items: datalist items with absolute ``image`` paths, as they were cached, for instance those of one split; by
             default all that the cache was made of.
-        side: what the cache must have been made with, if given.
-        bits: what the cache must have been made with, if given.
-        window: what the cache must have been made with; None: any.
-        max_unreadable: largest fraction of unreadable items that a run should live with; up to three always, unless it
-            is 0.
+        side, bits, window: what the cache must have been made with, if given.
+        max_unreadable: largest fraction of unreadable items to live with; up to three always, unless it is 0.
 
     Attributes:
-        items: the items whose images are readable, in their order.
-        kept: their positions in the items given.
-        unreadable: ``{"image": path, "cause": words}`` of the others.
-        warnings: ``{"image": path, "warning": words}`` of what the reader found odd in files that it could read.
-        side: shorter side of the images, in pixels (smaller ones were not enlarged).
-        dtype: of the pixels.
+        items, kept, unreadable, warnings: see :class:`~monai_cxrssl.data.stores.image_store.ImageStore`.
+        side, dtype: shorter side of the images, in pixels (smaller ones were not enlarged), and the type of the pixels.
 
     Raises:
         ConfigurationError: no cache, one that is not complete, damaged, or made with other options.
@@ -85,7 +78,6 @@ class CachedImages:
         given = [dict(item) for item in (plan.items if items is None else items)]
         if not given:
             raise DatalistError("There are no images to read from the cache; expected items in the chosen splits.")
-
         self._sizes = [block["bytes"] for block in manifest["blocks"]]
         self._digests = [block["index"] for block in manifest["blocks"]]
         self._maps: dict[int, np.ndarray] = {}
@@ -158,9 +150,8 @@ class CachedImages:
         try:
             pixels = map_pixels(path)
         except (OSError, ValueError) as error:  # ValueError: it is empty by now
-            raise ConfigurationError(
-                f"Cache file {path} cannot be opened: {getattr(error, 'strerror', None) or error}."
-            ) from error
+            words = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"Cache file {path} cannot be opened: {words}.") from error
         self._check_size(path, block, pixels.size)
         self._maps[block] = pixels
         return pixels

@@ -22,16 +22,8 @@ from monai_cxrssl.data.stores.cache.blocks import Entry, block_path, map_pixels,
 from monai_cxrssl.data.stores.cache.manifest import CachePlan, read_manifest, read_plan, write_manifest
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = [
-    "CacheReport",
-    "Source",
-    "clear_disk_errors",
-    "is_current",
-    "join_cache",
-    "publish",
-    "verify_cache",
-    "with_source",
-]
+__all__ = ["CacheReport", "Source", "clear_disk_errors", "is_current", "join_cache", "publish", "verify_cache"]
+__all__ += ["with_source"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +36,13 @@ class CacheReport:
 
     Args:
         folder: of the cache.
-        images: image files in the blocks looked at, readable or not.
-        decoded: files decoded by this call.
+        images, decoded: image files in the blocks looked at, readable or not; files decoded by this call.
         unreadable: ``{"image": path, "cause": words}`` of the files that could not be read.
         warnings: ``{"image": path, "warning": words}`` of what was odd in files that could.
         damaged: images whose pixels do not match their checksum.
         changed: images whose file changed or vanished since it was cached (only looked for by ``verify_cache``).
-        pixel_bytes: bytes of pixels.
+        pixel_bytes, seconds: bytes of pixels, and how long it took.
         complete: whether the whole cache is published, not a shard only.
-        seconds: how long it took.
     """
 
     folder: str
@@ -80,11 +70,8 @@ class CacheReport:
 
 
 def join_cache(out_dir: str | os.PathLike, progress: bool = True) -> CacheReport:
-    """Publish a cache that was built in shards, after all its pixels were checked.
-
-    Raises:
-        ConfigurationError: a block is missing, cut or damaged, or the folder holds no cache.
-    """
+    """Publish a cache that was built in shards, after all its pixels were checked. ConfigurationError: a block is
+    missing, cut or damaged, or the folder holds no cache."""
     folder = Path(out_dir).expanduser()
     report = _check(folder, progress, sources=False)
     if report.damaged:
@@ -103,11 +90,8 @@ def join_cache(out_dir: str | os.PathLike, progress: bool = True) -> CacheReport
 def verify_cache(out_dir: str | os.PathLike, progress: bool = True) -> CacheReport:
     """Read a published cache whole and compare every image with its checksum, and every source with what was cached.
 
-    Returns:
-        A report whose ``damaged`` names the images with wrong pixels and ``changed`` those with another source now.
-
-    Raises:
-        ConfigurationError: the cache is not complete, or a block is missing or has a damaged index.
+    The report's ``damaged`` and ``changed`` name what differs. ConfigurationError: the cache is not complete, or a
+    block is missing or has a damaged index.
     """
     folder = Path(out_dir).expanduser()
     manifest = read_manifest(folder)
@@ -140,9 +124,8 @@ def _check(folder: Path, progress: bool, sources: bool, digests: list[str] | Non
     for number, images in enumerate(tqdm(blocks, desc="verifying", unit="block", disable=not progress)):
         path = block_path(folder, number)
         entries, digest = read_index(path, itemsize)
-        if [entry.image for entry in entries] != images or (
-            digests is not None and digests[number : number + 1] != [digest]
-        ):
+        other = digests is not None and digests[number : number + 1] != [digest]
+        if other or [entry.image for entry in entries] != images:
             raise ConfigurationError(
                 f"{path} is of another build than the cache it is in. Run the cache command again."
             )
@@ -161,14 +144,8 @@ def _check(folder: Path, progress: bool, sources: bool, digests: list[str] | Non
 def is_current(folder: Path, images: Iterable[str]) -> bool:
     """Whether a published cache holds these image files as they are now, or as they last were where they are gone.
 
-    Only sizes and modification times are looked at, with a few threads: on a network disk each look takes its time.
-
-    Args:
-        folder: of the cache, which need not exist.
-        images: paths of the files.
-
-    Raises:
-        ConfigurationError: the cache is damaged, or being built.
+    The folder need not exist. Only sizes and modification times are looked at, with a few threads: on a network disk
+    each look takes its time. ConfigurationError: the cache is damaged, or being built.
     """
     plan = read_plan(folder)
     if plan is None or not (folder / "cache.json").exists():

@@ -27,16 +27,8 @@ READER_VERSION = 1
 
 @dataclass(frozen=True)
 class CacheOptions:
-    """What decides on the pixels of a cache, besides its sources.
-
-    Args:
-        side: shorter side kept, in pixels.
-        bits: 8 or 16.
-        window: which DICOM window maps to the full range.
-        minimum_side: files whose shorter side is below count as unreadable.
-        block_images: images per block file.
-        reader_version: of the code that decodes.
-    """
+    """What decides on the pixels of a cache, besides its sources: see :func:`monai_cxrssl.data.build_cache`; and
+    ``reader_version``, of the code that decodes."""
 
     side: int = 384
     bits: int = 8
@@ -48,12 +40,7 @@ class CacheOptions:
 
 @dataclass(frozen=True)
 class CachePlan:
-    """What a cache is made of.
-
-    Args:
-        options: see :class:`CacheOptions`.
-        items: datalist items with absolute ``image`` paths.
-    """
+    """What a cache is made of: its options, and datalist items with absolute ``image`` paths."""
 
     options: CacheOptions
     items: Sequence[dict[str, Any]]
@@ -69,11 +56,8 @@ class CachePlan:
         return [images[start : start + size] for start in range(0, len(images), size)]
 
     def check_follows(self, earlier: CachePlan, folder: Path) -> None:
-        """Check that this plan can be built where another was.
-
-        Raises:
-            ConfigurationError: the options differ, or the images are not the earlier ones followed by new ones.
-        """
+        """Check that this plan can be built where another was. ConfigurationError: the options differ, or the images
+        are not the earlier ones followed by new ones."""
         mine, theirs = asdict(self.options), asdict(earlier.options)
         changed = [f"{name} {theirs[name]!r}, not {mine[name]!r}" for name in mine if mine[name] != theirs[name]]
         if changed:
@@ -89,11 +73,7 @@ class CachePlan:
 
 
 def read_plan(folder: Path) -> CachePlan | None:
-    """Read ``items.json``; ``None`` if there is none.
-
-    Raises:
-        ConfigurationError: it is damaged, or of another version of the format.
-    """
+    """Read ``items.json``; ``None`` if there is none. ConfigurationError: damaged, or of another format version."""
     content = _read_json(folder / "items.json")
     if content is None:
         return None
@@ -115,12 +95,9 @@ def write_plan(folder: Path, plan: CachePlan) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read ``cache.json``: ``{"format", "images", "readable", "pixel_bytes", "blocks": [{"images", "bytes",
-    "index"}]}``.
-
-    Raises:
-        ConfigurationError: the folder is no cache, or one whose build is not complete.
-    """
+    """Read ``cache.json``:
+    ``{"format", "images", "readable", "pixel_bytes", "blocks": [{"images", "bytes", "index"}]}``. ConfigurationError:
+    the folder is no cache, or one whose build is not complete."""
     content = _read_json(folder / "cache.json")
     if content is not None:
         return content
