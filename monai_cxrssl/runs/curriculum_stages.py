@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.pretraining_summary import PretrainingSummary
+from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.runs.announce import announce_data
 from monai_cxrssl.runs.options import OptionError
@@ -75,30 +76,28 @@ class CurriculumWiring(PretrainingWiring):
         """Log the size of the data and the recipe."""
         announce_data(source, images, patient_bags(images.items), self.options.recipe)
 
-    def _tasks(self) -> dict[str, tuple[Callable[..., Any], int, dict[str, Any]]]:
-        """Method, views of an image and further arguments of the stage, by task."""
+    def _tasks(self) -> dict[str, tuple[type[PretextMethod], dict[str, Any], int, dict[str, Any]]]:
+        """Method, its arguments, views of an image and further arguments of the stage, by task."""
         o = self.options
-        contrast = {"temperature": o.temperature, "gather": o.gather}
+        seed, contrast = {"seed": o.seed}, {"temperature": o.temperature, "gather": o.gather}
         queue = {"queue_length": o.queue_length, "momentum": o.momentum}
-        copies, puzzles = {"copies": o.rotation_copies}, {"permutations": o.jigsaw_permutations}
-        teacher = {"teacher_weights": o.teacher_weights}
         return {
-            "rotation": (partial(methods.Rotation, seed=o.seed, **copies), 1, {}),
-            "jigsaw": (partial(methods.Jigsaw, seed=o.seed, **puzzles), 1, {}),
-            "inpainting": (partial(methods.Inpainting, seed=o.seed), 1, {"lung_masks": True}),
-            "moco": (partial(methods.MoCo, seed=o.seed, **contrast, **queue), 2, {}),
-            "simclr": (partial(methods.SimCLR, **contrast), 2, {}),
-            "micle": (partial(methods.MICLe, **contrast), 2, {"multi_instance": True}),
-            "spcxr": (partial(methods.SPCXR, gather=o.gather, seed=o.seed), 1, {}),
-            "distillation": (partial(methods.MaskedDistillation, seed=o.seed, **teacher), 1, {}),
+            "rotation": (methods.Rotation, {**seed, "copies": o.rotation_copies}, 1, {}),
+            "jigsaw": (methods.Jigsaw, {**seed, "permutations": o.jigsaw_permutations}, 1, {}),
+            "inpainting": (methods.Inpainting, seed, 1, {"lung_masks": True}),
+            "moco": (methods.MoCo, {**seed, **contrast, **queue}, 2, {}),
+            "simclr": (methods.SimCLR, contrast, 2, {}),
+            "micle": (methods.MICLe, contrast, 2, {"multi_instance": True}),
+            "spcxr": (methods.SPCXR, {**seed, "gather": o.gather}, 1, {}),
+            "distillation": (methods.MaskedDistillation, {**seed, "teacher_weights": o.teacher_weights}, 1, {}),
         }
 
     def _stage(self, task: str, images: ImageStore) -> PretextStage:
         o = self.options
-        method, views, others = self._tasks()[task]
+        method, arguments, views, others = self._tasks()[task]
         return PretextStage(
             task,
-            method,
+            partial(method, **arguments),
             images,
             self.views(views),
             self.optimizer_factory(),

@@ -143,7 +143,7 @@ class FineTuningWiring(Wiring):
     def method(self, network: MultiTaskNet, loss_function: MultiTaskLoss, labels: Labels) -> FineTuningMethod:
         """Make what a training step computes: the loss of labels and masks, with a teacher's soft labels if any."""
         o = self.options
-        options = {"linear_probe": o.linear_probe, "average_momentum": o.average_momentum or None}
+        options: dict[str, Any] = {"linear_probe": o.linear_probe, "average_momentum": o.average_momentum or None}
         if o.teacher is None:
             return FineTuningMethod(network, loss_function, **options)
         distillation = DistillationLoss(
@@ -152,7 +152,7 @@ class FineTuningWiring(Wiring):
         teacher = load_teacher(o.teacher, labels.classes, labels.task)
         return DistillationMethod(network, loss_function, teacher, distillation, **options)
 
-    def optimizer(self, method: nn.Module, loss_function: nn.Module) -> Any:
+    def optimizer(self, method: FineTuningMethod, loss_function: nn.Module) -> Any:
         """Make the optimizer: earlier layers of the encoder learn more slowly."""
         o = self.options
         groups = layer_decay_groups(method.network, o.learning_rate, o.weight_decay, o.layer_decay, loss_function)
@@ -205,6 +205,7 @@ class FineTuningHandlers:
         lr_scheduler: of the optimizer, followed at every iteration.
         source: of training and validation.
         training: samples that are learnt from.
+        validation: samples that choose the weights.
         evaluator: of the validation split.
         test: of the test split.
     """
@@ -217,29 +218,31 @@ class FineTuningHandlers:
         lr_scheduler: StagedWarmupCosine,
         source: Datalist,
         training: FineTuningImages,
+        validation: FineTuningImages,
         evaluator: MultiTaskPredictor,
         test: TestSplit,
     ) -> None:
         self.wiring = wiring
-        self.method = method
-        self.parts = {"method": method, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.method, self.optimizer, self.lr_scheduler = method, optimizer, lr_scheduler
         self.source = source
-        self.datasets = (training, evaluator.data_loader.dataset, test.dataset)
+        self.datasets = (training, validation, test.dataset)
         self.evaluator = evaluator
         self.test = test
 
     def attach(self, engine: Any) -> None:
         """Attach all to the trainer."""
         wiring, o, epochs = self.wiring, self.wiring.options, engine.state.max_epochs
-        history = RunHistory(self.parts["optimizer"], {wiring.name: epochs})
+        history = RunHistory(self.optimizer, {wiring.name: epochs})
         validation = Validation(self.evaluator, o.validate_every or max(1, epochs // 30))
         path = wiring.output_dir / "checkpoints" / "best.pt"
         network = self.method.evaluated_network
         best = BestCheckpoint(validation, network, path, metric=o.best_metric, patience=o.patience)
-        state = {**self.parts, "history": history, "validation": validation, "best": best}
+        state = {"method": self.method, "optimizer": self.optimizer, "lr_scheduler": self.lr_scheduler}
+        state |= {"history": history, "validation": validation, "best": best}
         engine.add_event_handler(Events.STARTED, self._announce)
-        follow = LrScheduleHandler(state["lr_scheduler"], print_lr=False, epoch_level=False)
-        for handler in (follow, validation, history, best, *wiring.records(state), self._summary(history, best, engine)):
+        follow = LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
+        summary = self._summary(history, best, engine)
+        for handler in (follow, validation, history, best, *wiring.records(state), summary):
             handler.attach(engine)
 
     def _announce(self) -> None:

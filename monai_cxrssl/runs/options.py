@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of a run, each declared and checked once.
 
-In a bundle's config an option that is ``null`` means "as the recipe says"; the recipes stand in ``configs/recipes.json``
-beside the config. What neither gives has the default that is declared here.
+In a bundle's config an option that is ``null`` means "as the recipe says"; the recipes stand in
+``configs/recipes.json`` beside the config. What neither gives has the default that is declared here.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ class RunOptions(BaseModel):
     model_path: Folder = Field(description="where the weights go")
     device: str | torch.device = Field("cpu", description="cpu, cuda:0 …")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything random")
-    encoder_name: str = Field(
-        description="any encoder of segmentation-models-pytorch, or tu- and a timm model"
-    )
+    encoder_name: str = Field(description="any encoder of segmentation-models-pytorch, or tu- and a timm model")
     encoder_weights: str | None = Field(None, description="imagenet: download weights to start from")
     pretrained: Folder | None = Field(None, description="a file of weights to start from")
     image_size: Annotated[int, Field(ge=16)] = Field(description="side of the network's input, pixels")

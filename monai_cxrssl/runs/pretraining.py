@@ -127,7 +127,10 @@ class PretrainingWiring(Wiring):
             images.warnings,
             probe,
             self.settings(
-                network.encoder_name, o.batch_size if loader is None else loader.batch_size, source=source.name, **others
+                network.encoder_name,
+                o.batch_size if loader is None else loader.batch_size,
+                source=source.name,
+                **others,
             ),
             images.items if more_images is None else [*images.items, *more_images.items],
             o.pretrained,
@@ -158,22 +161,23 @@ class PretrainingHandlers:
         images: ImageStore,
     ) -> None:
         self.wiring = wiring
-        self.parts = {"method": method, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
-        self.network = method.network
+        self.method, self.optimizer, self.lr_scheduler = method, optimizer, lr_scheduler
         self.source = source
         self.images = images
 
     def attach(self, engine: Any) -> None:
         """Attach all to the trainer."""
         wiring, loader = self.wiring, engine.data_loader
-        history = RunHistory(self.parts["optimizer"], wiring.options.stage_epochs(wiring.name))
-        probe = wiring.probe(self.network, self.source, self.images)
-        state = {**self.parts, "history": history, "probe": probe}
+        network, schedule = self.method.network, self.lr_scheduler
+        history = RunHistory(self.optimizer, wiring.options.stage_epochs(wiring.name))
+        probe = wiring.probe(network, self.source, self.images)
+        state = {"method": self.method, "optimizer": self.optimizer, "lr_scheduler": schedule}
+        state |= {"history": history, "probe": probe}
         engine.add_event_handler(Events.STARTED, self._announce)
-        follow = LrScheduleHandler(state["lr_scheduler"], print_lr=False, epoch_level=False)
+        follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
         for handler in (follow, history, probe, *wiring.records(state)):
             handler.attach(engine)
-        wiring.summary(self.network, self.source, self.images, history, probe, loader).attach(engine)
+        wiring.summary(network, self.source, self.images, history, probe, loader).attach(engine)
 
     def _announce(self) -> None:
         bags = patient_bags(self.images.items, by=self.wiring.options.bags_by)

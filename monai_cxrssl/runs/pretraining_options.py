@@ -23,11 +23,12 @@ class PretrainingOptions(RunOptions):
         | {"large_dataset_dir", "large_cache_dir", "teacher_weights"}
     )
 
-    special: ClassVar[frozenset[str]] = frozenset(
-        "gather gradient_cache_chunk temperature simclr_epochs bags_by queue_length momentum holes hole_size "
-        "weight_decay_end contrastive reconstruction_weight tasks order shares jigsaw_permutations rotation_copies "
-        "large_dataset_dir large_cache_dir teacher_weights simclr_share compile".split()
-    )
+    special: ClassVar[frozenset[str]] = frozenset((
+        "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
+        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "momentum", "order", "queue_length",
+        "reconstruction_weight", "rotation_copies", "shares", "simclr_epochs", "simclr_share", "tasks",
+        "teacher_weights", "temperature", "weight_decay_end",
+    ))  # fmt: skip
 
     splits: list[str] | str = Field(["training"], description="the splits of the datalist to train on")
     learning_rate_rule: Literal["sqrt", "linear", "none"] = Field(

@@ -26,10 +26,14 @@ from monai_cxrssl.runs.options import OptionError, RunOptions
 __all__ = ["refuse_unknown_options"]
 
 #: What MONAI looks for by name, without a reference.
-_OF_MONAI = frozenset(
+_OF_MONAI: frozenset[str] = frozenset(
     {"imports", "initialize", "run", "finalize", "run_name", "_meta_", "_requires_", "displayable_configs"}
-    | {settings[BundlePropertyConfig.ID] for kind in (TrainProperties, InferProperties) for settings in kind.values()}
-    | {name for kind in DEFAULT_EXP_MGMT_SETTINGS.values() for name in kind["configs"].keys() - kind["handlers_id"]}
+    | {
+        str(settings[BundlePropertyConfig.ID])
+        for kind in (TrainProperties, InferProperties)
+        for settings in kind.values()
+    }
+    | {name for kind in DEFAULT_EXP_MGMT_SETTINGS.values() for name in {*kind["configs"]} - {*kind["handlers_id"]}}
 )
 
 
@@ -113,7 +117,7 @@ def _check_arguments(parser: ConfigParser, place: str, component: dict[str, Any]
     target = ConfigComponent(dict(component), place, parser.locator).resolve_module_name()
     found = _located(target)
     try:
-        parameters = inspect.signature(found).parameters  # type: ignore[arg-type]
+        parameters = inspect.signature(found).parameters
     except (TypeError, ValueError):
         return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):

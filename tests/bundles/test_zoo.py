@@ -25,7 +25,9 @@ def test_bundles_of_a_family_do_not_drift(bundle):
         assert (bundle / path).read_bytes() == (BUNDLES[0] / path).read_bytes()
     first = family[0]
     for config in ("evaluate", "inference"):
-        own, other = (_without_defaults(json.loads((b / "configs" / f"{config}.json").read_text()), b) for b in (bundle, first))
+        own, other = (
+            _without_defaults(json.loads((b / "configs" / f"{config}.json").read_text()), b) for b in (bundle, first)
+        )
         assert own == other
 
 

@@ -75,7 +75,7 @@ _NOT_OF_FAMILY = frozenset(
     f"{rand}{kind}{form}" for rand in ("", "Rand") for kind in ("TorchVision", "TorchIO", "CuCIM") for form in ("", "d")
 ) | frozenset({"PerceptualLoss", "MedicalNetPerceptualSimilarity", "RadImageNetPerceptualSimilarity"})
 _SINGLE = {
-    "monai_cxrssl.apps": "announce_data announce_fine_tuning install_clear_errors open_run_log",
+    "monai_cxrssl.apps": "install_clear_errors",
     "monai.data": "CacheDataset DataLoader Dataset SmartCacheDataset ThreadDataLoader decollate_batch "
     "list_data_collate pad_list_data_collate partition_dataset",
     "monai.utils": "first set_determinism",
