@@ -5,7 +5,7 @@ from .curriculum_stages import CurriculumWiring, curriculum_summary
 from .evaluated_config import bundle_root, default_device
 from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels
 from .fine_tuning_options import FineTuningOptions
-from .options import OptionError, RunOptions, load_recipes
+from .options import RunOptions, load_recipes
 from .pretraining import PretrainingHandlers, PretrainingWiring
 from .pretraining_options import PretrainingOptions
 from .run_log import open_run_log
@@ -19,7 +19,6 @@ __all__ = [
     "FineTuningOptions",
     "FineTuningWiring",
     "Labels",
-    "OptionError",
     "PretextStage",
     "PretrainingHandlers",
     "PretrainingOptions",

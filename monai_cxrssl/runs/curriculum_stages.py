@@ -13,13 +13,13 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sampling.bags import patient_bags
 from monai_cxrssl.data.sources.source import open_dataset
 from monai_cxrssl.data.stores.image_store import ImageStore
+from monai_cxrssl.errors import OptionError
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.pretraining_summary import PretrainingSummary
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.runs.announce import announce_data
-from monai_cxrssl.runs.options import OptionError
 from monai_cxrssl.runs.pretraining import PretrainingWiring
 from monai_cxrssl.runs.stage import PretextStage, stages_over_data
 

@@ -50,7 +50,7 @@ def bundle_root(name: str) -> str:
         folder = Path(workflow.config_root_path)
         # "configs" may be the working folder's own name, written as ".".
         return str(folder.parent if folder.name == "configs" else _above(folder))
-    return "." if os.path.isfile("configs/metadata.json") else f"bundles/{name}"
+    return "." if Path("configs/metadata.json").is_file() else f"bundles/{name}"
 
 
 def _above(folder: Path) -> Path:

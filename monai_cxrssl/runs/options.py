@@ -8,27 +8,24 @@ In a bundle's config an option that is ``null`` means "as the recipe says"; the 
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from monai_cxrssl.data.stores.small_film import decoded_side
-from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.errors import OptionError
 from monai_cxrssl.runs.evaluated_config import option_values
 from monai_cxrssl.runs.words_as_written import words_as_written
 
-__all__ = ["Count", "Folder", "Folders", "OptionError", "Positive", "RunOptions", "Share", "load_recipes"]
+__all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "load_recipes"]
 
 Options = TypeVar("Options", bound="RunOptions")
-
-
-class OptionError(ConfigurationError):
-    """An option has a name or a value that cannot be; nothing was read or trained yet."""
 
 
 def _as_path(value: Any) -> Any:
@@ -38,6 +35,17 @@ def _as_path(value: Any) -> Any:
 
 def _off(value: Any) -> Any:
     return False if str(value).lower() in ("false", "off", "none", "") else value
+
+
+def _known_optimizer(name: str) -> str:
+    import timm.optim
+
+    try:
+        timm.optim.get_optimizer_class(name.lower().split("_")[-1])
+    except ValueError:
+        near = difflib.get_close_matches(name, timm.optim.list_optimizers(), 3, 0.4)
+        raise ValueError(f"an optimizer of timm, such as {' or '.join(near or ['adamw'])}") from None
+    return name
 
 
 Folder = Annotated[str, BeforeValidator(_as_path)]
@@ -74,7 +82,7 @@ class RunOptions(BaseModel):
     batch_size: Count = Field(description="samples per batch and process")
     max_epochs: Count = Field(description="epochs, of all stages together")
     warmup_epochs: Annotated[float, Field(ge=0)] | None = Field(None, description="epochs in which the rate rises")
-    optimizer: str = Field("adamw", description="as timm names them")
+    optimizer: Annotated[str, AfterValidator(_known_optimizer)] = Field("adamw", description="as timm names them")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of the weights that decay")
     clip_grad_norm: Annotated[float, Field(ge=0)] | None = Field(None, description="largest gradient norm, 0 for none")
     crop_scale: Interval = Field([0.6, 1.0], description="area of a crop as a share of the image's")
@@ -124,7 +132,7 @@ class RunOptions(BaseModel):
         try:
             options = cls(**{**cls.adapted(recipes[recipe], values), **values})
         except ValidationError as error:
-            raise OptionError(" ".join(dict.fromkeys(_sentence(fault) for fault in error.errors()))) from None
+            raise OptionError(" ".join(_sentences(error.errors()))) from None
         options._of_recipe = frozenset(recipes[recipe])
         return options
 
@@ -172,12 +180,21 @@ def load_recipes(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
         raise OptionError(f"The bundle's recipes, {path}, are no JSON object of objects: {error}.") from error
 
 
-def _sentence(fault: Any) -> str:
-    """One sentence for one fault; of a choice between types, all have the same beginning."""
-    name, message = fault["loc"][0], fault["msg"]
-    if fault["type"] == "missing":
-        return f"Neither --{name} nor its recipe says a value."
-    if fault["type"] == "extra_forbidden":
-        return f"--{name} is no option of this bundle."
-    message = message.replace("Input should be", "it must be").split(", unable")[0].split(", got")[0]
-    return f"--{name} is {fault['input']!r}; {message}."
+def _sentences(faults: Sequence[Any]) -> list[str]:
+    """One sentence for each option; of a choice between kinds, all that it may be."""
+    told: dict[str, list[str]] = {}
+    values = {}
+    for fault in faults:
+        name, message = str(fault["loc"][0]), fault["msg"]
+        if fault["type"] == "missing":
+            message = "neither it nor its recipe says a value"
+        message = (
+            message.replace("Input should be ", "").replace("Value error, ", "").split(", unable")[0].split(", got")[0]
+        )
+        told.setdefault(name, []).append(message)
+        values[name] = fault["input"]
+    return [
+        f"--{name}: {messages[0]}." if messages[0].startswith("neither") else
+        f"--{name} is {values[name]!r}; it must be {' or '.join(dict.fromkeys(messages))}."
+        for name, messages in told.items()
+    ]  # fmt: skip

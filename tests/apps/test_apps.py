@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from monai_cxrssl.apps import clear_sentence, open_run_log
+from monai_cxrssl.apps import clear_sentence
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 
@@ -41,7 +41,8 @@ def test_clear_sentence(error, sentence):
 
 SCRIPT = """
 import sys
-from monai_cxrssl.apps import install_clear_errors, open_run_log
+from monai_cxrssl.apps import install_clear_errors
+from monai_cxrssl.runs import open_run_log
 from monai_cxrssl.errors import ConfigurationError
 install_clear_errors()
 install_clear_errors()
