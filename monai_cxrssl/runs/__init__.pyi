@@ -4,10 +4,10 @@ from .curriculum import Curriculum, divide_epochs
 from .curriculum_stages import CurriculumWiring, curriculum_summary
 from .evaluated_config import bundle_root, default_device
 from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels
-from .fine_tuning_options import FineTuningOptions
+from .fine_tuning_options import FineTuningOptions, fine_tuning_options
 from .options import RunOptions, load_recipes
 from .pretraining import PretrainingHandlers, PretrainingWiring
-from .pretraining_options import PretrainingOptions
+from .pretraining_options import PretrainingOptions, pretraining_options
 from .run_log import open_run_log
 from .stage import PretextStage, StageRun, stages_over_data
 from .unknown_options import refuse_unknown_options
@@ -29,8 +29,10 @@ __all__ = [
     "curriculum_summary",
     "default_device",
     "divide_epochs",
+    "fine_tuning_options",
     "open_run_log",
     "load_recipes",
+    "pretraining_options",
     "refuse_unknown_options",
     "stages_over_data",
 ]

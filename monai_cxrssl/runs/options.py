@@ -43,7 +43,7 @@ def _known_optimizer(name: str) -> str:
     try:
         timm.optim.get_optimizer_class(name.lower().split("_")[-1])
     except ValueError:
-        near = difflib.get_close_matches(name, timm.optim.list_optimizers(), 3, 0.4)
+        near = difflib.get_close_matches(name, [str(known) for known in timm.optim.list_optimizers()], 3, 0.4)
         raise ValueError(f"an optimizer of timm, such as {' or '.join(near or ['adamw'])}") from None
     return name
 
@@ -102,14 +102,7 @@ class RunOptions(BaseModel):
 
     @classmethod
     def from_config(cls: type[Options], bundle_root: str | os.PathLike) -> Options:
-        """Resolve and check the options of the config whose expression calls this.
-
-        Args:
-            bundle_root: the bundle's folder, whose ``configs/recipes.json`` holds the recipes.
-
-        Raises:
-            OptionError: an option's value cannot be, or the recipe is not known.
-        """
+        """Resolve and check the options of the config whose expression calls this."""
         given = words_as_written(option_values(cls.model_fields), cls.literal)
         return cls.resolved(given, load_recipes(Path(bundle_root) / "configs" / "recipes.json"))
 

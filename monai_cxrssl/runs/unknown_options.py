@@ -27,10 +27,11 @@ from monai_cxrssl.runs.options import RunOptions
 
 __all__ = ["refuse_unknown_options"]
 
+_TRACKING: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
 #: What MONAI looks for by name, without a reference.
 _OF_MONAI: frozenset[str] = frozenset(
     {"imports", "initialize", "run", "finalize", "run_name", "_meta_", "displayable_configs"}
-    | set(DEFAULT_MLFLOW_SETTINGS["configs"]) - set(DEFAULT_MLFLOW_SETTINGS["handlers_id"])
+    | set(_TRACKING["configs"]) - set(_TRACKING["handlers_id"])
 )
 _OF_TRAINING, _OF_INFERENCE = (
     frozenset(str(entry[BundlePropertyConfig.ID]) for entry in kind.values())

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 
@@ -67,24 +66,3 @@ def test_process_ends_with_one_sentence(error, clear, tmp_path):
         assert "internals of a config" in (tmp_path / "log.txt").read_text()
     else:
         assert "Traceback" in result.stderr
-
-
-def test_run_log(tmp_path, caplog):
-    root = logging.getLogger()
-    before = list(root.handlers)
-    try:
-        with caplog.at_level(logging.INFO):
-            open_run_log(tmp_path / "out")
-            open_run_log(tmp_path / "out")
-        assert len(root.handlers) == len(before) + 1
-        assert "monai 1.6" in (tmp_path / "out" / "log.txt").read_text()
-    finally:
-        for handler in [handler for handler in root.handlers if handler not in before]:
-            root.removeHandler(handler)
-            handler.close()
-
-
-def test_output_dir_that_is_a_file(tmp_path):
-    (tmp_path / "out").write_text("")
-    with pytest.raises(ConfigurationError, match="cannot be written"):
-        open_run_log(tmp_path / "out")

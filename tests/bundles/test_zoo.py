@@ -32,7 +32,7 @@ def test_bundles_of_a_family_do_not_drift(bundle):
 
 
 def _is_fine_tuning(bundle):
-    return "FineTuningOptions" in (bundle / "train.json").read_text()
+    return "fine_tuning_options" in (bundle / "train.json").read_text()
 
 
 def _without_defaults(content, bundle):

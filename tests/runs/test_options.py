@@ -127,7 +127,7 @@ class TestBundleRoot:
         parser = ConfigParser(json.loads((repo / "bundles/micle/train.json").read_text()))
         assert parser.get_parsed_content("bundle_root") == "bundles/micle"
         monkeypatch.chdir(repo / "bundles/micle")
-        assert bundle_root("micle") == "."
+        assert bundle_root("bundles/micle") == "."
 
     def test_options_outside_a_config(self):
         with pytest.raises(ConfigurationError, match="expression of a bundle's config"):

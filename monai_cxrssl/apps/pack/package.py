@@ -36,7 +36,10 @@ __all__ = ["SUMS", "PackedBundle", "file_sums", "pack_bundle"]
 
 SUMS = "SHA256SUMS"
 #: Copies of some of these lie at a bundle's root too, for short commands; a pack has them once.
-_CONFIGS = ("metadata.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json", "logging.conf")
+_CONFIGS = (
+    "metadata.json", "recipes.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json",
+    "logging.conf",
+)  # fmt: skip
 _SETTINGS = ("encoder_name", "image_size", "decoder", "classes", "task", "mask")
 _READ_SETTING = "$monai_cxrssl.networks.read_model_setting(@model_path, '{}', {!r})"
 #: Of a file in the model zoo's repository; larger ones are listed with their address.
