@@ -144,7 +144,7 @@ def load_teacher(path: str | os.PathLike, classes: Sequence[str], task: str) -> 
     """Load a fine-tuned network and make sure that it answers the question of the data.
 
     Args:
-        path: ``model.pt`` of a fine-tuning bundle, with ``model.json`` beside it.
+        path: ``model.pt`` of a fine-tuning bundle, which has its description in it.
         classes: of the data, in label order.
         task: of the data, ``"multi_class"`` or ``"multi_label"``.
 
