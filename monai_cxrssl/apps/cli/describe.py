@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Show what a file of weights says of itself, or write it down."""
+"""Show or write the description of a file of weights."""
 
 from __future__ import annotations
 
