@@ -48,6 +48,7 @@ HOSPITAL = {
 
 #: Run by other tests.
 NOT_HERE = {
+    "docs/troubleshooting.md": "tests/bundles/test_description_travels.py",
     "docs/real_cxr.md": "takes hours, on real films; tests/benchmarks/test_real_cxr.py runs a tiny one",
     "docs/tutorials/index.md": "tests/docs/test_tutorials.py",
     "docs/extending/method.md": "tests/docs/test_extending.py",

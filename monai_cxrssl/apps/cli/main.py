@@ -21,7 +21,8 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
-    "index", "label", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack", "run",
+    "index", "label", "split", "audit", "cache", "phantom", "show", "fractions", "report", "describe", "export", "pack",
+    "run",
 )  # fmt: skip
 
 

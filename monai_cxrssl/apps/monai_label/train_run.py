@@ -26,8 +26,8 @@ __all__ = ["train_on_labels"]
 
 logger = logging.getLogger(__name__)
 
-#: Beside the weights; the weights last, because a server takes all three anew when they have changed.
-MODEL_FILES = ("model.json", "model.patients.json", "model.pt")
+#: In this order: weights never lie beside the description of others.
+MODEL_FILES = ("model.patients.json", "model.pt", "model.json")
 LARGEST_BATCH = 16
 
 
@@ -122,6 +122,7 @@ def _replace(models: Path, run: Path) -> None:
     for name in MODEL_FILES:
         if (models / name).is_file():
             shutil.copy2(models / name, before / name)
+    (models / "model.json").unlink(missing_ok=True)
     for name in MODEL_FILES:
         with atomic_write(models / name) as partial:
             shutil.copyfile(run / name, partial)

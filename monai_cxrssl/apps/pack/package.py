@@ -76,7 +76,8 @@ def pack_bundle(
     Args:
         bundle: folder of a bundle of this package.
         name: of the pack, in the model zoo's manner: ``chest_xray_lung_segmentation``.
-        model_path: trained weights with ``model.json`` beside them; by default ``models/model.pt`` of the bundle.
+        out: folder that gets it.
+        model_path: trained weights with their description; by default ``models/model.pt`` of the bundle.
         report: folder that ``python -m monai_cxrssl report`` or an evaluation wrote about these weights; by default
             ``eval/report`` of the bundle, if there.
         version: ``1.2.0``, by default the bundle's own; ``changes`` is the changelog's entry for one that has none.
@@ -121,7 +122,8 @@ def pack_bundle(
         _copy_texts(source, folder, name, settings)
         figures: Mapping[str, Any] = {}
         if report is not None or (evidence / "metrics.json").is_file():
-            figures, remarks = copy_evidence(evidence, folder / "report", digest, include_predictions, include_films)
+            target = folder / "report"
+            figures, remarks = copy_evidence(evidence, target, weights, include_predictions, include_films)
             notes += remarks
         else:
             notes.append("There is no report, so nothing in the pack says how well the model works.")
