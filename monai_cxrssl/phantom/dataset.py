@@ -23,10 +23,12 @@ from monai_cxrssl.phantom.findings import CLASSES
 from monai_cxrssl.phantom.patient import PhantomPatient, sample_patient
 from monai_cxrssl.phantom.write import GENERATOR_VERSION, write_patient
 
-__all__ = ["make_phantom_dataset", "iter_patients"]
+__all__ = ["PHANTOM_NAME", "make_phantom_dataset", "iter_patients"]
 
 logger = logging.getLogger(__name__)
 
+#: Of the data set, by which a run on it is told from one on real films.
+PHANTOM_NAME = "phantom"
 _DATALIST = "datalist.json"
 _MANIFEST = "manifest.json"
 _GENERATOR = "monai_cxrssl.phantom"
@@ -156,7 +158,7 @@ def make_phantom_dataset(
                 )
             )
         split = _split_of(everybody)
-        datalist: dict[str, Any] = {"name": "phantom", "classes": list(CLASSES), "task": "multi_class"}
+        datalist: dict[str, Any] = {"name": PHANTOM_NAME, "classes": list(CLASSES), "task": "multi_class"}
         for part in ("training", "validation", "test"):
             datalist[part] = [
                 item for p, items in zip(everybody, written, strict=True) for item in items if split[p.index] == part

@@ -200,6 +200,8 @@ def _read_model(weights: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...
             "model.pt that training wrote."
         )
     network, settings = load_trained_model(weights)
+    if isinstance(settings.get("run"), dict):  # its folder is one of this machine
+        settings["run"] = {name: value for name, value in settings["run"].items() if name != "folder"}
     with torch.no_grad():
         result = network(torch.zeros(1, 1, settings["image_size"], settings["image_size"]))
     named = result if isinstance(result, dict) else {"pred": result}

@@ -203,7 +203,8 @@ def test_app_of_this_package(setting, python, free_port, tmp_path):
             "training": 4, "validation": 1, "test": 1,
         }  # fmt: skip
         after = (setting.bundles / "lung_segmentation" / "models" / "model.pt").read_bytes()
-        assert after != before == (written / "before" / "model.pt").read_bytes()
+        [kept] = (setting.bundles / "lung_segmentation" / "models" / "previous").iterdir()
+        assert after != before == (kept / "model.pt").read_bytes()
         assert after == (written / "model.pt").read_bytes()
         log = (tmp_path / "server.log").read_text()
         assert "lung_segmentation infers by new weights" in log
