@@ -20,13 +20,14 @@ from monai_cxrssl.files import atomic_write, new_folder, write_json
 from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.phantom.dataset import PHANTOM_NAME
 
-__all__ = ["METRICS", "RunModel", "place_model", "read_run"]
+__all__ = ["MAIN_METRICS", "METRICS", "RunModel", "place_model", "read_run"]
 
 logger = logging.getLogger(__name__)
 
 #: Metrics of a run, in its folder.
 METRICS = "metrics.json"
-_MAIN_FIGURES = ("macro_auc", "dice", "probe_after", "probe_knn_after", "loss_last_epoch")
+#: Metrics by which people tell runs apart, the most telling first.
+MAIN_METRICS = ("macro_auc", "dice", "probe_after", "probe_knn_after", "loss_last_epoch")
 
 
 class RunModel:
@@ -221,5 +222,5 @@ def _summary(model_path: Path, metrics_path: Path) -> str:
     figures: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
         figures = json.loads(metrics_path.read_text(encoding="utf-8"))
-    shown = [f"{name} {figures[name]:.4g}" for name in _MAIN_FIGURES if isinstance(figures.get(name), float)]
+    shown = [f"{name} {figures[name]:.4g}" for name in MAIN_METRICS if isinstance(figures.get(name), float)]
     return ", ".join([_words(read_run(model_path)), *shown[:2]])

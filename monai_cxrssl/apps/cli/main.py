@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "index", "label", "split", "audit", "cache", "phantom", "show", "fractions", "report", "export", "pack", "run",
+    "runs",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from monai_cxrssl.apps.pack.metadata import read_json
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import write_json
 
-__all__ = ["copy_evidence", "find_machine_paths", "without_paths"]
+__all__ = ["copy_evidence", "find_machine_paths", "report_is_of", "without_paths"]
 
 #: An absolute path of two parts or more, not a web address, a fraction or the end of a tag.
 _ABSOLUTE = re.compile(
@@ -59,6 +59,15 @@ def find_machine_paths(folder: Path, *private: Path) -> list[str]:
         if found is not None:
             told.append(f"{path.relative_to(folder).as_posix()} names {found}, a path of one machine.")
     return told
+
+
+def report_is_of(digest: str, report: Path) -> bool:
+    """Return whether a report says that it is of the weights with that SHA-256, hexadecimal."""
+    try:
+        provenance = read_json(report / "provenance.json")
+    except (OSError, ValueError, ConfigurationError):
+        return False
+    return (provenance.get("weights") or {}).get("sha256") == digest
 
 
 def copy_evidence(

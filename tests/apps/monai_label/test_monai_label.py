@@ -70,7 +70,7 @@ def setting(repo, few_films, warm_python, tmp_path_factory) -> Setting:
     settings |= {"temperature": 1.7, "thresholds": {settings["classes"][0]: 0.25}}
     for name in NAMES:
         bundle = folder / "bundles" / name
-        shutil.copytree(repo / "bundles" / name, bundle, ignore=shutil.ignore_patterns("*.pt", "eval"))
+        shutil.copytree(repo / "bundles" / name, bundle, ignore=shutil.ignore_patterns("*.pt", "runs"))
         kept = {key: value for key, value in state.items() if not key.startswith(WITHOUT.get(name, ("none",)))}
         torch.save(kept, bundle / "models" / "model.pt")
         own = settings | ({"decoder": None} if name == "classification" else {})
