@@ -8,7 +8,9 @@ from .fine_tuning_options import FineTuningOptions, fine_tuning_options
 from .options import RunOptions, load_recipes
 from .pretraining import PretrainingHandlers, PretrainingWiring
 from .pretraining_options import PretrainingOptions, pretraining_options
+from .run_folder import phantom_folder, run_folder, training_folder
 from .run_log import open_run_log
+from .run_record import finish_run, list_runs, start_run
 from .stage import PretextStage, StageRun, stages_over_data
 from .unknown_options import refuse_unknown_options
 
@@ -30,9 +32,15 @@ __all__ = [
     "default_device",
     "divide_epochs",
     "fine_tuning_options",
-    "open_run_log",
+    "finish_run",
+    "list_runs",
     "load_recipes",
+    "open_run_log",
+    "phantom_folder",
     "pretraining_options",
     "refuse_unknown_options",
+    "run_folder",
     "stages_over_data",
+    "start_run",
+    "training_folder",
 ]

@@ -72,8 +72,9 @@ class CurriculumWiring(PretrainingWiring):
         stages = [own[task] if task in own else self._stage(task, images) for task in self.options.tasks or ()]
         return stages_over_data(stages, {"target": images} if large is None else {"large": large, "target": images})
 
-    def announce(self, source: Datalist, images: ImageStore) -> None:
-        """Log the size of the data and the recipe."""
+    def begin(self, source: Datalist, images: ImageStore) -> None:
+        """Write what this run is into its folder, and log the size of the data and the recipe."""
+        self.start_run(source)
         announce_data(source, images, patient_bags(images.items), self.options.recipe)
 
     def _tasks(self) -> dict[str, tuple[type[PretextMethod], dict[str, Any], int, dict[str, Any]]]:

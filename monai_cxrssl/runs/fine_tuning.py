@@ -253,8 +253,10 @@ class FineTuningHandlers:
         summary = self._summary(history, best, engine)
         for handler in (follow, validation, history, best, *wiring.records(state), summary):
             handler.attach(engine)
+        engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:
+        self.wiring.start_run(self.source)
         announce_fine_tuning(*self.datasets, self.wiring.options.recipe)
 
     def _summary(self, history: RunHistory, best: BestCheckpoint, engine: Any) -> FineTuningSummary:
@@ -269,8 +271,8 @@ class FineTuningHandlers:
         return FineTuningSummary(
             history,
             best,
+            self.wiring.output_dir,
             o.model_path,
-            self.wiring.output_dir / "metrics.json",
             {
                 "encoder_name": network.encoder_name,
                 "image_size": o.image_size,
@@ -289,4 +291,5 @@ class FineTuningHandlers:
             [file for store in stores for file in store.warnings],
             [path for path in (o.pretrained, o.teacher) if path is not None],
             training.images,
+            replace=o.replace,
         )

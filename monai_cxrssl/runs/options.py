@@ -65,6 +65,7 @@ class RunOptions(BaseModel):
     #: Options of some bundles only: of those whose recipes name them.
     special: ClassVar[frozenset[str]] = frozenset()
     _of_recipe: frozenset[str] = PrivateAttr(frozenset())
+    _given: dict[str, Any] = PrivateAttr({})
 
     recipe: str = Field("full", description="values for real data (full) or for the phantom in minutes (short)")
     dataset_dir: Folders | None = Field(None, description="a folder, or a list of folders \"['a','b']\"")
@@ -73,6 +74,7 @@ class RunOptions(BaseModel):
     phantom_size: Annotated[int, Field(ge=32)] = Field(160, description="rows and columns of its images, about")
     output_dir: Folder = Field(description="where results go")
     model_path: Folder = Field(description="where the weights go")
+    replace: bool = Field(False, description="let a model of the phantom replace one of real images or the full recipe")
     device: str | torch.device = Field("cpu", description="cpu, cuda:0 …")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything random")
     encoder_name: str = Field(description="any encoder of segmentation-models-pytorch, or tu- and a timm model")
@@ -127,7 +129,13 @@ class RunOptions(BaseModel):
         except ValidationError as error:
             raise OptionError(" ".join(_sentences(error.errors()))) from None
         options._of_recipe = frozenset(recipes[recipe])
+        options._given = {name: value for name, value in given.items() if value is not None}
         return options
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was said instead of the recipe's values."""
+        return dict(self._given)
 
     @property
     def names(self) -> frozenset[str]:

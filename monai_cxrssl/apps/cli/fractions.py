@@ -26,7 +26,7 @@ OWN_OPTIONS = (
 )  # fmt: skip
 #: Names of files and folders that say nothing of where weights come from.
 _PLAIN_NAMES = frozenset(
-    ("model", "models", "encoder", "weights", "checkpoint", "checkpoints", "best", "final", "eval")
+    ("model", "models", "encoder", "weights", "checkpoint", "checkpoints", "best", "final", "runs")
 )
 
 

@@ -22,7 +22,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "index", "label", "split", "audit", "cache", "phantom", "show", "fractions", "report", "describe", "export", "pack",
-    "run",
+    "run", "runs",
 )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ _NEEDED = ("LICENSE", "configs/metadata.json", "configs/train.json", "configs/in
 #: MONAI's demands restated; verify_metadata would download the schema that the metadata names.
 _META_SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 _LEFT_BEHIND = re.compile(
-    r"(^|/)(eval|checkpoints|tensorboard|__pycache__|phantom|\.[^/]*)(/|$)|^(?!models/model\.pt$).*\.(pt|pth|ckpt)$",
+    r"(^|/)(runs|previous|checkpoints|tensorboard|__pycache__|phantom|\.[^/]*)(/|$)|^(?!models/model\.pt$).*\.(pt|pth|ckpt)$",
     flags=re.DOTALL,
 )
 # What Python finds as a module in a folder of its search path, on which MONAI puts that of a bundle.

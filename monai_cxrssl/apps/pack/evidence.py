@@ -16,7 +16,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json
 from monai_cxrssl.networks.weights_file import tensors_sha256
 
-__all__ = ["copy_evidence", "find_machine_paths", "is_of_weights", "without_paths"]
+__all__ = ["copy_evidence", "find_machine_paths", "is_of_weights", "report_is_of", "without_paths"]
 
 #: An absolute path of two parts or more, not a web address, a fraction or the end of a tag.
 _ABSOLUTE = re.compile(
@@ -71,6 +71,15 @@ def is_of_weights(provenance: Mapping[str, Any], weights: Path) -> bool | None:
     if known.get("tensors_sha256") is not None:
         return known["tensors_sha256"] == tensors_sha256(weights)
     return None if known.get("sha256") is None else known["sha256"] == sha256(weights)
+
+
+def report_is_of(weights: Path, report: Path) -> bool:
+    """Return whether a report says that it is of these weights."""
+    try:
+        provenance = read_json(report / "provenance.json")
+    except (OSError, ValueError, ConfigurationError):
+        return False
+    return is_of_weights(provenance, weights) is True
 
 
 def copy_evidence(

@@ -261,7 +261,7 @@ def test_a_folder_with_other_content_stays(packed, weights, report, tmp_path, ca
     [
         ("docs/README.md", "other", "docs/README.md is not the file that SHA256SUMS lists"),
         ("docs/README.md", None, "docs/README.md is missing"),
-        ("eval/log.txt", "x", "eval/log.txt does not belong into a pack"),
+        ("runs/log.txt", "x", "runs/log.txt does not belong into a pack"),
         ("models/last.pt", "x", "models/last.pt does not belong into a pack"),
         ("report/notes.txt", "see /home/me/data", "names /home/me"),
         ("SHA256SUMS", None, "has no SHA256SUMS"),
