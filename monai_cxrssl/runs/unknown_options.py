@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.bundle.config_item import ConfigComponent
+from monai.bundle.config_item import ConfigComponent, ConfigExpression
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
@@ -42,7 +42,8 @@ _OF_TRAINING, _OF_INFERENCE = (
 def refuse_unknown_options(options: RunOptions | None = None) -> None:
     """Refuse ids of the config being evaluated that nothing uses, and arguments that their component does not take.
 
-    An id is used when it is an option, when MONAI looks for it, or when a text of the config refers to it.
+    An id is used when it is an option, when MONAI looks for it, or when a text of the config refers to it. Parts of a
+    run, components and expressions, may stand unused: whoever replaces one leaves others behind.
 
     Args:
         options: of the run; without them only what the config refers to is an option.
@@ -56,8 +57,8 @@ def refuse_unknown_options(options: RunOptions | None = None) -> None:
     # The interval is of a handler of MONAI's that no bundle here has.
     properties = _OF_INFERENCE if options is None else _OF_TRAINING - {"val_interval"}
     used = names | _OF_MONAI | properties | set(_references(config))
-    for place in _plain_entries(config):
-        if not any(_reaches(place, other) for other in used):
+    for place, value in _plain_entries(config):
+        if _is_value(value) and not any(_reaches(place, other) for other in used):
             candidates = names or {key for key, value in config.items() if _is_value(value) and key != place}
             shown = place.replace("::", "#")
             raise OptionError(f"--{shown} is no option of this bundle.{_nearest(shown, candidates)}")
@@ -65,20 +66,24 @@ def refuse_unknown_options(options: RunOptions | None = None) -> None:
         _check_arguments(parser, place, component)
 
 
-def _plain_entries(config: Any, place: str = "") -> Iterator[str]:
-    """Yield the id of every entry that is no argument of a component and no remark."""
+def _plain_entries(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield id and value of every entry that is no argument of a component and no remark."""
     if not isinstance(config, dict) or ConfigComponent.is_instantiable(config):
         return
     for key, value in config.items():
         if not key.startswith("_"):
             inner = f"{place}::{key}" if place else key
-            yield inner
+            yield inner, value
             yield from _plain_entries(value, inner)
 
 
 def _is_value(value: Any) -> bool:
-    """Whether an entry is a plain value, or stands in for one, rather than a part of the run."""
-    return not isinstance(value, dict) and not (isinstance(value, list) and any(str(v)[:1] in "${" for v in value))
+    """Whether an entry is a plain value rather than a part of the run."""
+    if isinstance(value, dict):
+        return False
+    if isinstance(value, list | tuple):
+        return not any(isinstance(part, dict) or ConfigExpression.is_expression(part) for part in value)
+    return not ConfigExpression.is_expression(value)
 
 
 def _references(config: Any) -> Iterator[str]:
