@@ -173,7 +173,7 @@ class RunCheckpoint:
             TrainingError: the disk refuses, or the last loss was not finite, so that the weights cannot be trusted.
         """
         state = engine.state
-        loss = state.output.get("loss") if isinstance(state.output, dict) else None
+        loss = state.output[0]["loss"] if state.output else None
         if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss).all()):
             raise TrainingError(
                 f"The loss is {loss.tolist()} in epoch {state.epoch}, iteration {state.iteration}; this state was not "
