@@ -24,8 +24,21 @@ def clear_sentence(error: BaseException | None) -> str | None:
     while error is not None and id(error) not in seen:
         if isinstance(error, CXRSSLError):
             return str(error)
+        if (sentence := _of_mlflow(error)) is not None:
+            return sentence
         seen.add(id(error))
         error = error.__cause__ or error.__context__
+    return None
+
+
+def _of_mlflow(error: BaseException) -> str | None:
+    """Return what hinders MONAI's ``MLFlowHandler``, which ``--tracking mlflow`` puts into a run by itself."""
+    words = str(error)
+    # By name: commands that need no MONAI start without it.
+    if type(error).__name__ == "OptionalImportError" and "mlflow" in words:
+        return 'Tracking by MLflow needs packages that are not installed: pip install "monai-cxrssl[tracking]".'
+    if isinstance(error, ValueError) and words.startswith("MLflow no longer supports the filesystem"):
+        return words
     return None
 
 

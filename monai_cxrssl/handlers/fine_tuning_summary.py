@@ -25,6 +25,7 @@ from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 from monai_cxrssl.handlers.test_metrics import TestMetrics
+from monai_cxrssl.handlers.tracked_run import TrackedRun
 
 __all__ = ["FineTuningSummary"]
 
@@ -106,10 +107,12 @@ class FineTuningSummary:
         self.warnings = list(warnings)
         self.pretrained = pretrained
         self.images = images
+        self.tracked = TrackedRun(self.settings, self.model_path, self.metrics_path.parent)
 
     def attach(self, engine: Engine) -> None:
         """Write when the trainer completes, on the first process."""
         if idist.get_rank() == 0:
+            self.tracked.attach(engine, [self.best.validation.evaluator])
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Any = None) -> None:
@@ -130,6 +133,7 @@ class FineTuningSummary:
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.metrics_path)
+        self.tracked.log_results(figures, figures["epochs"])
         logger.info("The run is complete.\n%s", figure_table(figures))
         logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)
 

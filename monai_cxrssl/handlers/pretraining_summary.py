@@ -19,6 +19,7 @@ from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
+from monai_cxrssl.handlers.tracked_run import TrackedRun
 
 __all__ = ["PretrainingSummary"]
 
@@ -71,10 +72,12 @@ class PretrainingSummary:
         self.settings = dict(settings or {})
         self.items = items
         self.pretrained = pretrained
+        self.tracked = TrackedRun(self.settings, self.model_path, self.metrics_path.parent)
 
     def attach(self, engine: Engine) -> None:
         """Write when the engine completes, on the first process."""
         if idist.get_rank() == 0:
+            self.tracked.attach(engine)
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def metrics(self) -> dict[str, Any]:
@@ -106,5 +109,6 @@ class PretrainingSummary:
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.metrics_path)
+        self.tracked.log_results(figures, figures["epochs"])
         logger.info("The run is complete.\n%s", figure_table(figures))
         logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)
