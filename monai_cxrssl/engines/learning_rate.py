@@ -26,7 +26,7 @@ class _Loss(nn.Module):
     def forward(self, batch: dict[str, Any]) -> Tensor:
         (trainer,) = self._trainer
         with trainer._autocast():
-            return trainer.inferer(batch, trainer.method)["loss"]
+            return trainer.inferer(batch, trainer.method)["loss"]  # type: ignore[arg-type, index]
 
 
 def find_learning_rate(
@@ -55,7 +55,7 @@ def find_learning_rate(
         The finder: ``history`` (``lr``, ``loss``), ``get_steepest_gradient()``, ``plot()``.
     """
     optimizer, method, device = trainer.optimizer, trainer.unwrapped_method, trainer.state.device
-    scheduled = [
+    scheduled: list[dict[str, Any]] = [
         {name: group[name] for name in ("lr", "initial_lr") if name in group} for group in optimizer.param_groups
     ]
     for group in optimizer.param_groups:

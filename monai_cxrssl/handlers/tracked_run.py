@@ -76,9 +76,9 @@ class TrackedRun:
         fresh = not getattr(engine, "resumed", engine.state.iteration > 0)
         self._runs = []
         for tracker in _trackers(engine):
-            if tracker.cur_run is None:
-                tracker.cur_run = self._run_of(tracker, fresh)
-            run_id = tracker.cur_run.info.run_id
+            run: Any = tracker.cur_run or self._run_of(tracker, fresh)
+            tracker.cur_run = run
+            run_id = run.info.run_id
             present = tracker.client.get_run(run_id).data.params
             for name, value in self.parameters.items():
                 if name not in present:  # what a resumed run has been given before cannot be changed

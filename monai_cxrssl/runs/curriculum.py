@@ -83,7 +83,7 @@ class Curriculum(Engine):
         history: takes the epochs of all stages, in order.
         order: ``"given"`` or ``"greedy"``.
         probe: scores the frozen encoder after each stage; ``"greedy"`` cannot do without.
-        summary: written at the end.
+        summary: written at the end; a resumed run is compared by its ``settings``, and by the stages'.
         curves: drawn at the end.
         train_handlers: attached to each stage's trainer, one after the other; they must not keep state over stages. An
             ``MLFlowHandler`` and a ``RunLogger`` are attached to the curriculum instead: all stages are one run.
@@ -146,6 +146,7 @@ class Curriculum(Engine):
         self.order = order
         self.probe = probe
         self.summary = summary
+        self.settings = {} if summary is None else dict(summary.settings)
         self.curves = curves
         self.handlers = [handler for handler in train_handlers if isinstance(handler, (MLFlowHandler, RunLogger))]
         self.train_handlers = [handler for handler in train_handlers if handler not in self.handlers]
@@ -165,7 +166,7 @@ class Curriculum(Engine):
         self.resumed = bool(self.resume) and self.folder.exists()
         if not self.resume and idist.get_rank() == 0:
             self._set_aside()
-        idist.barrier()
+        self._compare_settings()
         self.network.to(self.device)
         self.state.epoch = self.state.iteration = 0
         self.fire_event(Events.STARTED)
@@ -227,6 +228,22 @@ class Curriculum(Engine):
             number += 1
         self.folder.rename(old)
         logger.info("The stages of an earlier run were moved to %s.", old)
+
+    def _compare_settings(self) -> None:
+        """Refuse to go on with stages of other settings; leave those of a new run in its folder."""
+        from monai_cxrssl.checkpoints.settings import as_plain_values, data_settings, refuse_other_settings
+        from monai_cxrssl.files import write_json
+
+        settings = {**self.settings, "stages": list(self.stages), "order": self.order, "seed": self.seed}
+        for name, stage in self.stages.items():
+            settings |= {f"{name}'s epochs": self.epochs[name], f"{name}'s batch_size": stage.batch_size}
+            settings |= data_settings(stage.images.items, f"{name}'s training images")
+        note = self.folder / "settings.json"
+        if self.resumed and note.is_file():
+            refuse_other_settings(json.loads(note.read_text(encoding="utf-8")), settings, self.folder)
+        idist.barrier()
+        if idist.get_rank() == 0 and not note.is_file():
+            write_json(as_plain_values(settings), note)
 
     def _score(self, epoch: int) -> None:
         if self.probe is not None:
@@ -294,12 +311,6 @@ class Curriculum(Engine):
         finished = folder / "metrics.json"
         if finished.is_file():
             left = json.loads(finished.read_text(encoding="utf-8"))
-            other = [key for key, value in options.items() if left.get(key) != value]
-            if other:
-                raise ConfigurationError(
-                    f"{folder} holds a stage of other options ({', '.join(other)}). Resume with the same ones, or use "
-                    "another --output_dir."
-                )
             self.network.load_state_dict(load_state_dict_file(folder / "encoder.pt"))
             self.history.rows.extend(left["rows"])
             logger.info("Stage %d, %s, was finished before: taken from %s.", place, name, folder)
@@ -317,7 +328,11 @@ class Curriculum(Engine):
         history = RunHistory(run.optimizer, {name: epochs})
         parts = {"method": run.method, "optimizer": run.optimizer, "lr_scheduler": run.lr_scheduler, "history": history}
         checkpoint = RunCheckpoint(
-            folder / "checkpoints", parts, every_minutes=self.checkpoint_minutes, resume=self.resume
+            folder / "checkpoints",
+            parts,
+            every_minutes=self.checkpoint_minutes,
+            resume=self.resume,
+            settings=self.settings,
         )
         handlers = [*self.train_handlers]
         if idist.get_rank() == 0:

@@ -267,7 +267,7 @@ def test_damaged_checkpoint_is_skipped_with_its_cause(tmp_path, caplog):
 def test_resuming_another_run_is_refused(tmp_path):
     build(tmp_path, 1)[0].run()
     method = Affine()
-    optimizer = torch.optim.SGD(method.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.05, momentum=0.9)
     checkpoint = RunCheckpoint(tmp_path, {"method": method, "optimizer": optimizer}, resume="auto")
     with pytest.raises(ConfigurationError, match="does not fit this run"):
         MethodTrainer("cpu", 3, batches(2), method, optimizer, amp=False, train_handlers=[checkpoint])

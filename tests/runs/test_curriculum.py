@@ -223,11 +223,23 @@ def test_a_new_run_sets_the_old_stages_aside(tmp_path):
     assert not (tmp_path / "stages/1_a").exists()
 
 
-def test_resuming_other_options_is_refused(tmp_path):
+def test_resuming_other_settings_is_refused_before_anything_is_trained(tmp_path):
     films = Films(16)
     curriculum(tmp_path, [stage("a", films)], films, max_epochs=1).run()
-    with pytest.raises(ConfigurationError, match=r"other options \(epochs\)"):
-        curriculum(tmp_path, [stage("a", films)], films, max_epochs=2, resume="auto").run()
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+
+    def refused(message, images=films, name="a", epochs=1, **settings):
+        run = curriculum(tmp_path, [stage(name, images)], images, max_epochs=epochs, resume="auto")
+        run.settings |= settings
+        with pytest.raises(ConfigurationError, match=message):
+            run.run()
+        assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+    refused("the checkpoint is of image_size 32, this run has 64", image_size=64)
+    refused("the checkpoint is of a's epochs 1, this run has 2", epochs=2)
+    refused(r'the checkpoint is of stages \["a"\], this run has \["b"\]', name="b")
+    refused(r"of a's training images 16 \(digest \w+\), this run has 12 \(digest", images=Films(12))
+    curriculum(tmp_path, [stage("a", films)], films, max_epochs=1, num_workers=1, resume="auto").run()
 
 
 @pytest.mark.parametrize(
