@@ -26,7 +26,7 @@ class _Loss(nn.Module):
     def forward(self, batch: dict[str, Any]) -> Tensor:
         (trainer,) = self._trainer
         with trainer._autocast():
-            return trainer.inferer(batch, trainer.method)["loss"]  # type: ignore[arg-type, index]
+            return trainer.inferer(batch, trainer.method)["loss"]  # type: ignore[arg-type]
 
 
 def find_learning_rate(
