@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 
 from monai_cxrssl.errors import CXRSSLError, OptionError
@@ -17,18 +18,31 @@ logger = logging.getLogger(__name__)
 
 def clear_sentence(error: BaseException | None) -> str | None:
     """Return the message of the package's own error behind an exception, or ``None`` if none is behind it."""
-    own = _own_error(error)
-    return None if own is None else str(own)
+    for cause in _causes(error):
+        if isinstance(cause, CXRSSLError):
+            return str(cause)
+        if (sentence := _of_mlflow(cause)) is not None:
+            return sentence
+    return None
 
 
-def _own_error(error: BaseException | None) -> CXRSSLError | None:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """MONAI's config parser wraps what a component raises; the error sought is then a cause further down."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, CXRSSLError):
-            return error
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
+
+
+def _of_mlflow(error: BaseException) -> str | None:
+    """Return what hinders MONAI's ``MLFlowHandler``, which ``--tracking mlflow`` puts into a run by itself."""
+    words = str(error)
+    # By name: commands that need no MONAI start without it.
+    if type(error).__name__ == "OptionalImportError" and "mlflow" in words:
+        return 'Tracking by MLflow needs packages that are not installed: pip install "monai-cxrssl[tracking]".'
+    if isinstance(error, ValueError) and words.startswith("MLflow no longer supports the filesystem"):
+        return words
     return None
 
 
@@ -56,7 +70,7 @@ def install_clear_errors() -> None:
                 handler.handle(record)
         sys.stdout.flush()
         print(f"error: {sentence}", file=sys.stderr)
-        if isinstance(_own_error(error), OptionError):
+        if any(isinstance(cause, OptionError) for cause in _causes(error)):
             # The interpreter takes the status from here.
             sys.exit(2)
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from monai_cxrssl.checkpoints.folder import CheckpointFolder
 from monai_cxrssl.checkpoints.freed_memory import return_freed_memory
 from monai_cxrssl.checkpoints.random_state import random_state, set_random_state
 from monai_cxrssl.checkpoints.run_faults import describe_fault
+from monai_cxrssl.checkpoints.settings import as_plain_values, refuse_other_settings, run_settings
 from monai_cxrssl.checkpoints.stop_signal import RunStopped, StopSignal
 from monai_cxrssl.errors import ConfigurationError, CXRSSLError, TrainingError
 
@@ -36,8 +38,13 @@ class RunCheckpoint:
     generators of torch, numpy and Python. Augmentation and sampling are keyed by epoch and position and have no state,
     so a resumed run draws what an uninterrupted one would. In the middle of an epoch it is saved between two steps, if
     the loader can go on there (:class:`~monai_cxrssl.data.sampling.resumable_sampler.ResumableSampler`, in those of
-    ``training_loader``), else at the epoch's end. A new file takes its place only after its checksums were read back,
-    and older ones go only then.
+    ``training_loader``), else at the epoch's end.
+
+    A run of other settings than the checkpoint's is refused, and what differs is named: those given here, and those
+    that can be seen in the trainer (steps, optimiser, files, patients and labels of the data). What cannot change the
+    result (:data:`~monai_cxrssl.checkpoints.settings.HARMLESS`) may differ.
+
+    A new file takes its place only after its checksums were read back, and older ones go only then.
 
     Several processes save together, after the same iteration: the first one writes its own state and, for each of the
     others, what differs among them: the random generators, and the state of parts with a true ``per_process``. As many
@@ -57,9 +64,11 @@ class RunCheckpoint:
         keep: how many files to keep, the newest.
         resume: ``False`` for a new run, which renames the checkpoints of an earlier one to ``….pt.replaced``;
             ``"auto"`` or ``True`` for the newest undamaged file in ``folder`` if there is one; or a path.
+        settings: options of the run, by which a resumed run is compared.
 
     Raises:
-        ConfigurationError: from attaching, when the file to resume from cannot be used, or another run writes here.
+        ConfigurationError: from attaching, when the file to resume from cannot be used or is of other settings, or
+            another run writes here.
         TrainingError: from the run, as said above.
         RunStopped: from the run, after a signal; a ``SystemExit``.
     """
@@ -72,12 +81,14 @@ class RunCheckpoint:
         every_epochs: int = 0,
         keep: int = 2,
         resume: bool | str = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.parts = dict(parts)
         self.every_minutes = every_minutes
         self.every_epochs = every_epochs
         self.resume = resume
+        self.settings = dict(settings or {})
         self._saved_at = time.monotonic()
         self._folder = CheckpointFolder(folder, keep)
         self._signal = StopSignal()
@@ -88,6 +99,7 @@ class RunCheckpoint:
         """Load the state to resume from, if any, into the engine and the parts; then save as the run goes."""
         if idist.get_rank() == 0:
             self._folder.hold()
+        self.settings = as_plain_values({**run_settings(engine, self.parts), **self.settings})
         self._load(engine)
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.EPOCH_STARTED, self._skip_to_start)
@@ -169,7 +181,7 @@ class RunCheckpoint:
             TrainingError: the disk refuses, or the last loss was not finite, so that the weights cannot be trusted.
         """
         state = engine.state
-        loss = state.output.get("loss") if isinstance(state.output, dict) else None
+        loss = state.output[0]["loss"] if state.output else None
         if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss).all()):
             raise TrainingError(
                 f"The loss is {loss.tolist()} in epoch {state.epoch}, iteration {state.iteration}; this state was not "
@@ -188,6 +200,7 @@ class RunCheckpoint:
             "epoch_length": state.epoch_length,
             "random": own["random"],
             "other_processes": processes[1:],
+            "settings": self.settings,
         }
         scaler = getattr(engine, "grad_scaler", None)
         if scaler is not None:
@@ -240,6 +253,7 @@ class RunCheckpoint:
             self._restore(engine, found[1], found[0])
 
     def _restore(self, engine: Any, state: dict[str, Any], path: Path) -> None:
+        refuse_other_settings(state.get("settings", {}), self.settings, path)
         if state["epoch_length"] != engine.state.epoch_length:
             raise ConfigurationError(
                 f"{path} comes from a run of {state['epoch_length']} iterations per epoch, this one has "

@@ -3,6 +3,7 @@
 from .device_views import DeviceViews
 from .evaluator import MultiTaskPredictor
 from .federated import FederatedTrainer
+from .learning_rate import find_learning_rate
 from .multi_task import MultiTaskTrainer
 from .trainer import MethodTrainer, prepare_views
 
@@ -12,5 +13,6 @@ __all__ = [
     "MultiTaskPredictor",
     "MultiTaskTrainer",
     "MethodTrainer",
+    "find_learning_rate",
     "prepare_views",
 ]

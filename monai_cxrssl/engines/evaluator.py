@@ -49,6 +49,10 @@ class MultiTaskPredictor(Evaluator):
         labels: ``(N,)`` int64 or ``(N, C)`` float32, as in the data set.
         indices: ``(N,)`` int64, numbers of the images.
         dice: ``(N,)`` float64, NaN where an image has no mask.
+        handlers: the ``val_handlers``, attached.
+
+    Raises:
+        ConfigurationError: an unknown task.
     """
 
     def __init__(
@@ -81,7 +85,8 @@ class MultiTaskPredictor(Evaluator):
         self._named: set[str] = set()
         self.add_event_handler(Events.EPOCH_STARTED, lambda engine: self._parts.clear())
         self.add_event_handler(Events.EPOCH_COMPLETED, self._publish)
-        self._register_handlers(list(val_handlers or []))
+        self.handlers = list(val_handlers or [])
+        self._register_handlers(self.handlers)
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)

@@ -21,7 +21,7 @@ class _KindOfSupervisedTrainer(SupervisedTrainer):
         Trainer.__init__(self, **options)
 
 
-class FederatedTrainer(MethodTrainer, _KindOfSupervisedTrainer):  # type: ignore[override]
+class FederatedTrainer(MethodTrainer, _KindOfSupervisedTrainer):  # type: ignore[override, misc]
     """An :class:`MethodTrainer` that ``monai.fl.client.MonaiAlgo`` accepts, which takes ``SupervisedTrainer`` only.
 
     What is exchanged is ``network``, the encoder. The method's other parts (projection head, momentum twin, queue of

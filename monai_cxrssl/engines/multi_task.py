@@ -23,7 +23,7 @@ class MultiTaskTrainer(MethodTrainer):
     """Train a network for classification, segmentation or both, with MONAI's and ignite's events.
 
     A step is that of :class:`~monai_cxrssl.engines.trainer.MethodTrainer`, which takes the further options: precision,
-    accumulation, clipping, data-parallel training and exact resuming are the same. ``engine.state.output`` holds
+    accumulation, clipping, data-parallel training and exact resuming are the same. ``engine.state.output[0]`` holds
     ``loss``, ``label_loss``, ``mask_loss``, ``label_logits`` and ``mask_logits``, without a graph.
 
     For its first ``frozen_epochs`` the encoder may be frozen, so that new heads do not disturb what pretraining learnt;

@@ -74,7 +74,9 @@ class MethodTrainer(Trainer):
 
     Each iteration calls the method on a batch; it returns the loss and an embedding, which become
     ``engine.state.output``. MONAI's iteration events fire in their usual order; a handler of ``LOSS_COMPLETED`` sees
-    the loss before it reaches the weights.
+    the loss before it reaches the weights. As in MONAI's trainers, the output is a dictionary within an iteration and
+    a list of dictionaries after it, here of one: that of the batch. ``monai.handlers.from_engine(["loss"],
+    first=True)`` and MONAI's stock handlers take it.
 
     Args:
         max_epochs: passes over the data.
@@ -92,6 +94,9 @@ class MethodTrainer(Trainer):
         gradient_cache_chunk: samples whose activations are held at a time while the loss compares the whole batch, for
             contrastive methods (:class:`monai_cxrssl.engines.gradient_cache.GradientCache`); ``None`` for all at once.
         compile: see :func:`monai_cxrssl.hardware.compile.compile_network`; the time of the first step is then logged.
+
+    Attributes:
+        handlers: the ``train_handlers``, attached.
 
     Raises:
         ConfigurationError: when the loader is empty, an option is out of range, or the method cannot be cut in chunks.
@@ -155,7 +160,8 @@ class MethodTrainer(Trainer):
         for candidate in (sampler, getattr(train_data_loader, "batch_sampler", None)):
             if hasattr(candidate, "set_epoch"):
                 self.add_event_handler(Events.EPOCH_STARTED, self._tell_epoch, candidate)
-        self._register_handlers(train_handlers or [])
+        self.handlers = list(train_handlers or [])
+        self._register_handlers(self.handlers)
 
     @staticmethod
     def _tell_epoch(engine: Engine, sampler: Any) -> None:
@@ -192,7 +198,7 @@ class MethodTrainer(Trainer):
             return contextlib.nullcontext()
         return wrapper.no_sync()
 
-    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> list[dict[str, Tensor]]:  # type: ignore[override]
         check = getattr(self.unwrapped_method, "check_batch", None)
         if check is not None:
             # Here, where a look at a value makes nobody wait; on the device it would empty its queue.
@@ -232,4 +238,4 @@ class MethodTrainer(Trainer):
             total = engine.state.max_epochs * engine.state.epoch_length
             self.unwrapped_method.after_step(engine.state.iteration / total)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        return {name: value.detach() for name, value in output.items()}
+        return [{name: value.detach() for name, value in output.items()}]

@@ -17,6 +17,7 @@ from .monitors.online_probe import OnlineProbe
 from .monitors.progress import RunProgressBar
 from .pretraining_summary import PretrainingSummary
 from .probe_report import ProbeReport
+from .run_logger import RunLogger
 from .test_metrics import TestMetrics
 from .validation import Validation
 
@@ -36,6 +37,7 @@ __all__ = [
     "PretrainingSummary",
     "ProbeReport",
     "RunHistory",
+    "RunLogger",
     "RunProgressBar",
     "StopOnInvalidLoss",
     "Validation",

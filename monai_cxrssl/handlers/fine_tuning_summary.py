@@ -24,6 +24,7 @@ from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 from monai_cxrssl.handlers.run_model import RunModel
 from monai_cxrssl.handlers.test_metrics import TestMetrics
+from monai_cxrssl.handlers.tracked_run import TrackedRun
 
 __all__ = ["FineTuningSummary"]
 
@@ -105,11 +106,13 @@ class FineTuningSummary:
         self.warnings = list(warnings)
         self.pretrained = pretrained
         self.images = images
+        self.tracked = TrackedRun(self.settings, model_path, output_dir)
 
     def attach(self, engine: Engine) -> None:
         """Write when the trainer completes, on the first process."""
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.STARTED, self.model.announce)
+            self.tracked.attach(engine, [self.best.validation.evaluator])
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Any = None) -> None:
@@ -125,6 +128,7 @@ class FineTuningSummary:
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.model.metrics_path)
+        self.tracked.log_results(figures, figures["epochs"])
         logger.info("The run is complete.\n%s", figure_table(figures))
         self.model.place()
 

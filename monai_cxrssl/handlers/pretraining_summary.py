@@ -18,6 +18,7 @@ from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 from monai_cxrssl.handlers.run_model import RunModel
+from monai_cxrssl.handlers.tracked_run import TrackedRun
 
 __all__ = ["PretrainingSummary"]
 
@@ -75,11 +76,13 @@ class PretrainingSummary:
         self.model = RunModel(output_dir, model_path, recipe, source, replace)
         self.items = items
         self.pretrained = pretrained
+        self.tracked = TrackedRun(self.settings, model_path, output_dir)
 
     def attach(self, engine: Engine) -> None:
         """Write when the engine completes, on the first process."""
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.STARTED, self.model.announce)
+            self.tracked.attach(engine)
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def metrics(self) -> dict[str, Any]:
@@ -110,5 +113,6 @@ class PretrainingSummary:
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.model.metrics_path)
+        self.tracked.log_results(figures, figures["epochs"])
         logger.info("The run is complete.\n%s", figure_table(figures))
         self.model.place()

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import ignite.distributed as idist
 import numpy as np
 import torch
-from monai.handlers import TensorBoardStatsHandler
+from ignite.engine import Engine, Events
+from monai.handlers import MLFlowHandler, TensorBoardStatsHandler
 from torch import Tensor
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.run_logger import RunLogger
 from monai_cxrssl.networks.encoder import Encoder
-from monai_cxrssl.runs.stage import PretextStage
+from monai_cxrssl.runs.stage import PretextStage, StageRun
 
 if TYPE_CHECKING:
     from monai_cxrssl.handlers.monitors.curves import CurvesPlot
@@ -58,12 +60,16 @@ def divide_epochs(total: int, shares: Sequence[float]) -> list[int]:
     return [int(epochs) for epochs in whole]
 
 
-class Curriculum:
+class Curriculum(Engine):
     """Train an encoder by stages, in the order given or in one found step by step.
 
     Every stage leaves a folder in ``<output_dir>/stages``: ``1_rotation/encoder.pt``, ``metrics.json``, ``curves.png``
     and its checkpoints. With ``order="greedy"`` all stages that are left are tried from the same encoder, the one with
     the best probe is kept, and the step's scores go to ``1_choice.json``; the cost is that of n (n + 1) / 2 stages.
+
+    A curriculum is an ignite engine of its own, for loggers of the whole run: it starts and completes once, and what a
+    stage does between is fired again here, with the epochs and iterations of all stages counted together. A greedy
+    one does so for the stage that was chosen only, epoch by epoch.
 
     Killed and resumed, a curriculum goes on in the stage it was in, from that stage's last checkpoint, and ends with
     the weights of an uninterrupted run (same machine, same options).
@@ -77,14 +83,19 @@ class Curriculum:
         history: takes the epochs of all stages, in order.
         order: ``"given"`` or ``"greedy"``.
         probe: scores the frozen encoder after each stage; ``"greedy"`` cannot do without.
-        summary: written at the end.
+        summary: written at the end; a resumed run is compared by its ``settings``, and by the stages'.
         curves: drawn at the end.
-        train_handlers: attached to each stage's trainer, one after the other; they must not keep state over stages.
+        train_handlers: attached to each stage's trainer, one after the other; they must not keep state over stages. An
+            ``MLFlowHandler`` and a ``RunLogger`` are attached to the curriculum instead: all stages are one run.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
         num_workers: see :func:`monai_cxrssl.data.worker_count`.
         checkpoint_minutes: minutes between checkpoints within a stage.
         resume: ``False``, which sets an earlier run's stages aside, or ``"auto"``.
         seed: of the run; every stage has its own, made of it, the stage's place and name.
+
+    Attributes:
+        handlers: those that are attached to the curriculum.
+        resumed: whether the run goes on with stages of an earlier one.
 
     Raises:
         ConfigurationError: no stage, two of one name, an unknown order, or a greedy one without a probe.
@@ -125,6 +136,7 @@ class Curriculum:
             raise ConfigurationError(
                 f"A curriculum resumes from its own folder: --resume is auto or false, not {resume}."
             )
+        super().__init__(lambda engine, batch: None)
         self.network = network
         self.stages = {stage.name: stage for stage in stages}
         self.epochs = dict(zip(names, divide_epochs(int(max_epochs), [s.share for s in stages]), strict=True))
@@ -134,22 +146,30 @@ class Curriculum:
         self.order = order
         self.probe = probe
         self.summary = summary
+        self.settings = {} if summary is None else dict(summary.settings)
         self.curves = curves
-        self.train_handlers = list(train_handlers)
+        self.handlers = [handler for handler in train_handlers if isinstance(handler, (MLFlowHandler, RunLogger))]
+        self.train_handlers = [handler for handler in train_handlers if handler not in self.handlers]
         self.amp = amp
         self.num_workers = num_workers
         self.checkpoint_minutes = checkpoint_minutes
         self.resume = "auto" if str(resume).lower() in ("auto", "true") else False
+        self.resumed = False
         self.seed = int(seed)
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.state.max_epochs = sum(self.epochs.values())
+        for handler in [*([] if summary is None else [summary]), *self.handlers]:
+            handler.attach(self)
 
-    def run(self) -> None:
+    def run(self) -> None:  # type: ignore[override]
         """Train all stages; those that an interrupted run finished are taken from its folder."""
+        self.resumed = bool(self.resume) and self.folder.exists()
         if not self.resume and idist.get_rank() == 0:
             self._set_aside()
-        if self.summary is not None and idist.get_rank() == 0:
-            self.summary.model.announce()
-        idist.barrier()
+        self._compare_settings()
         self.network.to(self.device)
+        self.state.epoch = self.state.iteration = 0
+        self.fire_event(Events.STARTED)
         self._score(0)
         if self.order == "greedy":
             self._probe_score()  # raises where there are too few labelled patients: before training, not after a stage
@@ -159,15 +179,46 @@ class Curriculum:
             place += 1
             tier = min(self.stages[name].tier for name in left)
             ready = [name for name in left if self.stages[name].tier == tier]
+            tried = len(self.history.rows)
+            chosen_before = self.order == "greedy" and self._choice(place, ready) is not None
             name = self._choose(place, ready) if self.order == "greedy" else ready[0]
-            self._train(place, name)
+            before = self.state.iteration
+            iterations = self._train(place, name, followed=len(ready) == 1 or self.order == "given")
+            self.state.iteration = before + iterations
+            if self.order == "greedy" and len(ready) > 1 and not chosen_before:
+                self._repeat(self.history.rows[tried:], before, iterations)
             left.remove(name)
             self._score(self.history.rows[-1]["epoch"])
-        if idist.get_rank() == 0:
-            if self.curves is not None:
-                self.curves.draw()
-            if self.summary is not None:
-                self.summary.write()
+        if idist.get_rank() == 0 and self.curves is not None:
+            self.curves.draw()
+        self.fire_event(Events.COMPLETED)
+
+    def _follow(self, run: StageRun) -> None:
+        """Fire here what the trainer of a stage fires to which all other handlers are attached."""
+        done = self.history.rows[-1]["epoch"] if self.history.rows else 0
+        before = self.state.iteration
+        self.optimizer = run.optimizer
+        self.state.epoch_length = run.trainer.state.epoch_length
+
+        def fire(trainer: Any, event: Events) -> None:
+            state = trainer.state
+            self.state.epoch, self.state.iteration = done + state.epoch, before + state.iteration
+            self.state.batch, self.state.output, self.state.metrics = state.batch, state.output, dict(state.metrics)
+            self.fire_event(event)
+
+        for event in (
+            Events.EPOCH_STARTED, Events.ITERATION_STARTED, Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED
+        ):  # fmt: skip
+            run.trainer.add_event_handler(event, fire, event)
+
+    def _repeat(self, rows: Sequence[dict[str, Any]], before: int, iterations: int) -> None:
+        """Fire the epochs of a stage that was tried and chosen, which took so many iterations after those before."""
+        for number, row in enumerate(rows, 1):
+            self.state.epoch = row["epoch"]
+            self.state.iteration = before + iterations * number // len(rows)
+            self.state.metrics = {name: value for name, value in row.items() if name not in ("epoch", "stage")}
+            self.fire_event(Events.EPOCH_STARTED)
+            self.fire_event(Events.EPOCH_COMPLETED)
 
     def _set_aside(self) -> None:
         if not self.folder.exists():
@@ -178,23 +229,37 @@ class Curriculum:
         self.folder.rename(old)
         logger.info("The stages of an earlier run were moved to %s.", old)
 
+    def _compare_settings(self) -> None:
+        """Refuse to go on with stages of other settings; leave those of a new run in its folder."""
+        from monai_cxrssl.checkpoints.settings import as_plain_values, data_settings, refuse_other_settings
+        from monai_cxrssl.files import write_json
+
+        settings = {**self.settings, "stages": list(self.stages), "order": self.order, "seed": self.seed}
+        for name, stage in self.stages.items():
+            settings |= {f"{name}'s epochs": self.epochs[name], f"{name}'s batch_size": stage.batch_size}
+            settings |= data_settings(stage.images.items, f"{name}'s training images")
+        note = self.folder / "settings.json"
+        if self.resumed and note.is_file():
+            refuse_other_settings(json.loads(note.read_text(encoding="utf-8")), settings, self.folder)
+        idist.barrier()
+        if idist.get_rank() == 0 and not note.is_file():
+            write_json(as_plain_values(settings), note)
+
     def _score(self, epoch: int) -> None:
         if self.probe is not None:
             self.probe.record(epoch)
 
     def _choose(self, place: int, left: Sequence[str]) -> str:
         """Try every stage that may come next from the same encoder and return the name of the best."""
-        note = self.folder / f"{place}_choice.json"
         if len(left) == 1:
             return left[0]
-        if note.is_file():
-            chosen = json.loads(note.read_text(encoding="utf-8"))["chosen"]
-            if chosen in left:
-                return chosen
+        before = self._choice(place, left)
+        if before is not None:
+            return before
         start = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         rows, scores = list(self.history.rows), {}
         for name in left:
-            self._train(place, name)
+            self._train(place, name, followed=False)
             scores[name] = self._probe_score()
             # The next candidate starts where this one did.
             self.network.load_state_dict(start)
@@ -205,16 +270,35 @@ class Curriculum:
         if idist.get_rank() == 0:
             from monai_cxrssl.files import write_json
 
-            write_json({"stage": place, "chosen": chosen, "probe": scores}, note)
+            write_json({"stage": place, "chosen": chosen, "probe": scores}, self._note(place))
         return chosen
+
+    def _note(self, place: int) -> Path:
+        return self.folder / f"{place}_choice.json"
+
+    def _choice(self, place: int, left: Sequence[str]) -> str | None:
+        """Return what an interrupted run chose among the stages that are left."""
+        if not self._note(place).is_file():
+            return None
+        chosen = json.loads(self._note(place).read_text(encoding="utf-8"))["chosen"]
+        return chosen if chosen in left else None
 
     def _probe_score(self) -> float:
         assert self.probe is not None
         score = self.probe.score()["linear"]["macro_auc"] if idist.get_rank() == 0 else 0.0
         return float(idist.broadcast(score, src=0)) if idist.get_world_size() > 1 else score  # type: ignore[arg-type]
 
-    def _train(self, place: int, name: str) -> None:
-        """Train a stage, or take what it left: the encoder and the rows of the history go on from there."""
+    def _train(self, place: int, name: str, followed: bool) -> int:
+        """Train a stage, or take what it left: the encoder and the rows of the history go on from there.
+
+        Args:
+            place: of the stage, from 1.
+            name: of the stage.
+            followed: fire the stage's events here too.
+
+        Returns:
+            The iterations that the stage took.
+        """
         from monai_cxrssl.checkpoints.checkpoint import RunCheckpoint, save_atomically
         from monai_cxrssl.files import write_json
         from monai_cxrssl.handlers.monitors.curves import CurvesPlot
@@ -227,16 +311,10 @@ class Curriculum:
         finished = folder / "metrics.json"
         if finished.is_file():
             left = json.loads(finished.read_text(encoding="utf-8"))
-            other = [key for key, value in options.items() if left.get(key) != value]
-            if other:
-                raise ConfigurationError(
-                    f"{folder} holds a stage of other options ({', '.join(other)}). Resume with the same ones, or use "
-                    "another --output_dir."
-                )
             self.network.load_state_dict(load_state_dict_file(folder / "encoder.pt"))
             self.history.rows.extend(left["rows"])
             logger.info("Stage %d, %s, was finished before: taken from %s.", place, name, folder)
-            return
+            return left.get("iterations", 0)
         logger.info("Stage %d of %d: %s, %d epochs.", place, len(self.stages), name, epochs)
         words = [self.seed, place, *name.encode()]
         run = stage.build(
@@ -250,7 +328,11 @@ class Curriculum:
         history = RunHistory(run.optimizer, {name: epochs})
         parts = {"method": run.method, "optimizer": run.optimizer, "lr_scheduler": run.lr_scheduler, "history": history}
         checkpoint = RunCheckpoint(
-            folder / "checkpoints", parts, every_minutes=self.checkpoint_minutes, resume=self.resume
+            folder / "checkpoints",
+            parts,
+            every_minutes=self.checkpoint_minutes,
+            resume=self.resume,
+            settings=self.settings,
         )
         handlers = [*self.train_handlers]
         if idist.get_rank() == 0:
@@ -259,6 +341,8 @@ class Curriculum:
         # Handlers that publish metrics come first, the history next, and those that read its rows after it.
         for handler in [*handlers, history, CurvesPlot(history, folder / "curves.png"), checkpoint]:
             handler.attach(run.trainer)
+        if followed:
+            self._follow(run)
         run.trainer.run()
         done = self.history.rows[-1]["epoch"] if self.history.rows else 0
         rows = [{**row, "epoch": done + row["epoch"]} for row in history.rows]
@@ -266,9 +350,19 @@ class Curriculum:
         if idist.get_rank() == 0:
             save_atomically(_cpu_state(self.network), folder / "encoder.pt")
             # Written last: the folder counts as finished from here on.
-            write_json({**options, "loss_first_epoch": rows[0]["loss"], "loss_last_epoch": rows[-1]["loss"],
-                        "seconds": sum(row["seconds"] for row in rows), "rows": rows}, finished)  # fmt: skip
+            write_json(
+                {
+                    **options,
+                    "iterations": run.trainer.state.iteration,
+                    "loss_first_epoch": rows[0]["loss"],
+                    "loss_last_epoch": rows[-1]["loss"],
+                    "seconds": sum(row["seconds"] for row in rows),
+                    "rows": rows,
+                },
+                finished,
+            )
         idist.barrier()
+        return run.trainer.state.iteration
 
 
 def _cpu_state(network: torch.nn.Module) -> dict[str, Tensor]:

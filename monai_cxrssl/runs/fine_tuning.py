@@ -251,7 +251,7 @@ class FineTuningHandlers:
         engine.add_event_handler(Events.STARTED, self._announce)
         follow = LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
         summary = self._summary(history, best, engine)
-        for handler in (follow, validation, history, best, *wiring.records(state), summary):
+        for handler in (follow, validation, history, best, *wiring.records(state, summary.settings), summary):
             handler.attach(engine)
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 

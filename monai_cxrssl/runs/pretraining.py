@@ -176,9 +176,9 @@ class PretrainingHandlers:
         state |= {"history": history, "probe": probe}
         engine.add_event_handler(Events.STARTED, self._announce)
         follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
-        for handler in (follow, history, probe, *wiring.records(state)):
+        summary = wiring.summary(network, self.source, self.images, history, probe, loader)
+        for handler in (follow, history, probe, *wiring.records(state, summary.settings), summary):
             handler.attach(engine)
-        wiring.summary(network, self.source, self.images, history, probe, loader).attach(engine)
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:

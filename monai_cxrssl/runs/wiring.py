@@ -108,28 +108,32 @@ class Wiring:
         """Complete what was written of this run."""
         finish_run(self.options.output_dir)
 
-    def records(self, state: Mapping[str, Any]) -> list[Any]:
+    def records(self, state: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Any]:
         """Make the handlers that write what the record of the epochs holds: TensorBoard, curves, checkpoints, a bar.
 
         Args:
             state: the parts whose state a checkpoint holds, by name; ``history`` and, if any, ``probe`` among them.
+            settings: by which a resumed run is compared.
         """
         board = []
         if self.options.rank == 0:
             folder = str(self.output_dir / "tensorboard")
             board = [TensorBoardStatsHandler(log_dir=folder, iteration_log=False, epoch_log=True)]
         curves = CurvesPlot(state["history"], self.output_dir / "curves.png", state.get("probe"))
-        return [*board, curves, self.checkpoint(state), RunProgressBar()]
+        return [*board, curves, self.checkpoint(state, settings), RunProgressBar()]
 
-    def checkpoint(self, state: Mapping[str, Any]) -> RunCheckpoint:
+    def checkpoint(self, state: Mapping[str, Any], settings: Mapping[str, Any]) -> RunCheckpoint:
         """Make the handler that saves and resumes the run.
 
         Args:
             state: the parts whose state a checkpoint holds, by name.
+            settings: by which a resumed run is compared.
         """
         o = self.options
         folder = self.output_dir / "checkpoints"
-        return RunCheckpoint(folder, dict(state), every_minutes=o.checkpoint_minutes, resume=o.resume)
+        return RunCheckpoint(
+            folder, dict(state), every_minutes=o.checkpoint_minutes, resume=o.resume, settings=settings
+        )  # fmt: skip
 
     def settings(self, encoder_name: str, batch_size: int, **others: Any) -> dict[str, Any]:
         """Return the options that ``metrics.json`` records, with others beside."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from monai.utils import OptionalImportError
 
 from monai_cxrssl.apps import clear_sentence
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
@@ -30,6 +31,11 @@ def raised(error, *causes):
             raised(RuntimeError("config"), CXRReadError("a.png", "is empty", "Remove it.")),
             "a.png: is empty. Remove it.",
         ),
+        (
+            raised(RuntimeError("config"), OptionalImportError("import mlflow (No module named 'mlflow').")),
+            'Tracking by MLflow needs packages that are not installed: pip install "monai-cxrssl[tracking]".',
+        ),
+        (raised(OptionalImportError("import itk")), None),
         (raised(RuntimeError("a defect")), None),
         (None, None),
     ],

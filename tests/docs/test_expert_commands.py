@@ -61,6 +61,10 @@ NOT_ALONE = {
         "head_node=": "the same",
         "srun torchrun": "the same",
     },
+    "docs/tracking.md": dict.fromkeys(
+        ("python -m monai.bundle run", "pip install", "'pip install"),
+        "tests/bundles/test_tracking.py runs these on few images, and takes wandb.json from the page",
+    ),
     "docs/monai_label.md": dict.fromkeys(
         (
             "python -m monai_cxrssl.apps.monai_label", f"{OURS} pack bundles/multitask", "LABEL=", "'LABEL=",

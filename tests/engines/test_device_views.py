@@ -117,7 +117,7 @@ def train(images, name, place, epochs, folder=None, chunk=None):
     )
     losses = []
     trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["loss"]))
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output[0]["loss"]))
     )
     trainer.run()
     return method.state_dict(), losses
@@ -158,7 +158,7 @@ def test_a_stage_of_a_curriculum(images, method, views, pairs):
         torch.manual_seed(0)
         run = stage(images, method, views, place, multi_instance=pairs).build(Encoder("resnet18"), 1, "cpu", amp=False)
         run.trainer.run()
-        losses.append(float(run.trainer.state.output["loss"]))
+        losses.append(float(run.trainer.state.output[0]["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=0.3)
 
 

@@ -30,7 +30,7 @@ def train(method, chunk, accumulation=1, scaler=False, amp: bool | str = False):
     if scaler:
         trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"].item())
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output[0]["loss"].item())
     )
     trainer.run()
     return losses, method.state_dict()

@@ -57,7 +57,7 @@ def test_trains_as_a_plain_loop_does():
 def test_output_holds_the_parts_without_a_graph():
     run = trainer(method(), batches(1), epochs=1)
     run.run()
-    output = run.state.output
+    (output,) = run.state.output
     assert set(output) == {"loss", "label_loss", "mask_loss", "label_logits", "mask_logits"}
     assert output["label_logits"].shape == (6, 3)
     assert output["mask_logits"].shape == (6, 1, 8, 8)

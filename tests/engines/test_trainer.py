@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
+from monai.handlers import MLFlowHandler, StatsHandler, TensorBoardStatsHandler, from_engine
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_cxrssl.checkpoints import RunCheckpoint
 from monai_cxrssl.engines import MethodTrainer, prepare_views
@@ -113,7 +117,7 @@ def test_events_fire_in_monais_order():
         "MODEL_COMPLETED",
         "ITERATION_COMPLETED",
     ]
-    assert not trainer.state.output["loss"].requires_grad
+    assert not trainer.state.output[0]["loss"].requires_grad
 
 
 def test_sampler_is_told_the_epoch():
@@ -183,6 +187,44 @@ def build(folder, epochs, resume=False):
     return MethodTrainer("cpu", epochs, batches(2), method, optimizer, amp=False, train_handlers=handlers), history
 
 
+@pytest.mark.parametrize("handler", ["stats", "tensorboard", "mlflow"])
+def test_monai_s_stock_handlers_take_the_output(tmp_path, handler, capfd):
+    """As MONAI's own settings of experiment tracking configure them."""
+    output_transform = from_engine(["loss"], first=True)
+    options = {"tag_name": "train_loss", "output_transform": output_transform}
+    losses = []
+    if handler == "stats":
+        stock = StatsHandler(**options, name="stats_of_the_test")
+    elif handler == "tensorboard":
+        stock = TensorBoardStatsHandler(log_dir=str(tmp_path), **options)
+    else:
+        mlflow = pytest.importorskip("mlflow")
+        uri = f"sqlite:///{tmp_path}/mlruns.db"
+        stock = MLFlowHandler(tracking_uri=uri, **options, close_on_complete=True)
+    method = micle()
+    trainer = MethodTrainer(
+        "cpu", 2, batches(2), method, torch.optim.SGD(method.parameters(), lr=0.1), amp=False, train_handlers=[stock]
+    )
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(output_transform(engine.state.output).item())
+    )
+    trainer.run()
+    assert len(losses) == 4
+    if handler == "stats":
+        assert re.findall(r"train_loss: ([\d.]+)", capfd.readouterr().out) == [f"{loss:.4f}" for loss in losses]
+    elif handler == "tensorboard":
+        stock.close()
+        board = EventAccumulator(str(tmp_path))
+        board.Reload()
+        assert [point.value for point in board.Scalars("train_loss")] == pytest.approx(losses)
+    else:
+        client = mlflow.MlflowClient(uri)
+        (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
+        points = client.get_metric_history(run.info.run_id, "train_loss")
+        assert [(point.step, point.value) for point in points] == [(n + 1, loss) for n, loss in enumerate(losses)]
+        assert run.info.status == "FINISHED"
+
+
 def test_resumed_run_ends_bit_equal(tmp_path):
     whole, _ = build(tmp_path / "whole", 4)
     whole.run()
@@ -225,7 +267,7 @@ def test_damaged_checkpoint_is_skipped_with_its_cause(tmp_path, caplog):
 def test_resuming_another_run_is_refused(tmp_path):
     build(tmp_path, 1)[0].run()
     method = Affine()
-    optimizer = torch.optim.SGD(method.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.05, momentum=0.9)
     checkpoint = RunCheckpoint(tmp_path, {"method": method, "optimizer": optimizer}, resume="auto")
     with pytest.raises(ConfigurationError, match="does not fit this run"):
         MethodTrainer("cpu", 3, batches(2), method, optimizer, amp=False, train_handlers=[checkpoint])

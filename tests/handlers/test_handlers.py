@@ -42,7 +42,7 @@ def engine_of(outputs, handlers, epochs=1):
 
 
 def output(loss: float, embedding: torch.Tensor | None = None):
-    return {"loss": torch.tensor(loss), "embedding": torch.eye(4) if embedding is None else embedding}
+    return [{"loss": torch.tensor(loss), "embedding": torch.eye(4) if embedding is None else embedding}]
 
 
 def test_history_is_the_mean_of_each_epoch():

@@ -36,6 +36,12 @@ process and with the same number of workers, a run that was killed and resumed e
 an uninterrupted one: `tests/reliability/test_kill.py` kills at random moments, 5 times, or as often as
 `CXRSSL_KILLS` says.
 
+A run of other settings than the checkpoint's is refused, and each setting that differs is named with both its values
+("the checkpoint is of image_size 64, this run has 96"): options, optimiser, steps, and what the data hold (file names,
+patients, labels, masks; the folder may have moved). What cannot change the result may differ: `--num_workers`,
+`--cache_dir`, `--memory_limit_gb`, `--checkpoint_minutes`, `--probe_every`, the number of a GPU. A curriculum compares
+before it trains anything.
+
 SIGTERM and SIGINT save after the current iteration and end the process with status 75; a second signal ends it at
 once. With several processes the launcher's way of stopping holds, and the last checkpoint is what is left.
 

@@ -168,7 +168,7 @@ def test_a_state_after_a_loss_that_is_no_number_is_not_saved(tmp_path):
             engine.add_event_handler(Events.ITERATION_COMPLETED(once=5), self._spoil)
 
         def _spoil(self, engine) -> None:
-            engine.state.output["loss"] = torch.tensor(float("nan"))
+            engine.state.output[0]["loss"] = torch.tensor(float("nan"))
 
     with pytest.raises(TrainingError, match=r"iteration 5; this state was not saved. Go on from .*iteration=000004"):
         tiny_run(tmp_path, more=[Spoil()]).run()

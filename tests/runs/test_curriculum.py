@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
+from ignite.handlers import TensorboardLogger
+from monai.handlers import MLFlowHandler, from_engine
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from timm.optim import create_optimizer_v2
 
 from monai_cxrssl.engines import MethodTrainer
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.handlers import CollapseMonitor, OnlineProbe, PretrainingSummary, RunHistory, StopOnInvalidLoss
+from monai_cxrssl.handlers import (
+    CollapseMonitor,
+    OnlineProbe,
+    PretrainingSummary,
+    RunHistory,
+    RunLogger,
+    StopOnInvalidLoss,
+)
 from monai_cxrssl.methods import MICLe, SimCLR
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.runs import Curriculum, PretextStage, divide_epochs, stages_over_data
@@ -71,7 +81,8 @@ def curriculum(folder, stages, films, **options) -> Curriculum:
     )  # fmt: skip
     return Curriculum(
         network, stages, options.pop("max_epochs", 5), "cpu", folder, history, probe=probe, summary=summary,
-        train_handlers=[StopOnInvalidLoss(), CollapseMonitor()], amp=False, seed=1, **options,
+        train_handlers=[StopOnInvalidLoss(), CollapseMonitor(), *options.pop("loggers", [])], amp=False, seed=1,
+        **options,
     )  # fmt: skip
 
 
@@ -174,6 +185,36 @@ def test_greedy_takes_the_best_probe_and_says_why(tmp_path, caplog):
     assert [row["stage"] for row in run.history.rows] == [choice["chosen"]] * 2 + [other] * 2
 
 
+@pytest.mark.parametrize("order", ["given", "greedy"])
+def test_all_stages_are_one_run_to_loggers(tmp_path, order):
+    mlflow = pytest.importorskip("mlflow")
+    films = Films()
+    uri = f"sqlite:///{tmp_path}/mlruns.db"
+    stock = MLFlowHandler(
+        tracking_uri=uri, output_transform=from_engine(["loss"], first=True), tag_name="train_loss",
+        close_on_complete=True,
+    )  # fmt: skip
+    board = RunLogger(TensorboardLogger(log_dir=str(tmp_path / "board")), every=1)
+    stages = [stage("a", films, share=2), stage("b", films, MICLe, multi_instance=True)]
+    run = curriculum(tmp_path, stages, films, order=order, max_epochs=3, loggers=[stock, board])
+    run.run()
+    client = mlflow.MlflowClient(uri)
+    (tracked,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
+    loss = sorted(client.get_metric_history(tracked.info.run_id, "loss"), key=lambda point: point.step)
+    assert [(point.step, point.value) for point in loss] == [(row["epoch"], row["loss"]) for row in run.history.rows]
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.params["encoder_name"] == "resnet18"
+    assert [file.path for file in client.list_artifacts(tracked.info.run_id)] == []
+    events = EventAccumulator(str(tmp_path / "board"))
+    events.Reload()
+    points = events.Scalars("epoch/loss")
+    assert [point.value for point in points] == pytest.approx([row["loss"] for row in run.history.rows])
+    assert [point.step for point in points] == sorted({point.step for point in points})
+    steps = [point.step for point in client.get_metric_history(tracked.info.run_id, "train_loss")]
+    # A stage that was tried is told of by its epochs; the one that was left ran once.
+    assert steps == list(range(1 + (0 if order == "given" else points[-1].step - len(steps)), points[-1].step + 1))
+
+
 def test_a_new_run_sets_the_old_stages_aside(tmp_path):
     films = Films(16)
     curriculum(tmp_path, [stage("a", films)], films, max_epochs=1).run()
@@ -182,11 +223,23 @@ def test_a_new_run_sets_the_old_stages_aside(tmp_path):
     assert not (tmp_path / "stages/1_a").exists()
 
 
-def test_resuming_other_options_is_refused(tmp_path):
+def test_resuming_other_settings_is_refused_before_anything_is_trained(tmp_path):
     films = Films(16)
     curriculum(tmp_path, [stage("a", films)], films, max_epochs=1).run()
-    with pytest.raises(ConfigurationError, match=r"other options \(epochs\)"):
-        curriculum(tmp_path, [stage("a", films)], films, max_epochs=2, resume="auto").run()
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+
+    def refused(message, images=films, name="a", epochs=1, **settings):
+        run = curriculum(tmp_path, [stage(name, images)], images, max_epochs=epochs, resume="auto")
+        run.settings |= settings
+        with pytest.raises(ConfigurationError, match=message):
+            run.run()
+        assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+    refused("the checkpoint is of image_size 32, this run has 64", image_size=64)
+    refused("the checkpoint is of a's epochs 1, this run has 2", epochs=2)
+    refused(r'the checkpoint is of stages \["a"\], this run has \["b"\]', name="b")
+    refused(r"of a's training images 16 \(digest \w+\), this run has 12 \(digest", images=Films(12))
+    curriculum(tmp_path, [stage("a", films)], films, max_epochs=1, num_workers=1, resume="auto").run()
 
 
 @pytest.mark.parametrize(

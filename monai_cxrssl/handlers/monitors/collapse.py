@@ -33,7 +33,7 @@ class CollapseMonitor:
         self._count = 0
 
     def attach(self, engine: Engine) -> None:
-        """Follow an engine whose output holds ``embedding`` ``(N, D)``."""
+        """Follow an engine whose ``output[0]`` holds ``embedding`` ``(N, D)``."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
@@ -42,7 +42,7 @@ class CollapseMonitor:
         self._sum, self._count = None, 0
 
     def _add(self, engine: Any) -> None:
-        embedding = F.normalize(engine.state.output["embedding"].float(), dim=1)
+        embedding = F.normalize(engine.state.output[0]["embedding"].float(), dim=1)
         if len(embedding) < 2:
             return
         spread = embedding.std(dim=0, correction=0).mean() * embedding.shape[1] ** 0.5

@@ -45,7 +45,7 @@ class RunHistory:
         self._resumed: dict[str, Any] | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Follow an engine whose output holds ``loss`` and whose batches hold ``image``."""
+        """Follow an engine whose ``output[0]`` holds ``loss`` and whose batches hold ``image``."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
@@ -86,10 +86,11 @@ class RunHistory:
 
     def _add(self, engine: Any) -> None:
         # Summed on the device: reading the number here would make the processor wait for the GPU in every step.
-        loss = engine.state.output["loss"].double()
+        output = engine.state.output[0]
+        loss = output["loss"].double()
         self._loss = loss if self._loss is None else self._loss + loss
-        if "accuracy" in engine.state.output:
-            accuracy = engine.state.output["accuracy"].double()
+        if "accuracy" in output:
+            accuracy = output["accuracy"].double()
             self._accuracy = accuracy if self._accuracy is None else self._accuracy + accuracy
         self._samples += len(engine.state.batch["image"])
 

@@ -26,7 +26,7 @@ class RunProgressBar:
         self._redirect: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Follow an engine whose output holds ``loss``."""
+        """Follow an engine whose ``output[0]`` holds ``loss``."""
         engine.add_event_handler(Events.STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
         engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._close)
@@ -44,7 +44,7 @@ class RunProgressBar:
             return
         state = engine.state
         if state.iteration % self.interval == 0 or state.iteration % (state.epoch_length or 1) == 0:
-            loss = float(state.output["loss"])
+            loss = float(state.output[0]["loss"])
             self._bar.set_postfix_str(f"epoch {state.epoch}/{state.max_epochs}, loss {loss:.3f}", refresh=False)
         self._bar.update()
 

@@ -29,7 +29,7 @@ class Loader:
 def run(loader, step: float, epochs: int = 2, **options):
     def compute(engine, batch):
         time.sleep(step)
-        return {"loss": torch.tensor(1.0)}
+        return [{"loss": torch.tensor(1.0)}]
 
     engine = Engine(compute)
     history = RunHistory(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1))
@@ -93,7 +93,7 @@ def test_times_of_a_gpu_are_those_of_its_queue(monkeypatch):
 
     def compute(engine, batch):
         Mark.clock += 1000.0
-        return {"loss": torch.tensor(1.0)}
+        return [{"loss": torch.tensor(1.0)}]
 
     engine = Engine(compute)
     engine.state.device = torch.device("cuda")
