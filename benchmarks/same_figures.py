@@ -74,9 +74,10 @@ def _run(checkout: Path, *words: Any, status: tuple[int, ...] = (0,)) -> None:
 
 def _bundle(checkout: Path, work: Path, name: str) -> dict[str, Any]:
     """One default run, as the README starts it; of ``multitask`` the evaluation and the export too."""
-    _run(checkout, "monai.bundle", "run", "--config_file", f"bundles/{name}/train.json")
+    trained = work / "training" / name
+    _run(checkout, "monai.bundle", "run", "--config_file", f"bundles/{name}/train.json", "--output_dir", trained)
     bundle = checkout / "bundles" / name
-    found: dict[str, Any] = {"metrics": json.loads((bundle / "eval" / "metrics.json").read_text())}
+    found: dict[str, Any] = {"metrics": json.loads((trained / "metrics.json").read_text())}
     found["weights"] = _weights(bundle / "models" / "model.pt")
     if name != "multitask":
         return found
@@ -86,7 +87,7 @@ def _bundle(checkout: Path, work: Path, name: str) -> dict[str, Any]:
     found["report"] = {path.stem: json.loads(path.read_text()) for path in sorted((out / "report").glob("*.json"))}
     found["evaluation"] = json.loads((out / "evaluation.json").read_text())
     predicted = work / "inference"
-    films = sorted((bundle / "eval" / "phantom" / "images").rglob("*.dcm"))[:24]
+    films = sorted((trained / "phantom" / "images").rglob("*.dcm"))[:24]
     folder = work / "films"
     folder.mkdir()
     for film in films:

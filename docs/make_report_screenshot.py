@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The top of a readiness report as docs/images/report.png, by a headless Chromium.
 
-    python docs/make_report_screenshot.py [bundles/multitask/eval/report/index.html] [--browser chromium]
+    python docs/make_report_screenshot.py [bundles/multitask/runs/TIME/report/index.html] [--browser chromium]
 
 The report is made first, by the training and the evaluation of ``bundles/multitask`` without options.
 """
@@ -30,7 +30,8 @@ def shot(browser: str, page: Path, width: int, height: int, target: Path) -> Non
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("page", nargs="?", type=Path, default=ROOT / "bundles/multitask/eval/report/index.html")
+    pages = sorted((ROOT / "bundles/multitask/runs").glob("*/report/index.html"))
+    parser.add_argument("page", nargs="?" if pages else None, type=Path, default=pages[-1] if pages else None)
     parser.add_argument("--browser", default="chromium")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "report.png")
     args = parser.parse_args()

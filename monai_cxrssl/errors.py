@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["CXRSSLError", "CXRReadError", "DatalistError", "ConfigurationError", "TrainingError"]
+__all__ = ["CXRSSLError", "CXRReadError", "DatalistError", "ConfigurationError", "OptionError", "TrainingError"]
 
 
 class CXRSSLError(Exception):
@@ -44,6 +44,10 @@ class DatalistError(CXRSSLError, ValueError):
 
 class ConfigurationError(CXRSSLError, ValueError):
     """An option has a value that cannot work."""
+
+
+class OptionError(ConfigurationError):
+    """An option has a name or a value that cannot be; nothing was read or trained yet."""
 
 
 class TrainingError(CXRSSLError, RuntimeError):

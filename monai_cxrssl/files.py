@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["atomic_write", "lock", "ordered_map", "replace", "sha256", "sync_folder", "write_json"]
+__all__ = ["atomic_write", "lock", "new_folder", "ordered_map", "replace", "sha256", "sync_folder", "write_json"]
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,23 @@ def write_json(content: Any, path: str | os.PathLike, indent: int | None = 2) ->
         data = text.encode(errors="backslashreplace")
     with atomic_write(path, sync=indent is None) as partial:
         partial.write_bytes(data)
+
+
+def new_folder(parent: str | os.PathLike, name: str = "") -> Path:
+    """Make a folder that is called by the time, ``20260131_154500`` or ``20260131_154500_<name>``, and return it.
+
+    A second one of the same second and name has a number behind.
+    """
+    stem = time.strftime("%Y%m%d_%H%M%S") + (f"_{name}" if name else "")
+    number = 1
+    while True:
+        folder = Path(parent) / (stem if number == 1 else f"{stem}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -6,6 +6,7 @@ from .inference.embeddings import EmbeddingWriter
 from .inference.inference_writer import InferenceWriter
 from .inference.predictions import PredictionHandler
 from .load_weights import LoadWeights
+from .model_files import store_description
 from .monitors.collapse import CollapseMonitor
 from .monitors.curves import CurvesPlot
 from .monitors.history import RunHistory
@@ -38,4 +39,5 @@ __all__ = [
     "RunProgressBar",
     "StopOnInvalidLoss",
     "Validation",
+    "store_description",
 ]

@@ -8,7 +8,6 @@ import logging
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -21,9 +20,9 @@ from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, TrainingError
 from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
-from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
+from monai_cxrssl.handlers.run_model import RunModel
 from monai_cxrssl.handlers.test_metrics import TestMetrics
 
 __all__ = ["FineTuningSummary"]
@@ -36,26 +35,32 @@ _COUNTS = ("images", "patients", "labelled", "masked")
 class FineTuningSummary:
     """At the end of training, write the best weights, measure them once on the test split, and write the figures.
 
-    Beside the weights, ``.json`` holds ``settings_of_model`` and ``.patients.json`` who was trained on
-    (:mod:`monai_cxrssl.data.audit.leak`): the patients of the training and of the validation split, since both chose
-    the weights. ``metrics.json`` is one flat object: the settings, ``training_images``, ``training_patients`` and so on
-    of each split, the epochs, ``best_epoch``, the validation's figures of that epoch (``val_macro_auc`` …), and the
-    figures of the :class:`~monai_cxrssl.handlers.TestMetrics`.
+    The weights are ``model.pt`` in the run's folder. Beside them, ``model.json`` holds ``settings_of_model`` and
+    ``model.patients.json`` who was trained on (:mod:`monai_cxrssl.data.audit.leak`): the patients of the training and
+    of the validation split, since both chose the weights. When they are measured, they are put where the bundle looks
+    for them (:class:`~monai_cxrssl.handlers.run_model.RunModel`). ``metrics.json`` is one flat object: the settings,
+    ``training_images``, ``training_patients`` and so on of each split, the epochs, ``best_epoch``, the validation's
+    figures of that epoch (``val_macro_auc`` …), and the figures of the :class:`~monai_cxrssl.handlers.TestMetrics`.
 
     Args:
-        best: chose the weights, and knows their file and their network, which is left with them; attach it first.
+        history: the run's epochs.
+        best: chose the weights, and knows their file and their network, which is left with them.
+        output_dir: the run's folder, which gets weights and figures.
+        model_path: where the bundle looks for its weights.
         settings_of_model: what it takes to use the weights again: ``encoder_name``, ``image_size``, ``classes``,
             ``task``, ``decoder``, ``mask``, ``mask_channels``.
         training: datalist items that were trained on; ``validation`` those that the weights were chosen by.
         evaluator: over the test split, of the network of ``best``; ``None`` when there are no test images.
         assessment: is attached to ``evaluator``.
-        settings: options of the run to record (``seed`` …); ``source`` is the name of the data set.
-        unreadable: files left out, each with ``image`` and ``cause``.
+        settings: options of the run to record (``seed`` …); ``source`` is the name of the data set, ``recipe`` that of
+            the options.
+        unreadable: files that were left out, each with ``image`` and ``cause``.
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
         pretrained: weights that training started from (also a teacher's), whose patients count as trained on too.
         images: that the training split took its films from; what they look like is kept beside the weights as
             ``training_range`` (:func:`monai_cxrssl.data.measure_training_range`), by which inference tells films that
             are unlike them. Without images, or of fewer than 30, there is none.
+        replace: weights of the phantom may replace any.
 
     Raises:
         ConfigurationError: an evaluator without an assessment, or of another network.
@@ -66,8 +71,8 @@ class FineTuningSummary:
         self,
         history: RunHistory,
         best: BestCheckpoint,
+        output_dir: str | os.PathLike,
         model_path: str | os.PathLike,
-        metrics_path: str | os.PathLike,
         settings_of_model: Mapping[str, Any],
         training: Sequence[Mapping[str, Any]],
         validation: Sequence[Mapping[str, Any]],
@@ -78,6 +83,7 @@ class FineTuningSummary:
         warnings: Sequence[dict[str, str]] = (),
         pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         images: ImageStore | None = None,
+        replace: bool = False,
     ) -> None:
         if evaluator is not None and assessment is None:
             raise ConfigurationError("There is an evaluator of the test split, but no assessment; give it one.")
@@ -88,13 +94,13 @@ class FineTuningSummary:
             )
         self.history = history
         self.best = best
-        self.model_path = Path(model_path)
-        self.metrics_path = Path(metrics_path)
         self.settings_of_model = dict(settings_of_model)
         self.items = {"training": training, "validation": validation}
         self.evaluator = evaluator
         self.assessment = assessment
         self.settings = dict(settings or {})
+        recipe, source = self.settings.get("recipe"), self.settings.get("source")
+        self.model = RunModel(output_dir, model_path, recipe, source, replace)
         self.unreadable = list(unreadable)
         self.warnings = list(warnings)
         self.pretrained = pretrained
@@ -103,24 +109,24 @@ class FineTuningSummary:
     def attach(self, engine: Engine) -> None:
         """Write when the trainer completes, on the first process."""
         if idist.get_rank() == 0:
+            engine.add_event_handler(Events.STARTED, self.model.announce)
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Any = None) -> None:
         """Write weights and figures, and log the figures; raises as the class says."""
         self._load_best()
         items = [item for part in self.items.values() for item in part]
-        name = str(self.settings.get("source") or "dataset")
         settings = {**self.settings_of_model, **self._training_range()}
-        write_model(self.best.network, self.model_path, settings, items, name, self.pretrained)
+        self.model.write(self.best.network, settings, items, self.pretrained)
         if self.evaluator is None:
             logger.info("There are no test images, so the weights are not measured on images that chose nothing.")
         else:
             self.evaluator.run()
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
-        write_json(figures, self.metrics_path)
+        write_json(figures, self.model.metrics_path)
         logger.info("The run is complete.\n%s", figure_table(figures))
-        logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)
+        self.model.place()
 
     def metrics(self) -> dict[str, Any]:
         """Return the figures of the run so far."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.pretrained import load_state_dict_file
+from monai_cxrssl.networks.description import find_description
+from monai_cxrssl.networks.pretrained import load_exactly, load_state_dict_file
 
 __all__ = ["LoadWeights"]
 
@@ -20,28 +22,48 @@ __all__ = ["LoadWeights"]
 class LoadWeights:
     """Load every tensor of a network when its engine starts; anything missing, left over or misshapen is an error.
 
-    A ``ConfigurationError`` from the engine's run tells of it, and of an absent file.
+    Args:
+        network: the network to fill.
+        path: its state dict.
+        classes: names that the outputs will bear. Weights whose description has others, or another order, are refused.
+        task: of the labels, held against the description likewise.
+
+    Raises:
+        ConfigurationError: from the engine's run, when the file is absent, does not fit or is of other classes.
     """
 
-    def __init__(self, network: nn.Module, path: str | os.PathLike) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str | os.PathLike,
+        classes: Sequence[str] | None = None,
+        task: str | None = None,
+    ) -> None:
+        if isinstance(classes, str):
+            raise ConfigurationError(f"--classes is the text {classes!r}; expected a list, such as \"['{classes}']\".")
         self.network = network
         self.path = Path(path)
+        self.said = {"classes": None if classes is None else list(classes), "task": task}
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of an engine's run."""
         engine.add_event_handler(Events.STARTED, self._load)
 
     def _load(self, engine: Any) -> None:
-        if not self.path.is_file():
+        if not self.path.exists():
             raise ConfigurationError(
-                f"There are no weights at {self.path} yet. Train the bundle first, or pass --model_path FILE together "
-                "with its --encoder_name and --image_size."
+                f"There are no weights at {self.path} yet. Train the bundle first, or pass --model_path FILE."
             )
         weights = load_state_dict_file(self.path)
-        try:
-            self.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"{self.path} does not fit the network: {str(error).splitlines()[-1].strip()} "
-                "Is it the file of another --encoder_name?"
-            ) from error
+        description = find_description(self.path) or {}
+        for name, said in self.said.items():
+            if said is not None and description.get(name, said) != said:
+                raise ConfigurationError(
+                    f"{self.path} was trained with {name} {_shown(description[name])}, and the run has "
+                    f"{_shown(said)}; leave --{name} out, or take the bundle that trained them."
+                )
+        load_exactly(self.network, weights, str(self.path), "Is it the file of another --encoder_name or --decoder?")
+
+
+def _shown(value: Any) -> str:
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a trained model: weights, settings, training patients."""
+"""Files of a trained model: weights, description, training patients."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch import nn
 
 from monai_cxrssl.checkpoints.checkpoint import save_atomically
 from monai_cxrssl.data.audit.leak import training_patients_path, write_training_patients
-from monai_cxrssl.files import write_json
+from monai_cxrssl.files import atomic_write, write_json
+from monai_cxrssl.networks.weights_file import put_description, read_content, read_header, safetensors_header
 
-__all__ = ["write_model"]
+__all__ = ["store_description", "write_model"]
 
 
 def write_model(
@@ -26,10 +27,12 @@ def write_model(
     name: str = "dataset",
     pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
 ) -> None:
-    """Write a network's state dict and, beside it, ``.json`` with its settings and ``.patients.json``.
+    """Write a network's state dict with its description in it and, beside it, ``.json`` and ``.patients.json``.
 
     Args:
-        settings: what it takes to use the weights again, plain JSON values.
+        network: whose weights to write, from the CPU.
+        model_path: where they go.
+        settings: the description: what it takes to use the weights again, plain JSON values.
         items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
             since it would tell of other weights.
         name: of the data set, the source of items that name none.
@@ -42,5 +45,32 @@ def write_model(
         training_patients_path(model_path).unlink(missing_ok=True)
     else:
         write_training_patients(items, model_path, name, pretrained)
-    save_atomically(state, model_path)
-    write_json(dict(settings), model_path.with_suffix(".json"))
+    _write(state, settings, model_path)
+
+
+def store_description(model_path: str | os.PathLike, description: Mapping[str, Any]) -> None:
+    """Give a file of weights another description, in the file and in the ``.json`` file beside it.
+
+    Args:
+        model_path: the file, whose tensors stay as they are; a checkpoint keeps what else it holds.
+        description: plain JSON values.
+
+    Raises:
+        ConfigurationError: the file holds no weights.
+        TrainingError: the disk is full, read-only or failing.
+    """
+    model_path = Path(model_path)
+    read_header(model_path)  # refuses what holds no weights
+    _write(read_content(model_path), description, model_path)
+
+
+def _write(content: Mapping[str, Any], description: Mapping[str, Any], path: Path) -> None:
+    # The weights first: after a kill in between they still say the truth, and the .json file is found to differ.
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        with atomic_write(path, sync=True) as partial:
+            save_file(dict(content), partial, metadata=safetensors_header(description))
+    else:
+        save_atomically(put_description(content, description), path)
+    write_json(dict(description), path.with_suffix(".json"))

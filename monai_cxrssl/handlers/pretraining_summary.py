@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -15,10 +14,10 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_cxrssl.files import write_json
-from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
+from monai_cxrssl.handlers.run_model import RunModel
 
 __all__ = ["PretrainingSummary"]
 
@@ -28,24 +27,34 @@ logger = logging.getLogger(__name__)
 class PretrainingSummary:
     """At the end of a run, write the encoder's state dict and ``metrics.json``, one flat object, and print a table.
 
-    Beside the weights, a ``.json`` file of the same name keeps what it takes to use them again: ``encoder_name`` and
-    ``image_size``, and a ``.patients.json`` file who was trained on (:mod:`monai_cxrssl.data.audit.leak`).
+    The weights are ``model.pt`` in the run's folder. Beside them, ``model.json`` keeps what it takes to use them again:
+    ``encoder_name`` and ``image_size``, and ``model.patients.json`` who was trained on
+    (:mod:`monai_cxrssl.data.audit.leak`). Then they are put where the bundle looks for them
+    (:class:`~monai_cxrssl.handlers.run_model.RunModel`).
 
     Args:
-        network: the encoder.
+        network: the encoder, whose state dict is written.
+        history: the run's epochs.
+        output_dir: the run's folder, which gets weights and figures, the latter as one flat JSON object.
+        model_path: where the bundle looks for its weights.
         data: figures of the data set (``images``, ``patients``, ``multi_image_bags`` …).
         unreadable: files left out, each with ``image`` and ``cause``.
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
-        settings: options of the run to record (``encoder_name``, ``seed`` …); ``source`` is the name of the data set.
-        items: see :func:`~monai_cxrssl.handlers.model_files.write_model`, as ``pretrained``.
+        probe: the online probe, if any.
+        settings: options of the run to record (``encoder_name``, ``seed`` …); ``source`` is the name of the data set,
+            ``recipe`` that of the options.
+        items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
+            since it would tell of other weights.
+        pretrained: file of the weights that the run started from, whose patients count as trained on too.
+        replace: weights of the phantom may replace any.
     """
 
     def __init__(
         self,
         network: nn.Module,
         history: RunHistory,
+        output_dir: str | os.PathLike,
         model_path: str | os.PathLike,
-        metrics_path: str | os.PathLike,
         data: dict[str, Any],
         unreadable: Sequence[dict[str, str]] = (),
         warnings: Sequence[dict[str, str]] = (),
@@ -53,22 +62,24 @@ class PretrainingSummary:
         settings: dict[str, Any] | None = None,
         items: Sequence[Mapping[str, Any]] | None = None,
         pretrained: str | os.PathLike | None = None,
+        replace: bool = False,
     ) -> None:
         self.network = network
         self.history = history
-        self.model_path = Path(model_path)
-        self.metrics_path = Path(metrics_path)
         self.data = dict(data)
         self.unreadable = list(unreadable)
         self.warnings = list(warnings)
         self.probe = probe
         self.settings = dict(settings or {})
+        recipe, source = self.settings.get("recipe"), self.settings.get("source")
+        self.model = RunModel(output_dir, model_path, recipe, source, replace)
         self.items = items
         self.pretrained = pretrained
 
     def attach(self, engine: Engine) -> None:
         """Write when the engine completes, on the first process."""
         if idist.get_rank() == 0:
+            engine.add_event_handler(Events.STARTED, self.model.announce)
             engine.add_event_handler(Events.COMPLETED, self.write)
 
     def metrics(self) -> dict[str, Any]:
@@ -95,10 +106,9 @@ class PretrainingSummary:
     def write(self, engine: Any = None) -> None:
         """Write weights and figures, and log the figures."""
         kept = {name: value for name, value in self.settings.items() if name in ("encoder_name", "image_size")}
-        name = str(self.settings.get("source") or "dataset")
-        write_model(self.network, self.model_path, kept, self.items, name, self.pretrained)
+        self.model.write(self.network, kept, self.items, self.pretrained)
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
-        write_json(figures, self.metrics_path)
+        write_json(figures, self.model.metrics_path)
         logger.info("The run is complete.\n%s", figure_table(figures))
-        logger.info("Weights: %s. Figures: %s.", self.model_path, self.metrics_path)
+        self.model.place()

@@ -136,7 +136,15 @@ class DistillationMethod(FineTuningMethod):
 
 
 def load_teacher(path: str | os.PathLike, classes: Sequence[str], task: str) -> nn.Module:
-    """Load a fine-tuned network (``model.pt``, with ``model.json`` beside it) that answers the question of the data.
+    """Load a fine-tuned network and make sure that it answers the question of the data.
+
+    Args:
+        path: ``model.pt`` of a fine-tuning bundle, which has its description in it.
+        classes: of the data, in label order.
+        task: of the data, ``"multi_class"`` or ``"multi_label"``.
+
+    Returns:
+        The network, in evaluation mode.
 
     Raises:
         ConfigurationError: the file cannot be used, or its classes or task are others than those of the data.

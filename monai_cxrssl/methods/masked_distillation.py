@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
+from monai_cxrssl.networks.description import find_description
 from monai_cxrssl.networks.encoder import Encoder
-from monai_cxrssl.networks.settings import read_model_setting
 from monai_cxrssl.networks.token_blocks import TokenBlocks
 from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
 
@@ -38,7 +38,7 @@ class MaskedDistillation(PretextMethod):
     Args:
         teacher_weights: the ``model.pt`` of a bundle, or a state dict of an encoder; see
             :func:`monai_cxrssl.networks.load_encoder_weights`.
-        teacher_name: the teacher's encoder name, by default what the ``.json`` beside its weights says.
+        teacher_name: the teacher's encoder name, by default what the description of its weights says.
         mask_ratio: share of the patches that are masked, in (0, 1); up to one block more are.
         largest_block: greatest block height and width, as a share of the image's.
 
@@ -63,11 +63,11 @@ class MaskedDistillation(PretextMethod):
         self.mask_ratio = float(mask_ratio)
         self.largest_block = float(largest_block)
         self.tokens = TokenBlocks(network, "Masked distillation")
-        encoder_name = teacher_name or read_model_setting(teacher_weights, "encoder_name", None)
+        encoder_name = teacher_name or (find_description(teacher_weights) or {}).get("encoder_name")
         if encoder_name is None:
             raise ConfigurationError(
-                f"There is no .json file beside {os.fspath(teacher_weights)} that names the teacher's encoder; give "
-                "teacher_name."
+                f"{os.fspath(teacher_weights)} does not say which encoder the teacher is, neither inside nor in a "
+                ".json file beside it; give teacher_name."
             )
         teacher = Encoder(encoder_name, network.in_channels, pretrained=teacher_weights).eval().requires_grad_(False)
         # In a list the teacher is no submodule: not saved, never told to train, not sent to other processes.

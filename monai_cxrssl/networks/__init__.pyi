@@ -1,5 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
+from .description import find_description, require_description
 from .encoder import Encoder, build_encoder
 from .evaluation_mode import in_evaluation
 from .gmml_head import GMMLHead
@@ -7,15 +8,35 @@ from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
 from .prediction_head import PredictionHead
-from .pretrained import load_encoder_weights, load_state_dict_file
+from .pretrained import load_encoder_weights, load_exactly, load_state_dict_file
 from .reconstruction import ReconstructionDecoder
 from .settings import read_model_setting, read_temperature, read_thresholds, read_training_range
 from .token_blocks import TokenBlocks, last_half_blocks
-from .trained import load_trained_model, load_trained_network
+from .trained import build_described, load_trained_model, load_trained_network
 
 __all__ = [
-    "Encoder", "GMMLHead", "EMACopy", "MultiTaskNet", "PredictionHead", "ProjectionHead", "ReconstructionDecoder",
-    "TokenBlocks", "build_encoder", "in_evaluation", "last_half_blocks", "load_encoder_weights", "load_state_dict_file",
-    "load_trained_model", "load_trained_network", "momentum_at", "read_model_setting", "read_temperature",
-    "read_thresholds", "read_training_range",
-]  # fmt: skip
+    "Encoder",
+    "GMMLHead",
+    "EMACopy",
+    "MultiTaskNet",
+    "PredictionHead",
+    "ProjectionHead",
+    "ReconstructionDecoder",
+    "TokenBlocks",
+    "build_described",
+    "build_encoder",
+    "find_description",
+    "in_evaluation",
+    "last_half_blocks",
+    "load_encoder_weights",
+    "load_exactly",
+    "load_state_dict_file",
+    "load_trained_model",
+    "load_trained_network",
+    "momentum_at",
+    "read_model_setting",
+    "read_temperature",
+    "read_thresholds",
+    "read_training_range",
+    "require_description",
+]

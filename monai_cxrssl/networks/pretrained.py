@@ -6,16 +6,15 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.weights_file import read_header, read_tensors
 
-__all__ = ["load_encoder_weights", "load_state_dict_file"]
+__all__ = ["load_encoder_weights", "load_exactly", "load_state_dict_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,33 +22,47 @@ logger = logging.getLogger(__name__)
 def load_state_dict_file(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read a file of plain tensors, running no code of the file.
 
-    The file is a ``.pt``/``.pth`` file written by ``torch.save``, or a ``.safetensors`` file. A checkpoint that keeps
-    its weights under ``state_dict``, ``model`` or ``network`` is unwrapped. Tensors are on the CPU.
+    Args:
+        path: a file written by ``torch.save``, or a safetensors file. A checkpoint that keeps its
+            weights under ``state_dict``, ``model`` or ``network`` is unwrapped.
+
+    Returns:
+        Names and tensors, on the CPU.
 
     Raises:
         ConfigurationError: when there is no such file, or it is not one of tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigurationError(f"There is no file of weights at {path}.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    return read_tensors(Path(path))
 
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+
+def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], name: str, remedy: str) -> None:
+    """Fill every tensor of a network.
+
+    Args:
+        network: filled in place.
+        weights: its state dict.
+        name: of the weights, for the message.
+        remedy: the end of the message.
+
+    Raises:
+        ConfigurationError: a tensor is missing, left over or of another shape; the network is then unchanged.
+    """
+    expected = network.state_dict()
+    missing = [key for key in expected if key not in weights]
+    surplus = [key for key in weights if key not in expected]
+    other = [key for key in expected if key in weights and weights[key].shape != expected[key].shape]
+    said = [f"{len(keys)} {what} (such as {keys[0]})"
+            for keys, what in ((missing, "missing"), (surplus, "left over")) if keys]  # fmt: skip
+    if other:
+        shapes = [
+            " x ".join(map(str, shape)) or "a number" for shape in (weights[other[0]].shape, expected[other[0]].shape)
+        ]
+        said.append(f"{len(other)} of another shape (such as {other[0]}: {shapes[0]} in place of {shapes[1]})")
+    if said:
         raise ConfigurationError(
-            f"{path} cannot be read as a file of weights that holds only tensors "
-            f"({(str(error).strip() or type(error).__name__).splitlines()[0]})."
-        ) from error
-    for key in ("state_dict", "model", "network"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise ConfigurationError(f"{path} holds no named tensors.")
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+            f"{name} does not fit the network of {len(expected)} tensors: {', '.join(said)}. {remedy}"
+        )
+    network.load_state_dict(dict(weights))
 
 
 def load_encoder_weights(encoder: nn.Module, path: str | os.PathLike, max_missing: float = 0.05) -> dict[str, int]:
@@ -83,8 +96,10 @@ def load_encoder_weights(encoder: nn.Module, path: str | os.PathLike, max_missin
         f"{account['unused']} of the file not used"
     )
     if missing_share > max_missing:
+        named = (read_header(Path(path))[1] or {}).get("encoder_name")
         raise ConfigurationError(
             f"{said}. At most {max_missing:.0%} may be missing; is it the file of another --encoder_name?"
+            + (f" It says of itself that it is a {named}." if named else "")
         )
     encoder.load_state_dict(fitting, strict=False)
     logger.info("%s.", said)

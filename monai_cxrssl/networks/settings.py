@@ -1,40 +1,58 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings file (``model.json``) beside trained weights."""
+"""Single settings from the description of trained weights."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.description import find_description, undescribed
+from monai_cxrssl.networks.weights_file import read_header
 
-__all__ = ["read_model_setting", "read_temperature", "read_thresholds"]
+__all__ = ["read_model_setting", "read_temperature", "read_thresholds", "read_training_range"]
+
+#: Modules of a network that segments, and the settings that are None of one that does not.
+_SEGMENTING = ("decoder.", "segmentation_head.")
+_OF_SEGMENTING = ("decoder", "mask")
 
 
 def read_model_setting(model_path: str | os.PathLike, name: str, default: Any) -> Any:
-    """Return an option, such as ``encoder_name``, from the ``.json`` file that training left beside a ``.pt`` file.
+    """Return an option of trained weights from their description.
 
-    Without such a file, as in a bundle not yet trained, it is the default.
+    Args:
+        model_path: the file of weights.
+        name: the option, such as ``encoder_name``.
+        default: returned while there are no weights, as in a bundle not yet trained, and never for weights that say
+            nothing of themselves. Of such it is only known that they do not segment, where they have no decoder.
 
     Raises:
-        ConfigurationError: when the file is there but lacks the option or is no JSON.
+        ConfigurationError: the weights have no description, or it lacks the option; or see
+            :func:`monai_cxrssl.networks.find_description`.
     """
-    path = Path(model_path).with_suffix(".json")
-    if not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))[name]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    path = Path(model_path)
+    description = find_description(path)
+    if description is None:
+        if not path.exists():
+            return default
+        if name in _OF_SEGMENTING and not any(key.startswith(_SEGMENTING) for key in read_header(path)[0]):
+            return None
+        raise undescribed(path, name)
+    if name not in description:
         raise ConfigurationError(
-            f"{path} does not say the {name} of the weights beside it; give --{name} or train the bundle again."
-        ) from error
+            f"The description of {path} does not say the {name} of the weights; give --{name} or train the bundle "
+            "again."
+        )
+    return description[name]
 
 
 def read_temperature(model_path: str | os.PathLike) -> float:
-    """Return the temperature stored beside a file of weights, 1 where none is.
+    """Return the temperature stored with a file of weights, 1 where none is.
+
+    Args:
+        model_path: the file of weights; its description has ``temperature`` once one was stored.
 
     Raises:
         ConfigurationError: it is no number above 0.
@@ -42,14 +60,17 @@ def read_temperature(model_path: str | os.PathLike) -> float:
     stored = _stored(model_path).get("temperature", 1.0)
     if isinstance(stored, bool) or not isinstance(stored, int | float) or not stored > 0:
         raise ConfigurationError(
-            f"{Path(model_path).with_suffix('.json')} has the temperature {stored!r}; expected a number above 0. "
+            f"The description of {model_path} has the temperature {stored!r}; expected a number above 0. "
             "Evaluate again with --store_calibration True."
         )
     return float(stored)
 
 
 def read_thresholds(model_path: str | os.PathLike) -> dict[str, float] | None:
-    """Return the thresholds by class stored beside a file of weights, ``None`` where there are none.
+    """Return the thresholds by class stored with a file of weights, ``None`` where there are none.
+
+    Args:
+        model_path: the file of weights; its description has ``thresholds`` once some were stored.
 
     Raises:
         ConfigurationError: they are no probabilities by class.
@@ -61,16 +82,18 @@ def read_thresholds(model_path: str | os.PathLike) -> dict[str, float] | None:
         isinstance(value, int | float) and 0 <= value <= 1 for value in stored.values()
     ):
         raise ConfigurationError(
-            f"{Path(model_path).with_suffix('.json')} has the thresholds {stored!r}; expected a probability per class. "
+            f"The description of {model_path} has the thresholds {stored!r}; expected a probability per class. "
             "Evaluate again with --store_calibration True."
         )
     return {str(name): float(value) for name, value in stored.items()}
 
 
 def read_training_range(model_path: str | os.PathLike) -> dict[str, Any] | None:
-    """Return the statistics of the training films stored beside a file of weights, ``None`` where there are none.
+    """Return the statistics of the training films stored with a file of weights, ``None`` where there are none.
 
-    They stand there where fine-tuning had enough films to measure :class:`monai_cxrssl.data.TrainingRange`.
+    Args:
+        model_path: the file of weights; its description has ``training_range`` (see
+            :class:`monai_cxrssl.data.TrainingRange`) where fine-tuning had enough films to measure it.
 
     Raises:
         ConfigurationError: they are no JSON object.
@@ -78,18 +101,11 @@ def read_training_range(model_path: str | os.PathLike) -> dict[str, Any] | None:
     stored = _stored(model_path).get("training_range")
     if stored is not None and not isinstance(stored, dict):
         raise ConfigurationError(
-            f"{Path(model_path).with_suffix('.json')} has the training_range {stored!r}; expected an object. Train the "
+            f"The description of {model_path} has the training_range {stored!r}; expected an object. Train the "
             "bundle again."
         )
     return stored
 
 
 def _stored(model_path: str | os.PathLike) -> dict[str, Any]:
-    path = Path(model_path).with_suffix(".json")
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(f"{path} cannot be read ({error}); train the bundle again.") from error
-    return content if isinstance(content, dict) else {}
+    return find_description(model_path) or {}

@@ -23,10 +23,12 @@ from monai_cxrssl.phantom.findings import CLASSES
 from monai_cxrssl.phantom.patient import PhantomPatient, sample_patient
 from monai_cxrssl.phantom.write import GENERATOR_VERSION, write_patient
 
-__all__ = ["make_phantom_dataset", "iter_patients"]
+__all__ = ["PHANTOM_NAME", "make_phantom_dataset", "iter_patients"]
 
 logger = logging.getLogger(__name__)
 
+#: Of the data set, by which a run on it is told from one on real films.
+PHANTOM_NAME = "phantom"
 _DATALIST = "datalist.json"
 _MANIFEST = "manifest.json"
 _GENERATOR = "monai_cxrssl.phantom"
@@ -148,7 +150,7 @@ def make_phantom_dataset(
             films = pool.map(lambda p: write_patient(draft, p, key), everybody)
             written = list(tqdm(films, total=len(everybody), desc="phantom patients", disable=not progress))
         split = _split_of(everybody)
-        datalist: dict[str, Any] = {"name": "phantom", "classes": list(CLASSES), "task": "multi_class"}
+        datalist: dict[str, Any] = {"name": PHANTOM_NAME, "classes": list(CLASSES), "task": "multi_class"}
         for part in ("training", "validation", "test"):
             chosen = (items for p, items in zip(everybody, written, strict=True) if split[p.index] == part)
             datalist[part] = [item for items in chosen for item in items]

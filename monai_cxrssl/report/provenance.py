@@ -21,6 +21,7 @@ from monai_cxrssl.data.datalists.datalist import load_datalist
 from monai_cxrssl.data.datalists.split import manifest_hash
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256
+from monai_cxrssl.networks.weights_file import tensors_sha256
 
 __all__ = ["LIBRARIES", "bundle_metadata", "collect_provenance", "data_manifest", "library_versions", "split_audit"]
 
@@ -64,7 +65,7 @@ def collect_provenance(
     return {
         "data": None if datalist is None else data_manifest(datalist),
         "split_audit": split_audit(datalist, items, weights, audit),
-        "weights": None if weights is None else {"file": Path(weights).name, "sha256": _file_hash(weights)},
+        "weights": None if weights is None else _weights(weights),
         "bundle": None if bundle is None else {"name": about.get("name"), "version": about.get("version")},
         "libraries": library_versions(),
         "python": platform.python_version(),
@@ -181,8 +182,15 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _file_hash(path: str | os.PathLike) -> str:
+def _weights(path: str | os.PathLike) -> dict[str, Any]:
+    """Name, hash of the file, and hash of its tensors, which outlasts a calibration stored in the file."""
+    path = Path(path).expanduser()
     try:
-        return sha256(Path(path).expanduser())
+        digest = sha256(path)
     except OSError as error:
         raise ConfigurationError(f"The weights {path} cannot be read ({error.strerror}); check the path.") from None
+    try:
+        tensors = tensors_sha256(path)
+    except ConfigurationError:
+        tensors = None  # such as an ONNX file: predictions may come from anywhere
+    return {"file": path.name, "sha256": digest, "tensors_sha256": tensors}

@@ -14,10 +14,11 @@ import numpy as np
 
 from monai_cxrssl.data.datalists.predictions import load_predictions
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.files import write_json
+from monai_cxrssl.handlers.model_files import store_description
 from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.operating_point import choose_thresholds
 from monai_cxrssl.metrics.temperature import apply_temperature
+from monai_cxrssl.networks.description import require_description
 
 __all__ = ["store_calibration"]
 
@@ -29,7 +30,7 @@ _STORED = ("temperature", "thresholds", "threshold_rule")
 def store_calibration(
     report_dir: str | os.PathLike, model_path: str | os.PathLike, rule: str = "youden", target: float = 0.9
 ) -> dict[str, Any]:
-    """Write ``temperature`` and ``thresholds`` into the ``.json`` file beside the weights.
+    """Write ``temperature`` and ``thresholds`` into the description of the weights, in their file and beside it.
 
     The temperature is that of ``report/temperature.json``. The thresholds are chosen on the validation films of
     ``report/predictions.csv`` after it was applied, since it moves the probabilities that they are compared with; for
@@ -40,23 +41,20 @@ def store_calibration(
         where the report could fit none. What was stored earlier goes, since it is of other weights or other data.
 
     Raises:
-        ConfigurationError: there is no ``.json`` file beside the weights, or the model has other classes.
+        ConfigurationError: there are no weights, they have no description, or the model has other classes.
     """
-    path = Path(model_path).with_suffix(".json")
-    if not path.is_file():
-        raise ConfigurationError(f"There is no {path} to store a temperature in; train the bundle again.")
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = require_description(model_path)
     kept = {name: value for name, value in settings.items() if name not in _STORED}
     fitted = Path(report_dir) / "temperature.json"
     if not fitted.is_file():
-        logger.warning("The report fitted no temperature (it says why), so none is stored in %s.", path)
-        write_json(kept, path)
+        logger.warning("The report fitted no temperature (it says why), so none is stored in %s.", model_path)
+        store_description(model_path, kept)
         return {}
     content = json.loads(fitted.read_text(encoding="utf-8"))
-    if list(content["classes"]) != list(settings["classes"]):
+    if list(content["classes"]) != list(settings.get("classes", [])):
         raise ConfigurationError(
-            f"The report of {report_dir} is of the classes {', '.join(content['classes'])}, but {path} names "
-            f"{', '.join(settings['classes']) or 'none'}; store the temperature of a report of these weights."
+            f"The report of {report_dir} is of the classes {', '.join(content['classes'])}, but {model_path} names "
+            f"{', '.join(settings.get('classes', [])) or 'none'}; store the temperature of a report of these weights."
         )
     temperature = float(content["temperature"])
     table = load_predictions(Path(report_dir) / "predictions.csv")
@@ -73,8 +71,8 @@ def store_calibration(
         "thresholds": found,
         "threshold_rule": rule if rule in ("youden", "f1") else f"{rule} {target:g}",
     }
-    write_json({**kept, **stored}, path)
+    store_description(model_path, {**kept, **stored})
     logger.info(
-        "Temperature %.4g and %d thresholds stored in %s; inference applies them.", temperature, len(found), path
+        "Temperature %.4g and %d thresholds stored in %s; inference applies them.", temperature, len(found), model_path
     )
     return stored

@@ -14,6 +14,7 @@ from typing import Any
 from monai_cxrssl.data.datalists.predictions import save_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import write_json
+from monai_cxrssl.handlers.run_model import read_run
 from monai_cxrssl.metrics.patient_bootstrap import ResamplingPlan
 from monai_cxrssl.report.assemble import assemble_report
 from monai_cxrssl.report.content import Picture
@@ -68,6 +69,10 @@ def write_report(
         names: of the models, one each; by default those of their folders or tables.
         validation: table of validation films of the first model, if its own table holds none.
         external: tables of the first model on other sets, named after their files.
+        datalist: the file that the run was split by, for the provenance.
+        weights: the file of the evaluated weights, for the provenance. The folder of the training that their
+            description names has the curves, where the evaluation's has none.
+        bundle: folder of the bundle, for the provenance and the model card.
         criteria: see :func:`~monai_cxrssl.report.load_criteria`.
         command: that made the report; by default this process's.
         run_metrics: further figures of the run for ``metrics.json``, such as ``seconds``; plain JSON values. Those of
@@ -95,6 +100,7 @@ def write_report(
         else (first if first.is_dir() else first.parent) / "report"
     )
     rules = load_criteria(criteria)
+    pictures = {**_training_curves(weights), **model.pictures}
     (out / "figures").mkdir(parents=True, exist_ok=True)
     compared = {each.name: films_of(each.test) for each in models}
     evidence = Evidence(
@@ -102,7 +108,7 @@ def write_report(
         test=compared[model.name],
         validation=None if model.validation is None else films_of(model.validation),
         compared=compared,
-        pictures={kind: _kept(kind, path, out) for kind, path in model.pictures.items()},
+        pictures={kind: _kept(kind, path, out) for kind, path in pictures.items()},
         provenance=collect_provenance(datalist, model.test.items, weights, bundle, seed, command),
         folder=out,
         plan=ResamplingPlan(resamples, seed=seed),
@@ -114,6 +120,12 @@ def write_report(
     figures = {**(run_metrics or {}), **report.figures, "verdict": report.content.verdict, "not_assessable": told}
     write_json({name: _plain(value) for name, value in figures.items()}, out / "metrics.json")
     return Path(write_page(report.content, out))
+
+
+def _training_curves(weights: str | os.PathLike | None) -> dict[str, Path]:
+    folder = None if weights is None else read_run(Path(weights)).get("folder")
+    curves = None if folder is None else folder / "curves.png"
+    return {} if curves is None or not curves.is_file() else {"curves": curves}
 
 
 def _kept(kind: str, path: Path, out: Path) -> Picture:

@@ -4,11 +4,13 @@ from .curriculum import Curriculum, divide_epochs
 from .curriculum_stages import CurriculumWiring, curriculum_summary
 from .evaluated_config import bundle_root, default_device
 from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels
-from .fine_tuning_options import FineTuningOptions
-from .options import OptionError, RunOptions, load_recipes
+from .fine_tuning_options import FineTuningOptions, fine_tuning_options
+from .options import RunOptions, load_recipes
 from .pretraining import PretrainingHandlers, PretrainingWiring
-from .pretraining_options import PretrainingOptions
+from .pretraining_options import PretrainingOptions, pretraining_options
+from .run_folder import phantom_folder, run_folder, training_folder
 from .run_log import open_run_log
+from .run_record import finish_run, list_runs, start_run
 from .stage import PretextStage, StageRun, stages_over_data
 from .unknown_options import refuse_unknown_options
 
@@ -19,7 +21,6 @@ __all__ = [
     "FineTuningOptions",
     "FineTuningWiring",
     "Labels",
-    "OptionError",
     "PretextStage",
     "PretrainingHandlers",
     "PretrainingOptions",
@@ -30,8 +31,16 @@ __all__ = [
     "curriculum_summary",
     "default_device",
     "divide_epochs",
-    "open_run_log",
+    "fine_tuning_options",
+    "finish_run",
+    "list_runs",
     "load_recipes",
+    "open_run_log",
+    "phantom_folder",
+    "pretraining_options",
     "refuse_unknown_options",
+    "run_folder",
     "stages_over_data",
+    "start_run",
+    "training_folder",
 ]

@@ -146,6 +146,8 @@ class Curriculum:
         """Train all stages; those that an interrupted run finished are taken from its folder."""
         if not self.resume and idist.get_rank() == 0:
             self._set_aside()
+        if self.summary is not None and idist.get_rank() == 0:
+            self.summary.model.announce()
         idist.barrier()
         self.network.to(self.device)
         self._score(0)

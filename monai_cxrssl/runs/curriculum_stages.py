@@ -13,13 +13,13 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sampling.bags import patient_bags
 from monai_cxrssl.data.sources.source import open_dataset
 from monai_cxrssl.data.stores.image_store import ImageStore
+from monai_cxrssl.errors import OptionError
 from monai_cxrssl.handlers.monitors.history import RunHistory
 from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.pretraining_summary import PretrainingSummary
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.runs.announce import announce_data
-from monai_cxrssl.runs.options import OptionError
 from monai_cxrssl.runs.pretraining import PretrainingWiring
 from monai_cxrssl.runs.stage import PretextStage, stages_over_data
 
@@ -72,8 +72,9 @@ class CurriculumWiring(PretrainingWiring):
         stages = [own[task] if task in own else self._stage(task, images) for task in self.options.tasks or ()]
         return stages_over_data(stages, {"target": images} if large is None else {"large": large, "target": images})
 
-    def announce(self, source: Datalist, images: ImageStore) -> None:
-        """Log the size of the data and the recipe."""
+    def begin(self, source: Datalist, images: ImageStore) -> None:
+        """Write what this run is into its folder, and log the size of the data and the recipe."""
+        self.start_run(source)
         announce_data(source, images, patient_bags(images.items), self.options.recipe)
 
     def _tasks(self) -> dict[str, tuple[type[PretextMethod], dict[str, Any], int, dict[str, Any]]]:

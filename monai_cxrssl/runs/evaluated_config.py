@@ -35,22 +35,22 @@ def evaluated_config() -> ConfigParser:
     return parser
 
 
-def bundle_root(name: str) -> str:
+def bundle_root(usual: str) -> str:
     """Return the folder of the bundle whose config is being evaluated, wherever it stands and whatever it is called.
 
     It is the parent of the config file's folder, or that folder where it is not called ``configs``. A bare
-    ``ConfigParser`` does not say which file it read; then it is the working folder, if that is a bundle, or
-    ``bundles/<name>`` below it.
+    ``ConfigParser`` does not say which file it read; then it is the working folder, if that is a bundle, or the usual
+    place.
 
     Args:
-        name: of the bundle in the package's repository.
+        usual: where the bundle stands in the package's repository.
     """
     workflow = _caller(ConfigWorkflow)
     if workflow is not None:
         folder = Path(workflow.config_root_path)
         # "configs" may be the working folder's own name, written as ".".
         return str(folder.parent if folder.name == "configs" else _above(folder))
-    return "." if os.path.isfile("configs/metadata.json") else f"bundles/{name}"
+    return "." if Path("configs/metadata.json").is_file() else usual
 
 
 def _above(folder: Path) -> Path:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ignite.engine import Events
 from monai.handlers import LrScheduleHandler
@@ -21,6 +21,7 @@ from monai_cxrssl.data.sources.fine_tuning_source import classes_to_learn, divid
 from monai_cxrssl.data.sources.transfer import open_test_source
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.engines.evaluator import MultiTaskPredictor
+from monai_cxrssl.errors import OptionError
 from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
 from monai_cxrssl.handlers.fine_tuning_summary import FineTuningSummary
 from monai_cxrssl.handlers.monitors.history import RunHistory
@@ -83,9 +84,17 @@ class FineTuningWiring(Wiring):
         return open_test_source(source, o.test_dataset_dir, o.test_datalist, o.class_map)
 
     def labels(self, source: Datalist) -> Labels:
-        """Return the classes to learn and their task; a bundle that learns masks only has none."""
-        learns = self.options.learns_labels
-        return Labels(classes_to_learn(source, self.options.decoder is not None) if learns else (), source.task)
+        """Return the classes to learn and their task; a bundle that learns masks only has none.
+
+        Raises:
+            OptionError: ``best_metric`` is none that is measured on these classes.
+        """
+        o = self.options
+        classes = classes_to_learn(source, o.decoder is not None) if o.learns_labels else ()
+        measured = ["val_score", "val_macro_auc", "val_dice", *(f"val_auc_{name}" for name in classes)]
+        if o.best_metric not in measured:
+            raise OptionError(f"--best_metric is {o.best_metric!r}; it must be one of {', '.join(measured)}.")
+        return Labels(classes, source.task)
 
     def check(self, source: Datalist, test_source: Datalist, network: MultiTaskNet) -> None:
         """Refuse patients in two splits, absent classes, tests on a starting point's patients, and a wrong image size.
@@ -244,12 +253,14 @@ class FineTuningHandlers:
         summary = self._summary(history, best, engine)
         for handler in (follow, validation, history, best, *wiring.records(state), summary):
             handler.attach(engine)
+        engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:
+        self.wiring.start_run(self.source)
         announce_fine_tuning(*self.datasets, self.wiring.options.recipe)
 
     def _summary(self, history: RunHistory, best: BestCheckpoint, engine: Any) -> FineTuningSummary:
-        o, network = self.wiring.options, self.method.network
+        o, network = self.wiring.options, cast(MultiTaskNet, self.method.network)
         training, validation, test = self.datasets
         stores = (training.images, validation.images, test.images)
         settings = self.wiring.settings(
@@ -260,8 +271,8 @@ class FineTuningHandlers:
         return FineTuningSummary(
             history,
             best,
+            self.wiring.output_dir,
             o.model_path,
-            self.wiring.output_dir / "metrics.json",
             {
                 "encoder_name": network.encoder_name,
                 "image_size": o.image_size,
@@ -280,4 +291,5 @@ class FineTuningHandlers:
             [file for store in stores for file in store.warnings],
             [path for path in (o.pretrained, o.teacher) if path is not None],
             training.images,
+            replace=o.replace,
         )

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from monai_cxrssl.runs.options import Count, Folder, Folders, Positive, RunOptions, Share
 
-__all__ = ["FineTuningOptions"]
+__all__ = ["FineTuningOptions", "fine_tuning_options"]
 
 
 class FineTuningOptions(RunOptions):
@@ -74,3 +74,15 @@ class FineTuningOptions(RunOptions):
             batches: of an epoch.
         """
         return max(self.max_epochs, math.ceil(self.min_steps / batches))
+
+
+def fine_tuning_options(bundle_root: str) -> FineTuningOptions:
+    """Resolve and check the options of the config whose expression calls this.
+
+    Args:
+        bundle_root: the bundle's folder, whose ``configs/recipes.json`` holds the recipes.
+
+    Raises:
+        OptionError: an option's value cannot be, or the recipe is not known.
+    """
+    return FineTuningOptions.from_config(bundle_root)

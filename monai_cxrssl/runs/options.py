@@ -8,27 +8,24 @@ In a bundle's config an option that is ``null`` means "as the recipe says"; the 
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from monai_cxrssl.data.stores.small_film import decoded_side
-from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.errors import OptionError
 from monai_cxrssl.runs.evaluated_config import option_values
 from monai_cxrssl.runs.words_as_written import words_as_written
 
-__all__ = ["Count", "Folder", "Folders", "OptionError", "Positive", "RunOptions", "Share", "load_recipes"]
+__all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "load_recipes"]
 
 Options = TypeVar("Options", bound="RunOptions")
-
-
-class OptionError(ConfigurationError):
-    """An option has a name or a value that cannot be; nothing was read or trained yet."""
 
 
 def _as_path(value: Any) -> Any:
@@ -38,6 +35,17 @@ def _as_path(value: Any) -> Any:
 
 def _off(value: Any) -> Any:
     return False if str(value).lower() in ("false", "off", "none", "") else value
+
+
+def _known_optimizer(name: str) -> str:
+    import timm.optim
+
+    try:
+        timm.optim.get_optimizer_class(name.lower().split("_")[-1])
+    except ValueError:
+        near = difflib.get_close_matches(name, [str(known) for known in timm.optim.list_optimizers()], 3, 0.4)
+        raise ValueError(f"an optimizer of timm, such as {' or '.join(near or ['adamw'])}") from None
+    return name
 
 
 Folder = Annotated[str, BeforeValidator(_as_path)]
@@ -57,6 +65,7 @@ class RunOptions(BaseModel):
     #: Options of some bundles only: of those whose recipes name them.
     special: ClassVar[frozenset[str]] = frozenset()
     _of_recipe: frozenset[str] = PrivateAttr(frozenset())
+    _given: dict[str, Any] = PrivateAttr({})
 
     recipe: str = Field("full", description="values for real data (full) or for the phantom in minutes (short)")
     dataset_dir: Folders | None = Field(None, description="a folder, or a list of folders \"['a','b']\"")
@@ -65,6 +74,7 @@ class RunOptions(BaseModel):
     phantom_size: Annotated[int, Field(ge=32)] = Field(160, description="rows and columns of its images, about")
     output_dir: Folder = Field(description="where results go")
     model_path: Folder = Field(description="where the weights go")
+    replace: bool = Field(False, description="let a model of the phantom replace one of real images or the full recipe")
     device: str | torch.device = Field("cpu", description="cpu, cuda:0 …")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything random")
     encoder_name: str = Field(description="any encoder of segmentation-models-pytorch, or tu- and a timm model")
@@ -74,7 +84,7 @@ class RunOptions(BaseModel):
     batch_size: Count = Field(description="samples per batch and process")
     max_epochs: Count = Field(description="epochs, of all stages together")
     warmup_epochs: Annotated[float, Field(ge=0)] | None = Field(None, description="epochs in which the rate rises")
-    optimizer: str = Field("adamw", description="as timm names them")
+    optimizer: Annotated[str, AfterValidator(_known_optimizer)] = Field("adamw", description="as timm names them")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of the weights that decay")
     clip_grad_norm: Annotated[float, Field(ge=0)] | None = Field(None, description="largest gradient norm, 0 for none")
     crop_scale: Interval = Field([0.6, 1.0], description="area of a crop as a share of the image's")
@@ -94,14 +104,7 @@ class RunOptions(BaseModel):
 
     @classmethod
     def from_config(cls: type[Options], bundle_root: str | os.PathLike) -> Options:
-        """Resolve and check the options of the config whose expression calls this.
-
-        Args:
-            bundle_root: the bundle's folder, whose ``configs/recipes.json`` holds the recipes.
-
-        Raises:
-            OptionError: an option's value cannot be, or the recipe is not known.
-        """
+        """Resolve and check the options of the config whose expression calls this."""
         given = words_as_written(option_values(cls.model_fields), cls.literal)
         return cls.resolved(given, load_recipes(Path(bundle_root) / "configs" / "recipes.json"))
 
@@ -124,9 +127,15 @@ class RunOptions(BaseModel):
         try:
             options = cls(**{**cls.adapted(recipes[recipe], values), **values})
         except ValidationError as error:
-            raise OptionError(" ".join(dict.fromkeys(_sentence(fault) for fault in error.errors()))) from None
+            raise OptionError(" ".join(_sentences(error.errors()))) from None
         options._of_recipe = frozenset(recipes[recipe])
+        options._given = {name: value for name, value in given.items() if value is not None}
         return options
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was said instead of the recipe's values."""
+        return dict(self._given)
 
     @property
     def names(self) -> frozenset[str]:
@@ -172,12 +181,21 @@ def load_recipes(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
         raise OptionError(f"The bundle's recipes, {path}, are no JSON object of objects: {error}.") from error
 
 
-def _sentence(fault: Any) -> str:
-    """One sentence for one fault; of a choice between types, all have the same beginning."""
-    name, message = fault["loc"][0], fault["msg"]
-    if fault["type"] == "missing":
-        return f"Neither --{name} nor its recipe says a value."
-    if fault["type"] == "extra_forbidden":
-        return f"--{name} is no option of this bundle."
-    message = message.replace("Input should be", "it must be").split(", unable")[0].split(", got")[0]
-    return f"--{name} is {fault['input']!r}; {message}."
+def _sentences(faults: Sequence[Any]) -> list[str]:
+    """One sentence for each option; of a choice between kinds, all that it may be."""
+    told: dict[str, list[str]] = {}
+    values = {}
+    for fault in faults:
+        name, message = str(fault["loc"][0]), fault["msg"]
+        if fault["type"] == "missing":
+            message = "neither it nor its recipe says a value"
+        message = (
+            message.replace("Input should be ", "").replace("Value error, ", "").split(", unable")[0].split(", got")[0]
+        )
+        told.setdefault(name, []).append(message)
+        values[name] = fault["input"]
+    return [
+        f"--{name}: {messages[0]}." if messages[0].startswith("neither") else
+        f"--{name} is {values[name]!r}; it must be {' or '.join(dict.fromkeys(messages))}."
+        for name, messages in told.items()
+    ]  # fmt: skip

@@ -120,8 +120,8 @@ class PretrainingWiring(Wiring):
         return PretrainingSummary(
             network,
             history,
+            self.output_dir,
             o.model_path,
-            self.output_dir / "metrics.json",
             {"images": len(images), "patients": len(bags), "multi_image_bags": sum(len(bag) > 1 for bag in bags)},
             images.unreadable,
             images.warnings,
@@ -134,6 +134,7 @@ class PretrainingWiring(Wiring):
             ),
             images.items if more_images is None else [*images.items, *more_images.items],
             o.pretrained,
+            replace=o.replace,
         )
 
 
@@ -178,7 +179,9 @@ class PretrainingHandlers:
         for handler in (follow, history, probe, *wiring.records(state)):
             handler.attach(engine)
         wiring.summary(network, self.source, self.images, history, probe, loader).attach(engine)
+        engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:
+        self.wiring.start_run(self.source)
         bags = patient_bags(self.images.items, by=self.wiring.options.bags_by)
         announce_data(self.source, self.images, bags, self.wiring.options.recipe)

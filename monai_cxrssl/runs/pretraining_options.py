@@ -12,7 +12,7 @@ from pydantic import Field
 from monai_cxrssl.optim.schedules import scaled_learning_rate
 from monai_cxrssl.runs.options import Count, Folder, Interval, Positive, RunOptions, Share
 
-__all__ = ["PretrainingOptions"]
+__all__ = ["PretrainingOptions", "pretraining_options"]
 
 
 class PretrainingOptions(RunOptions):
@@ -79,3 +79,15 @@ class PretrainingOptions(RunOptions):
         if epochs is None:
             epochs = math.ceil(float(self.simclr_share or 0) * self.max_epochs)
         return {"simclr": epochs, name: self.max_epochs - epochs}
+
+
+def pretraining_options(bundle_root: str) -> PretrainingOptions:
+    """Resolve and check the options of the config whose expression calls this.
+
+    Args:
+        bundle_root: the bundle's folder, whose ``configs/recipes.json`` holds the recipes.
+
+    Raises:
+        OptionError: an option's value cannot be, or the recipe is not known.
+    """
+    return PretrainingOptions.from_config(bundle_root)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import pydoc
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -17,23 +18,24 @@ from monai.bundle import ConfigParser
 from monai.bundle.config_item import ConfigComponent
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.reference_resolver import ReferenceResolver
-from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
+from monai_cxrssl.errors import OptionError
 from monai_cxrssl.runs.evaluated_config import evaluated_config
-from monai_cxrssl.runs.options import OptionError, RunOptions
+from monai_cxrssl.runs.options import RunOptions
 
 __all__ = ["refuse_unknown_options"]
 
+_TRACKING: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
 #: What MONAI looks for by name, without a reference.
 _OF_MONAI: frozenset[str] = frozenset(
-    {"imports", "initialize", "run", "finalize", "run_name", "_meta_", "_requires_", "displayable_configs"}
-    | {
-        str(settings[BundlePropertyConfig.ID])
-        for kind in (TrainProperties, InferProperties)
-        for settings in kind.values()
-    }
-    | {name for kind in DEFAULT_EXP_MGMT_SETTINGS.values() for name in {*kind["configs"]} - {*kind["handlers_id"]}}
+    {"imports", "initialize", "run", "finalize", "run_name", "_meta_", "displayable_configs"}
+    | set(_TRACKING["configs"]) - set(_TRACKING["handlers_id"])
+)
+_OF_TRAINING, _OF_INFERENCE = (
+    frozenset(str(entry[BundlePropertyConfig.ID]) for entry in kind.values())
+    for kind in (TrainProperties, InferProperties)
 )
 
 
@@ -51,7 +53,9 @@ def refuse_unknown_options(options: RunOptions | None = None) -> None:
     parser = evaluated_config()
     config = parser.get()
     names = frozenset() if options is None else options.names
-    used = names | _OF_MONAI | set(_references(config))
+    # The interval is of a handler of MONAI's that no bundle here has.
+    properties = _OF_INFERENCE if options is None else _OF_TRAINING - {"val_interval"}
+    used = names | _OF_MONAI | properties | set(_references(config))
     for place in _plain_entries(config):
         if not any(_reaches(place, other) for other in used):
             candidates = names or {key for key, value in config.items() if _is_value(value) and key != place}
@@ -141,14 +145,13 @@ def _located(target: Any) -> Any:
 
 
 def _nearest(name: str, candidates: Collection[str]) -> str:
-    """The remedy: the option that was probably meant, or all of them."""
-    last = name.split("#")[-1]
+    """The remedy: the option that was probably meant, or where they are told."""
+    last = re.sub(r"(^|_)lr(?=$|_)", r"\1learning_rate", name.split("#")[-1])
     options = sorted(candidates)
     near = [
         *(option for option in options if option == last),
         *difflib.get_close_matches(last, options, 1, 0.6),
         *(option for option in options if last in ("".join(word[0] for word in option.split("_")), *option.split("_"))),
     ]
-    # The initials of a longer name: lr for base_learning_rate.
-    near += [option for option in options if "".join(word[0] for word in option.split("_")).endswith(last)]
-    return f" Did you mean --{near[0]}?" if near else f" Its options: {', '.join(options)}."
+    near += [option for option in options if option.endswith(f"_{last}")]
+    return f" Did you mean --{near[0]}?" if near else " The bundle's docs/README.md lists them."

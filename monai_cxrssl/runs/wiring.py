@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from monai.handlers import TensorBoardStatsHandler
+from monai.utils import set_determinism
 
 from monai_cxrssl.checkpoints.checkpoint import RunCheckpoint
 from monai_cxrssl.data.datalists.datalist import Datalist
@@ -19,9 +20,12 @@ from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.data.stores.images import open_images
 from monai_cxrssl.handlers.monitors.curves import CurvesPlot
 from monai_cxrssl.handlers.monitors.progress import RunProgressBar
+from monai_cxrssl.hardware.device import require_device
 from monai_cxrssl.hardware.precision import autocast_dtype
 from monai_cxrssl.runs.options import RunOptions
+from monai_cxrssl.runs.run_folder import phantom_folder
 from monai_cxrssl.runs.run_log import open_run_log
+from monai_cxrssl.runs.run_record import finish_run, start_run
 from monai_cxrssl.transforms.views.multi_view import MultiView
 
 __all__ = ["Wiring"]
@@ -44,12 +48,16 @@ class Wiring:
         """Folder of the run's results."""
         return Path(self.options.output_dir)
 
+    def prepare(self) -> None:
+        """Make sure that the device is there, and seed everything random of this process."""
+        require_device(self.options.device)
+        set_determinism(seed=self.options.seed)
+
     def open_dataset(self) -> Datalist:
         """Open the data set that the options name, or the phantom."""
         o = self.options
-        return open_dataset(
-            o.dataset_dir, o.datalist, f"{o.output_dir}/phantom", o.phantom_patients, o.phantom_size
-        )  # fmt: skip
+        phantom = phantom_folder(o.output_dir, o.phantom_patients, o.phantom_size)
+        return open_dataset(o.dataset_dir, o.datalist, phantom, o.phantom_patients, o.phantom_size)
 
     def open_images(
         self, items: Sequence[Mapping[str, Any]], max_unreadable: float | None = None, cache_dir: str | None = None
@@ -90,6 +98,15 @@ class Wiring:
     def open_run_log(self) -> None:
         """Make the output folder and log into it from now on."""
         open_run_log(self.options.output_dir, rank=self.options.rank)
+
+    def start_run(self, source: Datalist) -> None:
+        """Write what this run is into its folder."""
+        o = self.options
+        start_run(o.output_dir, "train", source.name, o.recipe, options=o.given)
+
+    def finish_run(self) -> None:
+        """Complete what was written of this run."""
+        finish_run(self.options.output_dir)
 
     def records(self, state: Mapping[str, Any]) -> list[Any]:
         """Make the handlers that write what the record of the epochs holds: TensorBoard, curves, checkpoints, a bar.

@@ -2,13 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 
 import pytest
 
-from monai_cxrssl.apps import clear_sentence, open_run_log
+from monai_cxrssl.apps import clear_sentence
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 
@@ -41,7 +40,8 @@ def test_clear_sentence(error, sentence):
 
 SCRIPT = """
 import sys
-from monai_cxrssl.apps import install_clear_errors, open_run_log
+from monai_cxrssl.apps import install_clear_errors
+from monai_cxrssl.runs import open_run_log
 from monai_cxrssl.errors import ConfigurationError
 install_clear_errors()
 install_clear_errors()
@@ -66,24 +66,3 @@ def test_process_ends_with_one_sentence(error, clear, tmp_path):
         assert "internals of a config" in (tmp_path / "log.txt").read_text()
     else:
         assert "Traceback" in result.stderr
-
-
-def test_run_log(tmp_path, caplog):
-    root = logging.getLogger()
-    before = list(root.handlers)
-    try:
-        with caplog.at_level(logging.INFO):
-            open_run_log(tmp_path / "out")
-            open_run_log(tmp_path / "out")
-        assert len(root.handlers) == len(before) + 1
-        assert "monai 1.6" in (tmp_path / "out" / "log.txt").read_text()
-    finally:
-        for handler in [handler for handler in root.handlers if handler not in before]:
-            root.removeHandler(handler)
-            handler.close()
-
-
-def test_output_dir_that_is_a_file(tmp_path):
-    (tmp_path / "out").write_text("")
-    with pytest.raises(ConfigurationError, match="cannot be written"):
-        open_run_log(tmp_path / "out")

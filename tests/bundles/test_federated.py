@@ -108,7 +108,7 @@ def test_each_loss_is_finite_and_each_hospital_keeps_its_own_files(federation):
     folder, _, _, _ = federation
     hashes = []
     for name in HOSPITALS:
-        figures = json.loads((folder / name / "eval" / "metrics.json").read_text())
+        figures = json.loads((folder / name / "run" / "metrics.json").read_text())
         assert figures["epochs"] == 2
         assert np.isfinite([figures["loss_first_epoch"], figures["loss_last_epoch"]]).all()
         assert 0 < figures["loss_last_epoch"] < 20

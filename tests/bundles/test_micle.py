@@ -135,7 +135,7 @@ def test_monai_loads_the_trained_encoder(trained, repo, tmp_path, monkeypatch):
     network = monai.bundle.load("micle", bundle_dir="bundles", workflow_type="inference", device="cpu")
     weights = torch.load(models / "model.pt", weights_only=True)
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
-    assert not (tmp_path / "bundles" / "micle" / "eval").exists()
+    assert not (tmp_path / "bundles" / "micle" / "runs").exists()
 
 
 def test_evaluation_probes_the_weights(trained, run_bundle, phantom_dir, tmp_path):

@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from monai_cxrssl.apps.pack.evidence import is_of_weights
 from monai_cxrssl.data import load_datalist, load_predictions
 from monai_cxrssl.data.reading.lung_mask import read_lung_mask
+from monai_cxrssl.networks import find_description
 from monai_cxrssl.transforms import LoadCXR
 
 SMALL = ("--encoder_name", "resnet18", "--image_size", 64, "--batch_size", 16, "--recipe", "short", "--num_workers", 0)
@@ -114,6 +116,9 @@ def test_evaluation_writes_the_whole_report(run_bundle, phantom_dir, multitask, 
     assert set(splits) == {"validation", "test"}
     fitted = json.loads((report / "temperature.json").read_text())["temperature"]
     assert json.loads((multitask / "model.json").read_text())["temperature"] == pytest.approx(fitted)
+    # The file changed when its temperature was stored, the tensors that the report is of did not.
+    assert is_of_weights(json.loads((report / "provenance.json").read_text()), multitask / "model.pt")
+    assert find_description(multitask / "model.pt")["temperature"] == pytest.approx(fitted)
 
 
 def another_data_set(phantom_dir: Path, folder: Path) -> Path:

@@ -32,7 +32,7 @@ def test_bundles_of_a_family_do_not_drift(bundle):
 
 
 def _is_fine_tuning(bundle):
-    return "FineTuningOptions" in (bundle / "train.json").read_text()
+    return "fine_tuning_options" in (bundle / "train.json").read_text()
 
 
 def _without_defaults(content, bundle):
@@ -131,7 +131,7 @@ def test_recipes_name_options(bundle):
 
 def test_no_path_of_a_machine(bundle):
     for path in bundle.rglob("*"):
-        if path.is_file() and path.suffix in (".json", ".conf", ".md", ".txt") and "eval" not in path.parts:
+        if path.is_file() and path.suffix in (".json", ".conf", ".md", ".txt") and "runs" not in path.parts:
             text = path.read_text(encoding="utf-8")
             assert "/home/" not in text
             assert "/root/" not in text

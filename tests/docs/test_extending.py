@@ -126,7 +126,7 @@ def run_of_page(repo, warm_python, folder, page, number, films):
     # A block is one command. shlex with comments would end it at the # of --train#method, which no shell does.
     command = blocks[number].replace("\\\n", " ")
     for name in ("bundles/simclr", "docs/extending/examples"):
-        shutil.copytree(repo / name, folder / name, ignore=shutil.ignore_patterns("eval", "*.pt", "__pycache__"))
+        shutil.copytree(repo / name, folder / name, ignore=shutil.ignore_patterns("runs", "*.pt", "__pycache__"))
     words = shlex.split(command)
     variables = dict(word.split("=", 1) for word in words[: words.index("python")])
     words = words[words.index("python") + 1 :]

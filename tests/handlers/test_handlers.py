@@ -171,8 +171,8 @@ def test_summary_writes_weights_settings_and_flat_figures(tmp_path):
     summary = PretrainingSummary(
         encoder,
         history,
+        tmp_path,
         tmp_path / "models" / "model.pt",
-        tmp_path / "metrics.json",
         data={"images": 4, "patients": 3, "multi_image_bags": 1},
         unreadable=[{"image": "bad.png", "cause": "is empty"}],
         settings={"encoder_name": "resnet18", "image_size": 96, "seed": 7},
@@ -192,7 +192,8 @@ def test_summary_writes_weights_settings_and_flat_figures(tmp_path):
     saved = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert all(torch.equal(value, saved[name]) for name, value in encoder.state_dict().items())
     settings = json.loads((tmp_path / "models" / "model.json").read_text())
-    assert settings == {"encoder_name": "resnet18", "image_size": 96}
+    run = {"folder": "..", "recipe": None, "source": None}
+    assert settings == {"encoder_name": "resnet18", "image_size": 96, "run": run}
 
 
 def test_summary_tells_who_was_trained_on(tmp_path):
@@ -200,7 +201,7 @@ def test_summary_tells_who_was_trained_on(tmp_path):
     items = [{"image": f"{n}.png", "patient_id": f"p{n // 2}"} for n in range(4)]
 
     def run(model, **more):
-        where = (tmp_path / model, tmp_path / "metrics.json")
+        where = (tmp_path, tmp_path / model)
         summary = PretrainingSummary(torch.nn.Linear(1, 1), history, *where, data={}, settings={"source": "x"}, **more)
         engine_of([output(1.0)], [history, summary])
 

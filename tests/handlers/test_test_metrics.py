@@ -150,8 +150,8 @@ def train(tmp_path, epochs=3, test=True, network=None, metric="val_macro_auc", d
     summary = FineTuningSummary(
         history,
         best,
+        tmp_path,
         tmp_path / "models" / "model.pt",
-        tmp_path / "metrics.json",
         MODEL,
         items_of(20),
         items_of(26)[20:],
@@ -207,7 +207,8 @@ def test_what_a_fine_tuning_run_leaves(tmp_path, caplog):
     assert len(expected) == 5
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
     assert figures["macro_auc_ci_low"] <= figures["macro_auc"] <= figures["macro_auc_ci_high"]
-    assert json.loads((tmp_path / "models" / "model.json").read_text()) == MODEL
+    run = {"folder": "..", "recipe": None, "source": "x"}
+    assert json.loads((tmp_path / "models" / "model.json").read_text()) == {**MODEL, "run": run}
     for items in (items_of(2), items_of(26)[24:]):
         with pytest.raises(DatalistError, match="1 of the 1 patients"):
             refuse_leak(items, tmp_path / "models" / "model.pt", name="x")
@@ -252,4 +253,4 @@ def test_an_evaluator_of_something_else():
     best = SimpleNamespace(network=network)
     for assessment, words in ((None, "no assessment"), ("given", "another network")):
         with pytest.raises(ConfigurationError, match=words):
-            FineTuningSummary(None, best, "m.pt", "m.json", {}, [], [], evaluator, assessment)
+            FineTuningSummary(None, best, "out", "m.pt", {}, [], [], evaluator, assessment)

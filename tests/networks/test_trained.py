@@ -60,10 +60,10 @@ def test_the_network_comes_back_whole(tmp_path, networks, name, changes):
     [
         (
             {"encoder_name": "resnet34"},
-            r"does not fit the network that .*model\.json describes \(resnet34, decoder None",
+            r"does not fit the network of \d+ tensors: \d+ missing .*says resnet34, decoder None",
         ),
-        ({"classes": ["a"]}, r"\(resnet18, decoder None, 1 classes\)"),
-        ({"decoder": "Unet"}, "Take both files from one training"),
+        ({"classes": ["a"]}, r"classification_head\.3\.weight: 3 x 512 in place of 1 x 512.*decoder None, 1 classes"),
+        ({"decoder": "Unet"}, "take both from one training"),
         ({"encoder_name": 5}, "gives encoder_name as 5, which describes no network"),
         ({"classes": [1, 2]}, r"gives classes as \[1, 2\]"),
         ({"task": "segmentation"}, "gives task as 'segmentation'"),
@@ -78,7 +78,7 @@ def test_files_that_do_not_belong_together(tmp_path, networks, changes, message)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"no model\.json beside .*model\.pt, so its encoder, decoder and classes are not known"),
+        (None, r"model\.pt does not say what it was trained for, neither inside nor in model\.json beside it"),
         ("{", r"model\.json cannot be read as JSON"),
         ("[1]", r"holds no JSON object"),
         (

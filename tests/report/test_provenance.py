@@ -7,12 +7,14 @@ import json
 from importlib import metadata
 
 import pytest
+import torch
 
 from monai_cxrssl.data import write_training_patients
 from monai_cxrssl.data.audit.audit import AuditResult, Finding
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.split import save_split
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.model_files import store_description
 from monai_cxrssl.report.provenance import (
     bundle_metadata,
     collect_provenance,
@@ -96,7 +98,14 @@ def test_everything_together_is_plain_json(tmp_path):
     found = collect_provenance(datalist(tmp_path), None, weights, bundle, seed=7, command=["python", "-m", "a b"])
     json.dumps(found, allow_nan=False)
     assert found["bundle"] == {"name": "Lungs", "version": "0.2.0"}
-    assert found["weights"] == {"file": "model.pt", "sha256": hashlib.sha256(b"weights").hexdigest()}
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert found["weights"] == {"file": "model.pt", "sha256": digest, "tensors_sha256": None}
+    torch.save({"weight": torch.ones(2)}, weights)
+    told = collect_provenance(weights=weights)["weights"]
+    store_description(weights, {"encoder_name": "resnet18"})
+    again = collect_provenance(weights=weights)["weights"]
+    assert told["sha256"] != again["sha256"]
+    assert told["tensors_sha256"] == again["tensors_sha256"]
     assert found["command"] == "python -m 'a b'"
     assert found["seed"] == 7
     bare = collect_provenance()

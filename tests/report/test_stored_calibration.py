@@ -6,12 +6,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 from sklearn.metrics import roc_curve
 
 from monai_cxrssl.data import Predictions, save_predictions
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.model_files import store_description
 from monai_cxrssl.networks import read_temperature, read_thresholds
+from monai_cxrssl.networks.weights_file import read_header
 from monai_cxrssl.report import store_calibration
 
 CLASSES = ["well", "ill"]
@@ -30,7 +33,8 @@ def report(tmp_path):
     save_predictions(table, tmp_path / "report" / "predictions.csv")
     fitted = {"temperature": 2.0, "task": "multi_class", "classes": CLASSES}
     (tmp_path / "report" / "temperature.json").write_text(json.dumps(fitted))
-    (tmp_path / "model.json").write_text(json.dumps({"encoder_name": "resnet18", "classes": CLASSES}))
+    torch.save({"weight": torch.ones(3)}, tmp_path / "model.pt")
+    store_description(tmp_path / "model.pt", {"encoder_name": "resnet18", "classes": CLASSES})
     return tmp_path, logits, labels
 
 
@@ -39,7 +43,13 @@ def test_thresholds_are_of_validation_after_the_temperature(report):
     stored = store_calibration(folder / "report", folder / "model.pt")
     assert read_temperature(folder / "model.pt") == 2
     assert read_thresholds(folder / "model.pt") == stored["thresholds"]
-    assert json.loads((folder / "model.json").read_text())["encoder_name"] == "resnet18"
+    inside = read_header(folder / "model.pt")[1]
+    assert inside == json.loads((folder / "model.json").read_text())
+    assert inside == {"encoder_name": "resnet18", "classes": CLASSES, **stored}
+    assert torch.equal(torch.load(folder / "model.pt", weights_only=True)["weight"], torch.ones(3))
+    # The weights alone tell it too.
+    (folder / "model.json").unlink()
+    assert read_thresholds(folder / "model.pt") == stored["thresholds"]
     scores = softmax(logits[:40] / 2, axis=1)[:, 1]
     false_positive, true_positive, _ = roc_curve(labels[:40] == 1, scores, drop_intermediate=False)
     best = (true_positive - false_positive).max()
@@ -59,15 +69,26 @@ def test_without_a_temperature_the_stored_one_goes(report, caplog):
 
 def test_a_report_of_other_classes_is_refused(report):
     folder, _, _ = report
-    (folder / "model.json").write_text(json.dumps({"classes": ["a", "b"]}))
+    store_description(folder / "model.pt", {"classes": ["a", "b"]})
     with pytest.raises(ConfigurationError, match="of the classes well, ill"):
         store_calibration(folder / "report", folder / "model.pt")
 
 
+def test_a_temperature_stored_only_beside_goes_inside_too(report):
+    folder, _, _ = report
+    torch.save({"weight": torch.ones(3)}, folder / "model.pt")
+    stored = store_calibration(folder / "report", folder / "model.pt")
+    assert read_header(folder / "model.pt")[1] == {"encoder_name": "resnet18", "classes": CLASSES, **stored}
+
+
 def test_without_a_model_there_is_nothing_to_store_in(report):
     folder, _, _ = report
+    torch.save({"weight": torch.ones(3)}, folder / "model.pt")
     (folder / "model.json").unlink()
-    with pytest.raises(ConfigurationError, match="train the bundle again"):
+    with pytest.raises(ConfigurationError, match="does not say what it was trained for"):
+        store_calibration(folder / "report", folder / "model.pt")
+    (folder / "model.pt").unlink()
+    with pytest.raises(ConfigurationError, match="There is no file of weights"):
         store_calibration(folder / "report", folder / "model.pt")
     assert read_temperature(folder / "model.pt") == 1
     assert read_thresholds(folder / "model.pt") is None

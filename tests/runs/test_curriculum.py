@@ -66,7 +66,7 @@ def curriculum(folder, stages, films, **options) -> Curriculum:
         ["plain", "bright"], "cpu", amp=False,
     )  # fmt: skip
     summary = PretrainingSummary(
-        network, history, folder / "model.pt", folder / "metrics.json", {"images": len(films)}, probe=probe,
+        network, history, folder, folder / "model.pt", {"images": len(films)}, probe=probe,
         settings={"encoder_name": "resnet18", "image_size": 32},
     )  # fmt: skip
     return Curriculum(

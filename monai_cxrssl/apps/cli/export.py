@@ -20,11 +20,11 @@ TOLERANCE = 1e-4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``export``."""
-    parser.add_argument("weights", metavar="model.pt", help="trained weights, with model.json beside them")
+    parser.add_argument("weights", metavar="model.pt", help="trained weights with their description")
     parser.add_argument("--out", metavar="FILE", help="default: beside the weights, with the suffix .onnx")
     parser.add_argument("--opset", type=int, metavar="N", help="default the one that torch writes")
     parser.add_argument("--temperature", type=float, metavar="T",
-                        help="dividing the logits; default the one stored in model.json, or 1")  # fmt: skip
+                        help="dividing the logits; default the one stored with the weights, or 1")  # fmt: skip
     parser.add_argument("--check_images", nargs="+", default=[], metavar="PATH",
                         help="a data set or files to check the export on; default phantoms")  # fmt: skip
     parser.add_argument("--int8", action="store_true",
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(weights: Path, temperature: float | None) -> tuple[ExportedNetwork, dict[str, Any], float]:
-    """The network, what model.json says, and the temperature of the label's probabilities."""
+    """The network, what the description says, and the temperature of the label's probabilities."""
     import math
 
     from monai_cxrssl.apps.export.onnx_export import ExportedNetwork

@@ -26,7 +26,7 @@ OWN_OPTIONS = (
 )  # fmt: skip
 #: Names of files and folders that say nothing of where weights come from.
 _PLAIN_NAMES = frozenset(
-    ("model", "models", "encoder", "weights", "checkpoint", "checkpoints", "best", "final", "eval")
+    ("model", "models", "encoder", "weights", "checkpoint", "checkpoints", "best", "final", "runs")
 )
 
 
@@ -109,16 +109,26 @@ def _check_options(args: argparse.Namespace) -> None:
 def _named_inits(inits: Sequence[str]) -> dict[str, Path | None]:
     """Short names, fit for folders, of the initialisations; ``None`` for random."""
     from monai_cxrssl.errors import ConfigurationError
+    from monai_cxrssl.networks.description import find_description, undescribed
 
     named: dict[str, Path | None] = {}
     for init in inits:
         path = None if init == "random" else Path(init).expanduser().absolute()
         if path in named.values():
             raise ConfigurationError(f"--init names {init} twice; give each initialisation once.")
-        if path is not None and not path.is_file():
+        if path is not None and not path.exists():
             raise ConfigurationError(f"--init {init}: there is no such file of weights; give its path, or random.")
+        if path is not None and find_description(path) is None and _has_label_head(path):
+            # Its rows would start as those of classes that nobody has named.
+            raise undescribed(path)
         named[next(name for name in _names(path) if name not in named)] = path
     return named
+
+
+def _has_label_head(path: Path) -> bool:
+    from monai_cxrssl.networks.weights_file import read_header
+
+    return any("classification_head." in name for name in read_header(path)[0])
 
 
 def _names(path: Path | None):
@@ -196,12 +206,14 @@ def _cells(
     """Write the datalists; lay out the grid, draw by draw, so that what is there early can be compared already."""
     from monai_cxrssl.data.datalists.split import label_fraction
     from monai_cxrssl.label_efficiency import grid as fraction_grid
+    from monai_cxrssl.networks.weights_file import tensors_sha256
 
     whole = _save(
         datalist, out / "datalist.json", {"seed": args.seed, "fractions": list(SHARES), "keep_official": True}
     )
     config = Path(args.config_file).read_text(encoding="utf-8")
-    weights = {name: None if path is None else _weights_key(path) for name, path in inits.items()}
+    # Of the tensors, for that is all that training reads of the weights it starts from.
+    weights = {name: None if path is None else tensors_sha256(path) for name, path in inits.items()}
     subsets: dict[tuple[float, int], dict[str, Any]] = {}
     cells = []
     for draw in range(args.draws):
@@ -240,14 +252,6 @@ def _save(datalist: Datalist, path: Path, recipe: dict[str, Any]) -> str:
     except (OSError, ValueError, AttributeError, TypeError):
         pass  # not there, or not whole
     return save_split(datalist, path, recipe)
-
-
-def _weights_key(path: Path) -> list[str | None]:
-    """What identifies weights: their content, and that of the settings beside them, which bundles read too."""
-    from monai_cxrssl.files import sha256
-
-    setting = path.with_suffix(".json")
-    return [sha256(path), sha256(setting) if setting.is_file() else None]
 
 
 def _report(

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from monai_cxrssl import runs
 from monai_cxrssl.errors import ConfigurationError
@@ -48,8 +48,9 @@ _MEANINGS = {
 _COMPUTED = {"$runs.default_device()": "the first GPU, else cpu"}
 _OF_WEIGHTS = "as the weights say"
 _RECIPE_BY_DATA = "full with data, else short"
-_OPTIONS_CLASS = re.compile(r"\bruns\.(\w+)\.from_config\(")
+_OPTIONS = re.compile(r"\$runs\.(\w+)\(@bundle_root\)")
 _BELOW_ROOT = re.compile(r"\$@bundle_root \+ '/?([^']*)'")
+_OWN_FOLDER = re.compile(r"\$runs\.(run|training)_folder\(.*\)")
 #: Lists of expressions that MONAI evaluates.
 _STEPS = frozenset({"imports", "initialize", "run", "finalize"})
 
@@ -96,12 +97,10 @@ def bundle_options(config_file: Path) -> tuple[list[OptionHelp], list[str]]:
 
 
 def _options_class(config: Mapping[str, Any]) -> type[RunOptions] | None:
-    """Return the class by which a config resolves its options."""
-    for value in config.values():
-        match = _OPTIONS_CLASS.search(value) if isinstance(value, str) else None
-        if match:
-            return getattr(runs, match[1], None)
-    return None
+    """Return the class of what the config's ``options`` are, if that is a function of ``runs``."""
+    match = _OPTIONS.fullmatch(str(config.get("options")))
+    result = get_type_hints(getattr(runs, match[1])).get("return") if match and match[1] in runs.__all__ else None
+    return result if isinstance(result, type) and issubclass(result, RunOptions) else None
 
 
 def _declared_options(
@@ -160,6 +159,8 @@ def _config_default(value: Any, config_file: Path) -> str:
     below = _BELOW_ROOT.fullmatch(value)
     if below:
         return str(config_file.parents[1] / below[1])
+    if _OWN_FOLDER.fullmatch(value):
+        return f"{config_file.parents[1] / 'runs' / 'TIME_NAME'}"
     if "(@model_path" in value:
         return _OF_WEIGHTS
     return _COMPUTED.get(value, value)

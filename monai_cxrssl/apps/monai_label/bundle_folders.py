@@ -11,13 +11,19 @@ from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.settings import read_model_setting
+from monai_cxrssl.networks.trained import load_trained_network
 
 __all__ = ["BundleFolder", "bundle_folders"]
 
 
 @dataclass(frozen=True)
 class BundleFolder:
-    """A fine-tuned bundle: ``configs/inference.json``, ``models/model.pt`` and ``models/model.json``."""
+    """A fine-tuned bundle: ``configs/inference.json`` and ``models/model.pt``, which says what it was trained for.
+
+    Args:
+        path: the folder.
+        name: of the model, as clients ask for it.
+    """
 
     path: Path
     name: str
@@ -61,7 +67,8 @@ def bundle_folders(conf: Mapping[str, str], model_dir: Path) -> list[BundleFolde
         conf: ``{"bundle": "/path[,/other]"}`` or ``{"models": "name[,other]"}``, folders below ``model_dir``, or both.
 
     Raises:
-        ConfigurationError: none is given, two have one name, or one is no fine-tuned bundle.
+        ConfigurationError: none is given, two have one name, one is no fine-tuned bundle, or its weights have no
+            description or do not fit it.
     """
     paths = [Path(text).expanduser().resolve() for text in _texts(conf.get("bundle"))]
     paths += [(model_dir / text).resolve() for text in _texts(conf.get("models"))]
@@ -73,9 +80,10 @@ def bundle_folders(conf: Mapping[str, str], model_dir: Path) -> list[BundleFolde
     found: dict[str, BundleFolder] = {}
     for path in paths:
         folder = BundleFolder(path, path.name)
-        for file in (path / "configs" / "inference.json", folder.weights, folder.weights.with_suffix(".json")):
+        for file in (path / "configs" / "inference.json", folder.weights):
             if not file.is_file():
                 raise ConfigurationError(f"{path} is no fine-tuned bundle: it has no {file.relative_to(path)}.")
+        load_trained_network(folder.weights)  # or says in one sentence why it cannot infer
         if folder.name in found:
             raise ConfigurationError(f"{path} and {found[folder.name].path} have one name; rename a folder.")
         found[folder.name] = folder

@@ -27,6 +27,7 @@ from monailabel.utils.others.generic import device_list, strtobool
 
 from monai_cxrssl.apps.monai_label.bundle_folders import BundleFolder, bundle_folders
 from monai_cxrssl.apps.monai_label.train_run import train_on_labels
+from monai_cxrssl.networks.trained import load_trained_network
 
 __all__ = ["CXRLabelApp", "FilmInferTask", "LungTrainTask"]
 
@@ -39,8 +40,8 @@ FILM_EXTENSIONS = ("*.dcm", "*.dicom", "*.jpeg", "*.tiff", "*.bmp", "*.mha")
 class FilmInferTask(BundleInferTask):
     """A bundle's ``inference.json`` on one film: scores, mask or both.
 
-    Unlike the stock task it names classes and mask as ``model.json`` does, loads weights strictly and anew when
-    replaced.
+    Unlike the stock task it names classes and mask as the weights' own description does, loads weights strictly, and
+    takes settings anew when a training has replaced them.
     """
 
     def __init__(self, folder: BundleFolder, conf: dict[str, str]) -> None:
@@ -50,14 +51,17 @@ class FilmInferTask(BundleInferTask):
         self._open()
 
     def _open(self) -> None:
-        self.opened = self._changed_at()
+        opened = self._changed_at()
+        load_trained_network(self.folder.weights)  # its errors are sentences, those of the stock task are torch's
         kind = InferType.SEGMENTATION if self.folder.draws_masks else InferType.CLASSIFICATION
         super().__init__(str(self.folder.path), self.conf, type=kind, load_strict=True, add_post_restore=False)
         self.labels = self.folder.labels
+        self.opened = opened
 
     def _changed_at(self) -> tuple[float, float]:
         weights = self.folder.weights
-        return weights.stat().st_mtime, weights.with_suffix(".json").stat().st_mtime
+        beside = weights.with_suffix(".json")
+        return weights.stat().st_mtime, beside.stat().st_mtime if beside.exists() else 0.0
 
     def info(self) -> dict[str, Any]:
         """What clients are told; with the names of the classes, which are not those of the mask."""

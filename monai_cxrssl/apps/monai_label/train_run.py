@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,14 +17,13 @@ from typing import Any
 from monai_cxrssl.apps.monai_label.bundle_folders import BundleFolder
 from monai_cxrssl.apps.monai_label.labelled import labelled_datalist
 from monai_cxrssl.errors import ConfigurationError, TrainingError
-from monai_cxrssl.files import atomic_write
+from monai_cxrssl.files import new_folder
+from monai_cxrssl.handlers.run_model import place_model
 
 __all__ = ["train_on_labels"]
 
 logger = logging.getLogger(__name__)
 
-#: Beside the weights; the weights last, because a server takes all three anew when they have changed.
-MODEL_FILES = ("model.json", "model.patients.json", "model.pt")
 LARGEST_BATCH = 16
 
 
@@ -43,7 +39,8 @@ def train_on_labels(
     """Run the bundle's own training from its present weights, and put the new weights in their place.
 
     Everything the run writes stays in ``work/<time>``: ``datalist.json``, ``metrics.json`` (measured on the test
-    films), curves, predictions, and in ``before/`` the weights that were replaced. Lines of its log go to this log.
+    films), curves, predictions. The weights that were replaced are kept beside the new ones, in ``previous/<time>``.
+    Lines of its log go to this log.
 
     Args:
         bundle: a bundle that segments lungs.
@@ -65,7 +62,7 @@ def train_on_labels(
             f"{bundle.name} learns more than lung masks, and labels of MONAI Label are masks; fine-tune it with its "
             "train.json, or train a bundle that only segments."
         )
-    run = _new_folder(work)
+    run = new_folder(work)
     datalist = labelled_datalist(pairs, run / "datalist.json", work / "splits.json", bundle.weights)
     films = len(json.loads(datalist.read_text(encoding="utf-8"))["training"])
     # Labelled films are few, and so are the steps: an average over hundreds of steps would be the old weights.
@@ -78,20 +75,10 @@ def train_on_labels(
     options |= {"pretrained": bundle.weights} if pretrained else {}
     options |= {"device": device} if device else {}
     _run(bundle.path, options)
-    _replace(bundle.weights.parent, run)
+    place_model(run / "model.pt", bundle.weights)
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     logger.info("%s infers by new weights; dice %.3f on the test films: %s", bundle.name, figures["dice"], run)
     return {**figures, "folder": str(run)}
-
-
-def _new_folder(work: Path) -> Path:
-    name = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(1, 100):
-        folder = work / (name if number == 1 else f"{name}-{number}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-    raise TrainingError(f"{work} has 99 trainings of this second; start one at a time.")
 
 
 def _run(bundle: Path, options: Mapping[str, Any]) -> None:
@@ -114,14 +101,3 @@ def _run(bundle: Path, options: Mapping[str, Any]) -> None:
             f"The training in {options['output_dir']} ended with status {process.returncode}; the bundle keeps its "
             f"weights. Its last lines: {' / '.join(last)}"
         )
-
-
-def _replace(models: Path, run: Path) -> None:
-    before = run / "before"
-    before.mkdir()
-    for name in MODEL_FILES:
-        if (models / name).is_file():
-            shutil.copy2(models / name, before / name)
-    for name in MODEL_FILES:
-        with atomic_write(models / name) as partial:
-            shutil.copyfile(run / name, partial)

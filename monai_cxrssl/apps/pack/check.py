@@ -30,10 +30,11 @@ import torch
 import monai_cxrssl
 from monai_cxrssl.apps.clear_errors import clear_sentence
 from monai_cxrssl.apps.pack.archive import extract_archive
-from monai_cxrssl.apps.pack.evidence import find_machine_paths
+from monai_cxrssl.apps.pack.evidence import find_machine_paths, is_of_weights
 from monai_cxrssl.apps.pack.metadata import read_json, stated_versions
 from monai_cxrssl.apps.pack.package import SUMS, file_sums
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.description import require_description
 
 __all__ = ["BundleCheck", "check_bundle"]
 
@@ -43,7 +44,7 @@ _NEEDED = ("LICENSE", "configs/metadata.json", "configs/train.json", "configs/in
 #: MONAI's demands restated; verify_metadata would download the schema that the metadata names.
 _META_SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 _LEFT_BEHIND = re.compile(
-    r"(^|/)(eval|checkpoints|tensorboard|__pycache__|phantom|\.[^/]*)(/|$)|^(?!models/model\.pt$).*\.(pt|pth|ckpt)$",
+    r"(^|/)(runs|previous|checkpoints|tensorboard|__pycache__|phantom|\.[^/]*)(/|$)|^(?!models/model\.pt$).*\.(pt|pth|ckpt)$",
     flags=re.DOTALL,
 )
 # What Python finds as a module in a folder of its search path, on which MONAI puts that of a bundle.
@@ -178,7 +179,7 @@ class BundleCheck:
 
         path = self.folder / "configs" / "metadata.json"
         verify_metadata(meta_file=str(path), filepath=str(_META_SCHEMA))
-        self.metadata, self.settings = read_json(path), read_json(self.folder / "models" / "model.json")
+        self.metadata, self.settings = read_json(path), require_description(self.folder / "models" / "model.pt")
         if self.metadata["version"] not in self.metadata.get("changelog", {}):
             self.problems.append(f"The changelog says nothing of version {self.metadata['version']}.")
         for name, version in stated_versions(self.metadata).items():
@@ -189,10 +190,9 @@ class BundleCheck:
             if installed != version:
                 self.notes.append(f"{name} is {installed} here, the bundle was made with {version}.")
         provenance = self.folder / "report" / "provenance.json"
-        if provenance.is_file():
-            digest = (read_json(provenance).get("weights") or {}).get("sha256")
-            if digest is not None and digest != file_sums(self.folder)["models/model.pt"]:
-                self.problems.append("The report is of other weights than models/model.pt.")
+        weights = self.folder / "models" / "model.pt"
+        if provenance.is_file() and is_of_weights(read_json(provenance), weights) is False:
+            self.problems.append("The report is of other weights than models/model.pt.")
         return f"The metadata passes the schema; version {self.metadata['version']} stands in the changelog."
 
     def check_load(self) -> str:

@@ -7,14 +7,16 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.apps.pack.metadata import read_json
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.files import write_json
+from monai_cxrssl.files import sha256, write_json
+from monai_cxrssl.networks.weights_file import tensors_sha256
 
-__all__ = ["copy_evidence", "find_machine_paths", "without_paths"]
+__all__ = ["copy_evidence", "find_machine_paths", "is_of_weights", "report_is_of", "without_paths"]
 
 #: An absolute path of two parts or more, not a web address, a fraction or the end of a tag.
 _ABSOLUTE = re.compile(
@@ -56,13 +58,39 @@ def find_machine_paths(folder: Path, *private: Path) -> list[str]:
     return told
 
 
+def is_of_weights(provenance: Mapping[str, Any], weights: Path) -> bool | None:
+    """Whether a report is of these weights, ``None`` where it does not say which it is of.
+
+    A calibration that was stored with the weights since changes their file and not their tensors.
+
+    Args:
+        provenance: the report's ``provenance.json``.
+        weights: a file of weights.
+    """
+    known = provenance.get("weights") or {}
+    if known.get("tensors_sha256") is not None:
+        return known["tensors_sha256"] == tensors_sha256(weights)
+    return None if known.get("sha256") is None else known["sha256"] == sha256(weights)
+
+
+def report_is_of(weights: Path, report: Path) -> bool:
+    """Return whether a report says that it is of these weights."""
+    try:
+        provenance = read_json(report / "provenance.json")
+    except (OSError, ValueError, ConfigurationError):
+        return False
+    return is_of_weights(provenance, weights) is True
+
+
 def copy_evidence(
-    report: Path, target: Path, digest: str, include_predictions: bool = False, include_films: bool = False
+    report: Path, target: Path, weights: Path, include_predictions: bool = False, include_films: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """Copy ``index.html``, ``metrics.json`` and what matters of ``provenance.json`` of a report.
 
     Args:
-        digest: SHA-256 of the weights that it must be of, hexadecimal.
+        report: folder of the report.
+        target: folder that gets it.
+        weights: that it must be of.
         include_predictions: with ``predictions.csv``, which holds patient ids.
         include_films: with pictures of films. Otherwise only those figures stay in the page that the report lists as
             plots, since its pictures are inlined.
@@ -83,13 +111,12 @@ def copy_evidence(
             "python -m monai_cxrssl report writes them."
         ) from None
     notes = []
-    known = (provenance.get("weights") or {}).get("sha256")
-    if known is not None and known != digest:
+    same = is_of_weights(provenance, weights)
+    if same is False:
         raise ConfigurationError(
-            f"The report {report} is of other weights (SHA-256 {known[:12]}…, the model has {digest[:12]}…); evaluate "
-            "this model, or leave the report out."
+            f"The report {report} is of other weights than {weights}; evaluate this model, or leave the report out."
         )
-    if known is None:
+    if same is None:
         notes.append("The report does not say which weights it is of; make it with --weights to be sure.")
     target.mkdir(parents=True)
     if not include_films:

@@ -18,25 +18,30 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from monai_cxrssl.apps.pack.card import write_card
-from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths
+from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths, report_is_of
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json
 from monai_cxrssl.networks.pretrained import load_state_dict_file
 from monai_cxrssl.networks.trained import load_trained_model
 from monai_cxrssl.report.provenance import bundle_metadata
+from monai_cxrssl.runs.run_folder import newest_report
 
 __all__ = ["SUMS", "PackedBundle", "file_sums", "pack_bundle"]
 
 SUMS = "SHA256SUMS"
 #: Copies of some of these lie at a bundle's root too, for short commands; a pack has them once.
-_CONFIGS = ("metadata.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json", "logging.conf")
+_CONFIGS = (
+    "metadata.json", "recipes.json", "train.json", "evaluate.json", "inference.json", "multi_gpu_train.json",
+    "logging.conf",
+)  # fmt: skip
 _SETTINGS = ("encoder_name", "image_size", "decoder", "classes", "task", "mask")
 _READ_SETTING = "$monai_cxrssl.networks.read_model_setting(@model_path, '{}', {!r})"
 #: Of a file in the model zoo's repository; larger ones are listed with their address.
@@ -73,10 +78,12 @@ def pack_bundle(
     Args:
         bundle: folder of a bundle of this package.
         name: of the pack, in the model zoo's manner: ``chest_xray_lung_segmentation``.
-        model_path: trained weights with ``model.json`` beside them; by default ``models/model.pt`` of the bundle.
+        out: folder that gets it.
+        model_path: trained weights with their description; by default ``models/model.pt`` of the bundle.
         report: folder that ``python -m monai_cxrssl report`` or an evaluation wrote about these weights; by default
-            ``eval/report`` of the bundle, if there.
-        version: ``1.2.0``, by default the bundle's own; ``changes`` is the changelog's entry for one that has none.
+            that of the newest evaluation below ``runs`` of the bundle, if there.
+        version: ``1.2.0``; by default the bundle's own.
+        changes: the changelog's entry for a version that has none.
         facts: JSON file of metadata that only its maker knows of this model, such as ``data_source``,
             ``target_population``, ``limitations``; it fills the model card.
         weights_url: where the weights will lie, for ``large_files.yml``, which the model zoo wants of large files.
@@ -97,8 +104,10 @@ def pack_bundle(
     settings, outputs = _read_model(weights)
     _check_name(name, settings)
     about = packed_metadata(about | read_facts(facts), settings, outputs, version, changes)
-    evidence = Path(report).expanduser() if report is not None else source / "eval" / "report"
     digest, notes = sha256(weights), []
+    evidence = (
+        Path(report).expanduser() if report is not None else newest_report(source, partial(report_is_of, weights))
+    )
     if facts is None:
         notes.append("The card says only what the bundle says; state what this model was trained on with --facts FILE.")
     out.mkdir(parents=True, exist_ok=True)
@@ -117,11 +126,12 @@ def pack_bundle(
             notes.append("The hashes of the patients trained on were left out: who gets this cannot be warned of them.")
         _copy_texts(source, folder, name, settings)
         figures: Mapping[str, Any] = {}
-        if report is not None or (evidence / "metrics.json").is_file():
-            figures, remarks = copy_evidence(evidence, folder / "report", digest, include_predictions, include_films)
+        if evidence is not None:
+            target = folder / "report"
+            figures, remarks = copy_evidence(evidence, target, weights, include_predictions, include_films)
             notes += remarks
         else:
-            notes.append("There is no report, so nothing in the pack says how well the model works.")
+            notes.append("There is no report of this model, so nothing in the pack says how well it works.")
         metrics = {key: figures[key] for key in ("macro_auc", "dice") if isinstance(figures.get(key), float)}
         about |= {"eval_metrics": metrics} if metrics else {}
         write_json(about, folder / "configs" / "metadata.json", indent=4)
@@ -188,6 +198,8 @@ def _read_model(weights: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...
             "model.pt that training wrote."
         )
     network, settings = load_trained_model(weights)
+    if isinstance(settings.get("run"), dict):  # its folder is one of this machine
+        settings["run"] = {name: value for name, value in settings["run"].items() if name != "folder"}
     with torch.no_grad():
         result = network(torch.zeros(1, 1, settings["image_size"], settings["image_size"]))
     named = result if isinstance(result, dict) else {"pred": result}

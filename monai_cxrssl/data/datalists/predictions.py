@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Predictions", "join_predictions", "load_predictions", "save_predictions", "take_predictions"]
 
 _ITEM_COLUMNS = ("image", "patient_id", "study_id", "view_position", "sex", "age", "source", "split")
-# A column of tables whose items have this field, be it empty.
-_WARNINGS = "warnings"
-_FIXED_COLUMNS = (*_ITEM_COLUMNS, "task", "problem", _WARNINGS)
+# Columns of tables whose items have these fields, be they empty.
+_INFERENCE_COLUMNS = ("warnings", "mask")
+_FIXED_COLUMNS = (*_ITEM_COLUMNS, "task", "problem", *_INFERENCE_COLUMNS)
 _REQUIRED = ("image", "patient_id", "task")
 _LABEL, _SCORE, _DECISION = "label:", "p:", "decision:"
 # File names may hold undecodable bytes, which Python keeps as surrogates: written as they are, they come back.
@@ -41,7 +41,7 @@ class Predictions:
         classes: C names.
         task: ``"multi_class"`` or ``"multi_label"``.
         items: N items: ``image``, ``patient_id`` and, where known, ``study_id``, ``view_position``, ``sex``, ``age``,
-            ``source``, ``split`` and ``warnings`` (a text); other fields are not written.
+            ``source``, ``split``, ``warnings`` (a text) and ``mask`` (its file); other fields are not written.
         scores: ``(N, C)`` float64 probabilities in [0, 1]; NaN where the network gave none that is a number.
         labels: ``(N,)`` int64 class numbers, -1 unknown; for multi_label ``(N, C)`` float32 of 0, 1 and NaN unknown.
         measures: further numbers of each image, ``(N,)`` float64, NaN where there is none, such as ``"dice"``.
@@ -108,8 +108,15 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
     ``task``, ``problem``, then ``label:<class>`` of all classes (0 or 1, empty where unknown; a class number as one 1
     among zeros), ``p:<class>`` of all classes (the probability, 9 significant digits, empty where it is not a number),
     ``decision:<class>`` of the classes that have a threshold (0 or 1, empty without a probability) and the measures.
-    Where items have the field ``warnings``, a column of that name follows ``problem``. An unreadable file is a row with
-    its path, and its cause under ``problem``. The file is UTF-8 with commas; its folder is made.
+    Where items have the field ``warnings`` or ``mask``, a column of that name follows ``problem``. An unreadable file
+    is a row with its path, and its cause under ``problem``.
+
+    Args:
+        predictions: what to write.
+        path: the CSV file (UTF-8, comma); its folder is made.
+
+    Returns:
+        The file's path.
     """
     import pandas as pd
 
@@ -119,8 +126,9 @@ def save_predictions(predictions: Predictions, path: str | os.PathLike) -> Path:
         name: ["" if is_unknown(item.get(name)) else str(item[name]) for item in items] for name in _ITEM_COLUMNS
     }
     columns |= {"task": [predictions.task] * len(items), "problem": [""] * len(items)}
-    if any(_WARNINGS in item for item in items):
-        columns[_WARNINGS] = [str(item.get(_WARNINGS) or "") for item in items]
+    for name in _INFERENCE_COLUMNS:
+        if any(name in item for item in items):
+            columns[name] = [str(item.get(name) or "") for item in items]
     columns |= {_LABEL + name: _texts(labels[:, c], ".0f") for c, name in enumerate(classes)}
     columns |= {_SCORE + name: _texts(predictions.scores[:, c], ".9g") for c, name in enumerate(classes)}
     decisions = predictions.decisions
@@ -144,9 +152,14 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
     """Read a table that :func:`save_predictions` wrote, or a UTF-8 CSV of another tool with the same columns.
 
     Needed are ``image``, ``patient_id``, ``task`` and ``label:<class>`` for every ``p:<class>``; the order of the
-    columns is free, ``decision:<class>`` and ``warnings`` may be there, and every column of another name must hold
-    numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class. An ``age`` that
-    is a number comes back as one, everything else of an item as text.
+    columns is free, ``decision:<class>``, ``warnings`` and ``mask`` may be there, and every column of another name
+    must hold numbers and is a measure. A table of unreadable files only has no task; it is given as multi_class.
+
+    Args:
+        path: the CSV file, UTF-8.
+
+    Returns:
+        The predictions; an ``age`` that is a number comes back as one, everything else of an item as text.
 
     Raises:
         DatalistError: the file is no such table; it names the column, and the rows as a spreadsheet counts them (the
@@ -178,7 +191,7 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
             raise DatalistError(f"{path} has the column '{_DECISION}{name}' without '{_SCORE}{name}'; expected both.")
         decisions[name] = _numbers(path, rows[_DECISION + name], _neither, "0 or 1")
     own = {*_FIXED_COLUMNS, *(prefix + name for prefix in (_LABEL, _SCORE, _DECISION) for name in classes)}
-    named = [name for name in (*_ITEM_COLUMNS, _WARNINGS) if name in rows]
+    named = [name for name in (*_ITEM_COLUMNS, *_INFERENCE_COLUMNS) if name in rows]
     return Predictions(
         classes=classes,
         task=task,

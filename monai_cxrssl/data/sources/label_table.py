@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
+from monai_cxrssl.data.datalists.image_names import image_stem
 from monai_cxrssl.data.datalists.rows import refuse_rows, shown_rows
-from monai_cxrssl.data.sources.layouts.folder import image_stem
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
 from monai_cxrssl.data.sources.tables.table import read_table
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError

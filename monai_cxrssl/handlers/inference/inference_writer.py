@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,18 +22,17 @@ from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.handlers.inference.film_warnings import film_warnings
 from monai_cxrssl.handlers.inference.mask_files import MaskFiles, SourceFilm, write_table
+from monai_cxrssl.handlers.inference.mask_names import mask_names
 from monai_cxrssl.handlers.inference.saliency_overlay import write_overlay
+from monai_cxrssl.handlers.inference.written_files import WrittenFiles
 from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.probing.saliency import attention_method, saliency_maps
 from monai_cxrssl.transforms.io.predictions import RestoreMask
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
-__all__ = ["InferenceWriter", "mask_names"]
+__all__ = ["InferenceWriter"]
 
 logger = logging.getLogger(__name__)
-
-# File systems take 255 bytes; letters take up to four of them.
-_LONGEST_NAME = 50
 
 
 class InferenceWriter:
@@ -45,10 +43,12 @@ class InferenceWriter:
     was odd in the file), and every file that could not be read with its cause. ``masks/`` holds the lungs, where the
     probability is above 0.5, of the rows and columns of the film's file, upright, and ``dicom_seg/`` the same as DICOM
     SEG of films in DICOM; ``masks.csv`` tells which is whose: ``image``, ``mask``, ``dicom_seg`` (below the output
-    folder) and ``problem``, where one could not be written. Without a segmentation branch there are neither masks nor
-    ``masks.csv``. ``overlays/<name>.png`` show the saliency of the class of the highest probability over the decoded
-    film, and ``overlays.csv`` tells ``image``, ``overlay``, ``class`` and ``problem``. A last line of the log counts it
-    all.
+    folder) and ``problem``, where one could not be written; ``predictions.csv`` repeats ``mask``. Without a
+    segmentation branch there are neither masks nor ``masks.csv``. ``overlays/<name>.png`` show the saliency of the
+    class of the highest probability over the decoded film, and ``overlays.csv`` tells ``image``, ``overlay``, ``class``
+    and ``problem``. A last line of the log counts it all. Files are named after their images
+    (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference into the folder are
+    removed with the first prediction (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
 
     Args:
         output_dir: folder of the files; only the first process writes.
@@ -66,8 +66,9 @@ class InferenceWriter:
             there are none, which the log says once.
 
     Raises:
-        ConfigurationError: another mask format, overlays without classes, a training range that is none; from the run:
-            the network's outputs are not those of the head's classes and one mask channel.
+        ConfigurationError: another mask format, overlays without classes, a training range that is none; from the
+            run: the network's outputs are not those of the head's classes and one mask channel, or the folder holds a
+            user's files where masks or overlays go.
     """
 
     def __init__(
@@ -95,8 +96,9 @@ class InferenceWriter:
             )
         self.overlays = bool(overlays)
         self.training_range = None if training_range is None else TrainingRange.from_dict(training_range)
-        self.masks = MaskFiles(self.output_dir, mask_format, dicom_seg)
-        self._start(None)
+        self.files = WrittenFiles(self.output_dir)
+        self.masks = MaskFiles(self.files, mask_format, dicom_seg)
+        self._clear()
 
     def attach(self, engine: Engine) -> None:
         """Follow an evaluator whose output is ``{"label": logits, "mask": logits}`` or one of both.
@@ -114,6 +116,12 @@ class InferenceWriter:
             engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: Any) -> None:
+        places = [place for name in self.names for place in self.masks.places(name)]
+        self.files.refuse_foreign([*places, *map(_overlay_place, self.names)] if self.overlays else places)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._begun = False
         self._items: list[dict[str, Any]] = []
         self._scores: list[torch.Tensor] = []
         self._overlays: list[tuple[str, ...]] = []
@@ -126,16 +134,25 @@ class InferenceWriter:
         output = engine.state.output
         indices = [int(index) for index in engine.state.batch["index"]]
         probabilities = self.head.predict(output)
+        self._remove_earlier()
         films = [SourceFilm(self.images.items[index]["image"]) for index in indices]
         for index, film in zip(indices, films, strict=True):
             self._items.append({**self.images.items[index], "warnings": self._warnings(index, film)})
         if "label" in probabilities:
             self._scores.append(probabilities["label"])
         if "mask" in probabilities:
-            for index, film, plane in zip(indices, films, probabilities["mask"], strict=True):
-                self._write_mask(index, film, plane)
+            for item, index, film, plane in zip(
+                self._items[-len(indices) :], indices, films, probabilities["mask"], strict=True
+            ):
+                item["mask"] = self._write_mask(index, film, plane)
         if self.overlays:
             self._draw(engine, indices, output["label"])
+
+    def _remove_earlier(self) -> None:
+        """Make room when the run has something to put in its place, once."""
+        if not self._begun:
+            self.files.remove_earlier()
+            self._begun = True
 
     def _warnings(self, index: int, film: SourceFilm) -> str:
         known = {"age": film.header.get("age"), **self.images.items[index]}
@@ -143,15 +160,15 @@ class InferenceWriter:
         found = film_warnings(known, self.images.image(index), view, self.training_range)
         return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
 
-    def _write_mask(self, index: int, film: SourceFilm, plane: torch.Tensor) -> None:
+    def _write_mask(self, index: int, film: SourceFilm, plane: torch.Tensor) -> str:
         try:
             if not bool(plane.isfinite().all()):
                 raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
             mask = self.restore(plane, film.shape, self.images.image(index).shape)[0].bool().numpy()
         except CXRReadError as error:
-            self.masks.refuse(film, self.names[index], error)
-            return
-        self.masks.write(film, self.names[index], mask)
+            self.masks.refuse(film, error)
+            return ""
+        return self.masks.write(film, self.names[index], mask)
 
     def _draw(self, engine: Any, indices: list[int], logits: torch.Tensor) -> None:
         network = getattr(engine, "network", None)
@@ -161,17 +178,18 @@ class InferenceWriter:
         chosen = logits.detach().float().argmax(1)
         maps = saliency_maps(network, image, chosen, *attention_method(network)).cpu()
         for index, number, plane in zip(indices, chosen.tolist(), maps, strict=True):
-            name, place = self.images.items[index]["image"], f"overlays/{self.names[index]}.png"
+            name, place = self.images.items[index]["image"], _overlay_place(self.names[index])
             if not bool(torch.isfinite(plane).all()):
-                (self.output_dir / place).unlink(missing_ok=True)
                 self._overlays.append((name, "", "", "the network gave no finite numbers for its saliency"))
                 continue
             film = self.images.image(index)
             saliency = self.transform.invert(plane, film.shape, film.shape)[0].numpy()
-            write_overlay(film, saliency, self.output_dir / place)
+            with self.files.write(place) as path:
+                write_overlay(film, saliency, path)
             self._overlays.append((name, place, self.head.classes[number], ""))
 
     def _finish(self, engine: Any) -> None:
+        self._remove_earlier()
         task, classes = self.head.task, self.head.classes
         count, width = len(self._items), len(classes)
         probabilities = torch.cat(self._scores) if self._scores else torch.zeros(count, width, dtype=torch.float64)
@@ -179,9 +197,11 @@ class InferenceWriter:
         labels = np.full(count, -1) if task == "multi_class" else np.full((count, width), np.nan, np.float32)
         decisions = {name: decided[:, classes.index(name)] for name in self.head.thresholds}
         table = Predictions(classes, task, self._items, scores, labels, unreadable=self.unreadable, decisions=decisions)
-        save_predictions(table, self.output_dir / "predictions.csv")
+        with self.files.write("predictions.csv") as path:
+            save_predictions(table, path)
         if self._overlays:
-            write_table(self.output_dir / "overlays.csv", ("image", "overlay", "class", "problem"), self._overlays)
+            with self.files.write("overlays.csv") as path:
+                write_table(path, ("image", "overlay", "class", "problem"), self._overlays)
         if not np.isfinite(scores).all():
             logger.warning(
                 "The network gave no finite probabilities for %d images; theirs are left empty.",
@@ -203,30 +223,5 @@ class InferenceWriter:
         )
 
 
-def mask_names(paths: Sequence[str]) -> list[str]:
-    """Give each file a name of its own without folders: its path below the folder of all, ``_`` between the parts.
-
-    The paths are all absolute or all relative, the names of letters, digits and ``._-``, without a suffix; equal ones,
-    case ignored as some disks do, are numbered in order.
-
-    Example:
-        >>> mask_names(["/x/a/1.png", "/x/b/1.png", "/x/a_1.dcm"])
-        ['a_1', 'b_1', 'a_1_2']
-    """
-    if not paths:
-        return []
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 (texts: 400,000 of them)
-    used: set[str] = set()
-    latest: dict[str, int] = {}
-    names = []
-    for path in paths:
-        stem = os.path.splitext(os.path.relpath(path, folder or "."))[0]  # noqa: PTH122
-        # The end of a long path tells more than its beginning.
-        plain = re.sub(r"[^\w.-]+", "_", stem)[-_LONGEST_NAME:].strip("._-") or "image"
-        name = plain
-        while name.casefold() in used:
-            latest[plain.casefold()] = number = latest.get(plain.casefold(), 1) + 1
-            name = f"{plain}_{number}"
-        used.add(name.casefold())
-        names.append(name)
-    return names
+def _overlay_place(name: str) -> str:
+    return f"overlays/{name}.png"

@@ -23,6 +23,7 @@ from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.reading.volume import upright_matrix
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.files import atomic_write
+from monai_cxrssl.handlers.inference.written_files import WrittenFiles
 
 __all__ = ["MaskFiles", "SourceFilm", "write_table"]
 
@@ -76,10 +77,15 @@ def _kind(path: str) -> str:
 class MaskFiles:
     """Write masks below a folder, and ``masks.csv``, which tells whose each is.
 
-    ``masks/<name>.png`` is uint8, 0 and 255; ``masks/<name>.nii.gz`` is uint8, 0 and 1, rows first, with an affine that
-    lays it on a film in NIfTI, MHA or NRRD, and shows others upright with their spacing. ``dicom_seg/<name>.dcm`` is a
-    DICOM SEG (:mod:`monai_cxrssl.data.reading.dicom_seg`) of a film in DICOM. Without highdicom there are none, which a
-    warning says once.
+    ``masks/<name>.png`` is uint8, 0 and 255; ``masks/<name>.nii.gz`` is uint8, 0 and 1, rows first, with an affine
+    that lays it on a film in NIfTI, MHA or NRRD, and shows others upright with their spacing. ``dicom_seg/<name>.dcm``
+    is a DICOM SEG (:mod:`monai_cxrssl.data.reading.dicom_seg`) of a film in DICOM. Without highdicom there are none,
+    which a warning says once.
+
+    Args:
+        files: writes below the folder, and keeps a list.
+        mask_format: ``"png"`` or ``"nifti"``.
+        dicom_seg: write DICOM SEG as well.
 
     Attributes:
         rows: of ``masks.csv``: image, mask, dicom_seg (both below the folder, empty where there is none) and problem.
@@ -88,10 +94,10 @@ class MaskFiles:
         ConfigurationError: a mask format other than ``"png"`` and ``"nifti"``.
     """
 
-    def __init__(self, output_dir: Path, mask_format: str = "png", dicom_seg: bool = True) -> None:
+    def __init__(self, files: WrittenFiles, mask_format: str = "png", dicom_seg: bool = True) -> None:
         if mask_format not in _SUFFIXES:
             raise ConfigurationError(f"mask_format is {mask_format!r}; choose 'png' or 'nifti'.")
-        self.output_dir = output_dir
+        self.files = files
         self.mask_format = mask_format
         self.dicom_seg = bool(dicom_seg)
         self.rows: list[tuple[str, str, str, str]] = []
@@ -101,12 +107,24 @@ class MaskFiles:
         """Begin anew."""
         self.rows = []
 
-    def write(self, film: SourceFilm, name: str, mask: np.ndarray) -> None:
-        """Write the mask of one film, ``(H, W)`` bool of its own size; failures become a row with their cause."""
-        place = f"masks/{name}{_SUFFIXES[self.mask_format]}"
-        path = self.output_dir / place
+    def places(self, name: str) -> list[str]:
+        """Return where the files of a film of that name may go, below the folder."""
+        return [self._mask_place(name), *([self._seg_place(name)] if self.dicom_seg else [])]
+
+    def write(self, film: SourceFilm, name: str, mask: np.ndarray) -> str:
+        """Write the mask of one film; failures become a row with their cause.
+
+        Args:
+            film: whose mask it is.
+            name: of the files, without a suffix.
+            mask: ``(H, W)`` bool of the film's own size.
+
+        Returns:
+            The mask's place below the folder, empty where it could not be written.
+        """
+        place = self._mask_place(name)
         if self.mask_format == "png":
-            with atomic_write(path) as partial:
+            with self.files.write(place) as path, atomic_write(path) as partial:
                 partial.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes())
         else:
             import nibabel
@@ -114,32 +132,32 @@ class MaskFiles:
             try:
                 affine = film.affine()
             except CXRReadError as error:
-                self.refuse(film, name, error)
-                return
-            with atomic_write(path, suffix=_SUFFIXES["nifti"]) as partial:
+                self.refuse(film, error)
+                return ""
+            with self.files.write(place) as path, atomic_write(path, suffix=_SUFFIXES["nifti"]) as partial:
                 nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8)[..., None], affine), partial)
         seg, problem = "", ""
         if self.dicom_seg and film.header and self._can_write_seg():
             seg = self._seg_place(name)
             try:
-                write_lung_seg(mask, film.path, self.output_dir / seg)
+                with self.files.write(seg) as path:
+                    write_lung_seg(mask, film.path, path)
             except CXRReadError as error:
                 logger.warning("no DICOM SEG was written: %s", error)
-                (self.output_dir / seg).unlink(missing_ok=True)
                 seg, problem = "", error.cause or str(error)
         self.rows.append((film.path, place, seg, problem))
+        return place
 
-    def refuse(self, film: SourceFilm, name: str, error: CXRReadError) -> None:
-        """Note why a film has no mask. One of an earlier run, which would be taken for this run's, is removed."""
+    def refuse(self, film: SourceFilm, error: CXRReadError) -> None:
+        """Note why a film has no mask."""
         logger.warning("no mask was written: %s", error)
-        for place in (f"masks/{name}{_SUFFIXES[self.mask_format]}", self._seg_place(name)):
-            (self.output_dir / place).unlink(missing_ok=True)
         self.rows.append((film.path, "", "", error.cause or str(error)))
 
     def finish(self) -> dict[str, int]:
         """Write ``masks.csv``, if any mask was asked for, and return ``masks``, ``no_mask``, ``seg``, ``no_seg``."""
         if self.rows:
-            write_table(self.output_dir / "masks.csv", ("image", "mask", "dicom_seg", "problem"), self.rows)
+            with self.files.write("masks.csv") as path:
+                write_table(path, ("image", "mask", "dicom_seg", "problem"), self.rows)
         masks = sum(bool(mask) for _, mask, _, _ in self.rows)
         return {
             "masks": masks,
@@ -147,6 +165,9 @@ class MaskFiles:
             "seg": sum(bool(seg) for _, _, seg, _ in self.rows),
             "no_seg": sum(bool(mask and problem) for _, mask, _, problem in self.rows),
         }
+
+    def _mask_place(self, name: str) -> str:
+        return f"masks/{name}{_SUFFIXES[self.mask_format]}"
 
     def _seg_place(self, name: str) -> str:
         return f"dicom_seg/{name}.dcm"

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.label_efficiency import grid as fraction_grid
 
 # Needs no torch, so that a cell takes a tenth of a second. What it predicts depends on subset, seed and weights only.
 STAND_IN = """
-import csv, hashlib, json, sys, time
+import csv, hashlib, json, struct, sys, time
 from pathlib import Path
 words = sys.argv[1:]
 options = {k[2:]: v for k, v in zip(words[::2], words[1::2])}
@@ -35,8 +37,8 @@ if options.get("fails") == out.parent.name:
     sys.exit(3)
 if "sleep" in options:
     time.sleep(float(options["sleep"]))
-skill = Path(options["pretrained"]).read_text() if "pretrained" in options else "0.3"
-skill = float(skill) + 0.1 * len(content["training"]) ** 0.5
+skill = struct.unpack("<d", Path(options["pretrained"]).read_bytes()[-8:])[0] if "pretrained" in options else 0.3
+skill += 0.1 * len(content["training"]) ** 0.5
 classes = content["classes"]
 with open(out / "predictions.csv", "w", newline="") as stream:
     writer = csv.writer(stream)
@@ -54,6 +56,11 @@ with open(out / "predictions.csv", "w", newline="") as stream:
 """
 
 
+def save_skill(path: Path, skill: float) -> None:
+    """Weights whose last eight bytes are a number."""
+    save_file({"skill": torch.tensor(skill, dtype=torch.float64)}, path)
+
+
 @pytest.fixture
 def grid(tmp_path, monkeypatch):
     """A data set of 60 patients with two films each and no split; weights; a config; and the command's words."""
@@ -69,7 +76,7 @@ def grid(tmp_path, monkeypatch):
     (tmp_path / "train.json").write_text('{"run": []}')
     for name in ("micle", "other"):
         (tmp_path / name / "models").mkdir(parents=True)
-        (tmp_path / name / "models" / "model.pt").write_text("0.9" if name == "micle" else "0.5")
+        save_skill(tmp_path / name / "models" / "model.pt", 0.9 if name == "micle" else 0.5)
     monkeypatch.setattr(fraction_grid, "LAUNCH", (sys.executable, str(tmp_path / "stand_in.py")))
     return tmp_path
 
@@ -131,7 +138,11 @@ def test_grid_of_nested_subsets_and_its_report(grid, capsys):
     assert main(words(grid)) == 0
     assert not ran(grid)
     assert figures(grid) == before
-    (grid / "micle" / "models" / "model.pt").write_text("0.8")
+    # Words about the weights are not the weights.
+    (grid / "micle" / "models" / "model.json").write_text('{"encoder_name": "resnet18"}')
+    assert main(words(grid)) == 0
+    assert not ran(grid)
+    save_skill(grid / "micle" / "models" / "model.pt", 0.8)
     (out / "cells" / "random" / "1_draw0" / "predictions.csv").write_text("cut off")
     capsys.readouterr()
     assert main(words(grid, draws=1)) == 0
@@ -193,7 +204,7 @@ def test_interrupted_by_the_keyboard(grid, capsys, monkeypatch):
 
 def test_two_weights_of_one_name_and_a_second_grid(grid, capsys, monkeypatch):
     (grid / "b" / "micle").mkdir(parents=True)
-    (grid / "b" / "micle" / "model.pt").write_text("0.7")
+    save_skill(grid / "b" / "micle" / "model.pt", 0.7)
     start = words(grid, fractions=(1,), draws=1)
     start.insert(start.index("--draws"), str(grid / "b" / "micle" / "model.pt"))
     assert main(start) == 0

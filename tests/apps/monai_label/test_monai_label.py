@@ -70,7 +70,7 @@ def setting(repo, few_films, warm_python, tmp_path_factory) -> Setting:
     settings |= {"temperature": 1.7, "thresholds": {settings["classes"][0]: 0.25}}
     for name in NAMES:
         bundle = folder / "bundles" / name
-        shutil.copytree(repo / "bundles" / name, bundle, ignore=shutil.ignore_patterns("*.pt", "eval"))
+        shutil.copytree(repo / "bundles" / name, bundle, ignore=shutil.ignore_patterns("*.pt", "runs"))
         kept = {key: value for key, value in state.items() if not key.startswith(WITHOUT.get(name, ("none",)))}
         torch.save(kept, bundle / "models" / "model.pt")
         own = settings | ({"decoder": None} if name == "classification" else {})
@@ -203,7 +203,8 @@ def test_app_of_this_package(setting, python, free_port, tmp_path):
             "training": 4, "validation": 1, "test": 1,
         }  # fmt: skip
         after = (setting.bundles / "lung_segmentation" / "models" / "model.pt").read_bytes()
-        assert after != before == (written / "before" / "model.pt").read_bytes()
+        [kept] = (setting.bundles / "lung_segmentation" / "models" / "previous").iterdir()
+        assert after != before == (kept / "model.pt").read_bytes()
         assert after == (written / "model.pt").read_bytes()
         log = (tmp_path / "server.log").read_text()
         assert "lung_segmentation infers by new weights" in log

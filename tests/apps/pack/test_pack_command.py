@@ -19,7 +19,9 @@ from monai_cxrssl.apps.pack.check import BundleCheck, _strict_parsers, check_bun
 from monai_cxrssl.apps.pack.evidence import find_machine_paths, without_paths
 from monai_cxrssl.apps.pack.package import SUMS, file_sums, pack_bundle
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.model_files import store_description
 from monai_cxrssl.networks import Encoder, MultiTaskNet
+from monai_cxrssl.networks.weights_file import tensors_sha256
 
 NAME = "chest_xray_multitask_segmentation"
 CLASSES = ["no finding", "patient's tube", "effusion"]
@@ -29,7 +31,7 @@ REPO = Path(__file__).parents[3]
 def save(folder: Path, network: torch.nn.Module, **settings) -> Path:
     folder.mkdir(parents=True)
     torch.save(network.state_dict(), folder / "model.pt")
-    (folder / "model.json").write_text(json.dumps(settings))
+    store_description(folder / "model.pt", settings)
     (folder / "model.patients.json").write_text('{"format":1,"salt":"s","count":1,"patients":["0123456789abcdef"]}')
     return folder / "model.pt"
 
@@ -65,7 +67,8 @@ def report(tmp_path_factory, weights) -> Path:
             "not_assessable": [{"figure": "dice", "reason": "no masks in /home/somebody/films"}]}  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(told))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    provenance = {"weights": {"file": "model.pt", "sha256": digest}, "command": "/home/somebody/run.py", "seed": 3,
+    tensors = tensors_sha256(weights)
+    provenance = {"weights": {"file": "model.pt", "sha256": digest, "tensors_sha256": tensors}, "command": "/home/somebody/run.py", "seed": 3,
                   "data": {"name": "clinic"}, "split_audit": {"leaks": 0, "findings": ["P17"]}}  # fmt: skip
     (folder / "provenance.json").write_text(json.dumps(provenance))
     (folder / "predictions.csv").write_text("image,patient_id\na.png,P17\n")
@@ -88,7 +91,8 @@ def texts(folder: Path) -> str:
 def test_pack_holds_what_it_must_and_nothing_else(packed):
     assert {path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()} == {
         "LICENSE", "SHA256SUMS", "configs/metadata.json", "configs/train.json", "configs/evaluate.json",
-        "configs/inference.json", "configs/multi_gpu_train.json", "configs/logging.conf", "docs/README.md",
+        "configs/inference.json", "configs/multi_gpu_train.json", "configs/recipes.json", "configs/logging.conf",
+        "docs/README.md",
         "docs/data_license.txt", "docs/manual.md", "models/model.pt", "models/model.json", "report/index.html",
         "report/metrics.json", "report/provenance.json",
     }  # fmt: skip
@@ -224,7 +228,7 @@ def test_refusals_leave_nothing(weights, report, tmp_path, change, expected):
         (folder / "provenance.json").unlink()
     if "model" in change or "leak" in change:
         settings |= {**change.get("model", {}), "teacher": change.get("leak")}
-        model.with_suffix(".json").write_text(json.dumps(settings))
+        store_description(model, settings)
     if "facts" in change:
         (tmp_path / "facts.json").write_text(change["facts"])
     options = {key: change[key] for key in ("version", "changes", "include_predictions") if key in change}
@@ -257,7 +261,7 @@ def test_a_folder_with_other_content_stays(packed, weights, report, tmp_path, ca
     [
         ("docs/README.md", "other", "docs/README.md is not the file that SHA256SUMS lists"),
         ("docs/README.md", None, "docs/README.md is missing"),
-        ("eval/log.txt", "x", "eval/log.txt does not belong into a pack"),
+        ("runs/log.txt", "x", "runs/log.txt does not belong into a pack"),
         ("models/last.pt", "x", "models/last.pt does not belong into a pack"),
         ("report/notes.txt", "see /home/me/data", "names /home/me"),
         ("SHA256SUMS", None, "has no SHA256SUMS"),

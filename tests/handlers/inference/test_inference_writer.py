@@ -19,7 +19,6 @@ from monai_cxrssl.data import DecodedImages, ImageDataset, load_predictions
 from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers import InferenceWriter
-from monai_cxrssl.handlers.inference.inference_writer import mask_names
 from monai_cxrssl.networks import PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
@@ -124,7 +123,9 @@ def test_films_that_are_gone_keep_their_row(images, tmp_path, caplog):
     assert rows[1]["problem"]
     assert {row["mask"] for row in rows} - {""} == {f"masks/{path.name}" for path in (out / "masks").iterdir()}
     assert "4 masks, 0 DICOM SEG, 0 overlays, 2 failures (1 unreadable files, 1 masks not written" in caplog.text
-    assert load_predictions(out / "predictions.csv").scores.shape == (5, 0)
+    table = load_predictions(out / "predictions.csv")
+    assert table.scores.shape == (5, 0)
+    assert [item.get("mask", "") for item in table.items] == [row["mask"] for row in rows]
 
 
 def test_no_numbers_are_no_mask_and_no_probability(images, tmp_path, caplog):
@@ -150,19 +151,3 @@ def test_outputs_of_other_classes_are_refused(images, tmp_path, output, words):
     InferenceWriter(tmp_path, images, PredictionHead("multi_label", ["x"]), ResizeCXR(8)).attach(engine)
     with pytest.raises(ConfigurationError, match=words):
         engine.run([{"index": torch.tensor([0])}])
-
-
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        ([], []),
-        (["/x/film.dcm"], ["film"]),
-        (["/x/a/1.png", "/x/b/1.png"], ["a_1", "b_1"]),
-        (["/x/a/1.png", "/x/a_1.png", "/x/A_1.dcm"], ["a_1", "a_1_2", "A_1_3"]),
-        (["a/1.png", "2.png"], ["a_1", "2"]),
-        (["/x/two\nlines, a.png", "/x/\udcff.png", "/x/.png", "/x/lünge.nii.gz"], ["two_lines_a", "image", "png", "lünge.nii"]),
-        (["/x/" + "d" * 300 + "/1.png", "/x/2.png"], ["d" * 48 + "_1", "2"]),
-    ],
-)  # fmt: skip
-def test_every_mask_has_a_name_of_its_own(paths, names):
-    assert mask_names(paths) == names

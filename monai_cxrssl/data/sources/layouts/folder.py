@@ -29,20 +29,16 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
 from monai_cxrssl.data.datalists.pseudonym import pseudonym, read_salt
 from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "image_stem", "read"]
+__all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "read"]
 
 logger = logging.getLogger(__name__)
 
-DICOM_EXTENSIONS = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 # fmt: off
-IMAGE_EXTENSIONS = DICOM_EXTENSIONS | frozenset({
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".nii", ".nii.gz",
-    ".mha", ".mhd", ".nrrd", ".nhdr",
-})
 IGNORED_EXTENSIONS = frozenset({
     ".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".rst", ".xml", ".html", ".htm", ".pdf", ".yaml", ".yml",
     ".xls", ".xlsx", ".doc", ".docx", ".log", ".py", ".ipynb", ".zip", ".gz", ".tar", ".pt", ".pth", ".npy", ".npz",
@@ -133,12 +129,6 @@ def read(
     return Datalist.from_dict(content, folder, origin=f"of the folder {folder}")
 
 
-def image_stem(name: str) -> str:
-    """Name of a file without its extension, when that is one of an image: a UID has dots of its own."""
-    extension = _extension(name)
-    return name[: -len(extension)] if extension in IMAGE_EXTENSIONS else name
-
-
 def _hide_ids(headers: list[dict[str, Any]], salt_file: str | os.PathLike | None) -> None:
     """Replace the ids of the headers; without any, no salt is needed."""
     kinds = (("patient_id", "patient"), ("study_id", "study"))
@@ -195,7 +185,7 @@ def _candidates(folder: Path) -> Iterator[tuple[str, bool]]:
             if os.path.isdir(path):  # noqa: PTH112
                 folders.append(path)
                 continue
-            extension = _extension(name)
+            extension = file_extension(name)
             # A pipe, a broken link or a text file with an image's name is listed too: the reader refuses it by name.
             if extension in IMAGE_EXTENSIONS:
                 yield path, _content(path) == "dicom"
@@ -222,11 +212,6 @@ def _content(path: str) -> str:
         return file_kind(path)
     except CXRReadError:
         return ""
-
-
-def _extension(name: str) -> str:
-    lower = name.lower()
-    return ".nii.gz" if lower.endswith(".nii.gz") else os.path.splitext(lower)[1]  # noqa: PTH122
 
 
 def _common_parents(paths: list[str]) -> list[str]:

@@ -1,0 +1,134 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Options: recipes, defaults, and text as it was typed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_cxrssl.errors import ConfigurationError, OptionError
+from monai_cxrssl.runs import FineTuningOptions, PretrainingOptions, bundle_root, load_recipes
+from monai_cxrssl.runs.words_as_written import typed_words, words_as_written
+
+PLACES = {"output_dir": "out", "model_path": "model.pt"}
+
+
+@pytest.fixture
+def micle(repo):
+    return load_recipes(repo / "bundles/micle/configs/recipes.json")
+
+
+@pytest.fixture
+def multitask(repo):
+    return load_recipes(repo / "bundles/multitask/configs/recipes.json")
+
+
+class TestRecipes:
+    def test_phantom_without_data(self, micle):
+        assert PretrainingOptions.resolved(PLACES, micle).recipe == "short"
+        for given in ({"dataset_dir": "d"}, {"datalist": "d.json"}):
+            assert PretrainingOptions.resolved({**PLACES, **given}, micle).recipe == "full"
+
+    def test_null_is_the_recipe_and_a_value_goes_before(self, micle):
+        options = PretrainingOptions.resolved({**PLACES, "rotation": None, "batch_size": 7}, micle)
+        assert (options.rotation, options.batch_size) == (micle["short"]["rotation"], 7)
+
+    def test_path_is_text(self, micle, tmp_path):
+        assert PretrainingOptions.resolved({**PLACES, "cache_dir": tmp_path}, micle).cache_dir == str(tmp_path)
+
+    def test_option_of_another_bundle_is_none_of_this(self, micle):
+        names = PretrainingOptions.resolved(PLACES, micle).names
+        assert "bags_by" in names
+        assert "queue_length" not in names
+
+    def test_learning_rate_of_the_batch(self, micle, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        given = {**PLACES, "batch_size": 16, "accumulation_steps": 3, "base_learning_rate": 0.01}
+        assert PretrainingOptions.resolved(given, micle).learning_rate == pytest.approx(0.01 * math.sqrt(96), rel=1e-12)
+
+    @pytest.mark.parametrize(("given", "expected"), [({}, (7, 19)), ({"simclr_epochs": 3}, (3, 23))])
+    def test_stages(self, micle, given, expected):
+        options = PretrainingOptions.resolved({**PLACES, **given}, micle)
+        assert options.stage_epochs("micle") == dict(zip(("simclr", "micle"), expected, strict=True))
+
+    @pytest.mark.parametrize(
+        ("given", "batches", "expected"), [({}, 50, 12), ({}, 3, 34), ({"max_epochs": 2}, 3, 2), ({"min_steps": 60}, 3, 20)]
+    )  # fmt: skip
+    def test_epochs_of_fine_tuning(self, multitask, given, batches, expected):
+        assert FineTuningOptions.resolved({**PLACES, **given}, multitask).epochs(batches) == expected
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, (0, 1.0)),
+            ({"pretrained": "w.pt"}, (1, 0.9)),
+            ({"encoder_weights": "imagenet", "frozen_epochs": 3}, (3, 0.9)),
+            ({"layer_decay": 0.5}, (0, 0.5)),
+        ],
+    )
+    def test_pretrained_weights_are_spared(self, multitask, given, expected):
+        options = FineTuningOptions.resolved({**PLACES, **given}, multitask)
+        assert (options.frozen_epochs, options.layer_decay) == expected
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(OptionError, match=r"recipes.*cannot be read"):
+            load_recipes(tmp_path / "recipes.json")
+
+
+class TestWords:
+    @pytest.mark.parametrize("text", ["2023", "films,old", "1e5", "a#b", "@x", "007", "true", "$HOME", "a: b", "(1)"])
+    def test_text_arrives_as_written(self, text, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "--dataset_dir", text, f"--cache_dir={text}"])
+        read = {"dataset_dir": DefaultParseValue(text), "cache_dir": DefaultParseValue(text), "seed": 3}
+        assert words_as_written(read, {"dataset_dir", "cache_dir"}) == {
+            "dataset_dir": text,
+            "cache_dir": text,
+            "seed": 3,
+        }
+
+    def test_lists_and_none_stay(self, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["x", "--dataset_dir", "['a','b']", "--cache_dir", "None"])
+        read = {"dataset_dir": ["a", "b"], "cache_dir": None}
+        assert words_as_written(read, read.keys()) == read
+
+    def test_what_was_not_typed_stays(self, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["x", "--seed", "3"])
+        assert words_as_written({"dataset_dir": "a"}, {"dataset_dir"}) == {"dataset_dir": "a"}
+
+    def test_option_without_text(self):
+        assert typed_words(["--resume", "--seed", "1", "--amp"]) == {"seed": "1"}
+
+
+class TestBundleRoot:
+    @pytest.mark.parametrize("inside", ["", "configs"])
+    @pytest.mark.parametrize("cwd", [".", "my bundle", "my bundle/configs"])
+    def test_is_where_the_config_is(self, repo, tmp_path, monkeypatch, inside, cwd):
+        home = tmp_path / "my bundle"
+        shutil.copytree(repo / "bundles/micle", home, ignore=shutil.ignore_patterns("eval", "*.pt", "runs"))
+        monkeypatch.chdir(tmp_path / cwd)
+        config = os.path.relpath(home / inside / "train.json")
+        for path in (config, str(home / inside / "train.json")):
+            workflow = ConfigWorkflow(path, logging_file=False, workflow_type="train", init_id="nothing")
+            workflow.initialize()
+            assert Path(workflow.bundle_root).samefile(home)
+            assert Path(workflow.parser.get_parsed_content("model_path")).parent.samefile(home / "models")
+
+    def test_of_a_bare_parser(self, repo, monkeypatch):
+        monkeypatch.chdir(repo)
+        parser = ConfigParser(json.loads((repo / "bundles/micle/train.json").read_text()))
+        assert parser.get_parsed_content("bundle_root") == "bundles/micle"
+        monkeypatch.chdir(repo / "bundles/micle")
+        assert bundle_root("bundles/micle") == "."
+
+    def test_options_outside_a_config(self):
+        with pytest.raises(ConfigurationError, match="expression of a bundle's config"):
+            PretrainingOptions.from_config("bundles/micle")
