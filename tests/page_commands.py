@@ -79,7 +79,7 @@ def environment() -> dict[str, str]:
 
 def run(words: Sequence[str], warm: WarmPython) -> tuple[int, str]:
     """Return exit status and output of a command, run in the current folder."""
-    if list(words[:3]) == ["python", "-m", "monai_cxrssl"]:
+    if list(words[:3]) == ["python", "-m", "monai_cxrssl"] and words[3] not in ("train", "evaluate", "predict"):
         # In this process, which has loaded torch and this package already.
         told = io.StringIO()
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):

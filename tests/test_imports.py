@@ -63,6 +63,9 @@ except SystemExit as left:
         pytest.param("import monai_cxrssl", id="package"),
         pytest.param(HELP.format(words=["--help"]), id="help"),
         pytest.param(HELP.format(words=["split", "--help"]), id="help of a command"),
+        pytest.param(
+            "from monai_cxrssl.apps.cli.main import main\nassert main(['train', '--help']) == 0", id="bundles"
+        ),
     ],
 )
 def test_the_package_and_its_help_load_nothing_heavy(statement: str) -> None:

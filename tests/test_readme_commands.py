@@ -86,6 +86,16 @@ COMMANDS = TOUR | {
     f"{RUN}/micle/train.json --dataset_dir DIR": Small(
         f"{TINY} --output_dir beside --model_path beside/model.pt", ARCHIVE, ("beside/metrics.json",)
     ),
+    f"{OURS} train micle --help": Small(),
+    f"{OURS} train micle --dataset_dir DIR": Small(
+        f"{TINY} --output_dir in_short --model_path in_short/model.pt", ARCHIVE, ("in_short/metrics.json",)
+    ),
+    f"{OURS} evaluate multitask --datalist s.json": Small(
+        "--resamples 20 --max_checked 4 --output_dir evaluated", makes=("evaluated/report/index.html",)
+    ),
+    f"{OURS} predict multitask --dataset_dir DIR --output_dir OUT": Small(
+        put={**ARCHIVE, "OUT": "predicted"}, makes=("predicted/predictions.csv", "predicted/masks.csv")
+    ),
     f"{OURS} index DIR --out d.json": Small(put=ARCHIVE, makes=("d.json",)),
     f"{RUN}/micle/train.json --datalist s.json": Small(TINY, makes=("bundles/micle/models/model.patients.json",)),
     f"{OURS} fractions --config_file bundles/classification/train.json --dataset_dir DIR --fractions 0.01 0.1 1 "

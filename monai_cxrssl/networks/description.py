@@ -35,15 +35,24 @@ def find_description(weights: str | os.PathLike) -> dict[str, Any] | None:
     path = Path(weights)
     inside = read_header(path)[1] if path.exists() else None
     beside = _read_beside(path.with_suffix(".json"))
-    if inside is None or beside is None or inside == beside:
+    if inside is None or beside is None:
         return beside if inside is None else inside
-    names = sorted(name for name in inside.keys() | beside.keys() if inside.get(name) != beside.get(name))
+    said, told = _without_folder(inside), _without_folder(beside)
+    names = sorted(name for name in said.keys() | told.keys() if said.get(name) != told.get(name))
+    if not names:
+        return beside
     name = next((each for each in ("classes", "task", "encoder_name") if each in names), names[0])
     raise ConfigurationError(
         f"{path} and {path.with_suffix('.json')} beside it contradict each other on {', '.join(names)} (the weights "
         f"say {name} {_short(inside.get(name))}, the .json file {_short(beside.get(name))}): delete the .json file to "
         "take the weights at their word, or bring the one of the same training."
     )
+
+
+def _without_folder(description: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the run's folder, which is written as seen from where the weights were at the time."""
+    run = description.get("run")
+    return {**description, "run": {**run, "folder": None}} if isinstance(run, dict) else description
 
 
 def require_description(weights: str | os.PathLike) -> dict[str, Any]:

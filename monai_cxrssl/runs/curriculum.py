@@ -83,7 +83,7 @@ class Curriculum(Engine):
         history: takes the epochs of all stages, in order.
         order: ``"given"`` or ``"greedy"``.
         probe: scores the frozen encoder after each stage; ``"greedy"`` cannot do without.
-        summary: written at the end; a resumed run is compared by its ``settings``, and by the stages'.
+        summary: written at the end; a resumed run is compared by its parameters, and by the stages'.
         curves: drawn at the end.
         train_handlers: attached to each stage's trainer, one after the other; they must not keep state over stages. An
             ``MLFlowHandler`` and a ``RunLogger`` are attached to the curriculum instead: all stages are one run.
@@ -146,7 +146,7 @@ class Curriculum(Engine):
         self.order = order
         self.probe = probe
         self.summary = summary
-        self.settings = {} if summary is None else dict(summary.settings)
+        self.settings = {} if summary is None else dict(summary.tracked.parameters)
         self.curves = curves
         self.handlers = [handler for handler in train_handlers if isinstance(handler, (MLFlowHandler, RunLogger))]
         self.train_handlers = [handler for handler in train_handlers if handler not in self.handlers]

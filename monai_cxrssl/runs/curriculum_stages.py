@@ -132,6 +132,8 @@ def curriculum_summary(
     """
     tasks, order = ", ".join(wiring.options.tasks or ()), wiring.options.order
     network = cast(Encoder, probe.network)
-    return wiring.summary(
+    summary = wiring.summary(
         network, source, images, history, probe, more_images=more_images, tasks=tasks, order=order
     )  # fmt: skip
+    summary.tracked.parameters = wiring.all_settings(summary)
+    return summary

@@ -251,7 +251,9 @@ class FineTuningHandlers:
         engine.add_event_handler(Events.STARTED, self._announce)
         follow = LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
         summary = self._summary(history, best, engine)
-        for handler in (follow, validation, history, best, *wiring.records(state, summary.settings), summary):
+        settings = wiring.all_settings(summary)
+        summary.tracked.parameters = settings
+        for handler in (follow, validation, history, best, *wiring.records(state, settings), summary):
             handler.attach(engine)
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 

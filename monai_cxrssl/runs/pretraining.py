@@ -177,7 +177,9 @@ class PretrainingHandlers:
         engine.add_event_handler(Events.STARTED, self._announce)
         follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
         summary = wiring.summary(network, self.source, self.images, history, probe, loader)
-        for handler in (follow, history, probe, *wiring.records(state, summary.settings), summary):
+        settings = wiring.all_settings(summary)
+        summary.tracked.parameters = settings
+        for handler in (follow, history, probe, *wiring.records(state, settings), summary):
             handler.attach(engine)
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 

@@ -135,6 +135,10 @@ class Wiring:
             folder, dict(state), every_minutes=o.checkpoint_minutes, resume=o.resume, settings=settings
         )  # fmt: skip
 
+    def all_settings(self, summary: Any) -> dict[str, Any]:
+        """Return every option of the run, with what its summary records, for a checkpoint and a tracker."""
+        return {**self.options.model_dump(include=set(self.options.names)), **summary.settings}
+
     def settings(self, encoder_name: str, batch_size: int, **others: Any) -> dict[str, Any]:
         """Return the options that ``metrics.json`` records, with others beside."""
         o = self.options

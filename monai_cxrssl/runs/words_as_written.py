@@ -10,14 +10,28 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["typed_words", "words_as_written"]
+__all__ = ["command_words", "typed_words", "words_as_written"]
+
+_COMMAND: ContextVar[Sequence[str] | None] = ContextVar("command", default=None)
+
+
+@contextmanager
+def command_words(words: Sequence[str]) -> Iterator[None]:
+    """Take these words, in this context, for the command line in place of the process's own."""
+    token = _COMMAND.set(words)
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
 
 
 def words_as_written(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Put the words of this process's command line in place of what was made of them.
+    """Put the words of the command line, this process's or :func:`command_words`, in place of what was made of them.
 
     Args:
         values: values by option.
@@ -26,7 +40,8 @@ def words_as_written(values: Mapping[str, Any], names: Collection[str]) -> dict[
     Returns:
         All values, those named as they were typed if they were typed.
     """
-    typed = typed_words(sys.argv[1:])
+    command = _COMMAND.get()
+    typed = typed_words(sys.argv[1:] if command is None else command)
     return {
         name: typed[name] if name in names and name in typed and not _is_list(typed[name]) else value
         for name, value in values.items()

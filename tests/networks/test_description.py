@@ -48,6 +48,18 @@ def model(tmp_path, state):
     return save
 
 
+def test_the_folder_of_the_run_may_differ_and_nothing_else_of_it(model, state):
+    """A run writes its folder as seen from its own weights, then puts a copy in place."""
+    path = model()
+    torch.save(put_description(state, {**ABOUT, "run": {"folder": ".", "recipe": "full"}}), path)
+    placed = {**ABOUT, "run": {"folder": "../runs/first", "recipe": "full"}}
+    path.with_suffix(".json").write_text(json.dumps(placed))
+    assert find_description(path) == placed
+    path.with_suffix(".json").write_text(json.dumps({**placed, "run": {**placed["run"], "recipe": "short"}}))
+    with pytest.raises(ConfigurationError, match="contradict each other on run"):
+        find_description(path)
+
+
 @pytest.mark.parametrize("places", [("inside",), ("beside",), ("inside", "beside")])
 def test_one_description_wherever_it_stands(model, places):
     path = model(*places)

@@ -3,7 +3,8 @@
 """Command line ``python -m monai_cxrssl``: one file in ``apps/cli`` per command.
 
 Such a file has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit
-status. One with ``TAKES_OVERRIDES = True`` gets the options that it does not declare as a list, ``args.overrides``.
+status. One with ``TAKES_OVERRIDES = True`` gets the words that it does not declare as a list, ``args.overrides``; one
+with ``OWN_HELP = True`` declares and answers ``--help`` itself.
 It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak
 or a run that failed, 2 wrong use or wrong input.
 """
@@ -21,8 +22,8 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
-    "index", "label", "split", "audit", "cache", "phantom", "show", "fractions", "report", "describe", "export", "pack",
-    "run", "runs",
+    "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions", "report",
+    "describe", "export", "pack", "run", "runs",
 )  # fmt: skip
 
 
@@ -46,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_ended = getattr(module, "TAKES_OVERRIDES", False)
         # Where other options follow, an abbreviation could stand for one of them.
         own = commands.add_parser(
-            name, help=about.splitlines()[0], description=about.splitlines()[0], allow_abbrev=not open_ended
-        )
+            name, help=about.splitlines()[0], description=about.splitlines()[0], allow_abbrev=not open_ended,
+            add_help=not getattr(module, "OWN_HELP", False),
+        )  # fmt: skip
         module.add_arguments(own)
         own.set_defaults(open_ended=open_ended)
         runs[name] = module.run
