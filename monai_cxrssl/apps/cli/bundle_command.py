@@ -150,7 +150,7 @@ def _add_options(parser: argparse.ArgumentParser, config_file: Path) -> None:
     options, recipes = bundle_options(config_file)
     parser.usage = str(parser.usage).replace("BUNDLE", config_file.parents[1].name)
     if len(recipes) > 1:
-        parser.description += f" Where defaults differ: --recipe {' / '.join(recipes)}."
+        parser.description = f"{parser.description} Where defaults differ: --recipe {' / '.join(recipes)}."
     parser.epilog = f"Any other id of {config_file} can be overridden too, as with python -m monai.bundle run."
     group = parser.add_argument_group("options of the bundle")
     for option in options:

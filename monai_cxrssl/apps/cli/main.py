@@ -22,8 +22,8 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
-    "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions", "report",
-    "describe", "export", "pack", "run", "runs",
+    "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
+    "report", "describe", "export", "pack", "run", "runs",
 )  # fmt: skip
 
 
