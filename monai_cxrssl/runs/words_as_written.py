@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Text options as typed on the command line, before Fire reads them as Python.
+"""Text options as typed, before Fire reads them as Python.
 
 ``monai.bundle run`` reads its words by Fire: the folder ``2023`` becomes a number, ``films,old`` a tuple, ``1e5`` a
 float and ``a#b`` an ``a``; then a text that begins with ``@`` is a reference for MONAI. A path is none of these.

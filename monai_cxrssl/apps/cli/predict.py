@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from monai_cxrssl.apps.cli.bundle_command import add_arguments, run_bundle
+from monai_cxrssl.apps.cli.bundles.command import add_arguments, run_bundle
 
 __all__ = ["OWN_HELP", "TAKES_OVERRIDES", "add_arguments", "run"]
 

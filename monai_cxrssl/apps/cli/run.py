@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from monai_cxrssl.apps.cli.config_run import add_strict, read_overrides, read_value, run_config
+from monai_cxrssl.apps.cli.bundles.config_run import add_strict, read_overrides, read_value, run_config
 
 __all__ = ["TAKES_OVERRIDES", "add_arguments", "run"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from monai_cxrssl.apps.cli import bundle_command
-from monai_cxrssl.apps.cli.bundle_command import find_config
-from monai_cxrssl.apps.cli.config_run import read_value
+from monai_cxrssl.apps.cli.bundles import command as bundle_command
+from monai_cxrssl.apps.cli.bundles.command import find_config
+from monai_cxrssl.apps.cli.bundles.config_run import read_value
+from monai_cxrssl.apps.cli.bundles.option_help import bundle_options
 from monai_cxrssl.apps.cli.main import main
-from monai_cxrssl.apps.cli.option_help import bundle_options
 
 BUNDLES = Path(__file__).parents[3] / "bundles"
 NAMES = sorted(path.parents[1].name for path in BUNDLES.glob("*/configs/train.json"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import monai_cxrssl
-from monai_cxrssl.apps.cli.config_run import add_strict, read_overrides, run_config
+from monai_cxrssl.apps.cli.bundles.config_run import add_strict, read_overrides, run_config
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["add_arguments", "find_config", "run_bundle"]
@@ -145,7 +145,7 @@ def _full_name(folder: Path) -> str:
 
 def _add_options(parser: argparse.ArgumentParser, config_file: Path) -> None:
     """Add a bundle's options, with meanings and defaults, to a parser's help."""
-    from monai_cxrssl.apps.cli.option_help import bundle_options
+    from monai_cxrssl.apps.cli.bundles.option_help import bundle_options
 
     options, recipes = bundle_options(config_file)
     parser.usage = str(parser.usage).replace("BUNDLE", config_file.parents[1].name)
