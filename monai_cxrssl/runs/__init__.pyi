@@ -12,7 +12,7 @@ from .run_folder import phantom_folder, run_folder, training_folder
 from .run_log import open_run_log
 from .run_record import finish_run, list_runs, start_run
 from .stage import PretextStage, StageRun, stages_over_data
-from .unknown_options import refuse_unknown_options
+from .unknown_options import check_options, refuse_unknown_options
 
 __all__ = [
     "Curriculum",
@@ -28,6 +28,7 @@ __all__ = [
     "RunOptions",
     "StageRun",
     "bundle_root",
+    "check_options",
     "curriculum_summary",
     "default_device",
     "divide_epochs",

@@ -96,8 +96,10 @@ class FineTuningWiring(Wiring):
             raise OptionError(f"--best_metric is {o.best_metric!r}; it must be one of {', '.join(measured)}.")
         return Labels(classes, source.task)
 
-    def check(self, source: Datalist, test_source: Datalist, network: MultiTaskNet) -> None:
-        """Refuse patients in two splits, absent classes, tests on a starting point's patients, and a wrong image size.
+    def begin(self, source: Datalist, test_source: Datalist, network: MultiTaskNet) -> None:
+        """Write what this run is into its folder, and refuse what makes its results void.
+
+        That is: patients in two splits, absent classes, tests on a starting point's patients, a wrong image size.
 
         Args:
             source: of training and validation.
@@ -105,6 +107,7 @@ class FineTuningWiring(Wiring):
             network: to be trained.
         """
         o = self.options
+        self.start_run(source)
         refuse_shared_patients(source, o.allow_leak)
         if o.learns_labels:
             require_classes(source, o.ignore_absent)
@@ -258,7 +261,6 @@ class FineTuningHandlers:
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:
-        self.wiring.start_run(self.source)
         announce_fine_tuning(*self.datasets, self.wiring.options.recipe)
 
     def _summary(self, history: RunHistory, best: BestCheckpoint, engine: Any) -> FineTuningSummary:

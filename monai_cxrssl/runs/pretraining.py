@@ -184,6 +184,5 @@ class PretrainingHandlers:
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:
-        self.wiring.start_run(self.source)
         bags = patient_bags(self.images.items, by=self.wiring.options.bags_by)
         announce_data(self.source, self.images, bags, self.wiring.options.recipe)

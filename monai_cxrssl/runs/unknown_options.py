@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import pydoc
 import re
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
@@ -25,7 +27,7 @@ from monai_cxrssl.errors import OptionError
 from monai_cxrssl.runs.evaluated_config import evaluated_config
 from monai_cxrssl.runs.options import RunOptions
 
-__all__ = ["refuse_unknown_options"]
+__all__ = ["check_options", "refuse_unknown_options"]
 
 _TRACKING: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
 #: What MONAI looks for by name, without a reference.
@@ -64,6 +66,36 @@ def refuse_unknown_options(options: RunOptions | None = None) -> None:
             raise OptionError(f"--{shown} is no option of this bundle.{_nearest(shown, candidates)}")
     for place, component in _components(config):
         _check_arguments(parser, place, component)
+
+
+def check_options(config_file: str | os.PathLike, given: Mapping[str, Any]) -> None:
+    """Check options for a bundle as its config does when it is run; no data are read and no network is built.
+
+    Args:
+        config_file: ``train.json`` of a bundle; of a config that does not check its options nothing is refused.
+        given: values by id.
+
+    Raises:
+        OptionError: see :func:`refuse_unknown_options` and :meth:`RunOptions.resolved`.
+    """
+    folder = Path(config_file).resolve().parent
+    root = str(folder.parent if folder.name == "configs" else folder)
+    parser = ConfigParser()
+    parser.read_config(str(config_file))
+    parser.update({"bundle_root": root, "output_dir": root, **given})
+    checks = [
+        f"initialize::{number}"
+        for number, step in enumerate(parser.get("initialize") or ())
+        if "refuse_unknown_options" in str(step)
+    ]
+    parser.parse(True)
+    try:
+        for check in checks:
+            parser.get_parsed_content(check)
+    except RuntimeError as error:
+        if isinstance(error.__cause__, OptionError):
+            raise error.__cause__ from None
+        raise
 
 
 def _plain_entries(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -98,3 +98,35 @@ def test_a_training_that_failed_is_gone_on_with(bundle, run_bundle, few_films):
     records = list_runs(bundle)
     assert [record["status"] for record in records[number:]] == ["complete"]
     assert len(records[-1]["resumed"]) == 1
+
+
+@pytest.mark.parametrize("place", ["its own folder", "its configs", "beside it", "elsewhere"])
+def test_a_bundle_is_where_its_config_is(repo, run_bundle, few_films, tmp_path, place):
+    """Trained, evaluated and asked from any working folder, it touches nothing but its own folder."""
+    bundle = tmp_path / "any where" / "a name"
+    shutil.copytree(repo / "bundles" / "multitask", bundle, ignore=shutil.ignore_patterns("*.pt", "runs"))
+    elsewhere = tmp_path / "work"
+    (elsewhere / "bundles").mkdir(parents=True)
+    shutil.copytree(repo / "bundles" / "multitask", elsewhere / "bundles" / "multitask")
+    folders = {
+        "its own folder": (bundle, Path("configs")),
+        "its configs": (bundle / "configs", Path()),
+        "beside it": (bundle.parent, Path("a name", "configs")),
+        "elsewhere": (elsewhere, bundle / "configs"),
+    }
+    cwd, configs = folders[place]
+    others = {path: kept(path) for path in (elsewhere, repo / "bundles" / "multitask" / "models")}
+    for config, options in (
+        ("train", (*SMALL, "--ignore_absent", "True")),
+        ("evaluate", ("--report", "False", "--resamples", 20)),
+        ("inference", ("--dicom_seg", "False")),
+    ):
+        result = run_bundle(configs / f"{config}.json", "--dataset_dir", few_films, *options, cwd=cwd)
+        assert result.returncode == 0, result.stderr[-3000:]
+    assert (bundle / "models" / "model.pt").is_file()
+    assert [record["kind"] for record in list_runs(bundle)] == ["train", "evaluate", "inference"]
+    assert {path: kept(path) for path in others} == others
+    assert {path.name for path in bundle.parent.iterdir()} == {"a name"}
+    assert {path.name for path in (bundle / "configs").iterdir()} == {
+        path.name for path in (repo / "bundles" / "multitask" / "configs").iterdir()
+    }

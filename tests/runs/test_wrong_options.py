@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigWorkflow
 
 from monai_cxrssl.apps import clear_sentence
+from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.engines import MethodTrainer
+from monai_cxrssl.errors import OptionError
 
 REPO = Path(__file__).parents[2]
 ROWS = [
@@ -53,3 +57,31 @@ def test_other_configs(bundle, config, few_films, tmp_path):
     with pytest.raises(Exception) as caught:
         workflow.initialize()
     assert clear_sentence(caught.value) == "--batchsize is no option of this bundle. Did you mean --batch_size?"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--max_epoch 3", "--max_epoch is no option of this bundle. Did you mean --max_epochs?"),
+        ("--batch_size big", "--batch_size is 'big'; it must be a valid integer."),
+    ],
+)
+def test_fractions_refuses_them_before_the_first_run(options, sentence, few_films, tmp_path, capsys):
+    config = REPO / "bundles" / "classification" / "train.json"
+    out = tmp_path / "out"
+    words = ["fractions", "--config_file", str(config), "--dataset_dir", str(few_films), "--output_dir", str(out)]
+    assert main([*words, "--", *options.split()]) == 2
+    assert capsys.readouterr().err.strip() == f"error: {sentence}"
+    assert not out.exists()
+
+
+def test_config_with_an_option_that_nothing_uses(tmp_path):
+    from monai_cxrssl.runs import check_options
+
+    folder = tmp_path / "bundle"
+    shutil.copytree(REPO / "bundles" / "micle", folder, ignore=shutil.ignore_patterns("*.pt", "runs"))
+    check_options(folder / "configs" / "train.json", {})
+    config = json.loads((folder / "configs" / "train.json").read_text())
+    (folder / "configs" / "train.json").write_text(json.dumps(config | {"max_epoch": 3}))
+    with pytest.raises(OptionError, match="--max_epoch is no option"):
+        check_options(folder / "configs" / "train.json", {})
