@@ -236,7 +236,7 @@ def test_the_options_of_a_run_are_the_commands_not_the_programs(copied, tmp_path
         (("train", "--strict", "--lr", "1"), "--lr is no option of this bundle. Did you mean --learning_rate_rule?"),
         (("train", "--batch_size", "0"), "--batch_size is 0; "),
         (("evaluate", "--data_dir", "X"), "--data_dir is no option of this bundle. Did you mean --dataset_dir?"),
-        (("predict", "--model", "X"), "--model is no option of this bundle. Did you mean --model_path?"),
+        (("predict", "--pretrained", "@w.pt"), "--pretrained is no option of this bundle. "),
     ],
 )
 def test_what_is_no_option_ends_with_status_2(words, sentence, copied, tmp_path, warm_python):

@@ -104,6 +104,7 @@ def _choice(config_name: str) -> str:
 
 def _options(words: list[str], config_file: Path) -> dict[str, Any]:
     """Read the overrides; text is as it was typed, whatever Python or MONAI would make of it."""
+    from monai_cxrssl.apps.cli.bundles.option_help import read_config
     from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
     from monai_cxrssl.runs.pretraining_options import PretrainingOptions
     from monai_cxrssl.runs.words_as_written import command_words, words_as_written
@@ -116,6 +117,8 @@ def _options(words: list[str], config_file: Path) -> dict[str, Any]:
     texts = PretrainingOptions.literal | FineTuningOptions.literal | _TEXTS
     with command_words(words):
         options = words_as_written(overrides, texts)
+    # What the config does not have stays as it is, for the config to refuse.
+    texts = texts & read_config(config_file).keys()
     return {name: _protected(value) if name in texts else value for name, value in options.items()}
 
 

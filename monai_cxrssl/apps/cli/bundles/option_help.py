@@ -16,7 +16,7 @@ from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 from monai_cxrssl.runs.options import RunOptions, load_recipes
 from monai_cxrssl.runs.pretraining_options import PretrainingOptions
 
-__all__ = ["OptionHelp", "bundle_options"]
+__all__ = ["OptionHelp", "bundle_options", "read_config"]
 
 #: Options of evaluation and inference that training does not have, or by which it means something else.
 _MEANINGS = {
@@ -83,17 +83,25 @@ def bundle_options(config_file: Path) -> tuple[list[OptionHelp], list[str]]:
     Raises:
         ConfigurationError: the config is no JSON object, or its recipes cannot be read or resolved.
     """
-    try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        entries = dict(config.items())
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{config_file} cannot be read as a JSON object: {error}.") from error
-    options_class = _options_class(entries)
+    config = read_config(config_file)
+    options_class = _options_class(config)
     if options_class is None:
-        return _plain_options(entries, config_file), []
+        return _plain_options(config, config_file), []
     recipes = load_recipes(config_file.with_name("recipes.json"))
     names = sorted(recipes, key=lambda name: name == "full")
-    return _declared_options(options_class, {name: recipes[name] for name in names}, entries, config_file), names
+    return _declared_options(options_class, {name: recipes[name] for name in names}, config, config_file), names
+
+
+def read_config(config_file: Path) -> dict[str, Any]:
+    """Read a config of one file, of which nothing is evaluated.
+
+    Raises:
+        ConfigurationError: it is no JSON object.
+    """
+    try:
+        return dict(json.loads(config_file.read_text(encoding="utf-8")).items())
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{config_file} cannot be read as a JSON object: {error}.") from error
 
 
 def _options_class(config: Mapping[str, Any]) -> type[RunOptions] | None:
