@@ -43,7 +43,11 @@ def known() -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(REPO).as_posix())
 def test_options_exist(known, page):
-    options = set(re.findall(r"(?<![\w-])--([a-zA-Z][\w-]*)", page.read_text(encoding="utf-8")))
+    text = page.read_text(encoding="utf-8")
+    if page.name == "options.md":
+        # What its table shows is wrong on purpose; tests/runs/test_wrong_options.py reads it.
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("| `"))
+    options = set(re.findall(r"(?<![\w-])--([a-zA-Z][\w-]*)", text))
     assert sorted(options - known) == []
 
 
