@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stages and curricula that wire a run."""
+"""Options, wiring and records of runs, and curricula."""
 
 from __future__ import annotations
 

@@ -304,6 +304,7 @@ class Curriculum(Engine):
         from monai_cxrssl.handlers.monitors.curves import CurvesPlot
         from monai_cxrssl.handlers.monitors.history import RunHistory
         from monai_cxrssl.networks.pretrained import load_state_dict_file
+        from monai_cxrssl.networks.weights_file import put_description
 
         stage, epochs = self.stages[name], self.epochs[name]
         folder = self.folder / f"{place}_{name}"
@@ -348,7 +349,9 @@ class Curriculum(Engine):
         rows = [{**row, "epoch": done + row["epoch"]} for row in history.rows]
         self.history.rows.extend(rows)
         if idist.get_rank() == 0:
-            save_atomically(_cpu_state(self.network), folder / "encoder.pt")
+            state = _cpu_state(self.network)
+            said = {key: self.settings[key] for key in ("encoder_name", "image_size") if key in self.settings}
+            save_atomically(put_description(state, said) if said else state, folder / "encoder.pt")
             # Written last: the folder counts as finished from here on.
             write_json(
                 {
