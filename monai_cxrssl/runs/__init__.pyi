@@ -3,7 +3,7 @@
 from .curriculum import Curriculum, divide_epochs
 from .curriculum_stages import CurriculumWiring, curriculum_summary
 from .evaluated_config import bundle_root, default_device
-from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels
+from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels, validator
 from .fine_tuning_options import FineTuningOptions, fine_tuning_options
 from .options import RunOptions, load_recipes
 from .pretraining import PretrainingHandlers, PretrainingWiring
@@ -44,4 +44,5 @@ __all__ = [
     "stages_over_data",
     "start_run",
     "training_folder",
+    "validator",
 ]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -41,7 +42,7 @@ from monai_cxrssl.runs.wiring import Wiring
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 from monai_cxrssl.transforms.views.multi_view import MultiView
 
-__all__ = ["FineTuningHandlers", "FineTuningWiring", "Labels", "TestSplit"]
+__all__ = ["FineTuningHandlers", "FineTuningWiring", "Labels", "TestSplit", "validator"]
 
 
 @dataclass(frozen=True)
@@ -179,13 +180,6 @@ class FineTuningWiring(Wiring):
         epochs, warmup = self.epochs(loader), self.options.warmup_epochs
         return StagedWarmupCosine(optimizer, [epochs], len(loader), 0.05 * epochs if warmup is None else warmup)
 
-    def evaluator(self, loader: DataLoader, method: FineTuningMethod, labels: Labels) -> MultiTaskPredictor:
-        """Make the engine that measures the method's network."""
-        o = self.options
-        return MultiTaskPredictor(
-            o.device, loader, method.evaluated_network, task=labels.task, classes=labels.classes, amp=o.amp
-        )  # fmt: skip
-
     def test(self, source: Datalist, labels: Labels, method: FineTuningMethod) -> TestSplit:
         """Make what measures the best weights, once, at the end.
 
@@ -200,9 +194,31 @@ class FineTuningWiring(Wiring):
             self.options.output_dir, images.items, labels.classes, labels.task, unreadable=images.unreadable,
             seed=self.options.seed, split="test", filename=None, name=source.name,
         )  # fmt: skip
-        evaluator = self.evaluator(self.fixed_loader(dataset), method, labels)
-        metrics.attach(evaluator)
+        evaluator = validator(self, self.fixed_loader(dataset), method, labels, [metrics])
         return TestSplit(source, dataset, metrics, evaluator)
+
+
+def validator(
+    wiring: FineTuningWiring,
+    loader: DataLoader,
+    method: FineTuningMethod,
+    labels: Labels,
+    val_handlers: Sequence[Any] = (),
+) -> MultiTaskPredictor:
+    """Make the engine that measures a method's network.
+
+    Args:
+        wiring: of the run.
+        loader: of the samples to measure on.
+        method: whose network is measured.
+        labels: classes and task.
+        val_handlers: attached to the engine.
+    """
+    o, handlers = wiring.options, list(val_handlers)
+    network, classes = method.evaluated_network, labels.classes
+    return MultiTaskPredictor(
+        o.device, loader, network, task=labels.task, classes=classes, amp=o.amp, val_handlers=handlers
+    )  # fmt: skip
 
 
 class FineTuningHandlers:

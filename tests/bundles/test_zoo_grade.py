@@ -111,7 +111,7 @@ def test_no_personal_path_and_no_large_file(bundle, copied):
 def test_keys_have_the_names_of_the_zoo(bundle, config):
     content = json.loads((bundle / "configs" / f"{config}.json").read_text(encoding="utf-8"))
     assert [key for key in KEYS[config] if key not in content] == []
-    assert "/" not in content["bundle_root"].split("else")[0].replace("configs/metadata.json", "")
+    assert content["bundle_root"] == f"$runs.bundle_root('bundles/{bundle.name}')"
 
 
 def test_names_of_inputs_and_outputs(bundle):

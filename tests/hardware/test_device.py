@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.hardware import require_device
@@ -70,7 +71,25 @@ def test_every_config_looks_first(repo, config):
     assert paths
     for path in paths:
         initialize = json.loads(path.read_text())["initialize"]
-        assert initialize[:2] == [
-            "$monai_cxrssl.apps.install_clear_errors()",
-            "$monai_cxrssl.hardware.require_device(@device)",
-        ], path
+        assert initialize[0] == "$monai_cxrssl.apps.install_clear_errors()", path
+        if config == "multi_gpu_train":  # where processes must join each other before they agree on a folder
+            assert initialize[1:3] == [
+                "$monai_cxrssl.hardware.require_device(@device)",
+                "$monai_cxrssl.hardware.join_processes(@device)",
+            ], path
+            initialize = initialize[2:]
+        assert "refuse_unknown_options" in initialize[1], path
+        # PretrainingWiring and FineTuningWiring look for the device as they prepare a run.
+        looks = "$@wiring.prepare()" if "train" in config else "$monai_cxrssl.hardware.require_device(@device)"
+        assert initialize[2] == looks, path
+
+
+def test_a_training_looks_for_its_device_first(repo, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for bundle in ("micle", "multitask"):
+        workflow = ConfigWorkflow(
+            str(repo / f"bundles/{bundle}/train.json"), logging_file=False, device="cuda:7", output_dir="out"
+        )  # fmt: skip
+        with pytest.raises(RuntimeError) as caught:
+            workflow.initialize()
+        assert isinstance(caught.value.__cause__, ConfigurationError)

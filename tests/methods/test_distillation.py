@@ -148,8 +148,8 @@ def test_training_leaves_the_teacher_bit_identical_and_out_of_the_state():
     assert not any(module.training for module in trained.teacher.modules())
     assert all(parameter.grad is None for parameter in trained.teacher.parameters())
     assert not torch.equal(trained.network.label_head.weight, student["label_head.weight"])
-    assert {"loss", "distillation_loss", "label_loss", "mask_loss"} <= set(run.state.output)
-    assert not any(value.requires_grad for value in run.state.output.values())
+    assert {"loss", "distillation_loss", "label_loss", "mask_loss"} <= set(run.state.output[0])
+    assert not any(value.requires_grad for value in run.state.output[0].values())
 
 
 def test_a_checkpoint_goes_into_a_method_with_its_own_teacher():

@@ -104,7 +104,7 @@ def _check_options(args: argparse.Namespace) -> None:
         name = option.removeprefix("--").split("=")[0]
         if option.startswith("--") and name in OWN_OPTIONS:
             raise ConfigurationError(f"--{name} after -- is set by this command for every run; leave it out there.")
-    from monai_cxrssl.apps.cli.config_run import read_overrides
+    from monai_cxrssl.apps.cli.bundles.config_run import read_overrides
     from monai_cxrssl.runs.unknown_options import check_options
 
     check_options(args.config_file, read_overrides(options))
