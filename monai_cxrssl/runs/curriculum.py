@@ -350,7 +350,9 @@ class Curriculum(Engine):
         self.history.rows.extend(rows)
         if idist.get_rank() == 0:
             state = _cpu_state(self.network)
-            said = {key: self.settings[key] for key in ("encoder_name", "image_size") if key in self.settings}
+            said: dict[str, Any] = {
+                key: self.settings[key] for key in ("encoder_name", "image_size") if key in self.settings
+            }
             save_atomically(put_description(state, said) if said else state, folder / "encoder.pt")
             # Written last: the folder counts as finished from here on.
             write_json(
