@@ -100,7 +100,7 @@ def test_a_training_that_failed_is_gone_on_with(bundle, run_bundle, few_films):
     assert len(records[-1]["resumed"]) == 1
 
 
-@pytest.mark.parametrize("place", ["its own folder", "its configs", "beside it", "elsewhere"])
+@pytest.mark.parametrize("place", ["its own folder", "beside it", "elsewhere"])
 def test_a_bundle_is_where_its_config_is(repo, run_bundle, few_films, tmp_path, place):
     """Trained, evaluated and asked from any working folder, it touches nothing but its own folder."""
     bundle = tmp_path / "any where" / "a name"
@@ -110,7 +110,6 @@ def test_a_bundle_is_where_its_config_is(repo, run_bundle, few_films, tmp_path, 
     shutil.copytree(repo / "bundles" / "multitask", elsewhere / "bundles" / "multitask")
     folders = {
         "its own folder": (bundle, Path("configs")),
-        "its configs": (bundle / "configs", Path()),
         "beside it": (bundle.parent, Path("a name", "configs")),
         "elsewhere": (elsewhere, bundle / "configs"),
     }
