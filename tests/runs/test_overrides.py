@@ -13,6 +13,7 @@ from monai.bundle import ConfigWorkflow
 from monai.inferers import SlidingWindowInferer
 
 from monai_cxrssl.handlers import StopOnInvalidLoss
+from monai_cxrssl.methods import SimCLR
 
 SMALL = {"encoder_name": "resnet18", "image_size": 64, "batch_size": 4, "recipe": "short", "num_workers": 0}
 
@@ -71,3 +72,22 @@ def test_of_validation(workflow):
     made = workflow("multitask", **{"validate#preprocessing#size": 32})
     assert made.val_dataset[0]["image"].shape[-2:] == (32, 32)
     assert made.train_dataset[0]["image"].shape[-2:] == (64, 64)
+
+
+def test_a_stage_of_ones_own(workflow, tmp_path):
+    mine = {
+        "own_stages#mine": {
+            "_target_": "monai_cxrssl.runs.PretextStage",
+            "name": "mine",
+            "method": {"_target_": "monai_cxrssl.methods.SimCLR", "_mode_": "callable", "temperature": 0.3},
+            "images": "@images",
+            "transform": "@train#preprocessing",
+            "optimizer": "$@wiring.optimizer_factory()",
+            "batch_size": "$@options.batch_size",
+        }
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(mine))
+    made = workflow("curricular", tmp_path / "mine.json", tasks=["rotation", "mine"], max_epochs=2)
+    assert list(made.trainer.stages) == ["rotation", "mine"]
+    run = made.trainer.stages["mine"].build(made.network_def, 1, "cpu")
+    assert type(run.method) is SimCLR
