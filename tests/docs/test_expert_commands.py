@@ -35,7 +35,7 @@ RUN_HERE = {
     },
     "docs/security.md": {
         f"{OURS} run --strict --config_file bundle/configs/train.json --max_epochs 5": Small(
-            f"{SMALL} --phantom_patients 24 --phantom_size 96", {"5": "1"}, ("bundles/simclr/models/model.pt",)
+            f"{SMALL} --phantom_patients 24 --phantom_size 96", {"5": "1"}, ("bundle/models/model.pt",)
         ),
     },
     "docs/multi_gpu.md": {
