@@ -26,6 +26,7 @@ from monai.utils import BundlePropertyConfig
 from monai_cxrssl.errors import OptionError
 from monai_cxrssl.runs.evaluated_config import evaluated_config
 from monai_cxrssl.runs.options import RunOptions
+from monai_cxrssl.runs.words_as_written import words_as_written, words_of_command
 
 __all__ = ["check_options", "refuse_unknown_options"]
 
@@ -38,6 +39,13 @@ _OF_MONAI: frozenset[str] = frozenset(
 _OF_TRAINING, _OF_INFERENCE = (
     frozenset(str(entry[BundlePropertyConfig.ID]) for entry in kind.values())
     for kind in (TrainProperties, InferProperties)
+)
+
+
+#: Options of evaluations and inferences whose value is text.
+_TEXTS = frozenset(
+    {"dataset_dir", "datalist", "output_dir", "model_path", "cache_dir", "encoder_name", "decoder"}
+    | {"external_dataset_dir", "external_datalist", "criteria"}
 )
 
 
@@ -59,13 +67,19 @@ def refuse_unknown_options(options: RunOptions | None = None) -> None:
     # The interval is of a handler of MONAI's that no bundle here has.
     properties = _OF_INFERENCE if options is None else _OF_TRAINING - {"val_interval"}
     used = names | _OF_MONAI | properties | set(_references(config))
+    typed = {ReferenceResolver.normalize_id(name) for name in words_of_command()}
     for place, value in _plain_entries(config):
-        if _is_value(value) and not any(_reaches(place, other) for other in used):
+        if (_is_value(value) or place in typed) and not any(_reaches(place, other) for other in used):
             candidates = names or {key for key, value in config.items() if _is_value(value) and key != place}
             shown = place.replace("::", "#")
             raise OptionError(f"--{shown} is no option of this bundle.{_nearest(shown, candidates)}")
     for place, component in _components(config):
         _check_arguments(parser, place, component)
+    if options is None:
+        # Where no options are resolved, what was typed stands in for what Fire made of it.
+        # Also where the two are equal: MONAI would take a text that begins with @ for a reference.
+        read = {name: config[name] for name in _TEXTS & config.keys() & words_of_command().keys()}
+        parser.ref_resolver.resolved_content.update(words_as_written(read, _TEXTS))
 
 
 def check_options(config_file: str | os.PathLike, given: Mapping[str, Any]) -> None:
@@ -187,8 +201,8 @@ def _nearest(name: str, candidates: Collection[str]) -> str:
     options = sorted(candidates)
     near = [
         *(option for option in options if option == last),
+        *(option for option in options if option.endswith(f"_{last}")),
         *difflib.get_close_matches(last, options, 1, 0.6),
         *(option for option in options if last in ("".join(word[0] for word in option.split("_")), *option.split("_"))),
     ]
-    near += [option for option in options if option.endswith(f"_{last}")]
     return f" Did you mean --{near[0]}?" if near else " The bundle's docs/README.md lists them."

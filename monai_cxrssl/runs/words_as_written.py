@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["command_words", "typed_words", "words_as_written"]
+__all__ = ["command_words", "typed_words", "words_as_written", "words_of_command"]
 
 _COMMAND: ContextVar[Sequence[str] | None] = ContextVar("command", default=None)
 
@@ -40,12 +40,17 @@ def words_as_written(values: Mapping[str, Any], names: Collection[str]) -> dict[
     Returns:
         All values, those named as they were typed if they were typed.
     """
-    command = _COMMAND.get()
-    typed = typed_words(sys.argv[1:] if command is None else command)
+    typed = words_of_command()
     return {
         name: typed[name] if name in names and name in typed and not _is_list(typed[name]) else value
         for name, value in values.items()
     }
+
+
+def words_of_command() -> dict[str, str]:
+    """Return the texts of the options of the command line, this process's or :func:`command_words`."""
+    command = _COMMAND.get()
+    return typed_words(sys.argv[1:] if command is None else command)
 
 
 def typed_words(words: Sequence[str]) -> dict[str, str]:

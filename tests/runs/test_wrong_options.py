@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,27 @@ def test_config_with_an_option_that_nothing_uses(tmp_path):
     (folder / "configs" / "train.json").write_text(json.dumps(config | {"max_epoch": 3}))
     with pytest.raises(OptionError, match="--max_epoch is no option"):
         check_options(folder / "configs" / "train.json", {})
+
+
+def test_an_expression_typed_for_a_wrong_name_is_refused_too(few_films, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bundle", "run", "--lr", "$0.1 * 2"])
+    workflow = ConfigWorkflow(
+        str(REPO / "bundles/micle/train.json"), logging_file=False, dataset_dir=str(few_films), lr="$0.1 * 2"
+    )  # fmt: skip
+    with pytest.raises(RuntimeError) as caught:
+        workflow.initialize()
+    assert clear_sentence(caught.value) == "--lr is no option of this bundle. Did you mean --base_learning_rate?"
+
+
+@pytest.mark.parametrize("text", ["2023", "films,old", "1e5", "a#b", "@x"])
+@pytest.mark.parametrize("config", ["evaluate", "inference"])
+def test_text_arrives_as_written_where_there_are_no_options(config, text, few_films, tmp_path, monkeypatch):
+    (tmp_path / text).symlink_to(few_films)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bundle", "run", "--dataset_dir", text])
+    path = REPO / "bundles" / "micle" / "configs" / f"{config}.json"
+    workflow = ConfigWorkflow(
+        str(path), workflow_type="infer", logging_file=False, output_dir="out", dataset_dir=DefaultParseValue(text)
+    )  # fmt: skip
+    workflow.initialize()
+    assert len(workflow.parser.get_parsed_content("source").all_items()) > 0

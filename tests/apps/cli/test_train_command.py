@@ -233,7 +233,7 @@ def test_the_options_of_a_run_are_the_commands_not_the_programs(copied, tmp_path
     ("words", "sentence"),
     [
         (("train", "--max_epoch", "3"), "--max_epoch is no option of this bundle. Did you mean --max_epochs?"),
-        (("train", "--strict", "--lr", "1"), "--lr is no option of this bundle. Did you mean --learning_rate_rule?"),
+        (("train", "--strict", "--lr", "1"), "--lr is no option of this bundle. Did you mean --base_learning_rate?"),
         (("train", "--batch_size", "0"), "--batch_size is 0; "),
         (("evaluate", "--data_dir", "X"), "--data_dir is no option of this bundle. Did you mean --dataset_dir?"),
         (("predict", "--pretrained", "@w.pt"), "--pretrained is no option of this bundle. "),
