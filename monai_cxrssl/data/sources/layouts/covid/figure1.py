@@ -25,7 +25,7 @@ import re
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.layouts.covid_chestxray import CLASSES, VIEWS, finding_to_label
+from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import CLASSES, VIEWS, finding_to_label
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]

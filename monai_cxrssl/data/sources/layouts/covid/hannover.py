@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.layouts.covid_chestxray import CLASSES
+from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import CLASSES
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 
 if TYPE_CHECKING:
