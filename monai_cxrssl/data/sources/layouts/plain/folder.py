@@ -12,8 +12,10 @@ one with damaged pixels is listed, too.
 Who the patient is: a pseudonym of the DICOM header's PatientID (:mod:`monai_cxrssl.data.datalists.pseudonym`); without
 one, the first sub-folder below the images' common parent folder; for a file that lies in no such sub-folder, the file
 itself (its name without extension). Folders with names such as ``train``, ``images`` or ``normal``
-(:data:`NOT_PATIENTS`) never stand for a patient. The study is a pseudonym of the header's, else the second sub-folder.
-There are no labels and no split: all items are ``training``.
+(:data:`NOT_PATIENTS`) never stand for a patient, nor do folders that look like classes
+(:mod:`monai_cxrssl.data.sources.trees.class_names`): the log names them, and the layout that takes them for labels. The
+study is a pseudonym of the header's, else the second sub-folder. There are no labels and no split: all items are
+``training``.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
 from monai_cxrssl.data.datalists.pseudonym import pseudonym, read_salt
 from monai_cxrssl.data.reading.file_kind import file_kind
+from monai_cxrssl.data.sources.trees.class_names import CONTAINERS, SPLIT_NAMES, find_classes
+from monai_cxrssl.data.sources.trees.walk import is_within
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "read"]
@@ -48,11 +52,10 @@ IGNORED_EXTENSIONS = frozenset({
 PATIENT_IDS = ("pseudonym", "original")
 KEPT_MODALITIES = frozenset({"CR", "DX", "DR", "RG", "RF", "OT", ""})
 # fmt: off
-NOT_PATIENTS = frozenset({
-    "train", "training", "val", "valid", "validation", "test", "testing", "data", "dataset", "image", "images", "img",
-    "imgs", "dicom", "dicoms", "dcm", "png", "jpg", "jpeg", "normal", "abnormal", "healthy", "pneumonia", "covid",
-    "covid-19", "covid19", "tuberculosis", "positive", "negative",
-})
+NOT_PATIENTS = CONTAINERS | SPLIT_NAMES.keys() | {
+    "normal", "abnormal", "healthy", "pneumonia", "covid", "covid-19", "covid19", "tuberculosis", "positive",
+    "negative",
+}
 # fmt: on
 # One patient rarely has more; a class or split folder taken for a patient does.
 SUSPICIOUS_BAG = 50
@@ -69,6 +72,8 @@ def read(
     modalities: Collection[str] = KEPT_MODALITIES,
     patient_ids: str = "pseudonym",
     salt_file: str | os.PathLike | None = None,
+    without: Collection[str] = (),
+    not_patients: Collection[str] | None = None,
 ) -> Datalist:
     """List the images below ``folder``.
 
@@ -81,6 +86,9 @@ def read(
         patient_ids: what stands for the patient and study of a DICOM header: ``"pseudonym"`` or the ``"original"``.
             Names of folders and files stay as they are.
         salt_file: the key of the pseudonyms; by default the user's own.
+        without: files and folders, relative to ``folder``, that are passed over.
+        not_patients: names of folders that stand for no patient, nor do those above them; by default those that look
+            like classes.
 
     Returns:
         all images in ``training``, sorted by path.
@@ -98,6 +106,8 @@ def read(
     found: list[tuple[str, dict[str, Any]]] = []
     left_out: Counter[str] = Counter()
     for path, is_dicom in tqdm(sorted(_candidates(folder)), desc="indexing", unit="file", leave=False, disable=None):
+        if without and is_within(Path(os.path.relpath(path, folder)).as_posix(), without):
+            continue
         header = _header(path, header_reader) if is_dicom else {}
         modality = str(header.get("modality") or "").strip().upper()
         if not is_dicom or modality in kept:
@@ -115,7 +125,9 @@ def read(
         )
     if patient_ids == "pseudonym":
         _hide_ids([header for _, header in found], salt_file)
-    items = _items(found)
+    if not_patients is None:
+        not_patients = _class_folders(folder, [path for path, _ in found])
+    items = _items(found, not_patients)
     own = sum(item.pop("own_patient") for item in items)
     if own:
         told = f"{own} of {len(items)} images have no DICOM patient and no patient sub-folder"
@@ -141,13 +153,25 @@ def _hide_ids(headers: list[dict[str, Any]], salt_file: str | os.PathLike | None
                 header[key] = pseudonym(text, salt, kind)
 
 
-def _items(found: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+def _class_folders(folder: Path, images: list[str]) -> Collection[str]:
+    """Names of the folders that look like classes, which the log tells."""
+    classes = find_classes(images)
+    if classes is None:
+        return ()
+    told = ", ".join(f"{name} ({count})" for name, count in classes.counts.items())
+    remedy = "give --layout class_folders for labels, and for the split where folders such as train and test tell it"
+    logger.warning("%s: the folders %s look like classes; no labels are taken from them; %s", folder, told, remedy)
+    return classes.names.keys()
+
+
+def _items(found: list[tuple[str, dict[str, Any]]], not_patients: Collection[str]) -> list[dict[str, Any]]:
     """Items of (path relative to the folder, DICOM header) pairs."""
     common = len(_common_parents([path for path, _ in found]))
     items = []
     for path, header in found:
         *parents, name = path.split("/")[common:]
-        people = list(parents)
+        classes = [index for index, parent in enumerate(parents) if parent in not_patients]
+        people = parents[classes[0] + 1 :] if classes else list(parents)
         while people and people[0].lower() in NOT_PATIENTS:
             people.pop(0)
         patient = str(header.get("patient_id") or "").strip()
