@@ -27,6 +27,7 @@ from monai_cxrssl.data.datalists.datalist_schema import (
     is_unknown,
     validate_datalist,
 )
+from monai_cxrssl.data.datalists.left_out import map_examples
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.files import atomic_write
 
@@ -116,8 +117,9 @@ class Datalist:
     def summary(self) -> dict[str, Any]:
         """Counts for logs and ``metrics.json``.
 
-        ``{"name", "images", "patients", "multi_image_bags", "splits": {split: {"images", "patients", "classes": {class:
-        count}, "unknown": items without any known label}}}``; empty splits are left out.
+        ``{"name", "images", "patients", "multi_image_bags", "left_out": {kind: files that were found and are no chest
+        films}, "splits": {split: {"images", "patients", "classes": {class: count}, "unknown": items without any known
+        label}}}``; empty splits are left out.
         """
         splits = {}
         for split in SPLITS:
@@ -134,6 +136,7 @@ class Datalist:
             "images": sum(part["images"] for part in splits.values()),
             "patients": len(self.patients),
             "multi_image_bags": self.multi_image_bags,
+            "left_out": {kind: record["count"] for kind, record in (self.extra.get("left_out") or {}).items()},
             "splits": splits,
         }
 
@@ -156,7 +159,10 @@ class Datalist:
                     for item in self.splits[split]
                 ]
             content[split] = [_without_nan(item) for item in items]
-        return {**{key: _without_nan(value) for key, value in self.extra.items()}, **content}
+        extra = {key: _without_nan(value) for key, value in self.extra.items()}
+        if dataset_dir is not None:
+            extra = map_examples(extra, lambda path: _relative(os.path.join(root, path), base))  # noqa: PTH118
+        return {**extra, **content}
 
     def _resolved(self, item: dict[str, Any]) -> dict[str, Any]:
         if self.root is None:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,9 +16,10 @@ from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist
 from monai_cxrssl.data.datalists.mixing import mix_datalists
+from monai_cxrssl.data.sources.chest_film.select import only_films
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["LAYOUTS", "find_layout", "mix_datalists", "index_folder"]
+__all__ = ["LAYOUTS", "find_layout", "mix_datalists", "index_folder", "read_layout"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ _NAMES = (
 # fmt: on
 LAYOUTS: dict[str, ModuleType] = {name: import_module(f"monai_cxrssl.data.sources.layouts.{name}") for name in _NAMES}
 DATALIST_FILE = "datalist.json"
+# Layouts of no data set in particular: nobody chose their films, so that DICOM headers are asked too.
+_GENERAL = frozenset({"csv_table", "class_folders", "image_mask_folders"})
 
 
 def index_folder(
@@ -66,6 +70,24 @@ def index_folder(
 def find_layout(path: str | os.PathLike) -> str | None:
     """Name of the layout that knows a folder, or ``None``."""
     return next((name for name, layout in LAYOUTS.items() if layout.detect(Path(path))), None)
+
+
+def read_layout(name: str, path: str | os.PathLike, keep: Collection[str] = (), /, **options: Any) -> Datalist:
+    """Read a folder by the layout of that name, chest films alone.
+
+    Args:
+        name: of :data:`LAYOUTS`.
+        path: the folder, or a file where the layout takes one.
+        keep: kinds of :data:`monai_cxrssl.data.datalists.left_out.KINDS` that stay.
+        options: of the layout's ``read``.
+
+    Raises:
+        DatalistError: the layout cannot read it, or no film is left.
+    """
+    read: Any = LAYOUTS[name].read
+    if "keep" in inspect.signature(read).parameters:
+        return read(Path(path), keep=keep, **options)
+    return only_films(read(Path(path), **options), keep, headers=name in _GENERAL)
 
 
 def _folders(dataset_dir: Any) -> list[Path]:
@@ -111,7 +133,7 @@ def _open_folder(path: Path) -> Datalist:
             f"dataset_dir {path} holds no image; expected PNG, JPEG, TIFF, NIfTI or DICOM files in it or below it, or "
             f"one of the known layouts ({', '.join(LAYOUTS)})."
         )
-    datalist = LAYOUTS[name].read(path)
+    datalist = read_layout(name, path)
     count, patients = sum(map(len, datalist.splits.values())), len(datalist.patients)
     told = f"{count} images, {patients} patients, {datalist.multi_image_bags} of them with two images or more"
     logger.info("%s: layout %s, %s", path, name, told)
