@@ -29,10 +29,10 @@ KINDS = {
     "packed": "packed files",
     "other_file": "files of other kinds, such as tables and texts",
 }
-#: What is kept with a word, to the sentence's rest.
+#: Kind of what is kept with a word, to its name in a sentence.
 DOUBTS = {
-    "for_processing": "images are raw (FOR PROCESSING) and have no film FOR PRESENTATION; they are kept",
-    "mask": "pictures are called masks and look like films; they are kept",
+    "for_processing": "kept, though raw (FOR PROCESSING) with no film FOR PRESENTATION",
+    "mask": "kept, though called masks, because they look like films",
 }
 #: What no reader could open.
 _NEVER_KEPT = {"packed": "unpack them first", "other_file": "they hold no image"}
@@ -126,7 +126,7 @@ def sentence(records: Mapping[str, Any]) -> str:
         if "packed" in left_out:
             names = ", ".join(os.path.basename(path) for path in left_out["packed"]["examples"][:3])  # noqa: PTH119
             words.append(f"unpack the packed files to have their films read ({names})")
-    words += [f"{record['count']} {DOUBTS[kind]}" for kind, record in records.get("doubtful", {}).items()]
+    words += [_words(DOUBTS[kind], record) for kind, record in records.get("doubtful", {}).items()]
     return ". ".join(word[0].upper() + word[1:] for word in words)
 
 

@@ -177,7 +177,7 @@ def test_raw_alone_is_kept_and_said(tmp_path, caplog):
     raw_of(film, tmp_path / "p1" / "c.dcm", noise, StudyInstanceUID="1.2.3")
     raw_of(film, tmp_path / "p1" / "d.dcm", StudyInstanceUID="1.2.4")
     assert indexed(tmp_path) == (["p1/a.dcm", "p1/c.dcm", "p2/b.dcm"], {"for_processing": 1})
-    assert "2 images are raw (FOR PROCESSING) and have no film FOR PRESENTATION; they are kept" in caplog.text
+    assert "ept, though raw (FOR PROCESSING) with no film FOR PRESENTATION: 2" in caplog.text
 
 
 def test_grey_stored_as_colour_is_left_to_the_reader(tmp_path):

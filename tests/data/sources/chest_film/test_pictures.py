@@ -69,7 +69,7 @@ def test_films_that_are_called_masks_stay_and_are_said(tmp_path, caplog):
     cut_out = np.where(lungs(), grey(9), 0).astype(np.uint8)
     picture(tmp_path / "masks" / "2.png", cut_out)
     assert indexed(tmp_path) == ([*films, "masks/2.png"], {})
-    assert "4 pictures are called masks and look like films; they are kept" in caplog.text
+    assert "ept, though called masks, because they look like films: 4" in caplog.text
 
 
 def test_few_of_many_masks_are_decoded(tmp_path, monkeypatch):
