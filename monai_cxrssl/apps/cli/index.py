@@ -24,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", metavar="DIR", help="folder of a data set; several are mixed")
     parser.add_argument("--out", required=True, metavar="FILE", help="datalist file to write")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="take files of this kind for films, which are left out and counted otherwise: no_pixels, dicomdir, "
+        "modality, colour, frames, body_part, for_processing, mask, thumbnail, system or own_output; repeatable",
+    )
     parser.add_argument("--layout", metavar="NAME", help="layout to read DIR by (default: told by its own files)")
     parser.add_argument(
         "--option",
@@ -64,18 +72,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(path: Path, args: argparse.Namespace) -> Datalist:
     from monai_cxrssl.data.datalists.datalist import load_datalist
+    from monai_cxrssl.data.datalists.left_out import LeftOut
     from monai_cxrssl.data.sources.discovery.parts import IDS
     from monai_cxrssl.data.sources.discovery.read_folder import read_folder
     from monai_cxrssl.data.sources.registry import DATALIST_FILE, LAYOUTS, index_folder
     from monai_cxrssl.errors import ConfigurationError
 
+    LeftOut(args.keep)  # refuses what is no kind
     options = _options(args.option)
     ids = {name: getattr(args, name) for name in IDS if getattr(args, name) is not None}
     if args.layout is not None and args.layout not in LAYOUTS:
         raise ConfigurationError(f"--layout is {args.layout!r}; expected one of {', '.join(LAYOUTS)}.")
     if args.layout is None and (path / DATALIST_FILE).is_file():
-        if options or ids:
-            given = f"--{next(iter(ids))}" if ids else f"--option {next(iter(options))}"
+        if options or ids or args.keep:
+            given = f"--{next(iter(ids))}" if ids else f"--option {next(iter(options))}" if options else "--keep"
             raise ConfigurationError(
                 f"{path} has a {DATALIST_FILE}, whose patients, labels and splits stand as they are; {given} would "
                 "need the folder to be read anew, without them. Leave the option out, or name the --layout to read it "
@@ -86,7 +96,7 @@ def _read(path: Path, args: argparse.Namespace) -> Datalist:
         # It says what is wrong with the folder.
         return index_folder(path)
     files = {"check_files": not args.no_check, "allow_absent": args.allow_absent}
-    return read_folder(path.absolute(), LAYOUTS, args.layout, options | ids, files)
+    return read_folder(path.absolute(), LAYOUTS, args.layout, options | ids, files, args.keep)
 
 
 def _options(texts: list[str]) -> dict[str, Any]:
@@ -95,9 +105,10 @@ def _options(texts: list[str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
-        if not sign or name in ("folder", "check_files", "allow_absent"):
+        if not sign or name in ("folder", "check_files", "allow_absent", "keep"):
             raise ConfigurationError(
-                f"--option {text}: expected NAME=VALUE of the layout (files are left to --no-check, --allow_absent)."
+                f"--option {text}: expected NAME=VALUE of the layout (files are left to --no-check, --allow_absent and "
+                "--keep)."
             )
         try:
             options[name] = json.loads(value)

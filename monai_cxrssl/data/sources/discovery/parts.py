@@ -7,14 +7,15 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.discovery.places import Place
+from monai_cxrssl.data.sources.chest_film.select import only_films
+from monai_cxrssl.data.sources.discovery.places import GENERIC, Place
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["IDS", "Part", "PartReader", "distinct_parts", "shown_counts", "shown_parts"]
@@ -38,13 +39,17 @@ class PartReader:
     layouts: Mapping[str, ModuleType]
     options: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bool] = field(default_factory=dict)
+    keep: Collection[str] = ()
 
     def read(self, place: Place, **more: Any) -> Datalist:
-        """Read a place by its layout, with the options that it knows."""
+        """Read a place by its layout, with the options that it knows; chest films alone."""
         read = self.layouts[place.layout].read
         known = inspect.signature(read).parameters
-        given = {**self.files, **self.options, **more}
+        given = {"keep": self.keep, **self.files, **self.options, **more}
         datalist: Datalist = read(place.folder, **{name: value for name, value in given.items() if name in known})
+        if "keep" not in known:
+            # The makers of a public data set chose its films, so that no header is asked.
+            datalist = only_films(datalist, self.keep, headers=place.layout in GENERIC)
         logger.info("%s: layout %s, %s", place.folder, place.layout, shown_counts(datalist))
         return datalist
 
@@ -77,7 +82,8 @@ class PartReader:
     def read_generic(self, path: Path, without: Iterable[str] = ()) -> Datalist:
         """Read images beside masks, or plain images; refuse a folder without any."""
         left_out = {"without": set(without)} if without else {}
-        name = "image_mask_folders" if self.layouts["image_mask_folders"].detect(path, **left_out) else "folder"
+        masks = "mask" not in self.keep and self.layouts["image_mask_folders"].detect(path, **left_out)
+        name = "image_mask_folders" if masks else "folder"
         if not self.layouts[name].detect(path):
             raise DatalistError(
                 f"dataset_dir {path} holds no image; expected PNG, JPEG, TIFF, NIfTI or DICOM files in it or below it, "

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +55,7 @@ def read_folder(
     layout: str | None = None,
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bool] | None = None,
+    keep: Collection[str] = (),
 ) -> Datalist:
     """Read what a folder holds, see this module's docstring.
 
@@ -64,12 +65,13 @@ def read_folder(
         layout: the one to read by; then data sets of that layout alone are looked for.
         options: arguments of the layouts' ``read``; each goes to those that have it.
         files: ``check_files`` and ``allow_absent``, for layouts that have them.
+        keep: kinds of :data:`monai_cxrssl.data.datalists.left_out.KINDS` that are films here.
 
     Raises:
         DatalistError: there is no image, or a table or tree is wrong.
         ConfigurationError: no layout in question has an option.
     """
-    reader = PartReader(layouts, options or {}, files or {})
+    reader = PartReader(layouts, options or {}, files or {}, keep)
     if layout in GENERIC or not path.is_dir():
         reader.check([str(layout)])
         return reader.read(Place(str(layout), path))

@@ -10,19 +10,15 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
+from monai_cxrssl.data.sources.chest_film.names import folder_kind
 
-__all__ = ["SYSTEM_FOLDERS", "common_length", "find_images", "image_files", "is_within", "sub_folders", "walk"]
-
-# What systems and network drives put beside the data.
-SYSTEM_FOLDERS = frozenset({
-    "__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information",
-})  # fmt: skip
+__all__ = ["common_length", "find_images", "image_files", "is_within", "sub_folders", "walk"]
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield (path relative to ``folder``, ``""`` for itself; names of its files) in sorted order.
 
-    Links are followed; hidden entries and :data:`SYSTEM_FOLDERS` are passed over.
+    Links are followed; hidden entries and what systems and network drives put beside data are passed over.
     """
     visited: set[tuple[int, int]] = set()
     for here, folders, files in os.walk(folder, followlinks=True):
@@ -79,7 +75,7 @@ def is_within(path: str, places: Collection[str]) -> bool:
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones and :data:`SYSTEM_FOLDERS`; none where it is not listed."""
+    """The folders in a folder, sorted, without hidden ones and those of the system; none where it is not listed."""
     try:
         with os.scandir(folder) as entries:
             return sorted(Path(e.path) for e in entries if _is_of_the_data(e.name) and e.is_dir())
@@ -88,4 +84,4 @@ def sub_folders(folder: Path) -> list[Path]:
 
 
 def _is_of_the_data(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS
+    return not name.startswith(".") and not folder_kind(name)

@@ -13,7 +13,7 @@ blanks, hyphens and underscores alone are one class. Images that lie in no class
 Masks (:mod:`monai_cxrssl.data.sources.trees.mask_files`) are left out and counted: the layout ``image_mask_folders``
 joins them, and takes these labels too.
 
-Items: those of the plain folder (:mod:`monai_cxrssl.data.sources.layouts.plain.folder`, also for who the patient is), with
+Items: those of the plain folder (also for who the patient is), with
 ``label``. Images below a folder named after a split are in it, all others in ``training``.
 
 No folder is recognised as this layout by itself, since folders may as well be departments or patients; the plain
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sources.chest_film.header import KEPT_MODALITIES
 from monai_cxrssl.data.sources.layouts.plain import folder as plain_folder
 from monai_cxrssl.data.sources.trees.class_names import (
     ClassFolders,
@@ -56,9 +57,10 @@ def read(
     level: int | None = None,
     classes: Sequence[str] | None = None,
     without: Collection[str] = (),
-    modalities: Collection[str] = plain_folder.KEPT_MODALITIES,
+    modalities: Collection[str] = KEPT_MODALITIES,
     patient_ids: str = "pseudonym",
     salt_file: str | os.PathLike | None = None,
+    keep: Collection[str] = (),
 ) -> Datalist:
     """Read the folders in ``folder``.
 
@@ -68,7 +70,8 @@ def read(
             by default the one whose names look like classes, else the first.
         classes: the folders that are classes, in label order; by default all of that level, sorted.
         without: files and folders, relative to ``folder``, that are passed over.
-        modalities, patient_ids, salt_file: see :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
+        modalities, patient_ids, salt_file, keep: see
+            :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
 
     Raises:
         DatalistError: there are no two folders of images side by side, or no image.
@@ -87,7 +90,8 @@ def read(
         modalities=modalities,
         patient_ids=patient_ids,
         salt_file=salt_file,
-        without=left_out,
+        keep=keep,
+        without=without,
         not_patients=tree.names,
     )
     return with_labels_of(datalist, tree)

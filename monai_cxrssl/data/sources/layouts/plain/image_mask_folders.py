@@ -14,7 +14,7 @@ Folder layout, any of::
 A folder is recognised by itself when at least half of the files that are called masks have an image of their name, and
 those tried hold two grey values.
 
-Items: those of the plain folder (:mod:`monai_cxrssl.data.sources.layouts.plain.folder`, also for who the patient is), with
+Items: those of the plain folder (also for who the patient is), with
 ``lung_mask`` (a path, or ``[left, right]``) or ``lesion_mask``, as the names of mask folders and files tell (``lung``;
 ``infection``, ``lesion`` ...); where they tell neither, the option ``mask`` decides. Images without a mask are kept.
 They, masks without an image, masks of one lung of two and masks of other organs are counted in the log. There are no
@@ -30,6 +30,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sources.chest_film.header import KEPT_MODALITIES
 from monai_cxrssl.data.sources.layouts.plain import folder as plain_folder
 from monai_cxrssl.data.sources.layouts.plain.class_folders import class_folders_of, with_labels_of
 from monai_cxrssl.data.sources.trees.class_names import find_classes
@@ -55,18 +56,20 @@ def read(
     mask: str = "lung_mask",
     class_folders: bool = False,
     without: Collection[str] = (),
-    modalities: Collection[str] = plain_folder.KEPT_MODALITIES,
+    modalities: Collection[str] = KEPT_MODALITIES,
     patient_ids: str = "pseudonym",
     salt_file: str | os.PathLike | None = None,
+    keep: Collection[str] = (),
 ) -> Datalist:
     """Read the images and masks in ``folder``.
 
     Args:
         folder: the top of the tree.
         mask: what masks are whose names do not tell it, ``"lung_mask"`` or ``"lesion_mask"``.
-        class_folders: take labels and split from folders, as :mod:`monai_cxrssl.data.sources.layouts.plain.class_folders`.
+        class_folders: take labels and split from folders, as the layout ``class_folders`` does.
         without: files and folders, relative to ``folder``, that are passed over.
-        modalities, patient_ids, salt_file: see :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
+        modalities, patient_ids, salt_file, keep: see
+            :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
 
     Raises:
         DatalistError: no mask has an image.
@@ -91,7 +94,8 @@ def read(
         modalities=modalities,
         patient_ids=patient_ids,
         salt_file=salt_file,
-        without=left_out,
+        keep=keep,
+        without={*without, *_joined_masks(found)},
         not_patients=tree.names if tree else (),
     )
     fields = {"lung": "lung_mask", "lesion": "lesion_mask", "": mask}
@@ -104,6 +108,12 @@ def read(
                 joined[field] += 1
     _tell(folder, found, joined, sum(not item.keys() & set(MASKS) for item in datalist.splits["training"]))
     return with_labels_of(datalist, tree) if tree and class_folders else datalist
+
+
+def _joined_masks(found: MaskFiles) -> set[str]:
+    """The masks that have an image; the others are left out as what they are, and counted."""
+    joined = (paths for kind in found.kinds.values() for paths in kind.values())
+    return {path for paths in joined for path in ([paths] if isinstance(paths, str) else paths)}
 
 
 def _tell(folder: Path, found: MaskFiles, joined: dict[str, int], bare: int) -> None:
