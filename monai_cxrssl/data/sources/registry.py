@@ -38,6 +38,8 @@ LAYOUTS: dict[str, ModuleType] = {
 DATALIST_FILE = "datalist.json"
 # Layouts of no data set in particular: nobody chose their films, so that DICOM headers are asked too.
 _GENERAL = frozenset({"csv_table", "class_folders", "image_mask_folders"})
+# Layouts that take the step themselves, before they tell the patients from the folders.
+_SELECTING = frozenset({"folder"})
 
 
 def index_folder(
@@ -88,9 +90,9 @@ def read_layout(name: str, path: str | os.PathLike, keep: Collection[str] = (), 
         DatalistError: the layout cannot read it, or no film is left.
     """
     read: Any = LAYOUTS[name].read
-    if "keep" in inspect.signature(read).parameters:
-        return read(Path(path), keep=keep, **options)
-    return only_films(read(Path(path), **options), keep, headers=name in _GENERAL)
+    own = {"keep": keep} if "keep" in inspect.signature(read).parameters else {}
+    datalist: Datalist = read(Path(path), **own, **options)
+    return datalist if name in _SELECTING else only_films(datalist, keep, headers=name in _GENERAL)
 
 
 def _folders(dataset_dir: Any) -> list[Path]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_cxrssl.data.sources.layouts import folder
+from monai_cxrssl.data.sources.layouts.plain import folder
 
 PRESENTATION, PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1"
 
