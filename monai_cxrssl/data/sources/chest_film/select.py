@@ -35,7 +35,7 @@ __all__ = ["only_films", "say_left_out", "select_films"]
 
 logger = logging.getLogger(__name__)
 
-#: Of a group of light files this many are decoded; where all are masks, the rest of the group is taken for masks.
+#: Of a group of suspicious files this many are decoded; where all or none are masks, they speak for the group.
 _SAMPLE = 16
 #: Longest side and share of the median side up to which a picture is a thumbnail without a name that says so.
 _TINY = ((128, 1 / 2), (320, 1 / 4))
@@ -52,8 +52,8 @@ def select_films(
     """Return those of the files found below a folder that are chest films, and count the others.
 
     Costs one header per DICOM file. Pixels are read of few files alone: colour objects; files that are called masks or
-    are so small for their pixels that they may be (of a folder of masks some are read and speak for the rest); and raw
-    images whose study tells no pair.
+    are so small for their pixels that they may be, of each group of them 16 where these agree; and raw images whose
+    study tells no pair.
 
     Args:
         candidates: sorted by path.
@@ -152,22 +152,20 @@ def _without_masks(films: list[Candidate], left_out: LeftOut) -> list[Candidate]
     if "mask" in left_out.keep:
         return films
     words = {id(film): mask_word(film.relative) for film in films}
-    groups: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
-    masks: set[int] = set()
+    groups: dict[tuple[str, bool, bool], list[Candidate]] = defaultdict(list)
     for film in films:
         word = words[id(film)]
-        if film.kind and film.light:
-            groups[("word", word) if word else ("folder", os.path.dirname(film.path))].append(film)  # noqa: PTH120
-        elif film.kind and word and is_mask(film.path, film.kind, True):
-            masks.add(id(film))
-    for group in groups.values():
+        if film.kind and (word or film.light):
+            groups[word or os.path.dirname(film.path), bool(word), film.light].append(film)  # noqa: PTH120
+    masks: set[int] = set()
+    for (_, named, _), group in groups.items():
         sample = group[:: max(1, len(group) // _SAMPLE)][:_SAMPLE]
-        named = bool(words[id(group[0])])
         found = {id(film) for film in sample if is_mask(film.path, film.kind, named)}
         if len(found) == len(sample):
             found = {id(film) for film in group}
-        else:
-            rest = [film for film in group if not any(film is other for other in sample)]
+        elif found:
+            looked_at = {id(film) for film in sample}
+            rest = (film for film in group if id(film) not in looked_at)
             found |= {id(film) for film in rest if is_mask(film.path, film.kind, named)}
         masks |= found
     for film in films:

@@ -48,7 +48,7 @@ def walk_files(folder: Path, left_out: LeftOut) -> Iterator[Candidate]:
     while pending:
         here, kind = pending.pop()
         names = _listed(here, visited)
-        if not kind and here != top and _is_own(here, names):
+        if not kind and here != top and "own_output" not in left_out.keep and _is_own(here, names):
             kind = "own_output"
         if _INFERENCE_RECORD in names:
             written |= _written_files(here)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.chest_film.select import only_films
-from monai_cxrssl.data.sources.discovery.places import GENERIC, Place
+from monai_cxrssl.data.sources.discovery.places import GENERIC, SELECTING, Place
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["IDS", "Part", "PartReader", "distinct_parts", "shown_counts", "shown_parts"]
@@ -47,7 +47,7 @@ class PartReader:
         known = inspect.signature(read).parameters
         given = {"keep": self.keep, **self.files, **self.options, **more}
         datalist: Datalist = read(place.folder, **{name: value for name, value in given.items() if name in known})
-        if "keep" not in known:
+        if place.layout not in SELECTING:
             # The makers of a public data set chose its films, so that no header is asked.
             datalist = only_films(datalist, self.keep, headers=place.layout in GENERIC)
         logger.info("%s: layout %s, %s", place.folder, place.layout, shown_counts(datalist))

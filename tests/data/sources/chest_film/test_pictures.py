@@ -83,12 +83,19 @@ def test_few_of_many_masks_are_decoded(tmp_path, monkeypatch):
     films, left_out = indexed(tmp_path)
     assert (len(films), left_out) == (50, {"mask": 50})
     assert len(decoded) <= 16
+    # Nor are films decoded one by one because a folder above them says segmentation.
+    decoded.clear()
+    for number in range(50):
+        picture(tmp_path / "segmentation set" / f"{number:02}.png", grey(number))
+    assert len(indexed(tmp_path)[0]) == 100
+    assert len(decoded) <= 32
     # One film that is as small as a mask makes all of them be looked at.
     smooth = np.add.outer(np.arange(96), np.arange(96)).astype(np.uint8)
     picture(tmp_path / "masks" / "00.png", smooth)
     films, left_out = indexed(tmp_path)
     assert "masks/00.png" in films
     assert left_out == {"mask": 49}
+    assert len(films) == 101
 
 
 def test_a_bright_and_a_dark_film_are_no_masks(tmp_path):
