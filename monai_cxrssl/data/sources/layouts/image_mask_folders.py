@@ -25,9 +25,9 @@ Licence and citation are those of the data.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.layouts import folder as plain_folder
@@ -55,9 +55,7 @@ def read(
     mask: str = "lung_mask",
     class_folders: bool = False,
     without: Collection[str] = (),
-    modalities: Collection[str] = plain_folder.KEPT_MODALITIES,
-    patient_ids: str = "pseudonym",
-    salt_file: str | os.PathLike | None = None,
+    **plain: Any,
 ) -> Datalist:
     """Read the images and masks in ``folder``.
 
@@ -66,7 +64,7 @@ def read(
         mask: what masks are whose names do not tell it, ``"lung_mask"`` or ``"lesion_mask"``.
         class_folders: take labels and split from folders, as :mod:`monai_cxrssl.data.sources.layouts.class_folders`.
         without: files and folders, relative to ``folder``, that are passed over.
-        modalities, patient_ids, salt_file: see :func:`monai_cxrssl.data.sources.layouts.folder.read`.
+        plain: further options of :func:`monai_cxrssl.data.sources.layouts.folder.read`.
 
     Raises:
         DatalistError: no mask has an image.
@@ -86,14 +84,8 @@ def read(
     if tree is not None and not class_folders:
         told = f"{', '.join(tree.counts)} look like classes; no labels are taken from them"
         logger.warning("%s: the folders %s; give --option class_folders=true for labels", folder, told)
-    datalist = plain_folder.read(
-        folder,
-        modalities=modalities,
-        patient_ids=patient_ids,
-        salt_file=salt_file,
-        without=left_out,
-        not_patients=tree.names if tree else (),
-    )
+    not_patients = tree.names if tree else ()
+    datalist = plain_folder.read(folder, **{"not_patients": not_patients, **plain, "without": left_out})
     fields = {"lung": "lung_mask", "lesion": "lesion_mask", "": mask}
     joined = dict.fromkeys(MASKS, 0)
     for item in datalist.splits["training"]:
