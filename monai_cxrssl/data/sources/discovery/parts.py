@@ -43,8 +43,7 @@ class PartReader:
 
     def read(self, place: Place, **more: Any) -> Datalist:
         """Read a place by its layout, with the options that it knows; chest films alone."""
-        read = self.layouts[place.layout].read
-        known = inspect.signature(read).parameters
+        read, known = self.layouts[place.layout].read, self._options_of(place.layout)
         given = {"keep": self.keep, **self.files, **self.options, **more}
         datalist: Datalist = read(place.folder, **{name: value for name, value in given.items() if name in known})
         if place.layout not in SELECTING:
@@ -66,7 +65,7 @@ class PartReader:
     def check(self, names: Iterable[str]) -> None:
         """Refuse an option that none of the layouts has."""
         names = list(names)
-        known = {name: list(inspect.signature(self.layouts[name].read).parameters)[1:] for name in names}
+        known = {name: self._options_of(name) for name in names}
         strange = [option for option in self.options if not any(option in listed for listed in known.values())]
         if not strange:
             return
@@ -78,6 +77,12 @@ class PartReader:
             )
         listed = ", ".join(dict.fromkeys(option for options in known.values() for option in options)) or "none"
         raise ConfigurationError(f"--option {strange[0]}: layout {told} has no such option; it has {listed}.")
+
+    def _options_of(self, name: str) -> list[str]:
+        """Names of what a layout's ``read`` takes beside the folder; ``**`` stands for those of the plain folder."""
+        parameters = list(inspect.signature(self.layouts[name].read).parameters.values())[1:]
+        own = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        return list(dict.fromkeys([*own, *self._options_of("folder")])) if len(own) < len(parameters) else own
 
     def read_generic(self, path: Path, without: Iterable[str] = ()) -> Datalist:
         """Read images beside masks, or plain images; refuse a folder without any."""

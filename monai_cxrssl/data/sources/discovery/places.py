@@ -32,13 +32,13 @@ class Place(NamedTuple):
 
 def places_at(folder: Path, layouts: Mapping[str, ModuleType]) -> list[Place]:
     """The layouts, but for :data:`GENERIC` ones, that know a folder itself."""
-    return [Place(n, folder) for n, layout in layouts.items() if n not in GENERIC and layout.detect(folder)]
+    return [Place(name, folder) for name, layout in layouts.items() if name not in GENERIC and _knows(layout, folder)]
 
 
 def places_below(folder: Path, layouts: Mapping[str, ModuleType], levels: int = LEVELS_BELOW) -> list[Place]:
     """The data sets in the sub-folders of a folder; below one that is known nothing more is looked for."""
-    folders = sub_folders(folder)
-    if not levels or len(folders) > MOST_SUB_FOLDERS:
+    folders = sub_folders(folder) if levels else []
+    if len(folders) > (MOST_SUB_FOLDERS if levels == LEVELS_BELOW else MOST_SUB_FOLDERS // LEVELS_BELOW):
         return []
     found = [places_at(sub_folder, layouts) or places_below(sub_folder, layouts, levels - 1) for sub_folder in folders]
     return [place for places in found for place in places]
@@ -48,3 +48,10 @@ def places_above(folder: Path, layouts: Mapping[str, ModuleType]) -> list[Place]
     """The data sets that a folder may be a part of, the nearest first."""
     above = Path(os.path.abspath(folder)).parents[:LEVELS_ABOVE]  # noqa: PTH100 (resolve() would follow links)
     return [place for parent in above for place in places_at(parent, layouts)]
+
+
+def _knows(layout: ModuleType, folder: Path) -> bool:
+    try:
+        return bool(layout.detect(folder))
+    except OSError:  # of a folder below or above that this user may not read
+        return False

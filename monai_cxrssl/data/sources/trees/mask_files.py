@@ -122,7 +122,13 @@ def find_masks(folder: Path, without: Collection[str] = ()) -> MaskFiles:
             found.lonely.append(path)
         else:
             inner = [] if place is None else [parents[place], *_without_names_of(image, parents[place + 1 :])]
-            matched.append(_Mask(path, image, *_kind_and_side(" / ".join([*inner, stem[len(image_stem(image)) :]]))))
+            matched.append(
+                _Mask(
+                    path,
+                    image,
+                    *_kind_and_side(" / ".join([*inner, stem[len(image_stem(image.rpartition("/")[2])) :]])),
+                )
+            )
     _gather(found, matched)
     return found
 

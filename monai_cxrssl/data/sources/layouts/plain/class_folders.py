@@ -23,14 +23,12 @@ folder names those that look like classes. Licence and citation are those of the
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.chest_film.header import KEPT_MODALITIES
 from monai_cxrssl.data.sources.layouts.plain import folder as plain_folder
 from monai_cxrssl.data.sources.trees.class_names import (
     ClassFolders,
@@ -57,10 +55,7 @@ def read(
     level: int | None = None,
     classes: Sequence[str] | None = None,
     without: Collection[str] = (),
-    modalities: Collection[str] = KEPT_MODALITIES,
-    patient_ids: str = "pseudonym",
-    salt_file: str | os.PathLike | None = None,
-    keep: Collection[str] = (),
+    **plain: Any,
 ) -> Datalist:
     """Read the folders in ``folder``.
 
@@ -70,8 +65,7 @@ def read(
             by default the one whose names look like classes, else the first.
         classes: the folders that are classes, in label order; by default all of that level, sorted.
         without: files and folders, relative to ``folder``, that are passed over.
-        modalities, patient_ids, salt_file, keep: see
-            :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
+        plain: further options of :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
 
     Raises:
         DatalistError: there are no two folders of images side by side, or no image.
@@ -85,15 +79,7 @@ def read(
         logger.warning("%s: %d masks are no images and left out; %s", folder, len(left_out), remedy)
     left_out |= set(without)
     tree = class_folders_of(folder, level, classes, left_out)
-    datalist = plain_folder.read(
-        folder,
-        modalities=modalities,
-        patient_ids=patient_ids,
-        salt_file=salt_file,
-        keep=keep,
-        without=without,
-        not_patients=tree.names,
-    )
+    datalist = plain_folder.read(folder, **{"not_patients": tree.names, **plain, "without": without})
     return with_labels_of(datalist, tree)
 
 

@@ -25,12 +25,11 @@ Licence and citation are those of the data.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.chest_film.header import KEPT_MODALITIES
 from monai_cxrssl.data.sources.layouts.plain import folder as plain_folder
 from monai_cxrssl.data.sources.layouts.plain.class_folders import class_folders_of, with_labels_of
 from monai_cxrssl.data.sources.trees.class_names import find_classes
@@ -56,10 +55,7 @@ def read(
     mask: str = "lung_mask",
     class_folders: bool = False,
     without: Collection[str] = (),
-    modalities: Collection[str] = KEPT_MODALITIES,
-    patient_ids: str = "pseudonym",
-    salt_file: str | os.PathLike | None = None,
-    keep: Collection[str] = (),
+    **plain: Any,
 ) -> Datalist:
     """Read the images and masks in ``folder``.
 
@@ -68,8 +64,7 @@ def read(
         mask: what masks are whose names do not tell it, ``"lung_mask"`` or ``"lesion_mask"``.
         class_folders: take labels and split from folders, as the layout ``class_folders`` does.
         without: files and folders, relative to ``folder``, that are passed over.
-        modalities, patient_ids, salt_file, keep: see
-            :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
+        plain: further options of :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
 
     Raises:
         DatalistError: no mask has an image.
@@ -89,14 +84,9 @@ def read(
     if tree is not None and not class_folders:
         told = f"{', '.join(tree.counts)} look like classes; no labels are taken from them"
         logger.warning("%s: the folders %s; give --option class_folders=true for labels", folder, told)
+    not_patients = tree.names if tree else ()
     datalist = plain_folder.read(
-        folder,
-        modalities=modalities,
-        patient_ids=patient_ids,
-        salt_file=salt_file,
-        keep=keep,
-        without={*without, *_joined_masks(found)},
-        not_patients=tree.names if tree else (),
+        folder, **{"not_patients": not_patients, **plain, "without": {*without, *_joined_masks(found)}}
     )
     fields = {"lung": "lung_mask", "lesion": "lesion_mask", "": mask}
     joined = dict.fromkeys(MASKS, 0)
