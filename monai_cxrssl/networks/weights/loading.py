@@ -183,16 +183,17 @@ def _essential(name: str, match: Match, target: Target, stems: dict[str, int], s
         return f"{shown} has no {name}, without which the encoder would start from a random first step; {other}"
     value = match.values[name]
     shapes = [" x ".join(map(str, tensor.shape)) for tensor in (value, wanted)]
-    if name in stems and value.ndim == wanted.ndim and value.shape[1] != wanted.shape[1]:
+    if name in stems and value.ndim == wanted.ndim and value.shape[2:] == wanted.shape[2:]:
         channels = stems[name] * value.shape[1] // wanted.shape[1]
         return (
             f"{shown} has a stem {name} for images of {channels} channel{'s' * (channels != 1)} and the encoder built "
             f"takes {stems[name]}; build it with in_channels={channels}, with an --input_normalisation of as many "
             "values."
         )
+    remedy = "give the file's own img_size and patch_size in --encoder_arguments, or " if "embed" in name else ""
     return (
-        f"{shown} has {name} of {shapes[0]} where the encoder built has {shapes[1]}, and it cannot be fitted; give the "
-        f"file's own img_size and patch_size in --encoder_arguments, or {other}"
+        f"{shown} has {name} of {shapes[0]} where the encoder built has {shapes[1]}, and it cannot be fitted; "
+        f"{remedy}{other}"
     )
 
 
