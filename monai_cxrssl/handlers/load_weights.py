@@ -15,8 +15,11 @@ from torch import nn
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import find_description
 from monai_cxrssl.networks.pretrained import load_exactly, load_state_dict_file
+from monai_cxrssl.networks.starting_normalisation import described_normalisation
 
 __all__ = ["LoadWeights"]
+
+_REMEDY = "Is it the file of another --encoder_name, --decoder or --input_normalisation?"
 
 
 class LoadWeights:
@@ -29,7 +32,8 @@ class LoadWeights:
         task: of the labels, held against the description likewise.
 
     Raises:
-        ConfigurationError: from the engine's run, when the file is absent, does not fit or is of other classes.
+        ConfigurationError: from the engine's run, when the file is absent, does not fit, is of other classes, or was
+            trained with another input normalisation than the network's.
     """
 
     def __init__(
@@ -62,7 +66,14 @@ class LoadWeights:
                     f"{self.path} was trained with {name} {_shown(description[name])}, and the run has "
                     f"{_shown(said)}; leave --{name} out, or take the bundle that trained them."
                 )
-        load_exactly(self.network, weights, str(self.path), "Is it the file of another --encoder_name or --decoder?")
+        normalise = getattr(self.network, "normalise", None)
+        trained = described_normalisation(description, self.path)
+        if description and normalise is not None and normalise.normalisation != trained:
+            raise ConfigurationError(
+                f"{self.path} was trained with the input normalisation {trained}, and the run has "
+                f"{normalise.normalisation}; leave --input_normalisation out, or give another --model_path."
+            )
+        load_exactly(self.network, weights, str(self.path), _REMEDY)
 
 
 def _shown(value: Any) -> str:

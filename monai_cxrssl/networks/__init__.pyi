@@ -7,10 +7,17 @@ from .gmml_head import GMMLHead
 from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
+from .normalisation import InputNormalisation, Normalisation
 from .prediction_head import PredictionHead
 from .pretrained import load_encoder_weights, load_exactly, load_state_dict_file
 from .reconstruction import ReconstructionDecoder
-from .settings import read_model_setting, read_temperature, read_thresholds, read_training_range
+from .settings import (
+    read_input_normalisation,
+    read_model_setting,
+    read_temperature,
+    read_thresholds,
+    read_training_range,
+)
 from .token_blocks import TokenBlocks, last_half_blocks
 from .trained import build_described, load_trained_model, load_trained_network
 
@@ -18,7 +25,9 @@ __all__ = [
     "Encoder",
     "GMMLHead",
     "EMACopy",
+    "InputNormalisation",
     "MultiTaskNet",
+    "Normalisation",
     "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
@@ -34,6 +43,7 @@ __all__ = [
     "load_trained_model",
     "load_trained_network",
     "momentum_at",
+    "read_input_normalisation",
     "read_model_setting",
     "read_temperature",
     "read_thresholds",

@@ -85,7 +85,7 @@ def test_onnx_metadata_say_how_to_use_it(onnx_file):
     about = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(about["class_names"]) == ["negative", "typical", "indeterminate", "atypical"]
     assert (about["task"], about["image_size"], about["temperature"]) == ("multi_class", "64", "2.5")
-    assert json.loads(about["preprocessing"]) == describe_preprocessing(SIZE)
+    assert json.loads(about["preprocessing"]) == describe_preprocessing({"image_size": SIZE})
     assert json.loads(about["outputs"])["label"]["activation"].startswith("softmax")
     assert len(about["weights_sha256"]) == 64
     small = onnx.load(onnx_file.with_name("model.int8.onnx"))
@@ -254,7 +254,7 @@ def test_example_prepares_films_as_the_bundles_do(repo, tmp_path, shape):
     cv2.imwrite(str(path), film)
     store = open_images([{"image": str(path), "patient_id": "1"}], decoded_side(SIZE), progress=False)
     expected = ResizeCXR(SIZE)(store.image(0)[None]).numpy()
-    found = example["prepare"](example["read"](str(path)), describe_preprocessing(SIZE))[0]
+    found = example["prepare"](example["read"](str(path)), describe_preprocessing({"image_size": SIZE}))[0]
     # A mean halfway between two grey levels may be rounded either way.
     assert np.abs(found - expected).max() <= 1.01 / 255
     assert (np.abs(found - expected) > 1e-5).mean() < 0.02
