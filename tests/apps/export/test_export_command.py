@@ -24,6 +24,7 @@ from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
+from monai_cxrssl.networks.normalisation import Normalisation
 from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
@@ -278,3 +279,28 @@ def test_example_alone_gives_the_same_probabilities(repo, onnx_file, shared_data
         expected = ExportedNetwork(network, PredictionHead("multi_class", [*"abcd"], 2.5))(images)[0].numpy()
     found = [[row[name] for name in ("negative", "typical", "indeterminate", "atypical")] for row in rows]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_normalised_network_takes_images_as_they_are(tmp_path, repo):
+    """The normalisation is in the graph: the example and the description's user give it [0, 1]."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    xrv = Normalisation.of("xrv")
+    network = MultiTaskNet("resnet18", 2, None, input_normalisation="xrv").eval()
+    settings = {
+        "encoder_name": "resnet18", "image_size": SIZE, "classes": ["a", "b"], "task": "multi_label", "decoder": None,
+        "mask": None, "mask_channels": 1, **xrv.described(),
+    }  # fmt: skip
+    write_model(network, tmp_path / "model.pt", settings, None)
+    assert main(["export", str(tmp_path / "model.pt")]) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    images = films(3)
+    with torch.no_grad():
+        features = network.encoder((2 * torch.from_numpy(images) - 1) * 1024)[-1]
+        wanted = network.classification_head(features).sigmoid().numpy()
+    np.testing.assert_allclose(session.run(["label"], {"image": images})[0], wanted, atol=1e-4)
+    steps = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])
+    assert steps[-1] == {"step": "normalise", "part_of": "the network", "mean": [1024.0], "std": [1.0], "scale": 2048.0}
+    example = runpy.run_path(str(repo / "docs" / "examples" / "onnx_inference.py"))
+    film = np.random.default_rng(1).integers(0, 256, (80, 70), dtype=np.uint8)
+    prepared = [example["prepare"](film, each) for each in (steps, describe_preprocessing({"image_size": SIZE}))]
+    assert np.array_equal(*prepared)
