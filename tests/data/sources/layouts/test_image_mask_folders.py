@@ -104,7 +104,7 @@ def test_labels_of_the_class_above(tmp_path, caplog):
     assert (plain.has_labels, len(plain.patients)) == (False, 9)
     assert "look like classes; no labels are taken from them; give --option class_folders=true" in caplog.text
     datalist = image_mask_folders.read(tmp_path, class_folders=True)
-    assert datalist.classes == ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
+    assert datalist.classes == ("Bacterial Pneumonia", "COVID", "Lung_Opacity", "Normal")
     for item in datalist.items():
         name = datalist.classes[item["label"]]
         assert f"/{name}/images/" in item["image"]
