@@ -94,7 +94,7 @@ class KnownWeights:
     page: str | None = None
     trained_on: tuple[str, ...] | None = None
     note: str | None = None
-    match: Match = Match()
+    match: Match = field(default_factory=Match)
     recognised_by: str | None = None
 
 
