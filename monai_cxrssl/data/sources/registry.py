@@ -23,13 +23,16 @@ logger = logging.getLogger(__name__)
 
 # Tried in this order; the plain folder accepts whatever holds images, so it stays last.
 # fmt: off
-_NAMES = (
-    "covid_chestxray", "chexpert", "chestxray14", "mimic_cxr_jpg", "padchest", "kermany", "siim_covid",
-    "rsna_pneumonia", "montgomery", "shenzhen", "vindr_cxr", "covidx", "covid_qu_ex", "tbx11k", "jsrt", "csv_table",
-    "folder",
+_MODULES = (
+    "covid.actualmed", "covid.figure1", "covid.covid_chestxray", "covid.hannover", "covid.covid_radiography",
+    "chexpert", "brax", "chestxray14", "mimic_cxr_jpg", "padchest", "kermany", "covid.siim_covid", "rsna_pneumonia",
+    "montgomery", "shenzhen", "vindr_cxr", "vindr_pcxr", "open_i", "siim_pneumothorax", "candid_ptx", "object_cxr",
+    "chestx_det", "covid.covidx", "covid.covid_qu_ex", "tbx11k", "jsrt", "plain.csv_table", "plain.folder",
 )
 # fmt: on
-LAYOUTS: dict[str, ModuleType] = {name: import_module(f"monai_cxrssl.data.sources.layouts.{name}") for name in _NAMES}
+LAYOUTS: dict[str, ModuleType] = {
+    name.rpartition(".")[2]: import_module(f"monai_cxrssl.data.sources.layouts.{name}") for name in _MODULES
+}
 DATALIST_FILE = "datalist.json"
 
 
