@@ -46,7 +46,7 @@ class PretrainingSummary:
             ``recipe`` that of the options.
         items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
             since it would tell of other weights.
-        pretrained: file of the weights that the run started from, whose patients count as trained on too.
+        pretrained: weights that the run started from (also a teacher's), whose patients count as trained on too.
         replace: weights of the phantom may replace any.
     """
 
@@ -62,7 +62,7 @@ class PretrainingSummary:
         probe: OnlineProbe | None = None,
         settings: dict[str, Any] | None = None,
         items: Sequence[Mapping[str, Any]] | None = None,
-        pretrained: str | os.PathLike | None = None,
+        pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         replace: bool = False,
     ) -> None:
         self.network = network
@@ -108,7 +108,8 @@ class PretrainingSummary:
 
     def write(self, engine: Any = None) -> None:
         """Write weights and figures, and log the figures."""
-        kept = {name: value for name, value in self.settings.items() if name in ("encoder_name", "image_size")}
+        names = ("encoder_name", "image_size", "started_from", "trained_on")
+        kept = {name: value for name, value in self.settings.items() if name in names}
         self.model.write(self.network, kept, self.items, self.pretrained)
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]

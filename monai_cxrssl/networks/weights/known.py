@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from monai_cxrssl.files import sha256
 from monai_cxrssl.networks.normalisation import Normalisation
+from monai_cxrssl.networks.weights.containers import read_weights
+from monai_cxrssl.networks.weights.header import read_header
 from monai_cxrssl.networks.weights.hub_config import described_by_folder, read_folder_config
-from monai_cxrssl.networks.weights_file import read_header, read_tensors
 
 __all__ = ["KnownWeights", "candidates", "known_weights", "named_normalisations", "recognise"]
 
@@ -163,7 +164,7 @@ def _differ(one: KnownWeights, other: KnownWeights) -> bool:
 
 def _fitting(weights: str | os.PathLike | Mapping[str, Any], path: Path | None) -> Iterator[tuple[int, KnownWeights]]:
     """Each row whose shapes fit, with how surely it is meant: 0 where only the shapes say so."""
-    tensors = read_tensors(Path(path)) if path is not None else weights
+    tensors = read_weights(path) if path is not None else weights
     assert isinstance(tensors, Mapping)
     shapes: dict[str, set[tuple[int, ...]]] = {}
     for name, value in tensors.items():
