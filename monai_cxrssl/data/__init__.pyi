@@ -4,6 +4,7 @@ from .audit.audit import audit_datalists
 from .audit.leak import (
     patient_keys,
     refuse_leak,
+    refuse_seen_data_sets,
     refuse_shared_patients,
     training_patients_path,
     write_training_patients,
@@ -87,6 +88,7 @@ __all__ = [
     "read_cxr",
     "read_cxr_uint",
     "refuse_leak",
+    "refuse_seen_data_sets",
     "refuse_shared_patients",
     "require_classes",
     "save_datalist",

@@ -47,7 +47,7 @@ class PretrainingSummary:
             ``recipe`` that of the options.
         items: the datalist items trained on; without them no list of patients is written, and an old one is removed,
             since it would tell of other weights.
-        pretrained: file of the weights that the run started from, whose patients count as trained on too.
+        pretrained: weights that the run started from (also a teacher's), whose patients count as trained on too.
         replace: weights of the phantom may replace any.
     """
 
@@ -63,7 +63,7 @@ class PretrainingSummary:
         probe: OnlineProbe | None = None,
         settings: dict[str, Any] | None = None,
         items: Sequence[Mapping[str, Any]] | None = None,
-        pretrained: str | os.PathLike | None = None,
+        pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         replace: bool = False,
     ) -> None:
         self.network = network
@@ -109,7 +109,11 @@ class PretrainingSummary:
 
     def write(self, engine: Any = None) -> None:
         """Write weights and figures, and log the figures."""
-        kept = {name: value for name, value in self.settings.items() if name in ENCODER_SETTINGS}
+        kept = {
+            name: value
+            for name, value in self.settings.items()
+            if name in (*ENCODER_SETTINGS, "started_from", "trained_on")
+        }
         self.model.write(self.network, kept, self.items, self.pretrained)
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]

@@ -19,14 +19,18 @@ from .settings import (
 )
 from .token_blocks import TokenBlocks, last_half_blocks
 from .trained import build_described, load_trained_model, load_trained_network
+from .trained_on import trained_on
 from .weights.containers import read_weights
 from .weights.exact import load_exactly
+from .weights.known import KnownWeights, candidates, known_weights, recognise
 from .weights.loading import LoadAccount, load_encoder_weights
+from .weights.locations import resolve_weights
 
 __all__ = [
     "Encoder",
     "GMMLHead",
     "EMACopy",
+    "KnownWeights",
     "LoadAccount",
     "InputNormalisation",
     "MultiTaskNet",
@@ -37,8 +41,10 @@ __all__ = [
     "TokenBlocks",
     "build_described",
     "build_encoder",
+    "candidates",
     "find_description",
     "in_evaluation",
+    "known_weights",
     "last_half_blocks",
     "load_encoder_weights",
     "load_exactly",
@@ -51,5 +57,8 @@ __all__ = [
     "read_thresholds",
     "read_training_range",
     "read_weights",
+    "recognise",
     "require_description",
+    "resolve_weights",
+    "trained_on",
 ]

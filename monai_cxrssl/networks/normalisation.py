@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import Any
 
 import torch
@@ -46,12 +47,16 @@ class Normalisation:
             object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
-        names = [name for name, normalisation in _named().items() if normalisation == self]
         if self == IDENTITY:
-            return names[0]
+            return str(self.name)
         values = {"mean": self.mean, "std": self.std, "scale": (self.scale,)}
         shown = ", ".join(f"{name} {' '.join(f'{v:g}' for v in part)}" for name, part in values.items())
-        return f"{names[0]} ({shown})" if names else shown
+        return f"{self.name} ({shown})" if self.name else shown
+
+    @property
+    def name(self) -> str | None:
+        """Its name among :meth:`names`, ``None`` where it has none."""
+        return next((name for name, normalisation in _named().items() if normalisation == self), None)
 
     @property
     def channels(self) -> int:
@@ -124,20 +129,8 @@ IDENTITY = Normalisation()
 
 @cache
 def _named() -> dict[str, Normalisation]:
-    from timm.data import constants
-
-    return {
-        "none": IDENTITY,
-        "imagenet": Normalisation(constants.IMAGENET_DEFAULT_MEAN, constants.IMAGENET_DEFAULT_STD),
-        "clip": Normalisation(constants.OPENAI_CLIP_MEAN, constants.OPENAI_CLIP_STD),
-        # TorchXRayVision's images go from -1024 to 1024.
-        "xrv": Normalisation((1024.0,), (1.0,), 2048.0),
-        # The constants of EVA-X's own code, for its weights and for those of Medical-MAE.
-        "eva-x": Normalisation((0.49185,), (0.28509,)),
-        "medical-mae": Normalisation((0.5056,), (0.252,)),
-        # As its authors gave it to TorchXRayVision.
-        "chess": Normalisation((0.658,), (0.221,)),
-    }
+    text = resources.files(__package__).joinpath("normalisations.json").read_text(encoding="utf-8")
+    return {name: Normalisation(**values) for name, values in json.loads(text).items()}
 
 
 def _numbers(content: Mapping[str, Any]) -> dict[str, tuple[float, ...]] | None:

@@ -70,11 +70,12 @@ def _of_file(path: str | os.PathLike) -> Normalisation:
     if "input_mean" in description:
         return described_normalisation(description, path)
     known = recognise(path)
-    if known is not None:
+    if known is not None and known.normalisation is not None:
         return known.normalisation
-    if stem_channels(path) == 3:
+    if known is not None or stem_channels(path) == 3:
+        whose = "was trained on images of three channels" if known is None else f"holds the weights {known.name}"
         raise ConfigurationError(
-            f"{os.fspath(path)} was trained on images of three channels, and nothing says how they were normalised: "
+            f"{os.fspath(path)} {whose}, and nothing says how their images were normalised: "
             f"give --input_normalisation, which is {', '.join(Normalisation.names())}, or [mean, std] as its authors "
             "say."
         )

@@ -16,11 +16,17 @@ from typing import Any
 
 from monai_cxrssl import __version__
 from monai_cxrssl.data.audit.audit import AuditResult, Finding
-from monai_cxrssl.data.audit.leak import refuse_leak, refuse_shared_patients, training_patients_path
+from monai_cxrssl.data.audit.leak import (
+    refuse_leak,
+    refuse_seen_data_sets,
+    refuse_shared_patients,
+    training_patients_path,
+)
 from monai_cxrssl.data.datalists.datalist import load_datalist
 from monai_cxrssl.data.datalists.split import manifest_hash
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256
+from monai_cxrssl.networks.trained_on import trained_on
 from monai_cxrssl.networks.weights.header import tensors_sha256
 
 __all__ = ["LIBRARIES", "bundle_metadata", "collect_provenance", "data_manifest", "library_versions", "split_audit"]
@@ -145,6 +151,11 @@ def split_audit(
         found += refuse_leak(items, weights, allow_leak=True, name=name)
         checked.append("The patients of the evaluated films were compared with those of training.")
         known = True
+    seen = [] if weights is None or not items else _trained_on(weights)
+    if seen and weights is not None and items:
+        name = "dataset" if loaded is None else loaded.name
+        found += refuse_seen_data_sets(items, seen, weights, allow_leak=True, name=name)
+        checked.append(f"The data sets that the weights go back to were compared: {', '.join(seen)}.")
     sentences = [finding.sentence for finding in found[:_SHOWN]]
     if len(found) > _SHOWN:
         sentences.append(f"And {len(found) - _SHOWN} more.")
@@ -193,4 +204,12 @@ def _weights(path: str | os.PathLike) -> dict[str, Any]:
         tensors = tensors_sha256(path)
     except ConfigurationError:
         tensors = None  # such as an ONNX file: predictions may come from anywhere
-    return {"file": path.name, "sha256": digest, "tensors_sha256": tensors}
+    seen = _trained_on(path)
+    return {"file": path.name, "sha256": digest, "tensors_sha256": tensors} | ({"trained_on": seen} if seen else {})
+
+
+def _trained_on(weights: str | os.PathLike) -> list[str]:
+    try:
+        return trained_on(Path(weights).expanduser())
+    except ConfigurationError:
+        return []  # no weights of PyTorch, as above

@@ -5,6 +5,7 @@ from .curriculum_stages import CurriculumWiring, curriculum_summary
 from .evaluated_config import bundle_root, default_device
 from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels, validator
 from .fine_tuning_options import FineTuningOptions, fine_tuning_options
+from .leak import refuse_leak
 from .options import RunOptions, load_recipes
 from .pretraining import PretrainingHandlers, PretrainingWiring
 from .pretraining_options import PretrainingOptions, pretraining_options
@@ -39,6 +40,7 @@ __all__ = [
     "open_run_log",
     "phantom_folder",
     "pretraining_options",
+    "refuse_leak",
     "refuse_unknown_options",
     "run_folder",
     "stages_over_data",

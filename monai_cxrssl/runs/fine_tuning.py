@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from monai_cxrssl.data.audit.leak import refuse_leak, refuse_shared_patients
+from monai_cxrssl.data.audit.leak import refuse_shared_patients
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.data.sampling.image_sampler import ImageSampler
@@ -39,6 +39,7 @@ from monai_cxrssl.optim.schedules import StagedWarmupCosine
 from monai_cxrssl.runs.announce import announce_normalisation
 from monai_cxrssl.runs.announce_fine_tuning import announce_fine_tuning
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
+from monai_cxrssl.runs.leak import refuse_leak
 from monai_cxrssl.runs.wiring import Wiring
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 from monai_cxrssl.transforms.views.multi_view import MultiView
@@ -304,6 +305,7 @@ class FineTuningHandlers:
                 "decoder": network.decoder_name,
                 "mask": o.mask,
                 "mask_channels": 1,
+                **self.wiring.origins(),
             },
             training.data,
             validation.data,

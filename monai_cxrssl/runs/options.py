@@ -22,11 +22,14 @@ from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.errors import ConfigurationError, OptionError
 from monai_cxrssl.networks.normalisation import Normalisation
 from monai_cxrssl.networks.starting_normalisation import AUTO
+from monai_cxrssl.networks.weights.locations import resolve_weights
 from monai_cxrssl.runs.evaluated_config import option_values
 from monai_cxrssl.runs.words_as_written import words_as_written
 
 __all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "load_recipes"]
 
+#: Options that name weights, which may have to be downloaded.
+_WEIGHTS = ("pretrained", "teacher", "teacher_weights")
 Options = TypeVar("Options", bound="RunOptions")
 
 
@@ -90,7 +93,9 @@ class RunOptions(BaseModel):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything random")
     encoder_name: str = Field(description="any encoder of segmentation-models-pytorch, or tu- and a timm model")
     encoder_weights: str | None = Field(None, description="imagenet: download weights to start from")
-    pretrained: Folder | None = Field(None, description="a file of weights to start from")
+    pretrained: Folder | None = Field(
+        None, description="weights to start from: a file, a folder of Hugging Face form, timm:NAME, hf://ORG/REPO/FILE"
+    )
     input_normalisation: Annotated[Any, AfterValidator(_known_normalisation)] = Field(
         AUTO, description="of the images as the weights want them: auto, imagenet, xrv, eva-x, none or [mean,std]"
     )
@@ -135,6 +140,7 @@ class RunOptions(BaseModel):
         """
         values = {name: value for name, value in given.items() if value is not None}
         without_data = values.get("dataset_dir") is None and values.get("datalist") is None
+        values |= {name: str(resolve_weights(values[name])) for name in _WEIGHTS if isinstance(values.get(name), str)}
         recipe = values.setdefault("recipe", "short" if without_data else "full")
         if recipe not in recipes:
             raise OptionError(f"--recipe is {recipe!r}; it must be {' or '.join(map(repr, recipes))}.")

@@ -133,7 +133,7 @@ class PretrainingWiring(Wiring):
                 **others,
             ),
             images.items if more_images is None else [*images.items, *more_images.items],
-            o.pretrained,
+            [path for path in (o.pretrained, o.teacher_weights) if path is not None],
             replace=o.replace,
         )
 

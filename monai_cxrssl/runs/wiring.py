@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,17 @@ from monai_cxrssl.hardware.device import require_device
 from monai_cxrssl.hardware.precision import autocast_dtype
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
+from monai_cxrssl.networks.trained_on import trained_on
 from monai_cxrssl.runs.options import RunOptions
 from monai_cxrssl.runs.run_folder import phantom_folder
 from monai_cxrssl.runs.run_log import open_run_log
 from monai_cxrssl.runs.run_record import finish_run, start_run
+from monai_cxrssl.runs.starting_point import StartingPoint, starting_point
 from monai_cxrssl.transforms.views.multi_view import MultiView
 
 __all__ = ["Wiring"]
+
+logger = logging.getLogger(__name__)
 
 
 class Wiring:
@@ -49,6 +55,18 @@ class Wiring:
     def output_dir(self) -> Path:
         """Folder of the run's results."""
         return Path(self.options.output_dir)
+
+    @cached_property
+    def start(self) -> StartingPoint | None:
+        """What the encoder starts from, ``None`` for random weights."""
+        return starting_point(self.options)
+
+    def origins(self) -> dict[str, Any]:
+        """Return what a description of the weights says of those that came before: in words, and the data they saw."""
+        before = {} if self.start is None else {"started_from": str(self.start)}
+        teachers = [getattr(self.options, name, None) for name in ("teacher", "teacher_weights")]
+        seen = [*(self.start.trained_on if self.start else ()), *trained_on([t for t in teachers if t is not None])]
+        return before | ({"trained_on": list(dict.fromkeys(seen))} if seen else {})
 
     def prepare(self) -> None:
         """Make sure that the device is there, and seed everything random of this process."""
@@ -102,8 +120,9 @@ class Wiring:
         open_run_log(self.options.output_dir, rank=self.options.rank)
 
     def start_run(self, source: Datalist) -> None:
-        """Write what this run is into its folder."""
+        """Write what this run is into its folder, and log what the encoder starts from."""
         o = self.options
+        logger.info("The encoder starts from %s.", self.start or "random weights")
         start_run(o.output_dir, "train", source.name, o.recipe, options=o.given)
 
     def finish_run(self) -> None:
@@ -153,5 +172,6 @@ class Wiring:
             "seed": o.seed,
             "device": str(o.device),
             "precision": str(autocast_dtype(o.device, o.amp) or torch.float32),
+            **self.origins(),
             **others,
         }

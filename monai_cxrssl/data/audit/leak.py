@@ -21,11 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.audit.audit import Finding, patient_of
+from monai_cxrssl.data.audit.data_sets import shared_origin
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.files import write_json
 
-__all__ = ["patient_keys", "refuse_leak", "refuse_shared_patients", "training_patients_path", "write_training_patients"]
+__all__ = [
+    "patient_keys",
+    "refuse_leak",
+    "refuse_seen_data_sets",
+    "refuse_shared_patients",
+    "training_patients_path",
+    "write_training_patients",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +130,41 @@ def refuse_leak(
     told = f"{len(leaking)} of the {len(images)} patients of this {what} were trained on ({path} lists {count})"
     remedy = "Choose other splits or another data set"
     return _decide(leaking, told, remedy, allow_leak, f"trained on, and in this {what}")
+
+
+def refuse_seen_data_sets(
+    items: Sequence[Mapping[str, Any]],
+    trained_on: Sequence[str],
+    weights: str | os.PathLike,
+    allow_leak: bool = False,
+    what: str = "evaluation",
+    name: str = "dataset",
+) -> list[Finding]:
+    """Raise when a model is to be measured on a public data set that its weights, or those before them, were made from.
+
+    Args:
+        items: what it is to be measured on; ``what``, ``name`` and ``allow_leak`` as in :func:`refuse_leak`, with one
+            finding per data set.
+        trained_on: data sets, whose patients nobody listed.
+        weights: their file, for the message.
+
+    Raises:
+        DatalistError: a source of the items is one of the data sets, or shares images with one.
+    """
+    sources: dict[str, list[str]] = {}
+    for item in items:
+        sources.setdefault(str(item.get("source") or name), []).append(item["image"])
+    leaking: dict[tuple[str, str], list[str]] = {}
+    reasons = []
+    for source, paths in sources.items():
+        seen = next((each for each in trained_on if shared_origin(source, each)), None)
+        if seen is not None:
+            origin = shared_origin(source, seen)
+            leaking[source, seen] = paths
+            shared = "" if origin == seen == source else f" (both hold images of {origin})"
+            reasons.append(f"{source} is this {what}'s, and {seen} is what {weights} goes back to{shared}")
+    remedy = "Choose another data set or other weights"
+    return _decide(leaking, "; ".join(reasons), remedy, allow_leak, f"of a data set trained on, and in this {what}")
 
 
 def refuse_shared_patients(datalist: Datalist, allow_leak: bool = False) -> list[Finding]:
