@@ -45,7 +45,8 @@ def read(path):
 
 def prepare(film, steps):
     """Do what the file's metadata says: reduce twice, scale, resize into a padded square."""
-    first, second, scale, square = (step for step in steps if step["step"] != "decode")
+    # The first step is done, and a normalisation after these is the network's own.
+    first, second, scale, square = steps[1:5]
     factor = min(1, first["longest_side"] / max(film.shape))
     film = reduce(film, *(max(1, int(side * factor + 0.5)) for side in film.shape))
     factor = min(1, second["shorter_side"] / min(film.shape))

@@ -17,10 +17,11 @@ from monai_cxrssl.errors import ConfigurationError
 __all__ = ["HARMLESS", "as_plain_values", "data_settings", "refuse_other_settings", "run_settings"]
 
 #: Settings that may change between a checkpoint and the run that goes on from it: where files are, how fast and with
-#: how much memory they are read, what is watched and how often. Data are compared by what they hold, not by place.
+#: how much memory they are read, what is watched and how often. Data are compared by what they hold, not by place,
+#: and input normalisations by their values.
 HARMLESS = frozenset([
     "allow_leak", "bundle_root", "cache_dir", "checkpoint_minutes", "class_map", "datalist", "dataset_dir",
-    "ignore_absent",
+    "ignore_absent", "input_normalisation",
     "experiment_name", "large_cache_dir", "large_dataset_dir", "max_unreadable", "memory_limit_gb",
     "model_path", "num_workers", "output_dir", "probe_every", "rank", "replace", "resume", "run_name",
     "save_execute_config", "test_datalist", "test_dataset_dir", "test_source", "tracking", "tracking_uri",

@@ -49,7 +49,7 @@ class FineTuningSummary:
         output_dir: the run's folder, which gets weights and figures.
         model_path: where the bundle looks for its weights.
         settings_of_model: what it takes to use the weights again: ``encoder_name``, ``image_size``, ``classes``,
-            ``task``, ``decoder``, ``mask``, ``mask_channels``.
+            ``task``, ``decoder``, ``mask``, ``mask_channels``, ``input_mean``, ``input_std``, ``input_scale``.
         training: datalist items that were trained on; ``validation`` those that the weights were chosen by.
         evaluator: over the test split, of the network of ``best``; ``None`` when there are no test images.
         assessment: is attached to ``evaluator``.

@@ -14,10 +14,13 @@ from torch import nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import find_description
+from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.exact import load_exactly
 
 __all__ = ["LoadWeights"]
+
+_REMEDY = "Is it the file of another --encoder_name, --decoder or --input_normalisation?"
 
 
 class LoadWeights:
@@ -30,7 +33,8 @@ class LoadWeights:
         task: of the labels, held against the description likewise.
 
     Raises:
-        ConfigurationError: from the engine's run, when the file is absent, does not fit or is of other classes.
+        ConfigurationError: from the engine's run, when the file is absent, does not fit, is of other classes, or was
+            trained with another input normalisation than the network's.
     """
 
     def __init__(
@@ -63,7 +67,14 @@ class LoadWeights:
                     f"{self.path} was trained with {name} {_shown(description[name])}, and the run has "
                     f"{_shown(said)}; leave --{name} out, or take the bundle that trained them."
                 )
-        load_exactly(self.network, weights, str(self.path), "Is it the file of another --encoder_name or --decoder?")
+        normalise = getattr(self.network, "normalise", None)
+        trained = described_normalisation(description, self.path)
+        if description and normalise is not None and normalise.normalisation != trained:
+            raise ConfigurationError(
+                f"{self.path} was trained with the input normalisation {trained}, and the run has "
+                f"{normalise.normalisation}; leave --input_normalisation out, or give another --model_path."
+            )
+        load_exactly(self.network, weights, str(self.path), _REMEDY)
 
 
 def _shown(value: Any) -> str:

@@ -19,6 +19,7 @@ from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 from monai_cxrssl.handlers.run_model import RunModel
 from monai_cxrssl.handlers.tracked_run import TrackedRun
+from monai_cxrssl.networks.description import ENCODER_SETTINGS
 
 __all__ = ["PretrainingSummary"]
 
@@ -29,7 +30,7 @@ class PretrainingSummary:
     """At the end of a run, write the encoder's state dict and ``metrics.json``, one flat object, and print a table.
 
     The weights are ``model.pt`` in the run's folder. Beside them, ``model.json`` keeps what it takes to use them again:
-    ``encoder_name`` and ``image_size``, and ``model.patients.json`` who was trained on
+    ``encoder_name``, ``image_size`` and how images are normalised, and ``model.patients.json`` who was trained on
     (:mod:`monai_cxrssl.data.audit.leak`). Then they are put where the bundle looks for them
     (:class:`~monai_cxrssl.handlers.run_model.RunModel`).
 
@@ -108,7 +109,7 @@ class PretrainingSummary:
 
     def write(self, engine: Any = None) -> None:
         """Write weights and figures, and log the figures."""
-        kept = {name: value for name, value in self.settings.items() if name in ("encoder_name", "image_size")}
+        kept = {name: value for name, value in self.settings.items() if name in ENCODER_SETTINGS}
         self.model.write(self.network, kept, self.items, self.pretrained)
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]

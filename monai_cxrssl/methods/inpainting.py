@@ -14,6 +14,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.losses.masked_reconstruction import MaskedReconstructionLoss
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.normalisation import normalised_features
 from monai_cxrssl.networks.reconstruction import ReconstructionDecoder
 from monai_cxrssl.transforms.corruptions.inpaint_holes import InpaintHoles
 
@@ -72,7 +73,7 @@ class Inpainting(PretextMethod):
         images = batch["image"].flatten(0, 1)
         self.decoder.check_size(*images.shape[-2:])
         corrupted, holes = self.inpaint_holes(images, batch["lung_mask"].flatten(0, 1), self.generator(images.device))
-        features = self.network.encoder(corrupted)
+        features = normalised_features(self.network, corrupted)
         loss = self.loss_function(self.decoder(features), images, holes)
         last = features[0][-1] if isinstance(features, tuple) else features[-1]
         return {"loss": loss, "embedding": adaptive_avg_pool2d(last.detach(), 1).flatten(1)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.description import find_description
 from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.token_blocks import TokenBlocks
 from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
 
@@ -39,6 +41,7 @@ class MaskedDistillation(PretextMethod):
         teacher_weights: the ``model.pt`` of a bundle, or a state dict of an encoder; see
             :func:`monai_cxrssl.networks.load_encoder_weights`.
         teacher_name: the teacher's encoder name, by default what the description of its weights says.
+        teacher_normalisation: the teacher's ``input_normalisation``, see :class:`~monai_cxrssl.networks.Encoder`.
         mask_ratio: share of the patches that are masked, in (0, 1); up to one block more are.
         largest_block: greatest block height and width, as a share of the image's.
 
@@ -55,6 +58,7 @@ class MaskedDistillation(PretextMethod):
         mask_ratio: float = 0.4,
         largest_block: float = 0.3,
         seed: int = 0,
+        teacher_normalisation: Any = AUTO,
     ) -> None:
         super().__init__(network, seed)
         for name, share in (("mask_ratio", mask_ratio), ("largest_block", largest_block)):
@@ -69,7 +73,10 @@ class MaskedDistillation(PretextMethod):
                 f"{os.fspath(teacher_weights)} does not say which encoder the teacher is, neither inside nor in a "
                 ".json file beside it; give teacher_name."
             )
-        teacher = Encoder(encoder_name, network.in_channels, pretrained=teacher_weights).eval().requires_grad_(False)
+        teacher = Encoder(
+            encoder_name, network.in_channels, pretrained=teacher_weights, input_normalisation=teacher_normalisation
+        )
+        teacher.eval().requires_grad_(False)
         # In a list the teacher is no submodule: not saved, never told to train, not sent to other processes.
         self._teacher = [teacher]
         self.mask_token = nn.Parameter(torch.empty(self.tokens.channels))

@@ -7,9 +7,16 @@ from .gmml_head import GMMLHead
 from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
+from .normalisation import InputNormalisation, Normalisation
 from .prediction_head import PredictionHead
 from .reconstruction import ReconstructionDecoder
-from .settings import read_model_setting, read_temperature, read_thresholds, read_training_range
+from .settings import (
+    read_input_normalisation,
+    read_model_setting,
+    read_temperature,
+    read_thresholds,
+    read_training_range,
+)
 from .token_blocks import TokenBlocks, last_half_blocks
 from .trained import build_described, load_trained_model, load_trained_network
 from .weights.containers import read_weights
@@ -21,7 +28,9 @@ __all__ = [
     "GMMLHead",
     "EMACopy",
     "LoadAccount",
+    "InputNormalisation",
     "MultiTaskNet",
+    "Normalisation",
     "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
@@ -36,6 +45,7 @@ __all__ = [
     "load_trained_model",
     "load_trained_network",
     "momentum_at",
+    "read_input_normalisation",
     "read_model_setting",
     "read_temperature",
     "read_thresholds",

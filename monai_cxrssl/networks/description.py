@@ -16,7 +16,10 @@ from typing import Any
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.weights.header import read_header
 
-__all__ = ["find_description", "require_description", "undescribed"]
+__all__ = ["ENCODER_SETTINGS", "find_description", "require_description", "undescribed"]
+
+#: What it takes to use the weights of an encoder again.
+ENCODER_SETTINGS = ("encoder_name", "image_size", "input_mean", "input_std", "input_scale")
 
 
 def find_description(weights: str | os.PathLike) -> dict[str, Any] | None:

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.normalisation import InputNormalisation
+from monai_cxrssl.networks.starting_normalisation import AUTO, starting_normalisation, unavailable_weights
 from monai_cxrssl.networks.weights.loading import load_encoder_weights, stem_channels
 from monai_cxrssl.networks.weights.target import AFTER_THE_BLOCKS
 
-__all__ = ["Encoder", "build_encoder", "channels_of_file", "refuse_size"]
+__all__ = ["Encoder", "build_encoder", "build_normalisation", "channels_of_file", "refuse_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -121,12 +123,34 @@ def build_encoder(
                 f"The encoder {encoder_name!r} exists but cannot be built for {in_channels}-channel images with five "
                 f"stages: {error}. Choose another encoder."
             ) from error
-        reason = _first_line(error)
+        raise unavailable_weights(encoder_name, encoder_weights, error) from error
+
+
+def build_normalisation(
+    encoder_name: str,
+    in_channels: int = 1,
+    encoder_weights: str | None = None,
+    pretrained: str | os.PathLike | None = None,
+    input_normalisation: Any = AUTO,
+) -> tuple[InputNormalisation, int]:
+    """Build what normalises the images of an encoder; return it and the channels that the encoder then reads.
+
+    For the arguments see :class:`Encoder`.
+
+    Raises:
+        ConfigurationError: two sources of weights, an unknown encoder, images of other channels than the normalisation
+            has; or see :func:`~monai_cxrssl.networks.starting_normalisation.starting_normalisation`.
+    """
+    if encoder_weights is not None and pretrained is not None:
+        raise ConfigurationError("Pass either encoder_weights or pretrained, not both: they fill the same weights.")
+    _check_name(encoder_name)
+    normalisation = starting_normalisation(encoder_name, encoder_weights, pretrained, input_normalisation)
+    if 1 not in (in_channels, normalisation.channels) and in_channels != normalisation.channels:
         raise ConfigurationError(
-            f"The {encoder_weights!r} weights of {encoder_name!r} could not be loaded ({reason}). If this machine has "
-            "no way to the model hub, bring the weights as a file and pass --pretrained PATH, or start from random "
-            "weights with --encoder_weights None."
-        ) from error
+            f"Images of {in_channels} channels cannot be normalised by the values of {normalisation.channels} "
+            f"({normalisation}); give in_channels 1 or {normalisation.channels}."
+        )
+    return InputNormalisation(normalisation), max(in_channels, normalisation.channels)
 
 
 def _first_line(error: Exception) -> str:
@@ -172,9 +196,17 @@ class Encoder(nn.Module):
             :func:`~monai_cxrssl.networks.load_encoder_weights`.
         encoder_arguments: of timm's network, such as ``patch_size``, ``img_size`` or ``drop_path_rate``, for encoders
             named ``tu-``; what such a file was trained with.
+        input_normalisation: what the weights expect of their images, which themselves stay in [0, 1]: ``"auto"``, as
+            the weights to start from say, a name such as ``"imagenet"``, ``[mean, std]``, or a dictionary with
+            ``mean``, ``std`` and ``scale``; see :meth:`monai_cxrssl.networks.Normalisation.of`. By the values of three
+            channels a grey image becomes three normalised ones, and the smp encoder has ``in_channels`` 3.
+
+    Attributes:
+        normalise: the step before the encoder, without tensors in the state dict.
 
     Raises:
-        ConfigurationError: when the name is unknown, an argument is wrong, or the weights do not fit or cannot be had.
+        ConfigurationError: when the name is unknown, an argument is wrong, the weights do not fit or cannot be had, or
+            nothing says how weights of three channels were normalised.
 
     Example:
         >>> encoder = Encoder("resnet18")
@@ -189,13 +221,15 @@ class Encoder(nn.Module):
         encoder_weights: str | None = None,
         pretrained: str | os.PathLike | None = None,
         encoder_arguments: Mapping[str, Any] | None = None,
+        input_normalisation: Any = AUTO,
     ) -> None:
         super().__init__()
-        if encoder_weights is not None and pretrained is not None:
-            raise ConfigurationError("Pass either encoder_weights or pretrained, not both: they fill the same weights.")
         self.encoder_name = encoder_name
         self.in_channels = in_channels
-        self.encoder = build_encoder(encoder_name, in_channels, encoder_weights, encoder_arguments)
+        self.normalise, channels = build_normalisation(
+            encoder_name, in_channels, encoder_weights, pretrained, input_normalisation
+        )
+        self.encoder = build_encoder(encoder_name, channels, encoder_weights, encoder_arguments)
         self.out_channels = int(self.encoder.out_channels[-1])  # type: ignore[index]
         if pretrained is not None:
             load_encoder_weights(self.encoder, pretrained)
@@ -209,7 +243,7 @@ class Encoder(nn.Module):
         """Return the last feature map ``(B, C, h, w)`` of images ``(B, in_channels, H, W)``; see :meth:`check_size`."""
         if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
             self.check_size(int(image.shape[-2]), int(image.shape[-1]))
-        features = self.encoder(image)
+        features = self.encoder(self.normalise(image))
         if isinstance(features, tuple):  # a vision transformer also returns its prefix tokens
             features = features[0]
         return features[-1]

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.encoder import build_encoder, refuse_size
+from monai_cxrssl.networks.encoder import build_encoder, build_normalisation, refuse_size
+from monai_cxrssl.networks.normalisation import normalised_features
+from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.loading import load_encoder_weights
 
@@ -57,7 +59,7 @@ class MultiTaskNet(nn.Module):
 
     Args:
         encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model; for
-            ``encoder_weights`` see :class:`~monai_cxrssl.networks.Encoder`.
+            ``encoder_weights`` and ``input_normalisation`` see :class:`~monai_cxrssl.networks.Encoder`.
         num_classes: outputs of the label head (global average pooling, dropout, linear); 0 for none.
         decoder: ``"Unet"``, ``"UnetPlusPlus"``, ``"MAnet"``, ``"Linknet"``, ``"FPN"``, ``"UPerNet"`` or
             ``"DeepLabV3Plus"`` for convolutional encoders, ``"DPT"`` for vision transformers, ``None`` for no
@@ -90,6 +92,7 @@ class MultiTaskNet(nn.Module):
         encoder_weights: str | None = None,
         return_dict: bool = True,
         encoder_arguments: Mapping[str, Any] | None = None,
+        input_normalisation: Any = AUTO,
     ) -> None:
         super().__init__()
         if not num_classes and decoder is None:
@@ -102,18 +105,19 @@ class MultiTaskNet(nn.Module):
                 f"A network with {num_classes} classes, {mask_channels} mask channels and dropout {dropout} cannot be "
                 "built; expected 0 or more, 1 or more, and a share in [0, 1)."
             )
-        if encoder_weights is not None and pretrained is not None:
-            raise ConfigurationError("Pass either encoder_weights or pretrained, not both: they fill the same weights.")
         self.encoder_name = encoder_name
         self.num_classes = int(num_classes)
         self.decoder_name = decoder
         self.return_dict = return_dict
-        self.encoder = build_encoder(encoder_name, in_channels, encoder_weights, encoder_arguments)
+        self.normalise, channels = build_normalisation(
+            encoder_name, in_channels, encoder_weights, pretrained, input_normalisation
+        )
+        self.encoder = build_encoder(encoder_name, channels, encoder_weights, encoder_arguments)
         self.decoder: nn.Module | None = None
         self.segmentation_head: nn.Module | None = None
         self.classification_head: nn.Module | None = None
         if decoder is not None:
-            self._build_decoder(decoder, in_channels, mask_channels)
+            self._build_decoder(decoder, channels, mask_channels)
         if num_classes:
             from segmentation_models_pytorch.base import ClassificationHead, initialization
 
@@ -274,7 +278,7 @@ class MultiTaskNet(nn.Module):
         return [(name, groups[layer]) for name, layer in zip(shown, ordered, strict=True)]
 
     def _features(self, image: Tensor) -> tuple[list[Tensor], Any]:
-        features = self.encoder(image)
+        features = normalised_features(self, image)
         return features if self._is_transformer else (features, None)
 
     def _outputs(self, features: tuple[list[Tensor], Any]) -> dict[str, Tensor]:

@@ -83,6 +83,6 @@ class ReconstructionDecoder(nn.Module):
         refuse_size(f"a {self.name} decoder on this encoder", self.stride, height, width)
 
     def forward(self, features: Any) -> Tensor:
-        """Return images ``(B, out_channels, H, W)`` of what ``network.encoder`` gave for ``(B, C, H, W)`` images."""
+        """Return images ``(B, out_channels, H, W)`` of the maps that ``network.encoder`` gave for ``(B, C, H, W)``."""
         decoded = self.decoder(*features) if self.name == "DPT" else self.decoder(features)
         return self.head(decoded)

@@ -5,14 +5,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import find_description, undescribed
+from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.header import read_header
 
-__all__ = ["read_model_setting", "read_temperature", "read_thresholds", "read_training_range"]
+__all__ = [
+    "read_input_normalisation",
+    "read_model_setting",
+    "read_temperature",
+    "read_thresholds",
+    "read_training_range",
+]
 
 #: Modules of a network that segments, and the settings that are None of one that does not.
 _SEGMENTING = ("decoder.", "segmentation_head.")
@@ -46,6 +54,25 @@ def read_model_setting(model_path: str | os.PathLike, name: str, default: Any) -
             "again."
         )
     return description[name]
+
+
+def read_input_normalisation(
+    model_path: str | os.PathLike, default: Mapping[str, Any] | str | None = None
+) -> Mapping[str, Any] | str | None:
+    """Return the normalisation stored with a file of weights, as a network's ``input_normalisation`` takes it.
+
+    Args:
+        model_path: the file of weights.
+        default: returned while there are no weights, or of weights that say nothing of themselves.
+
+    Raises:
+        ConfigurationError: the description gives none that can be used; or see
+            :func:`monai_cxrssl.networks.find_description`.
+    """
+    description = find_description(model_path)
+    if description is None:
+        return default
+    return described_normalisation(description, model_path).as_option()
 
 
 def read_temperature(model_path: str | os.PathLike) -> float:

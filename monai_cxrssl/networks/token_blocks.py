@@ -51,7 +51,7 @@ class TokenBlocks:
                 f"{purpose} works on the patches of a vision transformer, and {network.encoder_name!r} is none. "
                 "Choose an encoder such as tu-vit_small_patch16_224."
             )
-        self.model = model
+        self.network = network
         self.depth = len(model.blocks)
         self.channels = int(model.embed_dim)
         self.patch_size = int(network.encoder.output_stride)  # type: ignore[arg-type]
@@ -79,8 +79,8 @@ class TokenBlocks:
             One map ``(B, channels, h, w)`` per block, before any final normalisation, and the prefix tokens
             ``(B, prefix_tokens, channels)`` of the last of these blocks, or ``None``.
         """
-        source: Any = network
-        model: Any = self.model if source is None else source.encoder.model
+        source: Any = self.network if network is None else network
+        model: Any = source.encoder.model
         options = {"return_prefix_tokens": True} if self.prefix_tokens else {}
         handle = None
         if token_mask is not None and mask_token is not None:
@@ -94,7 +94,9 @@ class TokenBlocks:
             # timm's transformers have no argument for mask tokens; a hook serves all of them alike.
             handle = model.patch_embed.register_forward_hook(replace)
         try:
-            outputs = model.forward_intermediates(image, indices=list(blocks), intermediates_only=True, **options)
+            outputs = model.forward_intermediates(
+                source.normalise(image), indices=list(blocks), intermediates_only=True, **options
+            )
         finally:
             if handle is not None:
                 handle.remove()

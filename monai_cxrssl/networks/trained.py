@@ -12,6 +12,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import require_description
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
+from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.exact import load_exactly
 
@@ -83,7 +84,11 @@ def build_described(path: str | os.PathLike, description: dict[str, Any]) -> Enc
     # Fine-tuning writes the classes too, even where there are none.
     if "classes" in description or not {"encoder_name", "image_size"} <= description.keys():
         return _network(path, description)  # or says what is wrong
-    encoder = Encoder(description["encoder_name"], encoder_arguments=description.get("encoder_arguments"))
+    encoder = Encoder(
+        description["encoder_name"],
+        encoder_arguments=description.get("encoder_arguments"),
+        input_normalisation=described_normalisation(description, path),
+    )
     remedy = f"Its description says the encoder {description['encoder_name']}; take both from one training."
     load_exactly(encoder, read_weights(path), str(path), remedy)
     return encoder.eval()
@@ -98,6 +103,7 @@ def _network(path: Path, description: dict[str, Any], return_dict: bool = True) 
         mask_channels=settings["mask_channels"],
         return_dict=return_dict,
         encoder_arguments=settings.get("encoder_arguments"),
+        input_normalisation=described_normalisation(settings, path),
     )
     remedy = (
         f"Its description says {settings['encoder_name']}, decoder {settings['decoder']}, {len(settings['classes'])} "

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.evaluation_mode import in_evaluation
+from monai_cxrssl.networks.normalisation import normalised_features
 
 __all__ = ["attention_method", "saliency_maps", "saliency_method"]
 
@@ -122,7 +123,7 @@ def saliency_maps(
         # the image asks for one, as the weights may be frozen.
         given = image.detach().to(next(network.encoder.parameters()).dtype, copy=deep)  # type: ignore
         with torch.set_grad_enabled(deep):
-            features = network.encoder(given.requires_grad_() if deep else given)  # type: ignore
+            features = normalised_features(network, given.requires_grad_() if deep else given)
         maps = features[0] if isinstance(features, tuple) else features  # transformers add their prefix tokens
         if not -len(maps) < layer < 0:
             raise ConfigurationError(f"The saliency layer is {layer}; the encoder has -1 to {1 - len(maps)}.")

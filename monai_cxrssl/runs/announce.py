@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     # Only named in the signature; the command line, which shares this package, must start without torch.
     from monai_cxrssl.data.datalists.datalist import Datalist
     from monai_cxrssl.data.stores.image_store import ImageStore
+    from monai_cxrssl.networks.normalisation import Normalisation
+    from monai_cxrssl.runs.options import RunOptions
 
-__all__ = ["announce_data"]
+__all__ = ["announce_data", "announce_normalisation"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,3 +42,20 @@ def announce_data(source: Datalist, images: ImageStore, bags: Sequence[Sequence[
             "Short recipe: a small encoder and few epochs, to see every part at work. "
             "Give --dataset_dir for the full one."
         )
+
+
+def announce_normalisation(normalisation: Normalisation, options: RunOptions) -> None:
+    """Log how images are normalised before the encoder, and who says so.
+
+    Args:
+        normalisation: of the network.
+        options: of the run.
+    """
+    origin = "of random weights, which want none"
+    if options.input_normalisation != "auto":
+        origin = "as --input_normalisation says"
+    elif options.encoder_weights is not None:
+        origin = f"as the {options.encoder_weights} weights of {options.encoder_name} want it"
+    elif options.pretrained is not None:
+        origin = f"as {options.pretrained} wants it"
+    logger.info("Input normalisation: %s, %s.", normalisation, origin)

@@ -303,6 +303,7 @@ class Curriculum(Engine):
         from monai_cxrssl.files import write_json
         from monai_cxrssl.handlers.monitors.curves import CurvesPlot
         from monai_cxrssl.handlers.monitors.history import RunHistory
+        from monai_cxrssl.networks.description import ENCODER_SETTINGS
         from monai_cxrssl.networks.weights.containers import read_weights
         from monai_cxrssl.networks.weights.header import put_description
 
@@ -350,9 +351,7 @@ class Curriculum(Engine):
         self.history.rows.extend(rows)
         if idist.get_rank() == 0:
             state = _cpu_state(self.network)
-            said: dict[str, Any] = {
-                key: self.settings[key] for key in ("encoder_name", "image_size") if key in self.settings
-            }
+            said: dict[str, Any] = {key: self.settings[key] for key in ENCODER_SETTINGS if key in self.settings}
             save_atomically(put_description(state, said) if said else state, folder / "encoder.pt")
             # Written last: the folder counts as finished from here on.
             write_json(

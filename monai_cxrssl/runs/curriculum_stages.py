@@ -19,7 +19,7 @@ from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.pretraining_summary import PretrainingSummary
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
-from monai_cxrssl.runs.announce import announce_data
+from monai_cxrssl.runs.announce import announce_data, announce_normalisation
 from monai_cxrssl.runs.pretraining import PretrainingWiring
 from monai_cxrssl.runs.stage import PretextStage, stages_over_data
 
@@ -72,10 +72,11 @@ class CurriculumWiring(PretrainingWiring):
         stages = [own[task] if task in own else self._stage(task, images) for task in self.options.tasks or ()]
         return stages_over_data(stages, {"target": images} if large is None else {"large": large, "target": images})
 
-    def begin(self, source: Datalist, images: ImageStore) -> None:
-        """Write what this run is into its folder, and log the size of the data and the recipe."""
+    def begin(self, source: Datalist, images: ImageStore, network: Encoder) -> None:
+        """Write what this run is into its folder; log the size of the data, the recipe, the network's normalisation."""
         self.start_run(source)
         announce_data(source, images, patient_bags(images.items), self.options.recipe)
+        announce_normalisation(network.normalise.normalisation, self.options)
 
     def _tasks(self) -> dict[str, tuple[type[PretextMethod], dict[str, Any], int, dict[str, Any]]]:
         """Method, its arguments, views of an image and further arguments of the stage, by task."""

@@ -36,6 +36,7 @@ from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.optim.layer_decay import layer_decay_groups
 from monai_cxrssl.optim.optimizer import create_optimizer
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
+from monai_cxrssl.runs.announce import announce_normalisation
 from monai_cxrssl.runs.announce_fine_tuning import announce_fine_tuning
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 from monai_cxrssl.runs.wiring import Wiring
@@ -117,6 +118,7 @@ class FineTuningWiring(Wiring):
                 items = test_source.items("test")
                 refuse_leak(items, path, o.allow_leak, what="fine-tuning", name=test_source.name)
         network.check_size(o.image_size, o.image_size)
+        announce_normalisation(network.normalise.normalisation, o)
 
     def images(self, source: Datalist, split: str) -> ImageStore:
         """Open the images of a split."""
@@ -284,7 +286,7 @@ class FineTuningHandlers:
         training, validation, test = self.datasets
         stores = (training.images, validation.images, test.images)
         settings = self.wiring.settings(
-            network.encoder_name, engine.data_loader.batch_size, decoder=network.decoder_name,
+            network, engine.data_loader.batch_size, decoder=network.decoder_name,
             source=self.source.name, test_source=self.test.source.name, pretrained=o.pretrained,
             linear_probe=o.linear_probe,
         )  # fmt: skip
@@ -295,6 +297,7 @@ class FineTuningHandlers:
             o.model_path,
             {
                 "encoder_name": network.encoder_name,
+                **network.normalise.normalisation.described(),
                 "image_size": o.image_size,
                 "classes": list(training.classes),
                 "task": self.method.loss_function.task,

@@ -19,7 +19,9 @@ import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from monai_cxrssl.data.stores.small_film import decoded_side
-from monai_cxrssl.errors import OptionError
+from monai_cxrssl.errors import ConfigurationError, OptionError
+from monai_cxrssl.networks.normalisation import Normalisation
+from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.runs.evaluated_config import option_values
 from monai_cxrssl.runs.words_as_written import words_as_written
 
@@ -46,6 +48,15 @@ def _known_optimizer(name: str) -> str:
         near = difflib.get_close_matches(name, [str(known) for known in timm.optim.list_optimizers()], 3, 0.4)
         raise ValueError(f"an optimizer of timm, such as {' or '.join(near or ['adamw'])}") from None
     return name
+
+
+def _known_normalisation(value: Any) -> Any:
+    value = value.strip().lower() if isinstance(value, str) else value
+    try:
+        Normalisation.of(None if value == AUTO else value)
+    except ConfigurationError:
+        raise ValueError(Normalisation.expected()) from None
+    return value
 
 
 Folder = Annotated[str, BeforeValidator(_as_path)]
@@ -80,6 +91,9 @@ class RunOptions(BaseModel):
     encoder_name: str = Field(description="any encoder of segmentation-models-pytorch, or tu- and a timm model")
     encoder_weights: str | None = Field(None, description="imagenet: download weights to start from")
     pretrained: Folder | None = Field(None, description="a file of weights to start from")
+    input_normalisation: Annotated[Any, AfterValidator(_known_normalisation)] = Field(
+        AUTO, description="of the images as the weights want them: auto, imagenet, xrv, eva-x, none or [mean,std]"
+    )
     image_size: Annotated[int, Field(ge=16)] = Field(description="side of the network's input, pixels")
     batch_size: Count = Field(description="samples per batch and process")
     max_epochs: Count = Field(description="epochs, of all stages together")

@@ -25,7 +25,7 @@ from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.optim.optimizer import create_optimizer
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
-from monai_cxrssl.runs.announce import announce_data
+from monai_cxrssl.runs.announce import announce_data, announce_normalisation
 from monai_cxrssl.runs.pretraining_options import PretrainingOptions
 from monai_cxrssl.runs.wiring import Wiring
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
@@ -127,7 +127,7 @@ class PretrainingWiring(Wiring):
             images.warnings,
             probe,
             self.settings(
-                network.encoder_name,
+                network,
                 o.batch_size if loader is None else loader.batch_size,
                 source=source.name,
                 **others,
@@ -186,3 +186,4 @@ class PretrainingHandlers:
     def _announce(self) -> None:
         bags = patient_bags(self.images.items, by=self.wiring.options.bags_by)
         announce_data(self.source, self.images, bags, self.wiring.options.recipe)
+        announce_normalisation(self.method.network.normalise.normalisation, self.wiring.options)

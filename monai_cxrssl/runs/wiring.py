@@ -22,6 +22,8 @@ from monai_cxrssl.handlers.monitors.curves import CurvesPlot
 from monai_cxrssl.handlers.monitors.progress import RunProgressBar
 from monai_cxrssl.hardware.device import require_device
 from monai_cxrssl.hardware.precision import autocast_dtype
+from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.runs.options import RunOptions
 from monai_cxrssl.runs.run_folder import phantom_folder
 from monai_cxrssl.runs.run_log import open_run_log
@@ -139,11 +141,12 @@ class Wiring:
         """Return every option of the run, with what its summary records, for a checkpoint and a tracker."""
         return {**self.options.model_dump(include=set(self.options.names)), **summary.settings}
 
-    def settings(self, encoder_name: str, batch_size: int, **others: Any) -> dict[str, Any]:
-        """Return the options that ``metrics.json`` records, with others beside."""
+    def settings(self, network: Encoder | MultiTaskNet, batch_size: int, **others: Any) -> dict[str, Any]:
+        """Return what ``metrics.json`` records of a network and of the options, with others beside."""
         o = self.options
         return {
-            "encoder_name": encoder_name,
+            "encoder_name": network.encoder_name,
+            **network.normalise.normalisation.described(),
             "image_size": o.image_size,
             "batch_size": batch_size,
             "recipe": o.recipe,

@@ -72,7 +72,7 @@ def test_versions_are_exact_and_those_tested(bundle):
 def test_another_runtime_is_told_what_comes_before_and_after(bundle):
     formats = about(bundle)["network_data_format"]
     (side,) = set(formats["inputs"]["image"]["spatial_shape"])
-    assert formats["inputs"]["image"]["preprocessing"] == describe_preprocessing(side)
+    assert formats["inputs"]["image"]["preprocessing"] == describe_preprocessing({"image_size": side})
     for output in formats["outputs"].values():
         kind = {"probabilities": "label", "image": "mask"}.get(output["type"], "embedding")
         expected = describe_postprocessing(kind, {"task": "multi_class"})

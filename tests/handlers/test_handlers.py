@@ -27,7 +27,8 @@ from monai_cxrssl.handlers import (
     RunHistory,
     RunProgressBar,
 )
-from monai_cxrssl.networks import Encoder
+from monai_cxrssl.handlers.model_files import write_model
+from monai_cxrssl.networks import Encoder, Normalisation
 
 SGD = torch.optim.SGD
 
@@ -258,3 +259,12 @@ def test_load_weights(tmp_path):
     assert torch.equal(encoder.encoder.conv1.weight, donor.encoder.conv1.weight)
     with pytest.raises(ConfigurationError, match="another --encoder_name"):
         engine_of([output(1.0)], [LoadWeights(Encoder("resnet34"), tmp_path / "model.pt")])
+
+
+def test_weights_of_another_normalisation_are_refused(tmp_path):
+    about = {"encoder_name": "resnet18", "image_size": 64, **Normalisation.of("xrv").described()}
+    write_model(Encoder("resnet18", input_normalisation="xrv"), tmp_path / "model.pt", about, None)
+    with pytest.raises(ConfigurationError, match="trained with the input normalisation xrv .*, and the run has none"):
+        engine_of([output(1.0)], [LoadWeights(Encoder("resnet18"), tmp_path / "model.pt")])
+    encoder = Encoder("resnet18", input_normalisation={"mean": 1024, "scale": 2048})
+    engine_of([output(1.0)], [LoadWeights(encoder, tmp_path / "model.pt")])

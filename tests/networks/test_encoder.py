@@ -86,7 +86,7 @@ def test_imagenet_weights_for_three_channels_become_one(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "segmentation_models_pytorch.encoders.hf_hub_download", lambda *args, **kwargs: tmp_path / "model.safetensors"
     )
-    encoder = Encoder("resnet18", encoder_weights="imagenet")
+    encoder = Encoder("resnet18", encoder_weights="imagenet", input_normalisation="none")
     torch.testing.assert_close(encoder.encoder.conv1.weight, donor.conv1.weight.sum(dim=1, keepdim=True))
     torch.testing.assert_close(encoder.encoder.layer4[1].conv2.weight, donor.layer4[1].conv2.weight)
 

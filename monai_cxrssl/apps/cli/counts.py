@@ -19,5 +19,7 @@ def counts_table(summary: dict[str, Any]) -> str:
     for name in names:
         counts = (part["classes"].get(name, 0) for part in summary["splits"].values())
         lines.append(f"  {name:<{width}}" + "".join(f"{count:>9}" for count in counts))
+    lines += [f"with {field}: {count}" for field, count in summary["masks"].items()]
+    lines += [f"left out: {kind:<14}{count:>9}" for kind, count in summary["left_out"].items()]
     lines.append(f"{summary['multi_image_bags']} of {summary['patients']} patients have two images or more")
     return "\n".join(lines)

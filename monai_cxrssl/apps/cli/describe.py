@@ -15,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", metavar="model.pt", help="a state dict; without an option it is only read")
     parser.add_argument("--encoder_name", metavar="NAME", help="such as resnet50")
     parser.add_argument("--image_size", type=int, metavar="PIXELS", help="side of the images that it was trained on")
+    parser.add_argument("--input_normalisation", metavar="VALUE",
+                        help="of its training: imagenet, xrv, eva-x, none ... or [mean,std]")  # fmt: skip
     parser.add_argument("--classes", nargs="*", metavar="NAME", help="in the order of its outputs; none if it has none")
     parser.add_argument("--task", choices=("multi_class", "multi_label"), help="softmax over the classes, or sigmoids")
     parser.add_argument("--decoder", metavar="NAME", help="of a network that segments, such as Unet")
@@ -30,15 +32,21 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.errors import ConfigurationError
     from monai_cxrssl.handlers.model_files import store_description
     from monai_cxrssl.networks.description import find_description, require_description
+    from monai_cxrssl.networks.normalisation import Normalisation
+    from monai_cxrssl.networks.starting_normalisation import starting_normalisation
     from monai_cxrssl.networks.trained import build_described
 
     path = Path(args.weights).expanduser()
     names = ("encoder_name", "image_size", "classes", "task", "decoder", "mask", "mask_channels")
     said = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.input_normalisation is not None:
+        said |= Normalisation.of(args.input_normalisation).described()
     if not said:
         print(json.dumps(require_description(path), indent=2, ensure_ascii=False))
         return 0
     description = {**(find_description(path) or {}), **said}
+    if "input_mean" not in description and "encoder_name" in description:
+        description |= starting_normalisation(description["encoder_name"], pretrained=path).described()
     if "classes" in description or "decoder" in description:  # else of an encoder alone
         for name, needed_by in (("task", "classes"), ("mask", "decoder")):
             if description.get(needed_by) and description.get(name) is None:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a contact sheet of a datalist with masks and boxes."""
+"""Draw a contact sheet of a datalist, or of what was left out of it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``show``."""
     parser.add_argument("datalist", metavar="D.json")
     parser.add_argument("--out", required=True, metavar="FILE", help="picture to write: .png, .pdf or .svg")
-    parser.add_argument("--count", type=int, default=12, help="films to draw (default 12)")
+    parser.add_argument(
+        "--count", type=int, default=12, help="films to draw (default 12); of --left_out, files of each reason"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another one draws other films")
     parser.add_argument("--no-mask", action="store_true", help="do not outline lung masks")
+    parser.add_argument("--left_out", action="store_true", help="draw what index left out, by reason, not the films")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the picture, and print which films are on it."""
     from monai_cxrssl.data.audit.contact_sheet import draw_items, plot_datalist
+    from monai_cxrssl.data.audit.left_out_sheet import drawn_examples, plot_left_out
     from monai_cxrssl.data.datalists.datalist import load_datalist
 
     datalist = load_datalist(args.datalist)
+    if args.left_out:
+        plot_left_out(datalist, args.out, args.count)
+        for number, (kind, path) in enumerate(drawn_examples(datalist, args.count), start=1):
+            print(f"{number:>4}  {kind:<14}  {path}")
+        print(args.out)
+        return 0
     plot_datalist(datalist, args.out, args.count, args.seed, not args.no_mask)
     # Which file a film is stands here and not on the sheet, which may be shown to others.
     for number, (_, item) in enumerate(draw_items(datalist, args.count, args.seed), start=1):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, decoded_side
+from monai_cxrssl.networks.normalisation import IDENTITY, Normalisation
 
 __all__ = ["describe_export", "describe_postprocessing", "describe_preprocessing"]
 
@@ -16,9 +17,19 @@ _RULE = "one factor for both axes, never above 1; sides rounded"
 _SCALING = {"shrink": "area average", "enlarge": "bilinear, half-pixel centres"}
 
 
-def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:
-    """List the steps from a film to the network's input of ``image_size`` pixels, in order, as plain JSON values."""
+def describe_preprocessing(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the steps from a film to what the encoder reads, in order, as plain JSON values.
+
+    Args:
+        settings: a model's ``model.json``. The last step is there where it names a normalisation, and is the network's
+            own, which is given the result of those before it.
+    """
+    image_size = int(settings["image_size"])
     side = decoded_side(image_size)
+    normalisation = Normalisation.from_description(settings)
+    own: list[dict[str, Any]] = []
+    if normalisation != IDENTITY:
+        own = [{"step": "normalise", "part_of": "the network", **normalisation.as_option()}]
     # Reduced twice, since readers bring a film down before it is put on its way: one step would give other grey levels.
     return [
         {"step": "decode", "dtype": "uint8", "orientation": "rows first, upright as displayed",
@@ -30,6 +41,7 @@ def describe_preprocessing(image_size: int) -> list[dict[str, Any]]:
         {"step": "resize", "size": [image_size, image_size], "mode": "pad",
          "rule": "one factor for both axes, sides rounded, halves to even",
          "place": "centred, an odd pixel of padding below or right", **_SCALING, "fill": 0.0},
+        *own,
     ]  # fmt: skip
 
 
@@ -79,7 +91,7 @@ def describe_export(
         "encoder_name": settings["encoder_name"],
         "decoder": settings.get("decoder") or "none",
         "input": {"name": "image", "dtype": "float32", "shape": ["batch", 1, size, size], "value_range": [0, 1]},
-        "preprocessing": describe_preprocessing(size),
+        "preprocessing": describe_preprocessing(settings),
         "outputs": {name: known[name] for name in outputs},
         "weights_sha256": weights_sha256,
         "written_by": f"monai_cxrssl {__version__}",

@@ -56,7 +56,7 @@ def packed_metadata(
     about["required_packages_version"] = {each: _installed(each) for each in required}
     side = settings["image_size"]
     formats = about["network_data_format"]
-    formats["inputs"]["image"] |= {"spatial_shape": [side, side], "preprocessing": describe_preprocessing(side)}
+    formats["inputs"]["image"] |= {"spatial_shape": [side, side], "preprocessing": describe_preprocessing(settings)}
     kinds: dict[str, dict[str, Any]] = {}
     for name, shape in outputs.items():
         kind, layout, channels = "embedding", "latent", ["embedding"]

@@ -29,6 +29,7 @@ from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths, r
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json
+from monai_cxrssl.networks.normalisation import IDENTITY, Normalisation
 from monai_cxrssl.networks.trained import load_trained_model
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.report.provenance import bundle_metadata
@@ -44,6 +45,7 @@ _CONFIGS = (
 )  # fmt: skip
 _SETTINGS = ("encoder_name", "image_size", "decoder", "classes", "task", "mask")
 _READ_SETTING = "$monai_cxrssl.networks.read_model_setting(@model_path, '{}', {!r})"
+_READ_NORMALISATION = "$monai_cxrssl.networks.read_input_normalisation(@model_path, {!r})"
 #: Of a file in the model zoo's repository; larger ones are listed with their address.
 _ZOO_LIMIT_MB = 25
 
@@ -243,6 +245,14 @@ def _fixed(config: dict[str, Any], settings: Mapping[str, Any], path: Path) -> d
             config[key] = value
         elif not training and own != value and not (isinstance(own, str) and own.startswith("$")):
             raise ConfigurationError(f"{path} has {key} {own!r}, the model {value!r}: it is of another bundle.")
+    normalisation = Normalisation.from_description(settings)
+    if not training and "input_normalisation" in config:
+        config["input_normalisation"] = _READ_NORMALISATION.format(normalisation.as_option())
+    elif not training and normalisation != IDENTITY:
+        raise ConfigurationError(
+            f"{path} has no input_normalisation, and the model wants {normalisation}; give its network_def one, as the "
+            "bundles of this package have it."
+        )
     is_encoder = str(config["network_def"]["_target_"]).endswith(".Encoder")
     if is_encoder == ("classes" in settings):
         kind = "an encoder" if is_encoder else "a fine-tuned network"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_items", "plot_datalist"]
+__all__ = ["SIDE", "check_format", "draw_items", "plot_datalist", "save_figure"]
 
 FORMATS = (".png", ".jpg", ".pdf", ".svg")
 NO_LABEL = "no label"
@@ -51,8 +51,7 @@ def plot_datalist(
     Raises:
         ConfigurationError: count is below 1, or the path names no such picture.
     """
-    if path is not None and Path(path).suffix.lower() not in FORMATS:
-        raise ConfigurationError(f"A contact sheet cannot be written as {path}; expected {', '.join(FORMATS)}.")
+    check_format(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -73,10 +72,24 @@ def plot_datalist(
         words = [f"{number}: {', '.join([name, *positive])}", f"{view}, patient {patient}"]
         cell.set_title("\n".join(textwrap.shorten(line, 34, placeholder=" …") for line in words), fontsize=7)
         _draw(cell, item, mask)
-    if path is not None:
-        Path(path).expanduser().parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(Path(path).expanduser(), dpi=130)
+    save_figure(figure, path)
     return figure
+
+
+def check_format(path: str | os.PathLike | None) -> None:
+    """Refuse a path that names no picture with a ConfigurationError."""
+    if path is not None and Path(path).suffix.lower() not in FORMATS:
+        raise ConfigurationError(f"A contact sheet cannot be written as {path}; expected {', '.join(FORMATS)}.")
+
+
+def save_figure(figure: Figure, path: str | os.PathLike | None) -> None:
+    """Write a sheet, where a path is given, so that ``index`` knows it for no film; its folder is made."""
+    if path is None:
+        return
+    target = Path(path).expanduser()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    software = {"Software": "monai_cxrssl"} if target.suffix.lower() == ".png" else None
+    figure.savefig(target, dpi=130, metadata=software)
 
 
 def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple[str, dict[str, Any]]]:

@@ -27,6 +27,7 @@ from monai_cxrssl.data.datalists.datalist_schema import (
     is_unknown,
     validate_datalist,
 )
+from monai_cxrssl.data.datalists.left_out import map_examples
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.files import atomic_write
 
@@ -116,7 +117,8 @@ class Datalist:
     def summary(self) -> dict[str, Any]:
         """Counts for logs and ``metrics.json``.
 
-        ``{"name", "images", "patients", "multi_image_bags", "splits": {split: {"images", "patients", "classes": {class:
+        ``{"name", "images", "patients", "multi_image_bags", "left_out": {kind: files that were found and are no chest
+        films}, "masks": {field: items that have it}, "splits": {split: {"images", "patients", "classes": {class:
         count}, "unknown": items without any known label}}}``; empty splits are left out.
         """
         splits = {}
@@ -129,11 +131,15 @@ class Datalist:
             unknown = sum(not is_known(label) for label in labels)
             patients = len({item["patient_id"] for item in items})
             splits[split] = {"images": len(items), "patients": patients, "classes": classes, "unknown": unknown}
+        fields = (key for items in self.splits.values() for item in items for key in item)
+        masks = Counter(field for field in fields if field.endswith("_mask"))
         return {
             "name": self.name,
             "images": sum(part["images"] for part in splits.values()),
             "patients": len(self.patients),
             "multi_image_bags": self.multi_image_bags,
+            "left_out": {kind: record["count"] for kind, record in (self.extra.get("left_out") or {}).items()},
+            "masks": dict(masks),
             "splits": splits,
         }
 
@@ -156,7 +162,10 @@ class Datalist:
                     for item in self.splits[split]
                 ]
             content[split] = [_without_nan(item) for item in items]
-        return {**{key: _without_nan(value) for key, value in self.extra.items()}, **content}
+        extra = {key: _without_nan(value) for key, value in self.extra.items()}
+        if dataset_dir is not None:
+            extra = map_examples(extra, lambda path: _relative(os.path.join(root, path), base))  # noqa: PTH118
+        return {**extra, **content}
 
     def _resolved(self, item: dict[str, Any]) -> dict[str, Any]:
         if self.root is None:

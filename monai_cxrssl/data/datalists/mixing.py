@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
 from monai_cxrssl.data.datalists.label_mapping import named_findings, vocabulary_name
+from monai_cxrssl.data.datalists.left_out import map_examples, merge_records
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 
 __all__ = ["mix_datalists"]
@@ -57,7 +59,8 @@ def mix_datalists(datalists: Sequence[Datalist]) -> Datalist:
                     item["label"] = [known.get(name) for name in union]
                 splits[split].append(item)
     name = " + ".join(names)
-    return Datalist.from_dict({"name": name, "classes": list(classes), "task": task, **splits}, origin=name)
+    content = {"name": name, "classes": list(classes), "task": task, **splits}
+    return Datalist.from_dict(content | _left_out(datalists), origin=name)
 
 
 def _union(labelled: Sequence[Datalist]) -> list[str]:
@@ -79,6 +82,15 @@ def _union(labelled: Sequence[Datalist]) -> list[str]:
         told = f"{len({vocabulary_name(name) for name in datalist.classes})} of the {len(union)} classes"
         logger.warning("%s: labels kept for %s of the mixture, unknown for the others", datalist.name, told)
     return union
+
+
+def _left_out(datalists: Sequence[Datalist]) -> dict[str, Any]:
+    """What all of them left out, the paths of the examples absolute."""
+
+    def absolute(datalist: Datalist) -> dict[str, Any]:
+        return map_examples(datalist.extra, lambda path: str(Path(datalist.root or "", path)))
+
+    return merge_records(map(absolute, datalists))
 
 
 def _unique_names(datalists: Sequence[Datalist]) -> list[str]:

@@ -210,7 +210,7 @@ class ReportChecks:
                 test.measures[name] = np.full(len(test.items), np.nan)
                 test.measures[name][rows] = values
         with self._timed("source_prediction"):
-            source = check_source(self.network.encoder, checked, self.device, self.amp, self.seed)  # type: ignore[arg-type]
+            source = check_source(self.network, checked, self.device, self.amp, self.seed)
         write_json(source, self.output_dir / "source_prediction.json")
 
     def _segmentation(self, drawn: np.ndarray | None, checked: CheckedImages) -> dict[str, np.ndarray]:

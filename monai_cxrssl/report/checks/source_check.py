@@ -24,22 +24,22 @@ __all__ = ["PooledFeatures", "check_source"]
 class PooledFeatures(nn.Module):
     """The mean over the positions of the last feature map, which is what the label head reads."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.training = encoder.training
+        self.network = network
+        self.training = network.training
 
     def forward(self, image: Tensor) -> Tensor:
         """Return ``(B, D)`` of images ``(B, 1, H, W)``."""
-        return last_map(self.encoder, image).mean((2, 3))
+        return last_map(self.network, image).mean((2, 3))
 
 
 def check_source(
-    encoder: nn.Module, checked: CheckedImages, device: torch.device | str, amp: bool | str = "auto", seed: int = 0
+    network: nn.Module, checked: CheckedImages, device: torch.device | str, amp: bool | str = "auto", seed: int = 0
 ) -> dict[str, Any]:
     """Predict the source of the images from the features, cross-validated by patient.
 
-    The encoder is in evaluation mode, on the device; the images' items name the ``source``.
+    The network is in evaluation mode, on the device; the images' items name the ``source``.
 
     Returns:
         A :class:`~monai_cxrssl.probing.SourcePrediction` as plain JSON values: ``macro_auc`` (``value``, ``ci_low``,
@@ -50,7 +50,7 @@ def check_source(
     if len({name for name in sources if name}) > 1:
         chosen: Any = Subset(checked.dataset, checked.positions.tolist())
         label = "features" if checked.progress else False
-        features = embed(PooledFeatures(encoder), chosen, device, checked.batch_size, amp=amp, progress=label)
+        features = embed(PooledFeatures(network), chosen, device, checked.batch_size, amp=amp, progress=label)
     if features is None:
         # One source needs no features to be found too few; the words are those of the probe.
         features = torch.zeros(len(checked), 1).numpy()

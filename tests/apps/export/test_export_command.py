@@ -24,6 +24,7 @@ from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
+from monai_cxrssl.networks.normalisation import Normalisation
 from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
@@ -85,7 +86,7 @@ def test_onnx_metadata_say_how_to_use_it(onnx_file):
     about = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(about["class_names"]) == ["negative", "typical", "indeterminate", "atypical"]
     assert (about["task"], about["image_size"], about["temperature"]) == ("multi_class", "64", "2.5")
-    assert json.loads(about["preprocessing"]) == describe_preprocessing(SIZE)
+    assert json.loads(about["preprocessing"]) == describe_preprocessing({"image_size": SIZE})
     assert json.loads(about["outputs"])["label"]["activation"].startswith("softmax")
     assert len(about["weights_sha256"]) == 64
     small = onnx.load(onnx_file.with_name("model.int8.onnx"))
@@ -254,7 +255,7 @@ def test_example_prepares_films_as_the_bundles_do(repo, tmp_path, shape):
     cv2.imwrite(str(path), film)
     store = open_images([{"image": str(path), "patient_id": "1"}], decoded_side(SIZE), progress=False)
     expected = ResizeCXR(SIZE)(store.image(0)[None]).numpy()
-    found = example["prepare"](example["read"](str(path)), describe_preprocessing(SIZE))[0]
+    found = example["prepare"](example["read"](str(path)), describe_preprocessing({"image_size": SIZE}))[0]
     # A mean halfway between two grey levels may be rounded either way.
     assert np.abs(found - expected).max() <= 1.01 / 255
     assert (np.abs(found - expected) > 1e-5).mean() < 0.02
@@ -278,3 +279,28 @@ def test_example_alone_gives_the_same_probabilities(repo, onnx_file, shared_data
         expected = ExportedNetwork(network, PredictionHead("multi_class", [*"abcd"], 2.5))(images)[0].numpy()
     found = [[row[name] for name in ("negative", "typical", "indeterminate", "atypical")] for row in rows]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_normalised_network_takes_images_as_they_are(tmp_path, repo):
+    """The normalisation is in the graph: the example and the description's user give it [0, 1]."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    xrv = Normalisation.of("xrv")
+    network = MultiTaskNet("resnet18", 2, None, input_normalisation="xrv").eval()
+    settings = {
+        "encoder_name": "resnet18", "image_size": SIZE, "classes": ["a", "b"], "task": "multi_label", "decoder": None,
+        "mask": None, "mask_channels": 1, **xrv.described(),
+    }  # fmt: skip
+    write_model(network, tmp_path / "model.pt", settings, None)
+    assert main(["export", str(tmp_path / "model.pt")]) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    images = films(3)
+    with torch.no_grad():
+        features = network.encoder((2 * torch.from_numpy(images) - 1) * 1024)[-1]
+        wanted = network.classification_head(features).sigmoid().numpy()
+    np.testing.assert_allclose(session.run(["label"], {"image": images})[0], wanted, atol=1e-4)
+    steps = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])
+    assert steps[-1] == {"step": "normalise", "part_of": "the network", "mean": [1024.0], "std": [1.0], "scale": 2048.0}
+    example = runpy.run_path(str(repo / "docs" / "examples" / "onnx_inference.py"))
+    film = np.random.default_rng(1).integers(0, 256, (80, 70), dtype=np.uint8)
+    prepared = [example["prepare"](film, each) for each in (steps, describe_preprocessing({"image_size": SIZE}))]
+    assert np.array_equal(*prepared)

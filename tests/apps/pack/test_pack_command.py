@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.apps.pack.check import BundleCheck, _strict_parsers, check_bundle
@@ -20,7 +21,7 @@ from monai_cxrssl.apps.pack.evidence import find_machine_paths, without_paths
 from monai_cxrssl.apps.pack.package import SUMS, file_sums, pack_bundle
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.model_files import store_description
-from monai_cxrssl.networks import Encoder, MultiTaskNet
+from monai_cxrssl.networks import Encoder, MultiTaskNet, Normalisation
 from monai_cxrssl.networks.weights.header import tensors_sha256
 
 NAME = "chest_xray_multitask_segmentation"
@@ -399,3 +400,36 @@ def test_configs_expressions_are_no_paths(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"x": "$@output_dir + '/phantom/images'", "y": "/workspace/data/x"}))
     assert find_machine_paths(tmp_path) == []
     assert find_machine_paths(tmp_path, Path("/workspace/data")) != []
+
+
+def test_a_pack_normalises_as_its_weights_want(tmp_path):
+    """Also where the weights are not there yet, as in a repository that lists large files."""
+    imagenet = Normalisation.of("imagenet")
+    about = {"encoder_name": "resnet18", "image_size": 64, **imagenet.described()}
+    weights = save(tmp_path / "run", Encoder("resnet18", input_normalisation="imagenet"), **about)
+    pack_bundle(REPO / "bundles" / "simclr", "chest_xray_pretraining", tmp_path, model_path=weights)
+    folder = tmp_path / "chest_xray_pretraining"
+    steps = json.loads((folder / "configs" / "metadata.json").read_text())
+    steps = steps["network_data_format"]["inputs"]["image"]["preprocessing"]
+    assert steps[-1] == {"step": "normalise", "part_of": "the network", **imagenet.as_option()}
+    assert steps[-2]["step"] == "resize"
+    for present in (True, False):
+        if not present:
+            (folder / "models" / "model.pt").unlink()
+            (folder / "models" / "model.json").unlink()
+        for name in ("inference", "evaluate"):
+            parser = ConfigParser()
+            parser.read_config(folder / "configs" / f"{name}.json")
+            parser["bundle_root"] = str(folder)
+            network = parser.get_parsed_content("network_def")
+            assert network.normalise.normalisation == imagenet
+            assert network.encoder.conv1.weight.shape[1] == 3
+
+    own = tmp_path / "own"
+    shutil.copytree(REPO / "bundles" / "simclr", own, ignore=shutil.ignore_patterns("*.pt", "runs"))
+    path = own / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    del config["input_normalisation"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ConfigurationError, match=r"inference\.json has no input_normalisation.*imagenet"):
+        pack_bundle(own, "chest_xray_pretraining", tmp_path / "other", model_path=weights)

@@ -173,6 +173,8 @@ def test_summary():
         "images": 4,
         "patients": 3,
         "multi_image_bags": 1,
+        "left_out": {},
+        "masks": {},
         "splits": {
             "training": {"images": 3, "patients": 2, "classes": {"x": 1, "y": 1}, "unknown": 1},
             "validation": {"images": 1, "patients": 1, "classes": {"x": 0, "y": 1}, "unknown": 0},

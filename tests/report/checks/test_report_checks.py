@@ -21,9 +21,11 @@ from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers import TestMetrics, test_metrics
 from monai_cxrssl.metrics.surface_distance import segmentation_figures
-from monai_cxrssl.networks import MultiTaskNet
+from monai_cxrssl.networks import MultiTaskNet, PredictionHead
 from monai_cxrssl.probing import predict_source, saliency_maps
 from monai_cxrssl.report.checks import ReportChecks, report_checks
+from monai_cxrssl.report.checks.network_outputs import NetworkOutputs
+from monai_cxrssl.report.checks.source_check import PooledFeatures
 from monai_cxrssl.transforms import BlankRegion, ResizeCXR
 
 CLASSES = ["negative", "typical", "indeterminate", "atypical"]
@@ -254,6 +256,18 @@ def test_two_sources_are_told_apart_as_the_probe_says(tmp_path, phantoms, classi
     assert expected.macro_auc is not None
     assert found["macro_auc"]["value"] == pytest.approx(expected.macro_auc.value, abs=0.02)
     assert found["images"] == expected.images
+
+
+def test_checks_see_what_a_normalised_network_sees():
+    network = MultiTaskNet("resnet18", 2, decoder=None, input_normalisation="imagenet").eval()
+    image = torch.rand(3, 1, 64, 64)
+    outputs = NetworkOutputs(network, PredictionHead("multi_class", ["a", "b"]), "cpu", amp=False)
+    with torch.no_grad():
+        wanted = network(image)["label"].double().softmax(1).numpy()
+        features = PooledFeatures(network)(image)
+        label = network.classification_head[3](features)
+    np.testing.assert_allclose(outputs.scores(image), wanted, atol=1e-6)
+    np.testing.assert_allclose(label.double().softmax(1), wanted, atol=1e-6)
 
 
 def test_some_patients_only(tmp_path, phantoms, classifier):

@@ -6,7 +6,7 @@ Folder layout (stage 2 of the Kaggle competition ``rsna-pneumonia-detection-chal
 
     stage_2_train_labels.csv
     stage_2_detailed_class_info.csv
-    stage_2_train_images/<patientId>.dcm
+    stage_2_train_images/<patientId>.dcm     (or PNG, JPEG ...; then anywhere below)
     stage_2_test_images/<patientId>.dcm      (labels not public: left out)
 
 ``stage_2_train_labels.csv`` has the columns ``patientId, x, y, width, height, Target``: one row per box, or one with an
@@ -18,8 +18,9 @@ against the rest, ``Lung Opacity`` is the positive class.
 
 Items: ``patient_id`` (patientId, which names one film: the challenge hides who of its films belong to one person, so a
 split by it cannot be known to be patient-disjoint, nor disjoint from ChestX-ray14), ``label``, ``boxes``
-(``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, 1024 x 1024; ``[]`` without opacity), and from the DICOM
-header ``view_position``, ``sex``, ``age``. There is no public split: all items are ``training``.
+(``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, 1024 x 1024, or of the PNG or JPEG made of it; ``[]``
+without opacity), and from the DICOM header, where there is one, ``view_position``, ``sex``, ``age``. There is no public
+split: all items are ``training``.
 
 Licence: the competition's rules (non-commercial research and education); films of ChestX-ray14 (NIH Clinical Center).
 Citation: G. Shih, C. C. Wu et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
@@ -32,10 +33,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, file_extension
 from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +52,8 @@ LABELS = "stage_2_train_labels.csv"
 DETAILS = "stage_2_detailed_class_info.csv"
 FILMS = "stage_2_train_images"
 SIDES = ["x", "y", "width", "height"]
+# Rows and columns of every film.
+SIDE = 1024
 
 
 def detect(folder: Path) -> bool:
@@ -74,14 +79,17 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Data
     boxes = _boxes(path, table)
     _check_agreement(path, table, kinds)
     films = table[~table["patientId"].duplicated()].copy()
-    films["image"] = [f"{FILMS}/{patient}.dcm" for patient in films["patientId"]]
+    films["image"] = find_films(folder, FILMS, films["patientId"])
     films = keep_existing(path, films, films["image"].tolist(), folder, allow_absent)
     images, patients = films["image"].tolist(), films["patientId"].tolist()
     label = [kinds[patient] for patient in patients]
-    items = build_items(images, patients, NAME, label=label, boxes=[boxes[patient] for patient in patients])
+    shown = [_on_grid_of(folder / image, boxes[patient]) for image, patient in zip(images, patients, strict=True)]
+    items = build_items(images, patients, NAME, label=label, boxes=shown)
+    dicom = [number for number, image in enumerate(images) if file_extension(image) in DICOM_EXTENSIONS]
     if headers:
-        known: list[dict[str, Any]] = read_headers(folder, images, NAME)
-        items = [header | item for item, header in zip(items, known, strict=True)]
+        known: list[dict[str, Any]] = read_headers(folder, [images[number] for number in dicom], NAME)
+        for number, header in zip(dicom, known, strict=True):
+            items[number] = header | items[number]
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}
     return Datalist.from_dict(content, folder, origin=str(path))
 
@@ -115,6 +123,13 @@ def _boxes(path: Path, table: pd.DataFrame) -> dict[str, list[list[float]]]:
     for patient, box in zip(table["patientId"][positive], corners[positive.to_numpy()].tolist(), strict=True):
         boxes[patient].append(box)
     return boxes
+
+
+def _on_grid_of(path: Path, boxes: list[list[float]]) -> list[list[float]]:
+    """Boxes in the pixels of an image that was made of the DICOM file, perhaps smaller."""
+    if not boxes or file_extension(path.name) in DICOM_EXTENSIONS or (size := raster_size(path)) is None:
+        return boxes
+    return [[value * side / SIDE for value, side in zip(box, 2 * size, strict=True)] for box in boxes]
 
 
 def _check_agreement(path: Path, table: pd.DataFrame, kinds: dict[str, int]) -> None:

@@ -11,7 +11,10 @@ Folder layout (PhysioNet ``vindr-cxr/1.0.0``)::
     annotations/annotations_train.csv       image_id, rad_id, class_name, x_min, y_min, x_max, y_max
     annotations/annotations_test.csv        the same without rad_id
 
-Films may also be named ``.dcm``. Rows of ``annotations_*.csv`` without coordinates (``No finding``) are no boxes.
+Films may also be named ``.dcm``, or be PNG, JPEG ..., then anywhere below. The tables do not tell the size of the
+DICOM files, so boxes are taken for a PNG or JPEG only where it has more than 1,024 rows and columns and holds them all:
+smaller ones were reduced. Films that lose their boxes are counted. Rows of ``annotations_*.csv`` without coordinates
+(``No finding``) are no boxes.
 
 Classes (multi-label): the 28 of :data:`CLASSES`, 22 local findings and 6 global ones, under their names in
 :mod:`monai_cxrssl.data.datalists.vocabulary` (``Enlarged PA`` is ``Enlarged Pulmonary Artery``, ``ILD`` is
@@ -36,9 +39,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, file_extension
 from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
 from monai_cxrssl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -60,6 +65,8 @@ COLUMNS = (
 CLASSES = tuple(canonical_pathology(name) or name for name in COLUMNS)
 VOTES = ("majority", "any", "fraction")
 SPLITS = {"train": "training", "test": "test"}
+# Films are larger; copies for training have at most this many rows or columns.
+REDUCED_SIDE = 1024
 CORNERS = ["x_min", "y_min", "x_max", "y_max"]
 
 
@@ -90,18 +97,34 @@ def read(folder: Path, votes: str = "majority", allow_absent: bool = False) -> D
         if not path.is_file():
             continue
         table, classes = _read_votes(path, readers=part == "train")
-        films = {film.stem: film.name for kind in ("dicom", "dcm") for film in (folder / part).glob(f"*.{kind}")}
         first = table[~table["image_id"].duplicated()]
-        first = first.assign(image=[f"{part}/{films[image]}" if image in films else "" for image in first["image_id"]])
+        first = first.assign(image=find_films(folder, part, first["image_id"]))
         first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
         share = (table[classes] == "1").groupby(table["image_id"], sort=False).mean().loc[first["image_id"]]
         values = share if votes == "fraction" else (share >= 0.5 if votes == "majority" else share > 0).astype(float)
         names = first["image_id"].tolist()
         boxes = _read_boxes(folder / "annotations" / f"annotations_{part}.csv", names, readers=part == "train")
         items = build_items(first["image"].tolist(), names, NAME, label=values.to_numpy().tolist())
+        reduced = _forget_boxes_of_reduced(folder, dict(zip(names, first["image"], strict=True)), boxes)
+        if reduced:
+            told = f"{reduced} films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes"
+            logger.warning("%s: %s", folder / part, told)
         splits[split] = [item | boxes.get(name, {}) for item, name in zip(items, names, strict=True)]
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", **splits}
     return Datalist.from_dict(content, folder, origin=str(folder / "annotations"))
+
+
+def _forget_boxes_of_reduced(folder: Path, images: dict[str, str], boxes: dict[str, dict[str, list]]) -> int:
+    """Take the boxes from converted films that are not of the DICOM file's size, and return how many had some."""
+    count = 0
+    for name, image in images.items():
+        corners = boxes.get(name, {}).get("boxes")
+        if not corners or file_extension(image) in DICOM_EXTENSIONS or (size := raster_size(folder / image)) is None:
+            continue
+        if min(size) <= REDUCED_SIDE or any(box[2] > size[0] or box[3] > size[1] for box in corners):
+            del boxes[name]
+            count += 1
+    return count
 
 
 def _labels_path(folder: Path, part: str) -> Path:

@@ -124,7 +124,7 @@ def test_patient_from_the_header(tmp_path, caplog):
         "y/8": "A",
         "y/9.dcm": "y",
     }
-    assert "3 DICOM files that are no chest X-ray left out (CT 2, SR 1)" in caplog.text
+    assert "of another modality: 3 (CT 2, SR 1)" in caplog.text
     first = folder.read(tmp_path, patient_ids="original").items()[0]
     assert (first["study_id"], first["view_position"], first["sex"]) == ("1.5", "PA", "F")
 
@@ -174,7 +174,7 @@ def test_modalities(tmp_path, caplog):
     assert len(index_folder(tmp_path).items()) == 5
     items = folder.read(tmp_path, modalities=["cr", "DX"], patient_ids="original").items()
     assert [item["patient_id"] for item in items] == ["0", "1", "p"]
-    assert "2 DICOM files that are no chest X-ray left out (RF 1, no modality 1)" in caplog.text
+    assert "of another modality: 2 (RF 1, no modality 1)" in caplog.text
     for wrong in ("CR", []):
         with pytest.raises(ConfigurationError, match="expected a list such as"):
             folder.read(tmp_path, modalities=wrong)
@@ -192,7 +192,9 @@ def test_header_failure_is_no_failure(tmp_path):
 
 def test_only_other_modalities(tmp_path):
     dicom(tmp_path / "1.dcm", "A", "CT")
-    with pytest.raises(DatalistError, match=r"no DICOM file of a projection radiograph .1 files of another modality"):
+    with pytest.raises(
+        DatalistError, match=r"no chest film; .* 1 file .* of another modality: 1 .CT 1.*--keep KIND .modality"
+    ):
         index_folder(tmp_path)
 
 

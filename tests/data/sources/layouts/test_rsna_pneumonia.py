@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from monai_cxrssl.data.sources.layouts import rsna_pneumonia
 from monai_cxrssl.data.sources.registry import find_layout, index_folder
@@ -49,6 +50,19 @@ def test_items(tree):
     assert [item["patient_id"] for item in items] == ["n1", "o1", "x1"]
     assert [item["boxes"] for item in items] == [[], [[264, 152, 477, 531], [562, 152, 818, 605]], []]
     assert (items[0]["view_position"], items[0]["sex"]) == ("PA", "M")
+
+
+@pytest.mark.parametrize("place", ["stage_2_train_images", "train_png", "Training/Images"])
+def test_films_as_png(tree, place):
+    folder = tree(films=())
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    for name in ("n1", "o1", "x1"):
+        Image.new("L", (512, 256)).save(folder / place / f"{name}.png")
+    items = index_folder(folder).items()
+    assert [Path(item["image"]) for item in items] == [folder / place / f"{n}.png" for n in ("n1", "o1", "x1")]
+    # Half of the columns and a quarter of the rows of the DICOM file, whose pixels the table counts.
+    assert items[1]["boxes"] == [[132, 38, 238.5, 132.75], [281, 38, 409, 151.25]]
+    assert "view_position" not in items[0]
 
 
 def test_without_headers_and_absent(tree, caplog):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from monai_cxrssl.data.datalists.vocabulary import PATHOLOGIES
 from monai_cxrssl.data.sources.layouts import vindr_cxr
@@ -53,6 +54,16 @@ def tree(tmp_path):
         return tmp_path
 
     return write
+
+
+def test_films_as_png(tree, caplog):
+    folder = tree(films=())
+    for name, size in (("a", (1600, 2000)), ("b", (512, 512)), ("t", (512, 512))):
+        Image.new("L", size).save(folder / f"{'test' if name == 't' else 'train'}/{name}.png")
+    datalist = index_folder(folder)
+    boxes = {item["patient_id"]: item.get("boxes") for item in datalist.all_items()}
+    assert boxes == {"a": [[10.5, 20, 30, 40], [1, 2, 3, 4]], "b": [], "t": None}
+    assert "test: 1 films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes" in caplog.text
 
 
 def positive(item, threshold=0.5):

@@ -1,0 +1,70 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The sheet of what was left out: every reason, its examples, none of their names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_cxrssl.apps.cli.main import main
+from monai_cxrssl.data.audit.left_out_sheet import drawn_examples, plot_left_out
+from monai_cxrssl.data.datalists.datalist import load_datalist
+from monai_cxrssl.errors import ConfigurationError
+from tests.data.sources.chest_film.archive import dicom, grey, lungs, picture
+from tests.data.sources.chest_film.test_objects import colour, report
+
+
+@pytest.fixture
+def archive(tmp_path):
+    root = tmp_path / "archive"
+    for n in range(5):
+        dicom(root / "Doe" / f"{n}.dcm", grey(n))
+        picture(root / "masks" / f"{n}.png", lungs())
+    picture(root / "masks" / "film.png", grey(7))
+    dicom(root / "Doe" / "capture.dcm", colour(True))
+    dicom(root / "Doe" / "cine.dcm", np.concatenate([grey(1), lungs()]), NumberOfFrames=2, Rows=96)
+    dicom(root / "Doe" / "broken.dcm", grey(2), Modality="CT")
+    content = (root / "Doe" / "broken.dcm").read_bytes()
+    (root / "Doe" / "broken.dcm").write_bytes(content[:-5000])
+    report(root / "Doe" / "report.dcm", "1.2.840.10008.5.1.4.1.1.104.1", Modality="OT")
+    return root
+
+
+def test_sheet(archive, tmp_path, capsys):
+    out, sheet = tmp_path / "d.json", archive / "sheet.png"
+    assert main(["index", str(archive), "--out", str(out)]) == 0
+    datalist = load_datalist(out)
+    kinds = [kind for kind, _ in drawn_examples(datalist, 3)]
+    assert kinds == ["modality", "colour", "frames", "mask", "mask", "mask", "mask?"]
+    figure = plot_left_out(datalist, count=3)
+    texts = [text.get_text() for cell in figure.axes for text in (cell.title, *cell.texts)]
+    assert not any("Doe" in text or ".png" in text for text in texts)
+    assert any("masks: 5" in text for text in texts)
+    assert "DICOM objects without pixels: 1 (Encapsulated PDF Storage 1)" in figure.get_supxlabel()
+    drawn = [cell.images[0].get_array() for cell in figure.axes if cell.images]
+    assert len(drawn) == 6
+    assert any("cannot be drawn" in " ".join(text.split()) for text in texts)
+    red, first_frame = drawn[0], drawn[1]
+    assert red.shape == (64, 64, 3)
+    assert (red[5, :, 0] == 255).all()
+    # The second frame is a mask.
+    assert len(np.unique(first_frame)) > 2
+    capsys.readouterr()
+    assert main(["show", str(out), "--left_out", "--count", "3", "--out", str(sheet)]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[3].split() == ["4", "mask", str(archive / "masks" / "0.png")]
+    assert Image.open(sheet).size[0] > 300
+    # The sheet itself is no film.
+    assert main(["index", str(archive), "--out", str(out)]) == 0
+    assert load_datalist(out).summary()["left_out"]["own_output"] == 1
+
+
+def test_nothing_left_out(tmp_path, capsys):
+    picture(tmp_path / "films" / "a.png", grey(0))
+    assert main(["index", str(tmp_path / "films"), "--out", str(tmp_path / "d.json")]) == 0
+    assert main(["show", str(tmp_path / "d.json"), "--left_out", "--out", str(tmp_path / "s.png")]) == 2
+    assert "names nothing that was left out" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="count is 0"):
+        plot_left_out(load_datalist(tmp_path / "d.json"), count=0)
