@@ -243,9 +243,10 @@ def rename(weights: Mapping[str, Tensor], form: Form, prefix: str) -> dict[str, 
     }
     for name in [name for name in renamed if re.search(r"attn\.q\.(weight|bias)$", name)]:
         start, kind = re.split(r"(?<=attn\.)q\.", name)
-        query, key, value = (renamed.pop(f"{start}{part}.{kind}", None) for part in "qkv")
-        parts = [query, torch.zeros_like(query) if key is None else key, value]  # a bias of keys has no effect
-        renamed[f"{start}qkv.{kind}"] = torch.cat(parts)
+        parts = [renamed.pop(f"{start}{part}.{kind}", None) for part in "qkv"]
+        if parts[1] is None:  # a bias of keys has no effect, and some transformers have none
+            parts[1] = torch.zeros_like(parts[0]) if parts[0] is not None else None
+        renamed[f"{start}qkv.{kind}"] = torch.cat([part for part in parts if part is not None])
     return renamed
 
 

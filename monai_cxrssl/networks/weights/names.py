@@ -159,9 +159,9 @@ def _numbered(weights: Mapping[str, Tensor], target: Target) -> Iterator[Match]:
                 number, _, rest = name.removeprefix(start).partition(".")
                 if name.startswith(start) and number.isdigit() and int(number) < len(parts):
                     named[f"{before}{parts[int(number)]}.{rest}"] = value
-            match = _taken(named, target.names, title="numbered parts")
-            match.prefix, match.outside = start, [name for name in weights if not name.startswith(start)]
-            yield match
+            reading = _taken(named, target.names, title="numbered parts")
+            reading.prefix, reading.outside = start, [name for name in weights if not name.startswith(start)]
+            yield reading
 
 
 def _in_order(weights: Mapping[str, Tensor], target: Target) -> Match | None:

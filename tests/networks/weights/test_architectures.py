@@ -16,7 +16,8 @@ from .formats.source import seeded
 #: A small name of each family of segmentation-models-pytorch, by the class of its encoder.
 SMP = (
     "resnet18", "se_resnet50", "densenet121", "dpn68", "vgg11_bn", "inceptionresnetv2", "inceptionv4",
-    "efficientnet-b0", "mobilenet_v2", "xception", "mit_b0", "mobileone_s0", "timm-efficientnet-b0", "timm-skresnet18",
+    "efficientnet-b0", "mobilenet_v2", "xception", "mit_b0", "mobileone_s0", "timm-efficientnet-b0",
+    "timm-tf_efficientnet_lite0", "timm-skresnet18",
 )  # fmt: skip
 #: Of timm: those that smp had under names of its own, and more.
 TIMM = (

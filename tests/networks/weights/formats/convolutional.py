@@ -34,7 +34,7 @@ def torchvision_old_densenet(path: Path) -> Source:
     model = seeded(torchvision.models.densenet121())
     dotted = {re.sub(r"(layer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", k): v for k, v in model.state_dict().items()}
     torch.save(dotted, path)
-    return Source(hooked(model, model.features.norm5), "densenet121")
+    return Source(model.features, "densenet121")
 
 
 def torchvision_vgg(path: Path) -> Source:
@@ -82,7 +82,7 @@ def xrv_densenet(path: Path) -> Source:
 
     model = seeded(torchxrayvision.models.DenseNet(weights=None))
     torch.save(model.state_dict(), path)
-    return Source(hooked(model, model.features.norm5), "densenet121", channels=1)
+    return Source(model.features, "densenet121", channels=1)
 
 
 def xrv_resnet(path: Path) -> Source:
