@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--salt_file", metavar="FILE", help="private key of the pseudonyms, drawn when absent; default "
                         "$MONAI_CXRSSL_SALT_FILE, else one in your settings folder")  # fmt: skip
+    parser.add_argument(
+        "--strict_labels",
+        action="store_true",
+        help="refuse labels that the layout does not know (by default they are unknown, counted and named)",
+    )
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--no-check", action="store_true", help="do not look whether every listed file exists")
     files.add_argument("--allow_absent", action="store_true", help="leave absent files out and tell how many")
@@ -100,8 +105,8 @@ def _read(path: Path, args: argparse.Namespace) -> Datalist:
         listed = ", ".join(list(known)[1:]) or "none"
         raise ConfigurationError(f"--option {strange[0]}: layout {name} has no such option; it has {listed}.")
     # A layout without these lists what it finds in the folder, so that nothing can be absent.
-    files = {"check_files": not args.no_check, "allow_absent": args.allow_absent}
-    return read(path, **{key: value for key, value in files.items() if key in known}, **options)
+    files = {"check_files": not args.no_check, "allow_absent": args.allow_absent, "strict_labels": args.strict_labels}
+    return read(path, **({key: value for key, value in files.items() if key in known} | options))
 
 
 def _options(texts: list[str]) -> dict[str, Any]:
