@@ -18,6 +18,7 @@ A label that is neither missing nor known is **unknown**: null, counted, and nam
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 import re
 import unicodedata
@@ -27,6 +28,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.rows import shown_rows
+from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.errors import DatalistError
 
 __all__ = [
@@ -65,7 +67,7 @@ TRUTH = {
 _VALUES = {word: value for value, words in TRUTH.items() for word in words}
 _JOINT = re.compile(r"(?<=[^\W_])[\s_\-\u2010-\u2015]+(?=[^\W_])")
 SHOWN_WORDS = 6
-NEAR, ALIKE = 0.55, 0.85
+NEAR, ALIKE = 0.55, 0.8
 
 
 def is_missing(text: str) -> bool:
@@ -117,13 +119,29 @@ def nearest_word(word: str, known: Iterable[str], cutoff: float = NEAR) -> str |
 
 
 def alike_classes(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return pairs of class names that may be one, misspelt or in the plural; those that differ in digits are not."""
-    pairs = []
-    for number, name in enumerate(names):
-        letters = re.sub(r"\d", "", name)
-        others = [o for o in names[number + 1 :] if re.findall(r"\d", o) == re.findall(r"\d", name)]
-        pairs += [(name, near) for near in others if letters and nearest_word(name, [near], ALIKE)]
-    return pairs
+    """Return pairs of class names that may be one, misspelt or in the plural.
+
+    Two entries of the vocabulary are what it says. Of others, what differs must be words of four letters or more, of about
+    one length, of which none is the other with something before it.
+
+    Example:
+        >>> alike_classes(["stripe", "stripes", "normal", "nromal", "abnormal", "type a", "type b"])
+        [('stripe', 'stripes'), ('normal', 'nromal')]
+    """
+    return [pair for pair in itertools.combinations(names, 2) if _alike(*pair)]
+
+
+def _alike(one: str, other: str) -> bool:
+    entries = canonical_pathology(one), canonical_pathology(other)
+    if all(entries):
+        return entries[0] == entries[1]
+    words, others = one.casefold().split(), other.casefold().split()
+    first = " ".join(word for word in words if word not in others)
+    second = " ".join(word for word in others if word not in words)
+    if min(len(first), len(second)) < 4 or abs(len(first) - len(second)) > 1 or re.search(r"\d", first + second):
+        return False
+    negated = first.endswith(second) or second.endswith(first)
+    return not negated and difflib.SequenceMatcher(None, first, second).ratio() >= ALIKE
 
 
 class UnknownLabels:

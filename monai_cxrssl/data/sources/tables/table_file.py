@@ -77,6 +77,8 @@ def read_cells(path: Path, required: Sequence[str]) -> tuple[list[str], pd.DataF
         if _is_workbook(path):
             return _sheet_of(path, required)
         form = _form(path, required)
+        if not form.columns:
+            return [], pd.DataFrame()
         with warnings.catch_warnings():
             # Without this, pandas cuts rows that are longer than the header and goes on.
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -164,6 +166,8 @@ def _sheets(path: Path) -> dict[str, pd.DataFrame]:
 
 
 def _sheet_of(path: Path, required: Sequence[str]) -> tuple[list[str], pd.DataFrame]:
+    import pandas as pd
+
     sheets = _sheets(path)
     fitting = [name for name, sheet in sheets.items() if set(required) <= {cell.strip() for cell in sheet.iloc[0]}]
     if len(fitting) > 1:
@@ -172,12 +176,6 @@ def _sheet_of(path: Path, required: Sequence[str]) -> tuple[list[str], pd.DataFr
             "a file of its own."
         )
     if not sheets:
-        return [], _empty()
+        return [], pd.DataFrame()
     sheet = sheets[fitting[0] if fitting else next(iter(sheets))]
     return list(sheet.iloc[0]), sheet.iloc[1:].reset_index(drop=True)
-
-
-def _empty() -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame()
