@@ -13,7 +13,8 @@ Columns: ``Image Index, Finding Labels, Patient ID`` (required), ``Follow-up #, 
 Position`` (optional). ``Finding Labels`` holds names joined by ``|``, or ``No Finding``.
 
 Classes: the 14 findings (:data:`CLASSES`, named as in :mod:`monai_cxrssl.data.datalists.vocabulary`: ``Effusion`` is
-``Pleural Effusion``), 1 where named and 0 where not; "No Finding" is 0 throughout.
+``Pleural Effusion``), 1 where named and 0 where not; "No Finding" is 0 throughout. Beside a name that is none of them,
+what is not named is unknown.
 
 Items: ``patient_id``, ``study_id`` (patient and follow-up number), ``view_position`` (PA, AP), ``sex``, ``age`` in
 years (``058Y``, ``013M`` and ``005D`` of the earlier file are converted; over 120 is taken for unknown), ``boxes``

@@ -121,8 +121,8 @@ def nearest_word(word: str, known: Iterable[str], cutoff: float = NEAR) -> str |
 def alike_classes(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return pairs of class names that may be one, misspelt or in the plural.
 
-    Two entries of the vocabulary are what it says. Of others, what differs must be words of four letters or more, of about
-    one length, of which none is the other with something before it.
+    Two entries of the vocabulary are what it says. Of others, what differs must be words of four letters or more, of
+    about one length, of which none is the other with something before it.
 
     Example:
         >>> alike_classes(["stripe", "stripes", "normal", "nromal", "abnormal", "type a", "type b"])
