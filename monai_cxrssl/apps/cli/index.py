@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--salt_file", metavar="FILE", help="private key of the pseudonyms, drawn when absent; default "
                         "$MONAI_CXRSSL_SALT_FILE, else one in your settings folder")  # fmt: skip
+    parser.add_argument(
+        "--strict_labels",
+        action="store_true",
+        help="refuse labels that the layout does not know (by default they are unknown, counted and named)",
+    )
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--no-check", action="store_true", help="do not look whether every listed file exists")
     files.add_argument("--allow_absent", action="store_true", help="leave absent files out and tell how many")
@@ -95,7 +100,7 @@ def _read(path: Path, args: argparse.Namespace) -> Datalist:
     if not path.exists() or (args.layout is None and not (path.is_dir() and any(path.iterdir()))):
         # It says what is wrong with the folder.
         return index_folder(path)
-    files = {"check_files": not args.no_check, "allow_absent": args.allow_absent}
+    files = {"check_files": not args.no_check, "allow_absent": args.allow_absent, "strict_labels": args.strict_labels}
     return read_folder(path.absolute(), LAYOUTS, args.layout, options | ids, files, args.keep)
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Join the labels of a csv table with a datalist."""
+"""Join the labels of a table with a datalist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``label``."""
     parser.add_argument("datalist", metavar="D.json", help="its splits, if it has any, stay as they are")
-    parser.add_argument("table", metavar="T.csv", help="csv file in UTF-8, separated by commas, semicolons or tabs")
+    parser.add_argument("table", metavar="TABLE", help="csv file (UTF-8, or UTF-16 with its mark) or workbook (.xlsx)")
     parser.add_argument("--out", required=True, metavar="L.json", help="datalist file to write")
     parser.add_argument(
         "--match",
@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--blanks", default="null", choices=("null", "zero"), help="what blanks of --label_columns are")
     parser.add_argument("--seed", type=int, default=0, help="of labels that the policy draws")
+    parser.add_argument(
+        "--strict_labels", action="store_true", help="refuse labels that nobody foresaw, and doubtful ones"
+    )
     parser.add_argument("--replace", action="store_true", help="drop the labels that D.json has")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
@@ -86,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         blanks=args.blanks,
         seed=args.seed,
         replace_labels=args.replace,
+        strict_labels=args.strict_labels,
         progress=not args.json,
     )
     manifest = datalist.extra.get("manifest")

@@ -12,6 +12,8 @@ an entry of items     what the datalist has under this name, such as ``study_id`
 a DICOM keyword       what the films' headers have, such as ``AccessionNumber`` or ``PatientID``
 ====================  ================================================================================================
 
+A name that no film has as it stands is taken in another spelling, where that is one film's alone: paths and files by
+:mod:`monai_cxrssl.data.sources.tables.file_names`, numbers without leading zeros and ``.0``; the log counts these.
 No number from a header is kept or shown, so that a datalist of pseudonyms stays one. A row labels every film that it
 names; films of no row stay unlabelled, and rows of no film are counted.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
 from monai_cxrssl.data.datalists.image_names import image_stem
 from monai_cxrssl.data.datalists.rows import refuse_rows, shown_rows
+from monai_cxrssl.data.sources.tables.file_names import FileNames, same_id
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
 from monai_cxrssl.data.sources.tables.table import read_table
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
@@ -71,13 +75,14 @@ def label_datalist(
     blanks: str = "null",
     seed: int = 0,
     replace_labels: bool = False,
+    strict_labels: bool = False,
     progress: bool = True,
 ) -> tuple[Datalist, LabelJoin]:
     """Give the films of a datalist the labels of a table.
 
     Args:
         datalist: the films, in any splits.
-        table: a csv (or csv.gz) file in UTF-8.
+        table: a table that :mod:`monai_cxrssl.data.sources.tables.table_file` reads.
         match: the column that names films, and what it holds (see above).
         label_column: one class name per row, blank where unknown: the task becomes ``"multi_class"``.
         label_columns: one column per class of 1, 0, -1 (uncertain) or blank: the task becomes ``"multi_label"``.
@@ -85,6 +90,7 @@ def label_datalist(
         policy, blanks, seed: for ``label_columns``, see
             :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`.
         replace_labels: drop the labels that the datalist has; otherwise such a datalist is refused.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
         progress: show a bar while headers are read.
 
     Returns:
@@ -106,42 +112,50 @@ def label_datalist(
         )
     path, (name, what) = Path(table).expanduser(), match
     columns = [label_column] if label_column else list(label_columns or ())
-    rows = read_table(path, (name, *columns))
+    rows = read_table(path, (name, *columns), kept=classes or ())
     count_of_rows = len(rows)
     items = datalist.all_items()
     films = _film_names(items, datalist, what, progress)
     texts = rows[name]
+    own = [item["image"] for split in SPLITS for item in datalist.splits[split]]
+    respelt = _respelt(rows[name], films, own, what)
     if what == "path":
         root = "" if datalist.root is None else str(datalist.root)
         texts = texts.map(lambda text: os.path.normpath(os.path.join(root, text)))  # noqa: PTH118 (root may be empty)
-    row_of, unmatched = _join(path, texts, films, what)
+    row_of, unmatched = _join(path, texts, films, what, respelt)
     if len(unmatched) == len(rows):
         raise DatalistError(
-            f"No row of {path} names a film of {datalist.name} ({name} matched by {what}){_zeros(rows[name], films)}; "
+            f"No row of {path} names a film of {datalist.name} ({name} matched by {what})"
+            f"{_hint(rows[name], films, own, what)}; "
             "look whether both hold the same kind of name, or match by another."
         )
     if unmatched:
         where = f"{path}, {shown_rows(unmatched)}"
-        logger.warning("%s: %s names no film%s", where, name, _zeros(rows[name].loc[unmatched], films))
+        logger.warning("%s: %s names no film%s", where, name, _hint(rows[name].loc[unmatched], films, own, what))
     chosen = _one_row_each(path, rows, columns, row_of)
     # A row per film. Rows of no film give no class: one without a film could not be learnt.
     rows = rows.loc[list(chosen.values())]
     if label_column:
-        numbers, class_names = class_numbers(path, rows, label_column, classes)
+        numbers, class_names = class_numbers(path, rows, label_column, classes, strict_labels)
         if not class_names:
             raise DatalistError(f"{path}: {label_column} is blank in every row that names a film; look for the column.")
         labels: dict[int, Any] = dict(zip(chosen, numbers, strict=True))
     else:
         class_names = tuple(columns)
         # Where the policy draws, it does so by the film and not by the row, and wherever the films lie.
-        own = [item["image"] for split in SPLITS for item in datalist.splits[split]]
-        values = policy_labels(path, rows, class_names, policy, blanks, [own[film] for film in chosen], seed)
+        keys = [own[film] for film in chosen]
+        values = policy_labels(path, rows, class_names, policy, blanks, keys, seed, strict_labels)
         labels = dict(zip(chosen, values, strict=True))
     task = "multi_class" if label_column else "multi_label"
     labelled = datalist.with_labels(map(labels.get, range(len(items))), class_names, task)
     extra = {key: value for key, value in datalist.extra.items() if key != "manifest"}
     named = sum(bool(film) for film in films)
     count = sum(is_known(item.get("label")) for split in SPLITS for item in labelled.splits[split])
+    if not count:
+        raise DatalistError(
+            f"{path} gives no film that it names a known label: {', '.join(columns)} hold blanks and unknown words "
+            "only; look for the column, or for the names of the classes."
+        )
     join = LabelJoin(count_of_rows, tuple(unmatched), len(films), len(films) - named, named - len(chosen), count)
     return replace(labelled, extra=extra), join
 
@@ -187,7 +201,27 @@ def _header_names(items: Sequence[dict[str, Any]], keyword: str, progress: bool)
     return names
 
 
-def _join(path: Path, texts: pd.Series, films: Sequence[str], what: str) -> tuple[dict[int, list[int]], list[int]]:
+def _respelt(texts: pd.Series, films: Sequence[str], own: Sequence[str], what: str) -> dict[int, list[int]]:
+    """The films that rows name in another spelling: their places in the list, where these are of one name."""
+    if what in ("file", "path"):
+        names = FileNames(own)
+        return {row: [place] for row, text in texts.items() if (place := names.find(text)) is not None}
+    of_id: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for place, film in enumerate(films):
+        if film:
+            of_id[same_id(film)][film].append(place)
+    spelt: dict[str, set[str]] = defaultdict(set)
+    for text in texts:
+        # A number and the same with .0 are one; with other zeros they may be two of a hospital's numbers.
+        spelt[same_id(text)].add(text.removesuffix(".0"))
+    unique = {key: places for key, places in of_id.items() if len(places) == 1 and len(spelt[key]) == 1}
+    found = {row: unique[same_id(text)] for row, text in texts.items() if text and same_id(text) in unique}
+    return {row: next(iter(places.values())) for row, places in found.items()}
+
+
+def _join(
+    path: Path, texts: pd.Series, films: Sequence[str], what: str, respelt: Mapping[int, list[int]]
+) -> tuple[dict[int, list[int]], list[int]]:
     """Return the rows that name each film (by its place in the list), and the rows that name none."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, film in enumerate(films):
@@ -198,9 +232,12 @@ def _join(path: Path, texts: pd.Series, films: Sequence[str], what: str) -> tupl
         for film, same in places.items():
             stems[image_stem(film)].extend(same)
     named: dict[int, list[int]] = defaultdict(list)
-    unmatched, shared = [], []
+    unmatched, shared, other = [], [], []
     for row, text in texts.items():
         found: Sequence[int] = places.get(text) or stems.get(text) or ()
+        if not found and row in respelt:
+            found = respelt[row]
+            other.append(row)
         if not found:
             unmatched.append(row)
         elif what == "file" and len(found) > 1:
@@ -208,6 +245,8 @@ def _join(path: Path, texts: pd.Series, films: Sequence[str], what: str) -> tupl
         for place in found:
             named[place].append(row)
     remedy = "match by path, or by a number of the header"
+    if other:
+        logger.warning("%s, %s: %s names its film in another spelling", path, shown_rows(other), texts.name)
     refuse_rows(path, shared, f"{texts.name} is a file name that several films have", remedy)
     return named, unmatched
 
@@ -223,9 +262,16 @@ def _one_row_each(
     return {place: found[0] for place, found in named.items()}
 
 
-def _zeros(texts: pd.Series, films: Sequence[str]) -> str:
-    """A hint, when leading zeros are all that keeps names apart."""
-    bare = {film.lstrip("0") for film in films if film}
-    count = sum(text.lstrip("0") in bare for text in texts if text)
-    told = f"; {count} would but for leading zeros, which spreadsheets drop from numbers"
+def _hint(texts: pd.Series, films: Sequence[str], own: Sequence[str], what: str) -> str:
+    """A hint, when a spelling that several have, or a spreadsheet's rounding, is all that keeps names apart."""
+    if what in ("file", "path"):
+        names = {Path(image.replace("\\", "/")).stem.casefold() for image in own}
+        count = sum(Path(text.replace("\\", "/")).stem.casefold() in names for text in texts if text)
+        return f"; {count} would but for the folders before the name, or several films have it" if count else ""
+    rounded = sum(bool(re.fullmatch(r"\d[.,]\d+E\+\d+", text)) for text in texts)
+    if rounded:
+        return f"; {rounded} are numbers that a spreadsheet rounded (such as 1.23E+11): format the column as text"
+    same = {same_id(film) for film in films if film}
+    count = sum(same_id(text) in same for text in texts if text)
+    told = f"; {count} would but for leading zeros, which spreadsheets drop from numbers, or capitals"
     return told if count else ""

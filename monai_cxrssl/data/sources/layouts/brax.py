@@ -30,6 +30,7 @@ from typing import Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.layouts.chexpert import CLASSES
 from monai_cxrssl.data.sources.tables.label_columns import policy_labels
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 from monai_cxrssl.errors import ConfigurationError
 
@@ -55,6 +56,7 @@ def read(
     seed: int = 0,
     check_files: bool = True,
     allow_absent: bool = False,
+    strict_labels: bool = False,
 ) -> Datalist:
     """Read the data set in ``folder``.
 
@@ -67,6 +69,7 @@ def read(
         seed: of policies that draw.
         check_files: look for every image.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -88,8 +91,8 @@ def read(
         NAME,
         study_id=column(table, "AccessionNumber"),
         view_position=column(table, "ViewPosition", lambda view: VIEWS.get(view, view)),
-        label=policy_labels(path, table, CLASSES, policy, blanks, films, seed),
-        sex=column(table, "PatientSex"),
+        label=policy_labels(path, table, CLASSES, policy, blanks, films, seed, strict_labels),
+        sex=read_sexes(path, column(table, "PatientSex")),
         age=column(table, "PatientAge", _years),
     )
     return Datalist(name=NAME, classes=CLASSES, task="multi_label", splits={"training": items}, root=folder)

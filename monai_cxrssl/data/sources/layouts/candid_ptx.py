@@ -37,7 +37,7 @@ from monai_cxrssl.data.datalists.image_names import image_stem
 from monai_cxrssl.data.datalists.masks import merge_masks, rle_decode
 from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
-from monai_cxrssl.data.sources.tables.mask_files import write_masks
+from monai_cxrssl.data.sources.tables.mask_files import read_runs, write_masks
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
@@ -51,7 +51,6 @@ OTHERS = {
     "Chest Tube": ("chest_tube.csv", "Chest_tube_mask_rle.csv"),
 }
 SHAPE = (1024, 1024)
-NONE = "-1"
 
 
 def detect(folder: Path) -> bool:
@@ -65,6 +64,7 @@ def read(
     convention: str = "siim",
     headers: bool = True,
     allow_absent: bool = False,
+    strict_labels: bool = False,
 ) -> Datalist:
     """Read the data set in ``folder``.
 
@@ -75,27 +75,27 @@ def read(
             follow SIIM-ACR's, which was not tried on the data: look at some masks.
         headers: read the DICOM headers.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a run length is wrong.
     """
     folder = Path(folder)
     path = folder / TABLE
-    table = read_table(path, COLUMNS, ("StudyInstanceUID", "PatientID"), COLUMNS)
-    runs = table.groupby("SOPInstanceUID", sort=False)["EncodedPixels"].agg(list)
+    table = read_table(path, COLUMNS, ("StudyInstanceUID", "PatientID"), ("SOPInstanceUID",))
     first = table[~table["SOPInstanceUID"].duplicated()]
     files = _files(folder, set(first["SOPInstanceUID"]))
     first = first.assign(image=[files.get(name, "") for name in first["SOPInstanceUID"]])
     first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
     names, images = first["SOPInstanceUID"].tolist(), first["image"].tolist()
-    outlined = {name: [run for run in runs[name] if run != NONE] for name in names}
+    outlined = read_runs(path, table, "SOPInstanceUID", strict_labels)
     masks = {}
     if masks_dir is not None:
-        draw = {name: partial(_draw, texts, convention) for name, texts in outlined.items() if texts}
+        draw = {name: partial(_draw, texts, convention) for name in names if (texts := outlined[name])}
         masks = write_masks(masks_dir, folder, draw)
     named = [_named(folder, OTHERS[name]) for name in CLASSES[1:]]
     label = [
-        [float(bool(outlined[name])), *(None if found is None else float(name in found) for found in named)]
+        [None if (found := outlined[name]) is None else float(bool(found)), *(_among(name, each) for each in named)]
         for name in names
     ]
     dicom = headers and file_kind(folder / images[0]) == "dicom"
@@ -132,6 +132,10 @@ def _named(folder: Path, tables: tuple[str, ...]) -> set[str] | None:
     if path is None:
         return None
     return set(read_table(path, ("anon_SOPUID",), filled=("anon_SOPUID",))["anon_SOPUID"])
+
+
+def _among(name: str, named: set[str] | None) -> float | None:
+    return None if named is None else float(name in named)
 
 
 def _draw(runs: list[str], convention: str) -> Any:

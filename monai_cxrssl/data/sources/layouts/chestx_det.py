@@ -34,6 +34,8 @@ from typing import Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.masks import polygons_to_mask
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.label_columns import known_class
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, nearest_word
 from monai_cxrssl.data.sources.tables.mask_files import write_masks
 from monai_cxrssl.errors import DatalistError
 
@@ -58,13 +60,19 @@ def detect(folder: Path) -> bool:
     return any(_table(Path(folder), part) is not None for part in SPLITS)
 
 
-def read(folder: Path, masks_dir: str | os.PathLike | None = None, allow_absent: bool = False) -> Datalist:
+def read(
+    folder: Path,
+    masks_dir: str | os.PathLike | None = None,
+    allow_absent: bool = False,
+    strict_labels: bool = False,
+) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds the lists and the folders of films.
         masks_dir: a folder to draw the masks into; without it, items have none.
         allow_absent: leave absent images out instead of refusing the list.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a list cannot be read, an entry is not of this form, or an image is missing.
@@ -96,6 +104,7 @@ def read(folder: Path, masks_dir: str | os.PathLike | None = None, allow_absent:
                 for e in kept if e.get("polygons")
             }  # fmt: skip
             masks = write_masks(masks_dir, folder, draw)
+        _tell_unknown(path, kept, strict_labels)
         splits[split] = [_item(entry, films[entry["file_name"]], folder, part, masks) for entry in kept]
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", **splits}
     return Datalist.from_dict(content, folder, origin=str(folder))
@@ -129,18 +138,35 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return content
 
 
+def _tell_unknown(path: Path, entries: list[dict[str, Any]], strict: bool) -> None:
+    unknown = UnknownLabels(path, SYMS, strict, "finding", "findings")
+    for entry in entries:
+        for name in entry["syms"]:
+            if known_class(SYMS, str(name)) is None:
+                unknown.add(str(name), entry["file_name"])
+    unknown.tell()
+
+
 def _item(entry: dict[str, Any], film: Path, folder: Path, part: str, masks: dict[str, str]) -> dict[str, Any]:
-    names = [canonical_pathology(name) or name for name in entry["syms"]]
+    numbers = {str(name): known_class(SYMS, str(name)) for name in entry["syms"]}
+    # Which class a word stands for that nobody foresaw may be any that is near it.
+    doubtful = {nearest_word(name, SYMS) for name, number in numbers.items() if number is None}
+    label = [1.0 if n in numbers.values() else None if SYMS[n] in doubtful else 0.0 for n in range(len(SYMS))]
     item = {
         "image": film.relative_to(folder).as_posix(),
         "patient_id": f"{part}/{film.stem}",
         "source": NAME,
-        "label": [float(name in names) for name in CLASSES],
+        "label": label,
         "boxes": entry["boxes"],
-        "box_classes": names,
+        "box_classes": [_class_of(str(name), numbers) for name in entry["syms"]],
     }
     mask = masks.get(f"{part}_{film.stem}")
     return item if mask is None else item | {"lesion_mask": mask}
+
+
+def _class_of(name: str, numbers: dict[str, int | None]) -> str:
+    number = numbers[name]
+    return name if number is None else CLASSES[number]
 
 
 def _draw(film: Path, polygons: list[list[list[float]]]) -> Any:

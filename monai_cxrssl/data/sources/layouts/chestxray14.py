@@ -13,7 +13,8 @@ Columns: ``Image Index, Finding Labels, Patient ID`` (required), ``Follow-up #, 
 Position`` (optional). ``Finding Labels`` holds names joined by ``|``, or ``No Finding``.
 
 Classes: the 14 findings (:data:`CLASSES`, named as in :mod:`monai_cxrssl.data.datalists.vocabulary`: ``Effusion`` is
-``Pleural Effusion``), 1 where named and 0 where not; "No Finding" is 0 throughout.
+``Pleural Effusion``), 1 where named and 0 where not; "No Finding" is 0 throughout. Beside a name that is none of them,
+what is not named is unknown.
 
 Items: ``patient_id``, ``study_id`` (patient and follow-up number), ``view_position`` (PA, AP), ``sex``, ``age`` in
 years (``058Y``, ``013M`` and ``005D`` of the earlier file are converted; over 120 is taken for unknown), ``boxes``
@@ -37,6 +38,9 @@ from typing import TYPE_CHECKING, Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
+from monai_cxrssl.data.sources.tables.line_list import read_lines
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 from monai_cxrssl.data.sources.trees.walk import find_images
 from monai_cxrssl.errors import DatalistError
@@ -71,13 +75,14 @@ def detect(folder: Path) -> bool:
     return any(len(set(REQUIRED).intersection(read_header(Path(folder) / name))) >= 2 for name in TABLES)
 
 
-def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds one of :data:`TABLES`; of several the first is taken.
         check_files: look for every image; without it they are taken to lie in ``images/``.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column, an image or an official list's row is missing, or a row is wrong (named by its
@@ -85,8 +90,8 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     """
     folder = Path(folder)
     path = next((folder / name for name in TABLES if (folder / name).is_file()), folder / TABLES[0])
-    table = read_table(path, REQUIRED, OPTIONAL, filled=REQUIRED, unique="Image Index")
-    _check_findings(path, table)
+    table = read_table(path, REQUIRED, OPTIONAL, filled=(REQUIRED[0], REQUIRED[2]), unique="Image Index")
+    _check_findings(path, table, strict_labels)
     names = table["Image Index"]
     if check_files:
         found, again = find_images(folder, names)
@@ -98,7 +103,7 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     else:
         table = table.assign(image="images/" + names)
     patients, followups = table["Patient ID"].tolist(), column(table, "Follow-up #")
-    boxes, box_classes = _boxes(folder)
+    boxes, box_classes = _boxes(folder, strict_labels)
     items = build_items(
         table["image"].tolist(),
         patients,
@@ -106,8 +111,8 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
         study_id=[number and f"{patient}-{number}" for patient, number in zip(patients, followups, strict=True)],
         view_position=column(table, "View Position", str.upper),
         # A list of its own for each image: items are handed out to be changed.
-        label=[list(label) for label in column(table, "Finding Labels", _label)],
-        sex=column(table, "Patient Gender", str.upper),
+        label=[label and list(label) for label in column(table, "Finding Labels", _label)],
+        sex=read_sexes(path, column(table, "Patient Gender", str)),
         age=column(table, "Patient Age", _age),
         boxes=[boxes.get(name) for name in table["Image Index"]],
         box_classes=[box_classes.get(name) for name in table["Image Index"]],
@@ -118,21 +123,28 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     return Datalist(name=NAME, classes=CLASSES, task="multi_label", splits=splits, root=folder)
 
 
-def _check_findings(path: Path, table: pd.DataFrame) -> None:
+def _check_findings(path: Path, table: pd.DataFrame, strict: bool) -> None:
+    unknown = UnknownLabels(path, (*CLASSES, "No Finding"), strict)
     for text in table["Finding Labels"].unique():
         parts = [part.strip() for part in text.split("|")]
-        unknown = [p for p in parts if canonical_pathology(p) not in CLASSES and canonical_pathology(p) != "No Finding"]
         rows = table.index[table["Finding Labels"] == text]
-        if unknown:
-            expected = f"expected the data set's 14 findings ({', '.join(CLASSES)}) or No Finding"
-            refuse_rows(path, rows, f"Finding Labels names {unknown[0]!r}", expected)
+        for part in _unknown_parts(text):
+            unknown.add(part, *rows)
         if len(parts) > 1 and "No Finding" in map(canonical_pathology, parts):
             refuse_rows(path, rows, f"Finding Labels is {text!r}, a finding and none", "correct it")
+    unknown.tell()
 
 
-def _label(text: str) -> list[float]:
+def _unknown_parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split("|") if canonical_pathology(part) not in (*CLASSES, "No Finding")]
+
+
+def _label(text: str) -> list[float | None] | None:
     named = {canonical_pathology(part) for part in text.split("|")}
-    return [float(name in named) for name in CLASSES]
+    # What an unknown word means may be any of the classes that are not named.
+    rest = None if _unknown_parts(text) else 0.0
+    label = [1.0 if name in named else rest for name in CLASSES]
+    return None if all(value is None for value in label) else label
 
 
 def _age(text: str) -> float | None:
@@ -147,10 +159,8 @@ def _splits(folder: Path, path: Path, table: pd.DataFrame) -> list[str]:
     listed: dict[str, str] = {}
     present = [name for name in LISTS if (folder / name).is_file()]
     for name in present:
-        lines = (folder / name).read_text(encoding="utf-8-sig").splitlines()
-        for number, line in enumerate(lines, 1):
-            image = line.strip()
-            if image and listed.setdefault(image, LISTS[name]) != LISTS[name]:
+        for number, image in read_lines(folder / name):
+            if listed.setdefault(image, LISTS[name]) != LISTS[name]:
                 raise DatalistError(
                     f"{folder / name}, line {number}: {image} is in {present[0]}, too; remove it from one of the lists."
                 )
@@ -164,15 +174,18 @@ def _splits(folder: Path, path: Path, table: pd.DataFrame) -> list[str]:
     return [str(split) for split in splits]
 
 
-def _boxes(folder: Path) -> tuple[dict[str, list[list[float]]], dict[str, list[str]]]:
+def _boxes(folder: Path, strict: bool) -> tuple[dict[str, list[list[float]]], dict[str, list[str]]]:
     """Boxes (x1, y1, x2, y2) and their findings, per image name."""
     path = folder / BOXES
     if not path.is_file():
         return {}, {}
     boxes = read_table(path, BOX_COLUMNS)
-    names = [canonical_pathology(text) for text in boxes["Finding Label"]]
-    wrong = boxes.index[[name not in CLASSES for name in names]]
-    refuse_rows(path, wrong, "Finding Label is none of the 14 findings", f"expected one of {', '.join(CLASSES)}")
+    names = [name if (name := canonical_pathology(text)) in CLASSES else text for text in boxes["Finding Label"]]
+    unknown = UnknownLabels(path, CLASSES, strict, "class of a box", "classes of boxes")
+    for row, name in zip(boxes.index, names, strict=True):
+        if name not in CLASSES:
+            unknown.add(name, row)
+    unknown.tell()
     import pandas as pd
 
     corners = boxes[list(BOX_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce")

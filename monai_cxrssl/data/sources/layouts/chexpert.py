@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
 from monai_cxrssl.data.sources.tables.label_columns import policy_labels
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import (
     build_items,
     check_unique,
@@ -59,7 +60,6 @@ TABLES = {"train.csv": "training", "valid.csv": "validation"}
 TELLTALE = {"Path", "Frontal/Lateral", "AP/PA", "Enlarged Cardiomediastinum", "Pleural Other", "Support Devices"}
 TELLTALE_COLUMNS = 4
 PATH_PARTS = r"(?:^|/)((?:train|valid|test)/(patient[^/]+)/(study[^/]+)/[^/]+)$"
-SEXES = {"Female": "F", "Male": "M"}
 
 
 def detect(folder: Path) -> bool:
@@ -75,6 +75,7 @@ def read(
     frontal_only: bool = False,
     check_files: bool = True,
     allow_absent: bool = False,
+    strict_labels: bool = False,
 ) -> Datalist:
     """Read the data set in ``folder``.
 
@@ -87,6 +88,7 @@ def read(
         frontal_only: leave lateral films out.
         check_files: look for every image.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -103,7 +105,7 @@ def read(
         if check_files:
             table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
         images = table["image"].tolist()
-        labels = policy_labels(path, table, CLASSES, policy, blanks, images, seed)
+        labels = policy_labels(path, table, CLASSES, policy, blanks, images, seed, strict_labels)
         lateral = (table["Frontal/Lateral"] == "Lateral") & (table["AP/PA"] == "")
         splits[split] = build_items(
             images,
@@ -112,7 +114,7 @@ def read(
             study_id=(table["patient"] + "/" + table["study"]).tolist(),
             view_position=table["AP/PA"].mask(lateral, "LL").tolist(),
             label=labels,
-            sex=column(table, "Sex", SEXES.get),
+            sex=read_sexes(path, table["Sex"].tolist()),
             age=column(table, "Age", lambda text: float(text) if text else None),
         )
     # The checks above are those of Datalist.from_dict, done on columns: item by item they take minutes' worth here.
@@ -121,11 +123,12 @@ def read(
 
 def _read_rows(path: Path) -> pd.DataFrame:
     table = read_table(path, COLUMNS, filled=("Path",))
-    parts = table["Path"].str.extract(PATH_PARTS)
+    parts = table["Path"].str.replace("\\", "/").str.extract(PATH_PARTS)
     expected = "expected .../train/patient00001/study1/view1_frontal.jpg"
     refuse_cells(path, table["Path"], parts[0].isna(), expected, rest=", which names no patient and study")
     table = table.assign(image=parts[0], patient=parts[1], study=parts[2])
     check_unique(path, table, table["image"])
+    table["Frontal/Lateral"] = table["Frontal/Lateral"].str.capitalize()
     wrong = table.index[~table["Frontal/Lateral"].isin(["Frontal", "Lateral"])]
     refuse_rows(path, wrong, "Frontal/Lateral is neither Frontal nor Lateral", "correct it")
     ages = table["Age"].str.fullmatch(r"(\d+(\.\d*)?)?")

@@ -31,13 +31,15 @@ from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.reading.jsrt_img import JSRT_BYTES
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
 NAME = "JSRT"
 CLASSES = ("Nodule",)
-NAMES = re.compile(r"JPC(L|N)N\d{3}\.IMG", re.IGNORECASE)
+NAMES = re.compile(r"JPC([A-Z]*)N\d{3}\.IMG", re.IGNORECASE)
+KINDS = {"L": 1.0, "N": 0.0}
 ARCHIVES = ("All247images", "Nodule154images", "NonNodule93images")
 SIDES = ("left lung", "right lung")
 MASK_PLACES = (".", "scratch", "scr", "scr/scratch")
@@ -47,11 +49,15 @@ MASK_EXTENSIONS = (".gif", ".png")
 
 def detect(folder: Path) -> bool:
     """Whether a folder, or what an archive unpacks to in it, holds films such as ``JPCLN001.IMG``."""
-    return bool(_films(Path(folder)))
+    return any(_kind(film) in KINDS for film in _films(Path(folder)))
 
 
-def read(folder: Path) -> Datalist:
+def read(folder: Path, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
+
+    Args:
+        folder: holds the films, or the folders of the archives.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: there is no film, one is there twice or has another size than JSRT's (counted, the first named),
@@ -69,18 +75,24 @@ def read(folder: Path) -> Datalist:
         )
     masks = _masks(folder)
     items: dict[str, dict[str, Any]] = {}
+    unknown = UnknownLabels(folder, KINDS, strict_labels, "label of a file name", "labels of file names")
     for film in films:
         stem = film.stem.upper()
         if stem in items:
             first = folder / items[stem]["image"]
             raise DatalistError(f"{film} is there a second time, as {first}; leave one of them.")
         items[stem] = {"image": film.relative_to(folder).as_posix(), "patient_id": stem, "source": NAME}
-        items[stem] |= {"view_position": "PA", "label": [float(stem.startswith("JPCLN"))]}
+        items[stem]["view_position"] = "PA"
+        if _kind(film) in KINDS:
+            items[stem]["label"] = [KINDS[_kind(film)]]
+        else:
+            unknown.add(_kind(film), items[stem]["image"])
         sides = masks.get(stem, {})
         if len(sides) == 1:
             raise DatalistError(f"{film} has a mask of the {next(iter(sides))} only; add the other or remove it.")
         if sides:
             items[stem]["lung_mask"] = [sides[side].relative_to(folder).as_posix() for side in SIDES]
+    unknown.tell()
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", "training": list(items.values())}
     return Datalist.from_dict(content, folder, origin=str(folder))
 
@@ -93,6 +105,11 @@ def _films(folder: Path) -> list[Path]:
             with os.scandir(place) as entries:
                 found += [Path(entry.path) for entry in entries if NAMES.fullmatch(entry.name)]
     return sorted(found, key=lambda path: (path.name.upper(), str(path)))
+
+
+def _kind(film: Path) -> str:
+    match = NAMES.fullmatch(film.name)
+    return match[1].upper() if match else ""
 
 
 def _masks(folder: Path) -> dict[str, dict[str, Path]]:

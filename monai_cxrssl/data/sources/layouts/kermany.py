@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_rows
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.label_columns import class_numbers
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
+from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "patient_and_class", "read"]
@@ -43,7 +44,7 @@ __all__ = ["CLASSES", "NAME", "detect", "patient_and_class", "read"]
 NAME = "Kermany"
 CLASSES = ("No Finding", "Bacterial Pneumonia", "Viral Pneumonia")
 COLUMNS = ("X_ray_image_name", "patient", "label")
-LABELS = {"Normal": 0, "Bacterial": 1, "Viral-Other": 2}
+LABELS = ("Normal", "Bacterial", "Viral-Other")
 SPLIT_FOLDERS = {"train": "training", "val": "validation", "test": "test"}
 CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
 EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
@@ -57,13 +58,14 @@ def detect(folder: Path) -> bool:
     return COLUMNS[0] in read_header(folder / "labels.csv") or _tree_top(folder) is not None
 
 
-def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds ``labels.csv``, or ``train/`` and ``test/``, or ``chest_xray/`` with these.
         check_files: look for every image of ``labels.csv``; without it they are taken to lie in ``images/``.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, a row is wrong (named by its number), or a file name of the
@@ -71,43 +73,40 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     """
     folder = Path(folder)
     if (folder / "labels.csv").is_file():
-        splits = {"training": _table_items(folder, check_files, allow_absent)}
+        splits = {"training": _table_items(folder, check_files, allow_absent, strict_labels)}
     else:
-        splits = _tree_items(folder)
+        splits = _tree_items(folder, strict_labels)
     return Datalist(name=NAME, classes=CLASSES, task="multi_class", splits=splits, root=folder)
 
 
-def patient_and_class(name: str) -> tuple[str, int] | None:
+def patient_and_class(name: str) -> tuple[str, int | None] | None:
     """Patient and class number that a file name of the tree tells, ``None`` for a name of another form.
+
+    The class is ``None`` for a disease that the data set does not have.
 
     Example:
         >>> patient_and_class("person23_bacteria_78.jpeg"), patient_and_class("NORMAL-1003233-0001.jpeg")
         (('person23-bacteria', 1), ('NORMAL-1003233', 0))
     """
     stem = Path(name).stem
-    if match := re.fullmatch(r"(NORMAL|BACTERIA|VIRUS)-(\d+)-\d+", stem):
-        return f"{match[1]}-{match[2]}", KINDS[match[1]]
     if match := re.fullmatch(r"((?:NORMAL2-)?IM-\d+)(?:-\d+)+", stem):
         return match[1], 0
-    if match := re.fullmatch(r"(person\d+)_(bacteria|virus)_\d+", stem):
-        return f"{match[1]}-{match[2]}", KINDS[match[2].upper()]
+    if match := re.fullmatch(r"([A-Z]+)-(\d+)-\d+", stem):
+        return f"{match[1]}-{match[2]}", KINDS.get(match[1])
+    if match := re.fullmatch(r"(person\d+)_([a-z]+)_\d+", stem):
+        return f"{match[1]}-{match[2]}", KINDS.get(match[2].upper())
     return None
 
 
-def _table_items(folder: Path, check_files: bool, allow_absent: bool) -> list[dict[str, Any]]:
+def _table_items(folder: Path, check_files: bool, allow_absent: bool, strict: bool) -> list[dict[str, Any]]:
     path = folder / "labels.csv"
-    table = read_table(path, COLUMNS, filled=COLUMNS, unique=COLUMNS[0])
-    for label in table["label"].unique():
-        if label not in LABELS:
-            rows = table.index[table["label"] == label]
-            refuse_rows(path, rows, f"label is {label!r}", f"expected one of {', '.join(LABELS)}")
+    table = read_table(path, COLUMNS, filled=COLUMNS[:2], unique=COLUMNS[0])
     beside = not (folder / "images").is_dir() and check_files
     table = table.assign(image=("" if beside else "images/") + table["X_ray_image_name"])
     if check_files:
         table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
-    return build_items(
-        table["image"].tolist(), table["patient"].tolist(), NAME, label=column(table, "label", LABELS.__getitem__)
-    )
+    labels, _ = class_numbers(path, table, "label", LABELS, strict)
+    return build_items(table["image"].tolist(), table["patient"].tolist(), NAME, label=labels)
 
 
 def _tree_top(folder: Path) -> Path | None:
@@ -124,19 +123,22 @@ def _images(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
 
 
-def _tree_items(folder: Path) -> dict[str, list[dict[str, Any]]]:
+def _tree_items(folder: Path, strict: bool) -> dict[str, list[dict[str, Any]]]:
     top = _tree_top(folder)
     if top is None:
         raise DatalistError(
             f"{folder} holds neither labels.csv nor train/NORMAL and train/PNEUMONIA; expected one of the two."
         )
     splits: dict[str, list[dict[str, Any]]] = {}
+    unknown = UnknownLabels(top, (*CLASS_FOLDERS, *KINDS), strict, "image of a class", "images of classes")
     for split, name in SPLIT_FOLDERS.items():
         items = splits.setdefault(name, [])
-        for place in CLASS_FOLDERS:
+        for place in _class_folders(top / split):
             for path in _images(top / split / place):
-                told = patient_and_class(path.name)
-                if told is None or (told[1] == 0) != (place == "NORMAL"):
+                told, foreseen = patient_and_class(path.name), place in CLASS_FOLDERS
+                if told is None and not foreseen:
+                    told = f"{place}/{path.stem}", None
+                if told is None or (foreseen and told[1] is not None and (told[1] == 0) != (place == "NORMAL")):
                     problem = "no patient" if told is None else "another class"
                     raise DatalistError(
                         f"{path} lies in {place}, and its name tells {problem}; expected names such as "
@@ -144,5 +146,21 @@ def _tree_items(folder: Path) -> dict[str, list[dict[str, Any]]]:
                         "or give the patients in a datalist."
                     )
                 image = path.relative_to(folder).as_posix()
-                items.append({"image": image, "patient_id": told[0], "source": NAME, "label": told[1]})
+                item: dict[str, Any] = {"image": image, "patient_id": told[0], "source": NAME}
+                if foreseen and told[1] is not None:
+                    item["label"] = told[1]
+                else:
+                    # The disease is what the name of the patient has beside digits.
+                    disease = re.sub(r"person|[\d-]", "", told[0])
+                    unknown.add(disease if foreseen else place, image)
+                items.append(item)
+    unknown.tell()
     return splits
+
+
+def _class_folders(top: Path) -> list[str]:
+    """The folders of classes, the foreseen ones first."""
+    others = sorted(
+        p.name for p in top.glob("*") if p.is_dir() and p.name not in CLASS_FOLDERS and p.name[0] not in "._"
+    )
+    return [*CLASS_FOLDERS, *others]

@@ -73,6 +73,7 @@ def read(
     check_files: bool = True,
     allow_absent: bool = False,
     headers: bool = True,
+    strict_labels: bool = False,
 ) -> Datalist:
     """Read the data set in ``folder``.
 
@@ -89,6 +90,7 @@ def read(
         allow_absent: leave absent images out instead of refusing the table.
         headers: read ViewPosition of DICOM films from their headers when there is no metadata table; not done without
             check_files.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a table, a column or an image is missing, or a row is wrong (named by its number).
@@ -121,7 +123,7 @@ def read(
         NAME,
         study_id=table["study"].tolist(),
         view_position=_views(folder, table, headers and check_files),
-        label=_labels(folder, table, labeller, policy, blanks, seed),
+        label=_labels(folder, table, labeller, policy, blanks, seed, strict_labels),
     )
     splits: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS.values()}
     for split, item in zip(table["split"] if official else itertools.repeat("train", len(items)), items, strict=True):
@@ -160,7 +162,7 @@ def _views(folder: Path, table: pd.DataFrame, headers: bool) -> list[str | None]
 
 
 def _labels(
-    folder: Path, table: pd.DataFrame, labeller: str, policy: Any, blanks: str, seed: int
+    folder: Path, table: pd.DataFrame, labeller: str, policy: Any, blanks: str, seed: int, strict: bool
 ) -> list[list[float | None] | None]:
     path = _table(folder, f"mimic-cxr-2.0.0-{labeller}")
     if path is None:
@@ -168,7 +170,7 @@ def _labels(
     rows = read_table(path, ("subject_id", "study_id", *CLASSES), filled=("subject_id", "study_id"))
     check_unique(path, rows, rows["study_id"], "study")
     studies = ("s" + rows["study_id"]).tolist()
-    values = policy_labels(path, rows, CLASSES, policy, blanks, studies, seed)
+    values = policy_labels(path, rows, CLASSES, policy, blanks, studies, seed, strict)
     labels = dict(zip(studies, values, strict=True))
     # A list of its own for each image: items are handed out to be changed.
     return [list(labels[study]) if study in labels else None for study in table["study"]]

@@ -33,7 +33,7 @@ import numpy as np
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.masks import polygons_to_mask
-from monai_cxrssl.data.datalists.rows import refuse_cells
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, is_missing
 from monai_cxrssl.data.sources.tables.mask_files import write_masks
 from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
 
@@ -54,13 +54,19 @@ def detect(folder: Path) -> bool:
     return any("annotation" in read_header(folder / f"{p}.csv") and (folder / p).is_dir() for p in SPLITS)
 
 
-def read(folder: Path, masks_dir: str | os.PathLike | None = None, allow_absent: bool = False) -> Datalist:
+def read(
+    folder: Path,
+    masks_dir: str | os.PathLike | None = None,
+    allow_absent: bool = False,
+    strict_labels: bool = False,
+) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds tables, and beside each the folder of its films.
         masks_dir: a folder to draw the masks into; without it, items have none.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -74,11 +80,16 @@ def read(folder: Path, masks_dir: str | os.PathLike | None = None, allow_absent:
         key = next((name for name in NAMES if name in read_header(path)), NAMES[0])
         table = read_table(path, (key, "annotation"), filled=(key,), unique=key)
         shapes = [parse_shapes(text) for text in table["annotation"]]
-        expected = "expected shapes such as '0 x1 y1 x2 y2;2 x1 y1 x2 y2 x3 y3', or blank"
-        refuse_cells(path, table["annotation"], [found is None for found in shapes], expected)
+        expected = "shapes such as '0 x1 y1 x2 y2;2 x1 y1 x2 y2 x3 y3'"
+        unknown = UnknownLabels(path, (), strict_labels, "annotation", "annotations", expected)
+        for row, text, found in zip(table.index, table["annotation"], shapes, strict=True):
+            if found is None:
+                unknown.add(text, int(row))
+        unknown.tell()
         # The paths of image_path are those of the makers' own disk.
         images = [f"{part}/{text.replace(chr(92), '/').rsplit('/', 1)[-1]}" for text in table[key]]
-        table = keep_existing(path, table.assign(image=images, shapes=shapes), images, folder, allow_absent)
+        table = table.assign(image=images, shapes=shapes)
+        table = keep_existing(path, table, images, folder, allow_absent)
         images, found = table["image"].tolist(), table["shapes"].tolist()
         stems = [Path(image).stem for image in images]
         masks = {}
@@ -90,8 +101,8 @@ def read(folder: Path, masks_dir: str | os.PathLike | None = None, allow_absent:
             images,
             [f"{part}/{stem}" for stem in stems],
             NAME,
-            label=[[float(bool(each))] for each in found],
-            boxes=[[[*corners.min(0).tolist(), *corners.max(0).tolist()] for corners in each] for each in found],
+            label=[[None if each is None else float(bool(each))] for each in found],
+            boxes=[None if each is None else [_box(corners) for corners in each] for each in found],
             lesion_mask=[masks.get(f"{part}_{stem}") for stem in stems],
         )
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", **splits}
@@ -106,7 +117,7 @@ def parse_shapes(text: str) -> list[np.ndarray] | None:
         ([[[1.0, 2.0], [3.0, 2.0], [3.0, 4.0], [1.0, 4.0]]], None, [])
     """
     shapes = []
-    for part in text.split(";"):
+    for part in "" if is_missing(text) else text.split(";"):
         kind, *rest = part.split() or [""]
         if not kind and not rest:
             continue
@@ -124,6 +135,10 @@ def parse_shapes(text: str) -> list[np.ndarray] | None:
             return None
         shapes.append(points)
     return shapes
+
+
+def _box(corners: np.ndarray) -> list[float]:
+    return [*corners.min(0).tolist(), *corners.max(0).tolist()]
 
 
 def _closed(kind: str, first: np.ndarray, last: np.ndarray) -> np.ndarray:

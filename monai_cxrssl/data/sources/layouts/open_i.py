@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -39,6 +40,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, is_missing, nearest_word
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 from monai_cxrssl.errors import DatalistError
 
@@ -68,6 +70,7 @@ CLASSES = (
     "Hydropneumothorax", "Hernia", "Subcutaneous Emphysema", "Pneumoperitoneum", "Fracture", "Scoliosis", "Kyphosis",
     "Vertebral Degenerative Changes", "Support Devices",
 )
+NEARLY = 0.9
 UNKNOWN = frozenset({"", "no indexing", "technical quality of image unsatisfactory"})
 # fmt: on
 
@@ -79,13 +82,15 @@ def detect(folder: Path) -> bool:
     return tables or next((folder / XML).glob("*.xml"), None) is not None
 
 
-def read(folder: Path, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds the tables or reports, and the films at any depth below.
         allow_absent: leave absent images out instead of refusing the table; reports without any image, which the
             archive has, are always left out.
+        strict_labels: refuse terms that are nearly one of a class, which otherwise make it unknown, named in one
+            warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a report cannot be read.
@@ -96,7 +101,7 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
         "name": NAME,
         "classes": list(CLASSES),
         "task": "multi_label",
-        "training": read_form(folder, allow_absent),
+        "training": read_form(folder, allow_absent, strict_labels),
     }
     return Datalist.from_dict(content, folder, origin=str(folder))
 
@@ -110,16 +115,36 @@ def mesh_labels(terms: Iterable[str]) -> list[float | None]:
         >>> set(mesh_labels(["No Indexing"]))
         {None}
     """
-    heads = {term.split("/")[0].strip().lower() for term in terms} - {""}
+    heads = _heads(terms)
     if not heads - UNKNOWN:
         return [None] * len(CLASSES)
-    names = {TERMS.get(head) or canonical_pathology(head) for head in heads}
-    return [float(name in names) for name in CLASSES]
+    names = {_class_of(head) for head in heads}
+    doubtful = {_class_of(near) for head in heads if (near := _nearly(head))}
+    return [1.0 if name in names else None if name in doubtful else 0.0 for name in CLASSES]
 
 
-def _from_tables(folder: Path, allow_absent: bool) -> list[dict[str, Any]]:
+def _heads(terms: Iterable[str]) -> set[str]:
+    return {head for term in terms if not is_missing(head := term.split("/")[0].strip().lower())}
+
+
+def _class_of(head: str) -> str | None:
+    return TERMS.get(head) or canonical_pathology(head)
+
+
+@lru_cache(maxsize=4096)
+def _nearly(head: str) -> str | None:
+    """The term of a class that a head is nearly; of places and other terms none is near enough."""
+    return None if _class_of(head) in CLASSES else nearest_word(head, (*TERMS, *map(str.lower, CLASSES)), NEARLY)
+
+
+def _from_tables(folder: Path, allow_absent: bool, strict: bool) -> list[dict[str, Any]]:
     reports = read_table(folder / REPORTS, ("uid", "MeSH"), filled=("uid",))
     labels = {uid: mesh_labels(text.split(";")) for uid, text in zip(reports["uid"], reports["MeSH"], strict=True)}
+    unknown = UnknownLabels(folder / REPORTS, (*TERMS, *CLASSES), strict, "term", "terms", "MeSH terms")
+    for row, text in reports["MeSH"].items():
+        for head in filter(_nearly, _heads(text.split(";"))):
+            unknown.add(head, row)
+    unknown.tell()
     path = folder / PROJECTIONS
     table = read_table(path, ("uid", "filename", "projection"), filled=("uid", "filename"), unique="filename")
     strange = table.index[~table["uid"].isin(list(labels))]
@@ -134,19 +159,23 @@ def _from_tables(folder: Path, allow_absent: bool) -> list[dict[str, Any]]:
     return build_items(table["image"].tolist(), uids, NAME, study_id=uids, view_position=views, label=label)
 
 
-def _from_reports(folder: Path, allow_absent: bool) -> list[dict[str, Any]]:
+def _from_reports(folder: Path, allow_absent: bool, strict: bool) -> list[dict[str, Any]]:
     files = (file for file in folder.rglob("*") if file_extension(file.name) in IMAGE_EXTENSIONS)
     films = {image_stem(file.name): file.relative_to(folder).as_posix() for file in files}
     images: list[str] = []
     uids: list[str] = []
     labels = []
     absent = []
+    unknown = UnknownLabels(folder / XML, (*TERMS, *CLASSES), strict, "term", "terms", "MeSH terms")
     for report in sorted((folder / XML).glob("*.xml"), key=lambda path: (len(path.stem), path.stem)):
         try:
             root = ElementTree.parse(report).getroot()
         except (OSError, ElementTree.ParseError) as error:
             raise DatalistError(f"{report} cannot be read as a report ({error}); unpack it again.") from error
-        label = mesh_labels(term.text or "" for term in root.iterfind(".//MeSH/*"))
+        terms = [term.text or "" for term in root.iterfind(".//MeSH/*")]
+        label = mesh_labels(terms)
+        for head in filter(_nearly, _heads(terms)):
+            unknown.add(head, report.name)
         for parent in root.iterfind(".//parentImage"):
             name = parent.get("id", "")
             if name not in films:
@@ -155,6 +184,7 @@ def _from_reports(folder: Path, allow_absent: bool) -> list[dict[str, Any]]:
             images.append(films[name])
             uids.append(report.stem)
             labels.append(label)
+    unknown.tell()
     if absent and (not allow_absent or not images):
         raise DatalistError(
             f"{folder / XML} names {len(absent)} images that are not below {folder} (such as {absent[0]}); unpack the "

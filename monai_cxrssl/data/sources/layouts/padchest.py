@@ -36,12 +36,14 @@ import logging
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, class_key, nearest_word
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 from monai_cxrssl.errors import DatalistError
 
@@ -109,8 +111,8 @@ VIEWS = {"PA": "PA", "AP": "AP", "AP_HORIZONTAL": "AP", "L": "LL", "COSTAL": "CO
 EXCLUDED = "EXCLUDE"
 # Terms that say nothing on findings which the report does not name.
 OPEN = frozenset({"unchanged", "suboptimal study"})
-BLANK = frozenset({"", "nan"})
 OLDEST = 120
+MISSPELT = 0.85
 SHOWN_TERMS = 8
 
 
@@ -119,13 +121,14 @@ def detect(folder: Path) -> bool:
     return any(len(set(REQUIRED).intersection(read_header(path))) >= 3 for path in _tables(Path(folder)))
 
 
-def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds the table; of several the last by name is taken, with a line in the log.
         check_files: look for every image; without it they are taken to lie in ``<ImageDir>/<ImageID>``.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: the table, a column or an image is missing, or a row is wrong (named by its number).
@@ -151,8 +154,8 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
         NAME,
         study_id=column(table, "StudyID"),
         view_position=_views(path, table),
-        label=_labels(path, table),
-        sex=column(table, "PatientSex_DICOM", lambda text: text.upper() if text.upper() in ("M", "F", "O") else ""),
+        label=_labels(path, table, strict_labels),
+        sex=read_sexes(path, column(table, "PatientSex_DICOM", str)),
         age=_ages(table),
         label_method=column(table, "MethodLabel"),
     )
@@ -209,7 +212,7 @@ def _ages(table: pd.DataFrame) -> list[float | None]:
 
 def _terms(text: str) -> list[str] | None:
     """The terms of ``Labels``, stripped, lower case, no empty ones; ``None`` when the text is no list of texts."""
-    if text.lower() in BLANK:
+    if not text:
         return []
     try:
         terms = ast.literal_eval(text)
@@ -220,22 +223,30 @@ def _terms(text: str) -> list[str] | None:
     return [" ".join(term.lower().split()) for term in terms if term.strip()]
 
 
-def _label(terms: list[str], classes_of: dict[str, set[str]]) -> list[float | None] | None:
+def _label(terms: list[str], classes_of: dict[str, set[str]], misspelt: Mapping[str, str]) -> list[float | None] | None:
     if not terms or "exclude" in terms:
         return None
     found = set(terms) - OPEN - {"normal"}
     named = {name for term in found for name in classes_of[term]}
     absent = None if OPEN.intersection(terms) and "normal" not in terms else 0.0
     healthy = 0.0 if found else 1.0 if "normal" in terms else None
-    label = [healthy, *(1.0 if name in named else absent for name in CLASSES[1:])]
+    doubtful = {misspelt[term] for term in found if term in misspelt}
+    label = [healthy, *(1.0 if name in named else None if name in doubtful else absent for name in CLASSES[1:])]
     return None if all(value is None for value in label) else label
 
 
-def _labels(path: Path, table: pd.DataFrame) -> list[list[float | None] | None]:
+def _misspelt(term: str) -> str | None:
+    """The class that a term without one most likely means; terms that the data set has beside its classes mean none."""
+    near = nearest_word(term, CLASSES[1:], MISSPELT)
+    return near if near and len(class_key(term)) - len(class_key(near)) in (-2, -1, 0, 1, 2) else None
+
+
+def _labels(path: Path, table: pd.DataFrame, strict: bool) -> list[list[float | None] | None]:
     parsed = {text: _terms(text) for text in table["Labels"].unique()}
-    wrong = [text for text, terms in parsed.items() if terms is None]
-    expected = "expected such as ['cardiomegaly', 'pleural effusion']"
-    refuse_rows(path, table.index[table["Labels"].isin(wrong)], "Labels is no list of texts", expected)
+    expected = "a list such as ['cardiomegaly', 'pleural effusion']"
+    unknown = UnknownLabels(path, CLASSES, strict, expected=expected)
+    for text in (text for text, terms in parsed.items() if terms is None):
+        unknown.add(text, *table.index[table["Labels"] == text])
     classes_of: dict[str, set[str]] = {}
     for term in {term for terms in parsed.values() for term in terms or ()}:
         name = canonical_pathology(term)
@@ -245,9 +256,13 @@ def _labels(path: Path, table: pd.DataFrame) -> list[list[float | None] | None]:
     left_out = Counter({term: count for term, count in counts.items() if not classes_of[term]})
     for told in ("normal", "exclude", *OPEN):
         left_out.pop(told, None)
+    misspelt = {term: near for term in left_out if (near := _misspelt(term))}
+    for term in misspelt:
+        unknown.add(term, *table.index[[term in (parsed[text] or ()) for text in table["Labels"]]])
+    unknown.tell()
     if left_out:
         most = ", ".join(f"{term} {count}" for term, count in left_out.most_common(SHOWN_TERMS))
         logger.info("%s: %d terms without a class left out of the labels, most often %s", path, len(left_out), most)
-    labels = {text: _label(terms or [], classes_of) for text, terms in parsed.items()}
+    labels = {text: _label(terms or [], classes_of, misspelt) for text, terms in parsed.items()}
     # A list of its own for each image: items are handed out to be changed.
     return [None if (label := labels[text]) is None else list(label) for text in table["Labels"]]

@@ -34,9 +34,11 @@ from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, file_extension
-from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
+from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
+from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report_labels
+from monai_cxrssl.data.sources.tables.label_words import truth_value
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
 from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
 
@@ -61,22 +63,23 @@ def detect(folder: Path) -> bool:
     return "patientId" in read_header(Path(folder) / LABELS)
 
 
-def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds the two tables and the folder of films.
         headers: read view, sex and age from the DICOM headers (about a millisecond per film).
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a table, a column or an image is missing, or a row is wrong (named by its number).
     """
     folder = Path(folder)
-    kinds = _kinds(folder / DETAILS)
+    kinds = _kinds(folder / DETAILS, strict_labels)
     path = folder / LABELS
     table = read_table(path, ("patientId", *SIDES, "Target"), filled=("patientId",))
-    boxes = _boxes(path, table)
+    boxes = _boxes(path, table, strict_labels)
     _check_agreement(path, table, kinds)
     films = table[~table["patientId"].duplicated()].copy()
     films["image"] = find_films(folder, FILMS, films["patientId"])
@@ -94,48 +97,56 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Data
     return Datalist.from_dict(content, folder, origin=str(path))
 
 
-def _kinds(path: Path) -> dict[str, int]:
-    """Class number of each film."""
-    table = read_table(path, ("patientId", "class"), filled=("patientId", "class"))
-    unknown = ~table["class"].isin(KINDS)
-    refuse_cells(path, table["class"], unknown, f"expected one of {', '.join(KINDS)}", "the class")
-    distinct = table.drop_duplicates()
+def _kinds(path: Path, strict: bool) -> dict[str, int | None]:
+    """Class number of each film, ``None`` where unknown."""
+    table = read_table(path, ("patientId", "class"), filled=("patientId",))
+    numbers, _ = class_numbers(path, table, "class", KINDS, strict)
+    known = table.assign(number=numbers).dropna()
+    distinct = known.drop_duplicates(["patientId", "number"])
     again = distinct.index[distinct["patientId"].duplicated()]
     refuse_rows(path, again, "the film has another class in an earlier row", "leave one class for each film")
-    return {patient: KINDS.index(kind) for patient, kind in zip(distinct["patientId"], distinct["class"], strict=True)}
+    kinds: dict[str, int | None] = dict.fromkeys(table["patientId"])
+    return kinds | {patient: int(n) for patient, n in zip(distinct["patientId"], distinct["number"], strict=True)}
 
 
-def _boxes(path: Path, table: pd.DataFrame) -> dict[str, list[list[float]]]:
-    """Boxes of each film as corners."""
+def _boxes(path: Path, table: pd.DataFrame, strict: bool) -> dict[str, list[list[float]] | None]:
+    """Boxes of each film as corners, ``None`` where its Target is unknown."""
     import numpy as np
     import pandas as pd
 
-    refuse_cells(path, table["Target"], ~table["Target"].isin(["0", "1"]), "expected 0 or 1")
-    positive = table["Target"] == "1"
+    targets = report_labels(path, table, ("Target",), strict)[:, 0]
+    positive, negative = (pd.Series(targets == value, index=table.index) for value in (1, 0))
     blank = (table[SIDES] == "").all(axis=1)
     numbers = table[SIDES].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     usable = np.isfinite(numbers).all(axis=1) & (numbers[:, 2:] > 0).all(axis=1)
     refuse_rows(path, table.index[positive & ~usable], "Target is 1 without a box", "expected x, y, width, height > 0")
-    refuse_rows(path, table.index[~positive & ~blank], "Target is 0 with a box", "expected empty x, y, width, height")
+    refuse_rows(path, table.index[negative & ~blank], "Target is 0 with a box", "expected empty x, y, width, height")
     check_unique(path, table, table[["patientId", *SIDES]].agg(" ".join, axis=1).str.strip(), "film or box")
-    boxes: dict[str, list[list[float]]] = {patient: [] for patient in table["patientId"]}
+    boxes: dict[str, list[list[float]] | None] = {patient: [] for patient in table["patientId"]}
+    boxes |= dict.fromkeys(table["patientId"][~positive & ~negative])
     corners = np.concatenate((numbers[:, :2], numbers[:, :2] + numbers[:, 2:]), axis=1)
     for patient, box in zip(table["patientId"][positive], corners[positive.to_numpy()].tolist(), strict=True):
-        boxes[patient].append(box)
+        known = boxes[patient]
+        if known is not None:
+            known.append(box)
     return boxes
 
 
-def _on_grid_of(path: Path, boxes: list[list[float]]) -> list[list[float]]:
+def _on_grid_of(path: Path, boxes: list[list[float]] | None) -> list[list[float]] | None:
     """Boxes in the pixels of an image that was made of the DICOM file, perhaps smaller."""
     if not boxes or file_extension(path.name) in DICOM_EXTENSIONS or (size := raster_size(path)) is None:
         return boxes
     return [[value * side / SIDE for value, side in zip(box, 2 * size, strict=True)] for box in boxes]
 
 
-def _check_agreement(path: Path, table: pd.DataFrame, kinds: dict[str, int]) -> None:
+def _check_agreement(path: Path, table: pd.DataFrame, kinds: dict[str, int | None]) -> None:
     """Both tables speak of the same films and call the same ones opaque."""
+    unlisted = table.index[~table["patientId"].isin(list(kinds))]
+    refuse_rows(path, unlisted, f"the film is not in {DETAILS}", "add it there or remove the row")
     numbers = table["patientId"].map(kinds)
-    refuse_rows(path, table.index[numbers.isna()], f"the film is not in {DETAILS}", "add it there or remove the row")
-    disagree = table.index[(numbers == KINDS.index("Lung Opacity")) != (table["Target"] == "1")]
+    known = numbers.notna() & table["Target"].map(truth_value).isin([0, 1])
+    disagree = table.index[
+        known & ((numbers == KINDS.index("Lung Opacity")) != (table["Target"].map(truth_value) == 1))
+    ]
     problem = f"Target and the class in {DETAILS} disagree"
     refuse_rows(path, disagree, problem, "expected Target 1 for Lung Opacity only")

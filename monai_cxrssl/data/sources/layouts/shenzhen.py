@@ -43,13 +43,17 @@ def detect(folder: Path) -> bool:
     return find_top(folder, ARCHIVE, PREFIX) is not None
 
 
-def read(folder: Path) -> Datalist:
+def read(folder: Path, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
+    Args:
+        folder: holds ``CXR_png``, or the folder of the archive with it.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
+
     Raises:
-        DatalistError: there is no film, or one has a name without a label.
+        DatalistError: there is no film, or one has a name without a number.
     """
-    return read_top(folder, ARCHIVE, PREFIX, NAME, _mask, parse_reading)
+    return read_top(folder, ARCHIVE, PREFIX, NAME, _mask, parse_reading, strict_labels)
 
 
 def parse_reading(text: str) -> dict[str, Any]:

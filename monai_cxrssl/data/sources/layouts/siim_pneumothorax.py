@@ -31,7 +31,7 @@ from typing import Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.masks import merge_masks, rle_decode
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
-from monai_cxrssl.data.sources.tables.mask_files import write_masks
+from monai_cxrssl.data.sources.tables.mask_files import read_runs, write_masks
 from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
@@ -42,7 +42,6 @@ TABLES = ("stage_2_train.csv", "train-rle.csv")
 COLUMNS = ("ImageId", "EncodedPixels")
 #: Rows and columns of every image.
 SHAPE = (1024, 1024)
-NONE = "-1"
 
 
 def detect(folder: Path) -> bool:
@@ -51,7 +50,11 @@ def detect(folder: Path) -> bool:
 
 
 def read(
-    folder: Path, masks_dir: str | os.PathLike | None = None, headers: bool = True, allow_absent: bool = False
+    folder: Path,
+    masks_dir: str | os.PathLike | None = None,
+    headers: bool = True,
+    allow_absent: bool = False,
+    strict_labels: bool = False,
 ) -> Datalist:
     """Read the data set in ``folder``.
 
@@ -60,30 +63,30 @@ def read(
         masks_dir: a folder to draw the masks into; without it, items have none.
         headers: read the DICOM headers.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a run length is wrong.
     """
     folder = Path(folder)
     path = next(folder / name for name in TABLES if (folder / name).is_file())
-    table = read_table(path, COLUMNS, filled=COLUMNS)
-    runs = table.groupby("ImageId", sort=False)["EncodedPixels"].agg(list)
+    table = read_table(path, COLUMNS, filled=("ImageId",))
     first = table[~table["ImageId"].duplicated()]
     files = {film.stem: film.relative_to(folder).as_posix() for film in folder.rglob("*.dcm")}
     first = first.assign(image=[files.get(name, "") for name in first["ImageId"]])
     first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
     names, images = first["ImageId"].tolist(), first["image"].tolist()
-    outlined = {name: [run for run in runs[name] if run != NONE] for name in names}
+    outlined = read_runs(path, table, "ImageId", strict_labels)
     masks = {}
     if masks_dir is not None:
-        draw = {name: partial(_draw, texts) for name, texts in outlined.items() if texts}
+        draw = {name: partial(_draw, texts) for name in names if (texts := outlined[name])}
         masks = write_masks(masks_dir, folder, draw)
     known: list[dict[str, Any]] = read_headers(folder, images, NAME) if headers else [{} for _ in images]
     items = build_items(
         images,
         [header.pop("patient_id", name) for header, name in zip(known, names, strict=True)],
         NAME,
-        label=[[float(bool(outlined[name]))] for name in names],
+        label=[[None if (texts := outlined[name]) is None else float(bool(texts))] for name in names],
         lesion_mask=[masks.get(name) for name in names],
     )
     items = [item | header for item, header in zip(items, known, strict=True)]

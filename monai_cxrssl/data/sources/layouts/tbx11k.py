@@ -36,7 +36,8 @@ from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
-from monai_cxrssl.data.sources.tables.line_list import check_unique_lines, keep_existing_lines, read_lines, refuse_lines
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
+from monai_cxrssl.data.sources.tables.line_list import check_unique_lines, keep_existing_lines, read_lines
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
@@ -57,12 +58,13 @@ def detect(folder: Path) -> bool:
     return _top(Path(folder)) is not None
 
 
-def read(folder: Path, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds ``imgs`` and ``lists``, or ``TBX11K`` with them.
         allow_absent: leave absent images out instead of refusing the list.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: an image is missing, a line of a list is wrong (named by its number), or an annotation file is no
@@ -77,14 +79,16 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
         if not path.is_file():
             continue
         numbers, names = map(list, zip(*read_lines(path), strict=True))
-        wrong = [number for number, name in zip(numbers, names, strict=True) if name.split("/")[0] not in FOLDERS]
-        shown = names[numbers.index(wrong[0])] if wrong else ""
-        refuse_lines(path, wrong, f"{shown!r} is of no known kind", f"expected paths below {', '.join(FOLDERS)}")
+        unknown = UnknownLabels(path, FOLDERS, strict_labels, "image of a kind", "images of kinds")
+        for name in names:
+            if name.split("/")[0] not in FOLDERS:
+                unknown.add(name.split("/")[0] if "/" in name else "", name)
+        unknown.tell()
         check_unique_lines(path, numbers, names)
         images = [f"imgs/{name}" for name in names]
         kept = keep_existing_lines(path, numbers, images, top, allow_absent)
-        boxes = _read_boxes(top / "annotations" / "json" / f"TBX11K_{part}.json")
-        splits[split] = [_item(names[index], boxes.get(names[index], [])) for index in kept]
+        boxes = _read_boxes(top / "annotations" / "json" / f"TBX11K_{part}.json", strict_labels)
+        splits[split] = [_item(image, names[n], boxes.get(names[n], [])) for n, image in kept.items()]
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", **splits}
     return Datalist.from_dict(content, top, origin=str(top))
 
@@ -94,21 +98,26 @@ def _top(folder: Path) -> Path | None:
     return next((top for top in (folder, folder / "TBX11K") if any((top / name).is_file() for name in lists)), None)
 
 
-def _item(name: str, boxes: list[tuple[list[float], str]]) -> dict[str, Any]:
+def _item(image: str, name: str, boxes: list[tuple[list[float], str]]) -> dict[str, Any]:
     kind = name.split("/")[0]
-    item: dict[str, Any] = {"image": f"imgs/{name}", "patient_id": Path(name).stem, "source": NAME}
-    if kind != "tb":
+    item: dict[str, Any] = {"image": image, "patient_id": Path(name).stem, "source": NAME}
+    if kind in ("health", "sick"):
         return item | {"label": [float(kind == "health"), 0.0, 0.0, 0.0], "boxes": [], "box_classes": []}
     found = {category for _, category in boxes}
+    if kind != "tb":
+        item["label"] = None
+        return item | (
+            {"boxes": [box for box, _ in boxes], "box_classes": [category for _, category in boxes]} if boxes else {}
+        )
     # Without a box, or with one that tells neither, what no box names is unknown and not absent.
-    other = None if not found or CLASSES[3] in found else 0.0
+    other = None if not found or not found <= set(CLASSES[1:3]) else 0.0
     item["label"] = [0.0, *(1.0 if category in found else other for category in CLASSES[1:3]), 1.0]
     if boxes:
         item |= {"boxes": [box for box, _ in boxes], "box_classes": [category for _, category in boxes]}
     return item
 
 
-def _read_boxes(path: Path) -> _Boxes:
+def _read_boxes(path: Path, strict: bool) -> _Boxes:
     """Corners and class of the boxes of each film of a COCO file; none when there is no such file."""
     if not path.is_file():
         logger.info("%s: there is no %s, so active and latent tuberculosis are unknown", NAME, path)
@@ -124,18 +133,22 @@ def _read_boxes(path: Path) -> _Boxes:
             "the data set's own file there again, or remove it to go without boxes."
         ) from error
     boxes: _Boxes = {}
+    unknown = UnknownLabels(path, CATEGORIES, strict, "category of an annotation", "categories of annotations")
     for number, image, category, box in annotations:
         name = categories.get(category)
         if name not in CATEGORIES:
-            raise DatalistError(f"{path}: annotation {number} has the category {name!r}; expected one of {CATEGORIES}.")
+            unknown.add(str(name or ""), f"annotation {number}")
         if image not in images or not _is_box(box):
             raise DatalistError(
                 f"{path}: annotation {number} has the image {image!r} and the bbox {box!r}; expected an image of the "
                 "file and [x, y, width, height] with a width and height above 0."
             )
         x, y, width, height = map(float, box)
-        canonical = "Tuberculosis" if name == "PulmonaryTuberculosis" else canonical_pathology(name) or name
+        canonical = (
+            "Tuberculosis" if name == "PulmonaryTuberculosis" else canonical_pathology(str(name)) or str(name or "")
+        )
         boxes.setdefault(images[image], []).append(([x, y, x + width, y + height], canonical))
+    unknown.tell()
     return boxes
 
 

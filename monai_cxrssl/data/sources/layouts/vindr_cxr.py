@@ -40,8 +40,11 @@ from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, file_extension
-from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
+from monai_cxrssl.data.datalists.label_policy import labels_to_lists
+from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.tables.label_columns import report_labels
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
 from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
 from monai_cxrssl.errors import ConfigurationError
@@ -76,13 +79,14 @@ def detect(folder: Path) -> bool:
     return any(wanted.issubset(read_header(_labels_path(Path(folder), part))) for part in SPLITS)
 
 
-def read(folder: Path, votes: str = "majority", allow_absent: bool = False) -> Datalist:
+def read(folder: Path, votes: str = "majority", allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds ``annotations`` and ``train``, ``test`` or both.
         votes: ``"majority"``, ``"any"`` or ``"fraction"``, see above.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -96,15 +100,17 @@ def read(folder: Path, votes: str = "majority", allow_absent: bool = False) -> D
         path = _labels_path(folder, part)
         if not path.is_file():
             continue
-        table, classes = _read_votes(path, readers=part == "train")
+        table, classes = _read_votes(path, part == "train", strict_labels)
         first = table[~table["image_id"].duplicated()]
         first = first.assign(image=find_films(folder, part, first["image_id"]))
         first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
-        share = (table[classes] == "1").groupby(table["image_id"], sort=False).mean().loc[first["image_id"]]
-        values = share if votes == "fraction" else (share >= 0.5 if votes == "majority" else share > 0).astype(float)
+        share = table[classes].groupby(table["image_id"], sort=False).mean().loc[first["image_id"]]
+        voted = (share >= 0.5 if votes == "majority" else share > 0).astype(float)
+        values = share if votes == "fraction" else voted.where(share.notna())
         names = first["image_id"].tolist()
-        boxes = _read_boxes(folder / "annotations" / f"annotations_{part}.csv", names, readers=part == "train")
-        items = build_items(first["image"].tolist(), names, NAME, label=values.to_numpy().tolist())
+        boxes_path = folder / "annotations" / f"annotations_{part}.csv"
+        boxes = _read_boxes(boxes_path, names, part == "train", strict_labels)
+        items = build_items(first["image"].tolist(), names, NAME, label=labels_to_lists(values.to_numpy()))
         reduced = _forget_boxes_of_reduced(folder, dict(zip(names, first["image"], strict=True)), boxes)
         if reduced:
             told = f"{reduced} films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes"
@@ -131,22 +137,21 @@ def _labels_path(folder: Path, part: str) -> Path:
     return folder / "annotations" / f"image_labels_{part}.csv"
 
 
-def _read_votes(path: Path, readers: bool) -> tuple[pd.DataFrame, list[str]]:
-    """The table, and its columns of classes in the order of :data:`CLASSES`."""
+def _read_votes(path: Path, readers: bool, strict: bool) -> tuple[pd.DataFrame, list[str]]:
+    """The table with votes of 1, 0 and NaN, and its columns of classes in the order of :data:`CLASSES`."""
     # The train and the test table differ in "Other disease" and "Other diseases".
     spelled = {canonical_pathology(name): name for name in read_header(path)}
     classes = [spelled.get(name, column) for name, column in zip(CLASSES, COLUMNS, strict=True)]
     who = ["image_id", "rad_id"] if readers else ["image_id"]
     table = read_table(path, (*who, *classes), filled=who)
     check_unique(path, table, table[who].agg(" of ".join, axis=1), "image" if not readers else "reading")
-    for name in classes:
-        # The votes of some releases are written as floats.
-        refuse_cells(path, table[name], ~table[name].isin(["0", "1", "0.0", "1.0"]), "expected 0 or 1")
-    table[classes] = table[classes].replace({"0.0": "0", "1.0": "1"})
-    return table, classes
+    values = report_labels(path, table, tuple(classes), strict)
+    # An uncertain vote is none.
+    values[values == -1] = float("nan")
+    return table.assign(**dict(zip(classes, values.T, strict=True))), classes
 
 
-def _read_boxes(path: Path, images: list[str], readers: bool) -> dict[str, dict[str, list]]:
+def _read_boxes(path: Path, images: list[str], readers: bool, strict: bool) -> dict[str, dict[str, list]]:
     """Fields ``boxes, box_classes, box_readers`` of each image; none when there is no such table."""
     import numpy as np
     import pandas as pd
@@ -155,11 +160,13 @@ def _read_boxes(path: Path, images: list[str], readers: bool) -> dict[str, dict[
         logger.info("%s: there is no %s, so items have no boxes", NAME, path)
         return {}
     ids = ("image_id", "class_name")
-    table = read_table(path, (*ids, *(("rad_id",) if readers else ()), *CORNERS), filled=ids)
-    names = {name: canonical_pathology(name) for name in table["class_name"].unique()}
-    unknown = table.index[~table["class_name"].map(names).isin(CLASSES)]
-    value = table.loc[unknown[0], "class_name"] if len(unknown) else ""
-    refuse_rows(path, unknown, f"the class {value!r} is unknown", "expected a class of the data set")
+    table = read_table(path, (*ids, *(("rad_id",) if readers else ()), *CORNERS), filled=ids[:1])
+    # A box of a class that nobody foresaw keeps the word.
+    names = {name: canonical_pathology(name) or name for name in table["class_name"].unique()}
+    unknown = UnknownLabels(path, CLASSES, strict, "class of a box", "classes of boxes")
+    for name in (name for name, entry in names.items() if entry not in CLASSES):
+        unknown.add(name, *table.index[table["class_name"] == name])
+    unknown.tell()
     blank = (table[CORNERS] == "").all(axis=1)
     numbers = table[CORNERS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     usable = np.isfinite(numbers).all(axis=1) & (numbers[:, 2:] > numbers[:, :2]).all(axis=1)

@@ -26,18 +26,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
-from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
+from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
+from monai_cxrssl.data.sources.tables.label_columns import policy_labels
 from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
@@ -67,13 +65,14 @@ def detect(folder: Path) -> bool:
     return any(wanted.issubset(read_header(Path(folder) / f"image_labels_{part}.csv")) for part in SPLITS)
 
 
-def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds the tables and ``train``, ``test`` or both.
         headers: read view, sex and age from the DICOM headers.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -85,8 +84,6 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Data
         if not path.is_file():
             continue
         table = read_table(path, ("image_id", *COLUMNS), filled=("image_id",), unique="image_id")
-        for name in COLUMNS:
-            refuse_cells(path, table[name], ~table[name].isin(["0", "1", "0.0", "1.0", ""]), "expected 0 or 1")
         files = (folder / part).glob("*")
         films = {image_stem(f.name): f.name for f in files if file_extension(f.name) in IMAGE_EXTENSIONS}
         images = [f"{part}/{films[name]}" if name in films else "" for name in table["image_id"]]
@@ -95,18 +92,13 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Data
         boxes = _read_boxes(folder / f"annotations_{part}.csv", names)
         dicom = headers and file_kind(folder / images[0]) == "dicom"
         known: list[dict[str, Any]] = read_headers(folder, images, NAME) if dicom else [{} for _ in images]
-        items = build_items(images, names, NAME, label=_labels(table))
+        labels = policy_labels(path, table, COLUMNS, "ignore", "null", images, 0, strict_labels)
+        items = build_items(images, names, NAME, label=labels)
         splits[split] = [
             header | item | boxes.get(name, {}) for header, item, name in zip(known, items, names, strict=True)
         ]
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", **splits}
     return Datalist.from_dict(content, folder, origin=str(folder))
-
-
-def _labels(table: pd.DataFrame) -> list[list[float | None]]:
-    values: dict[str, float | None] = {"": None}
-    rows = table[list(COLUMNS)].to_numpy().tolist()
-    return [[values[text] if text in values else float(text) for text in row] for row in rows]
 
 
 def _read_boxes(path: Path, images: list[str]) -> dict[str, dict[str, list]]:

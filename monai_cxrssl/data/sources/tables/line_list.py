@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.rows import shown_rows
+from monai_cxrssl.data.sources.tables.file_names import FolderNames
+from monai_cxrssl.data.sources.tables.table_file import open_text
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["check_unique_lines", "keep_existing_lines", "read_lines", "refuse_lines"]
@@ -24,9 +27,16 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         DatalistError: the file cannot be read as text, or lists nothing.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_text(path) as stream:
+            text = stream.read()
     except (OSError, UnicodeDecodeError) as error:
         raise DatalistError(f"{path} cannot be read as a list of images ({error}).") from error
+    refuse_lines(
+        path,
+        [number for number, line in enumerate(text.splitlines(), 1) if "\ufffd" in line],
+        "letters that are not in UTF-8",
+        "save the list in UTF-8",
+    )
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise DatalistError(f"{path} lists nothing; expected one line per image.")
@@ -54,8 +64,8 @@ def check_unique_lines(path: Path, lines: Sequence[int], images: Sequence[str]) 
 
 def keep_existing_lines(
     path: Path, lines: Sequence[int], images: Sequence[str], folder: Path, allow_absent: bool
-) -> list[int]:
-    """Look for every listed image and return the positions in ``images`` of those that exist.
+) -> dict[int, str]:
+    """Look for every listed image and return the paths of those that exist by their positions in ``images``.
 
     Args:
         path: the list, and ``lines`` its line numbers.
@@ -66,7 +76,11 @@ def keep_existing_lines(
         DatalistError: an image is absent (or all are, with ``allow_absent``).
     """
     # lexists: a broken link or an unreadable file is the reader's to refuse, by name.
-    kept = [index for index, image in enumerate(images) if os.path.lexists(folder / image)]
+    kept = {index: image for index, image in enumerate(images) if os.path.lexists(folder / image)}
+    names = FolderNames(folder)
+    respelt = {index: names.find(image) for index, image in enumerate(images) if index not in kept}
+    once = Counter([*kept.values(), *respelt.values()])
+    kept |= {index: image for index, image in respelt.items() if image and once[image] == 1}
     absent = sorted(set(range(len(images))) - set(kept))
     if absent:
         where = f"(looked for {folder / images[absent[0]]})"
@@ -77,4 +91,4 @@ def keep_existing_lines(
             files = "the listed file does" if len(absent) == 1 else "the listed files do"
             refuse_lines(path, [lines[index] for index in absent], f"{files} not exist {where}", remedy)
         logger.warning("%s: %d of %d listed images are absent %s; left out", path, len(absent), len(images), where)
-    return kept
+    return dict(sorted(kept.items()))

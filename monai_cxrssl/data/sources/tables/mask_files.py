@@ -5,15 +5,48 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.files import atomic_write
 
-__all__ = ["write_masks"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_runs", "write_masks"]
+
+# What stands in place of run lengths where nothing is outlined.
+_EMPTY = "-1"
+
+
+def read_runs(path: Path, table: pd.DataFrame, key: str, strict: bool) -> dict[str, list[str] | None]:
+    """Return the run lengths of each image, none where nothing is outlined, ``None`` where a row does not say.
+
+    Args:
+        path: of the table, whose column ``EncodedPixels`` holds one region per row, or -1.
+        table: its rows.
+        key: the column that names the image.
+        strict: refuse cells that are neither.
+    """
+    unknown = UnknownLabels(path, (), strict, "cell of EncodedPixels", "cells of EncodedPixels", "run lengths or -1")
+    runs: dict[str, list[str] | None] = {}
+    for row, name, text in zip(table.index, table[key], table["EncodedPixels"], strict=True):
+        found = runs.setdefault(name, [])
+        if text == _EMPTY:
+            continue
+        if not re.fullmatch(r"\d+( +\d+)+", text):
+            unknown.add(text, int(row))
+            runs[name] = None
+        elif found is not None:
+            found.append(text)
+    unknown.tell()
+    return runs
 
 
 def write_masks(

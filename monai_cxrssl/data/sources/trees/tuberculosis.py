@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "MASKS", "find_top", "read_top"]
@@ -43,6 +44,7 @@ def read_top(
     name: str,
     find_mask: Callable[[Path, str], str | list[str] | None],
     parse_reading: Callable[[str], dict[str, Any]],
+    strict_labels: bool = False,
 ) -> Datalist:
     """Read one of the two data sets.
 
@@ -53,22 +55,28 @@ def read_top(
         name: of the data set.
         find_mask: gives the mask of a film's stem, relative to the folder of ``CXR_png``.
         parse_reading: gives ``sex`` and ``age`` of a clinical reading's text, as far as it tells them.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
-        DatalistError: there is no film, or one has a name without a number or a label, or one lung mask of two.
+        DatalistError: there is no film, or one has a name without a number, or one lung mask of two.
     """
     top = find_top(folder, archive, prefix)
     if top is None:
         raise DatalistError(f"{Path(folder) / FILMS} holds no film named {prefix}_<number>_<label>.png.")
     items: list[dict[str, Any]] = []
+    unknown = UnknownLabels(top / FILMS, ("0", "1"), strict_labels, "label of a file name", "labels of file names")
     for film in sorted((top / FILMS).glob(f"{prefix}_*.png")):
-        parts = re.fullmatch(rf"({prefix}_\d+)_([01])", film.stem)
+        parts = re.fullmatch(rf"({prefix}_\d+)(?:_(.*))?", film.stem)
         if parts is None:
             raise DatalistError(
-                f"{film} has a name without a known label; expected {prefix}_<number>_0.png (normal) or "
+                f"{film} has a name without a number; expected {prefix}_<number>_0.png (normal) or "
                 f"{prefix}_<number>_1.png (tuberculosis), so correct the name or remove the file."
             )
-        item = {"image": f"{FILMS}/{film.name}", "patient_id": parts[1], "source": name, "label": int(parts[2])}
+        item = {"image": f"{FILMS}/{film.name}", "patient_id": parts[1], "source": name}
+        if parts[2] in ("0", "1"):
+            item["label"] = int(parts[2])
+        else:
+            unknown.add(parts[2] or "", item["image"])
         mask = find_mask(top, film.stem)
         if mask is not None:
             item["lung_mask"] = mask
@@ -79,6 +87,7 @@ def read_top(
     strange = [p.name for p in sorted((top / FILMS).glob("*.png")) if not p.name.startswith((*PREFIXES, "."))]
     if strange:
         logger.warning("%s: %d files are not of %s, such as %s; left out", top / FILMS, len(strange), name, strange[0])
+    unknown.tell()
     bare = sum("lung_mask" not in item for item in items)
     if bare:
         logger.info("%s: %d of %d films have no lung mask", name, bare, len(items))

@@ -66,7 +66,7 @@ CELLS = {
 }
 WORDS = {
     "patient": ["row 4"],
-    "label": ["row 4 "],
+    "label": ["row 4;", "--strict_labels"],
     "column": ["lacks the column", "row 1 holds"],
     "absent": ["row 4 ", "does not exist"],
     "duplicate": ["row 5 ", "listed before, in row 4"],
@@ -99,7 +99,7 @@ def files_below(folder):
 @pytest.mark.parametrize("fault", WORDS)
 @pytest.mark.parametrize("layout", TABLES)
 def test_bad_input_is_one_sentence_and_changes_nothing(layout, fault, tmp_path, capsys):
-    arguments = made(tmp_path / "set", layout, fault)
+    arguments = [*made(tmp_path / "set", layout, fault), *(["--strict_labels"] if fault == "label" else [])]
     before = files_below(tmp_path)
     assert main(arguments) == 2
     told = capsys.readouterr()

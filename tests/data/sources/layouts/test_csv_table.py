@@ -72,7 +72,6 @@ def test_not_recognised_by_itself(tmp_path):
         (("", "3"), {}, "row 5 .*file is empty"),
         (("x/d.png", "3", "", "", "", "old"), {"age_column": "years"}, "row 5 .*years is no number"),
         (("x/d.png", "3"), {"split_column": "part"}, "row 5 .*part is no split; expected one of training"),
-        (("x/d.png", "3", *[""] * 7, "9"), {"label_columns": ["Edema"]}, "row 5 .*Edema is '9'"),
         (ROWS[0], {"study_column": "nope"}, "films.csv lacks the column nope "),
     ],
 )
@@ -80,11 +79,6 @@ def test_broken(tmp_path, row, options, message):
     row = (*row, *[""] * (len(COLUMNS) - len(row)))
     with pytest.raises(DatalistError, match=message):
         csv_table.read(write(tmp_path, [*ROWS, row]), **OPTIONS, **options)
-
-
-def test_class_outside_the_list(tmp_path):
-    with pytest.raises(DatalistError, match="row 2 .*finding is 'sick'; expected one of well, or blank"):
-        csv_table.read(write(tmp_path), **OPTIONS, label_column="finding", classes=["well"])
 
 
 def test_which_file(tmp_path):

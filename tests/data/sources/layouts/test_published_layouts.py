@@ -289,12 +289,17 @@ def test_shapes_become_boxes_and_masks(tmp_path, dicom):
 
 
 @pytest.mark.parametrize("text", ["0 1 2 3", "0 3 1 2 4", "3 1 2 3 4", "2 1 2 3 4", "1 a b c d", "2 1 2 3 4 5 nan"])
-def test_a_shape_that_is_none_is_named_by_its_row(text, tmp_path, dicom):
+def test_a_shape_that_is_none_is_named_by_its_row(text, tmp_path, dicom, caplog):
     assert object_cxr.parse_shapes(text) is None
     object_tree(tmp_path, dicom)
     write_csv(tmp_path / "train.csv", ["image_path", "annotation"], [["08001.jpg", ""], ["08002.jpg", text]])
+    with caplog.at_level("WARNING"):
+        _, film = index_folder(tmp_path).items("training")
+    assert film["label"] == [None]
+    assert "boxes" not in film
+    assert repr(text) in caplog.text
     with pytest.raises(DatalistError, match="row 3"):
-        index_folder(tmp_path)
+        object_cxr.read(tmp_path, strict_labels=True)
 
 
 def test_polygons_become_masks(tmp_path, dicom):

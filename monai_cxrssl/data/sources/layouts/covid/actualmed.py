@@ -24,7 +24,13 @@ import re
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import CLASSES, VIEWS, finding_to_label
+from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import (
+    CLASSES,
+    VIEWS,
+    finding_to_label,
+    tell_unknown_findings,
+)
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
@@ -40,12 +46,13 @@ def detect(folder: Path) -> bool:
     return set(REQUIRED).issubset(read_header(Path(folder) / TABLE))
 
 
-def read(folder: Path, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds ``metadata.csv`` and ``images``.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -57,6 +64,7 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
     table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
     patients = table["patientid"].tolist()
     days = [DAY.search(note or "") for note in column(table, "notes")]
+    tell_unknown_findings(path, table["finding"], strict_labels)
     items = build_items(
         table["image"].tolist(),
         patients,
@@ -64,7 +72,7 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
         study_id=[day and f"{patient}-{day[1]}" for patient, day in zip(patients, days, strict=True)],
         view_position=column(table, "view", lambda view: VIEWS.get(view.upper(), view)),
         label=column(table, "finding", finding_to_label),
-        sex=column(table, "sex"),
+        sex=read_sexes(path, column(table, "sex")),
         age=column(table, "age", lambda text: float(text) if text.replace(".", "", 1).isdigit() else None),
     )
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}

@@ -18,8 +18,10 @@ Classes (multi-class), from ``finding`` in its older form (``"COVID-19, ARDS"``)
 - 1 ``COVID-19``: COVID-19 is among the findings;
 - 2 ``Other Pneumonia``: a pneumonia or one of its organisms or kinds is named, and no COVID-19.
 
-Everything else (ARDS or tuberculosis alone, "Unknown", "todo", empty) has no label; a finding of which no part is one
-of these words (a misspelt one) is refused. Images of one patient belong to
+Everything else (ARDS or tuberculosis alone, "Unknown", "todo", empty) has no label. A part that is none of these words
+(a misspelt one) is unknown and named in a warning; one that is made of them ("Mycoplasma Bacterial Pneumonia") is read.
+
+Images of one patient belong to
 one study when they have the same ``offset`` (days since the first symptoms or admission), or without an offset the
 same day in ``date``; otherwise the study is unknown. The data set has no split: all items are ``training``.
 
@@ -33,24 +35,36 @@ Prospective Predictions Are the Future", MELBA 2020, arXiv 2006.11988. Licences 
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
 import re
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_rows, shown_rows
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, class_key, is_missing, nearest_word
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
+from monai_cxrssl.data.sources.tables.table import (
+    check_filled,
+    check_unique,
+    column,
+    keep_existing,
+    read_header,
+    read_table,
+)
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["CLASSES", "NAME", "detect", "finding_to_label", "read"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CLASSES", "NAME", "detect", "finding_to_label", "read", "tell_unknown_findings"]
 
 logger = logging.getLogger(__name__)
 
 NAME = "covid-chestxray-dataset"
 CLASSES = ("No Finding", "COVID-19", "Other Pneumonia")
+OPTIONAL = ("offset", "date", "folder", "sex", "age")
 REQUIRED = ("patientid", "finding", "view", "modality", "filename")
 # Enough to tell this metadata.csv from another data set's, and still detect one that lacks a required column.
 TYPICAL = {"patientid", "offset", "finding", "view", "modality", "filename", "folder", "intubated", "went_icu"}
@@ -63,25 +77,19 @@ PNEUMONIAS = frozenset({
 })
 # fmt: on
 # Findings that are on purpose in no class.
-UNLABELLED = frozenset({"ards", "tuberculosis", "unknown", "todo"})
-KNOWN = PNEUMONIAS | UNLABELLED | {"covid-19", "no finding"}
+UNLABELLED = frozenset({"ards", "tuberculosis", "todo"})
+WORDS = ("COVID-19", "No Finding", *sorted(word.capitalize() for word in PNEUMONIAS | UNLABELLED))
+_KEYS = {class_key(word): word.lower() for word in WORDS}
 VIEWS = {"L": "LL", "LATERAL": "LL", "LL": "LL", "PA": "PA", "AP": "AP", "AP SUPINE": "AP", "AP ERECT": "AP"}
 
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds this data set: a ``metadata.csv`` with most of its typical columns."""
-    table = Path(folder) / "metadata.csv"
-    if not table.is_file():
-        return False
-    try:
-        with table.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-            columns = next(csv.reader(stream), [])
-    except (OSError, csv.Error):
-        return False
-    return len(TYPICAL.intersection(name.strip().lower() for name in columns)) >= TELLTALE_COLUMNS
+    columns = read_header(Path(folder) / "metadata.csv")
+    return len(TYPICAL.intersection(name.lower() for name in columns)) >= TELLTALE_COLUMNS
 
 
-def read(folder: Path, check_files: bool = True, allow_absent: bool = True) -> Datalist:
+def read(folder: Path, check_files: bool = True, allow_absent: bool = True, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
@@ -89,45 +97,29 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = True) -> D
         check_files: look for every image.
         allow_absent: leave absent images out, with a line in the log, instead of refusing the table. True here, since
             copies of this data set are often partial; the command ``index`` asks for False.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Returns:
         its X-rays, all in ``training``, with ``patient_id, study_id?, view_position?, lung_mask?, label?, sex?, age?``.
 
     Raises:
-        DatalistError: a column is missing, X-ray rows lack a patient or a file name, name the same image or a finding
-            that nobody knows (rows named), or listed images do not exist.
+        DatalistError: a column is missing, X-ray rows lack a patient or a file name or name the same image (rows
+            named), or listed images do not exist.
     """
     folder = Path(folder)
-    table = folder / "metadata.csv"
-    rows = _x_ray_rows(table)
-    items: list[dict[str, Any]] = []
-    absent: dict[int, str] = {}
-    row_of: dict[str, int] = {}
-    for number, row in rows:
-        image = (Path(row.get("folder") or "images") / row["filename"]).as_posix()
-        if row_of.setdefault(image, number) != number:
-            problem = f"the image {image} was listed before, in row {row_of[image]}"
-            refuse_rows(table, [number], problem, "remove the duplicate row")
-        # lexists: a broken link or an unreadable file is the reader's to refuse, by name.
-        if check_files and not os.path.lexists(folder / image):
-            absent[number] = image
-            continue
-        items.append(_item(folder, image, row))
-    if absent:
-        example = next(iter(absent.values()))
-        if not items:
-            raise DatalistError(
-                f"{table} lists {len(rows)} X-rays and none of their files exists (looked for {folder / example}, for "
-                "one); expected the images below the same folder as metadata.csv."
-            )
-        if not allow_absent:
-            files = "the listed files do" if len(absent) > 1 else "the listed file does"
-            remedy = "put the images there, or leave such rows out with allow_absent=True (index: --allow_absent)"
-            refuse_rows(table, absent, f"{files} not exist (looked for {folder / example})", remedy)
-        told = f"{len(absent)} of {len(rows)} X-rays are listed but absent, such as {example} ({shown_rows(absent)})"
-        logger.warning("%s: %s", NAME, told)
+    path = folder / "metadata.csv"
+    table = _x_rays(path)
+    places = [place or "images" for place in column(table, "folder")]
+    images = [(Path(p) / name).as_posix() for p, name in zip(places, table["filename"], strict=True)]
+    check_unique(path, table, images)
+    table = table.assign(image=images)
+    if check_files:
+        table = keep_existing(path, table, images, folder, allow_absent)
+    tell_unknown_findings(path, table["finding"], strict_labels)
+    table["sex"] = read_sexes(path, column(table, "sex"))
+    items = [_item(folder, row) for row in table.to_dict("records")]
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}
-    return Datalist.from_dict(content, folder, origin=str(table))
+    return Datalist.from_dict(content, folder, origin=str(path))
 
 
 def finding_to_label(finding: str) -> int | None:
@@ -136,74 +128,70 @@ def finding_to_label(finding: str) -> int | None:
     Example:
         >>> finding_to_label("Pneumonia/Viral/COVID-19"), finding_to_label("COVID-19, ARDS"), finding_to_label("ARDS")
         (1, 1, None)
+        >>> finding_to_label("Mycoplasma Bacterial Pneumonia"), finding_to_label("Pneumonia, Cvid-19")
+        (2, None)
     """
-    parts = _parts(finding)
+    parts, strange = _parts(finding)
     if "covid-19" in parts:
         return 1
+    if any(nearest_word(part, WORDS) == "COVID-19" for part in strange):
+        return None
     if parts & PNEUMONIAS:
         return 2
-    return 0 if parts == {"no finding"} else None
+    return 0 if parts == {"no finding"} and not strange else None
 
 
-def _parts(finding: str) -> set[str]:
-    return {part.strip().lower() for part in re.split(r"[,/]", finding) if part.strip()}
+def tell_unknown_findings(path: Path, findings: pd.Series, strict_labels: bool) -> None:
+    """Name the parts of findings that nobody foresaw in one warning; with ``strict_labels`` refuse them."""
+    unknown = UnknownLabels(path, WORDS, strict_labels)
+    for row, finding in findings.items():
+        for part in _parts(finding)[1]:
+            unknown.add(part, row)
+    unknown.tell()
 
 
-def _x_ray_rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Row number and cells of the X-rays."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-            reader = csv.DictReader(stream)
-            columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
-            missing = [name for name in REQUIRED if name not in columns]
-            if missing:
-                raise DatalistError(
-                    f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)} "
-                    f"(row 1 holds {', '.join(columns) or 'nothing'}); expected the data set's own metadata.csv."
-                )
-            reader.fieldnames = columns
-            # Rows are counted as a spreadsheet shows them: the header is row 1.
-            rows = [(n, {k: (v or "").strip() for k, v in row.items() if k}) for n, row in enumerate(reader, 2)]
-    except (OSError, csv.Error) as error:
-        raise DatalistError(f"{table} cannot be read as a table ({error}).") from error
-    x_rays = [(number, row) for number, row in rows if _is_x_ray(row["modality"])]
-    if not x_rays:
-        raise DatalistError(f"{table} lists no X-ray among its {len(rows)} rows; expected modality X-ray in some.")
-    for column in ("patientid", "filename"):
-        empty = [number for number, row in x_rays if not row[column]]
-        if empty:
-            shown = ", ".join(map(str, empty[:5])) + (" ..." if len(empty) > 5 else "")
-            raise DatalistError(
-                f"{table} has {len(empty)} X-ray rows without {column} (row {shown}, the header being row 1); "
-                "fill it in or remove these rows."
-            )
-    strange = [(n, row["finding"]) for n, row in x_rays if row["finding"] and not _parts(row["finding"]) & KNOWN]
-    if strange:
-        expected = "expected a finding of the data set (COVID-19, Pneumonia, No Finding, ARDS, ...), or blank"
-        refuse_rows(table, [n for n, _ in strange], f"finding is {strange[0][1]!r}, which is unknown", expected)
-    others = Counter(row["modality"] or "none" for _, row in rows if not _is_x_ray(row["modality"]))
+@lru_cache(maxsize=1024)
+def _parts(finding: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The known parts of a finding, and those that nobody foresaw; a part all of whose words are known is known."""
+    known: set[str] = set()
+    strange = []
+    for part in filter(None, map(str.strip, re.split(r"[,/;|]", finding))):
+        words = {word.lower() for word in part.split()}
+        if class_key(part) in _KEYS:
+            known.add(_KEYS[class_key(part)])
+        elif words <= PNEUMONIAS:
+            known |= words
+        elif not is_missing(part):
+            strange.append(part)
+    return frozenset(known), tuple(strange)
+
+
+def _x_rays(path: Path) -> pd.DataFrame:
+    table = read_table(path, REQUIRED, OPTIONAL)
+    x_ray = table["modality"].map(lambda text: class_key(text) == "xray")
+    if not x_ray.any():
+        raise DatalistError(f"{path} lists no X-ray among its {len(table)} rows; expected modality X-ray in some.")
+    others = Counter(text or "none" for text in table["modality"][~x_ray])
     if others:
         counted = ", ".join(f"{name} {count}" for name, count in others.most_common())
-        logger.info("%s: %d rows that are no X-ray left out (modality %s)", NAME, sum(others.values()), counted)
-    return x_rays
+        logger.info("%s: %d rows that are no X-ray left out (modality %s)", NAME, others.total(), counted)
+    table = table[x_ray]
+    check_filled(path, table, "patientid", "filename")
+    return table
 
 
-def _is_x_ray(modality: str) -> bool:
-    return modality.lower().replace("-", "").replace(" ", "") == "xray"
-
-
-def _item(folder: Path, image: str, row: dict[str, str]) -> dict[str, Any]:
-    mask = f"annotations/lungVAE-masks/{Path(image).stem}_mask.png"
+def _item(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    mask = f"annotations/lungVAE-masks/{Path(row['image']).stem}_mask.png"
     view = row["view"].upper()
     known = {
         "study_id": _study_id(row),
         "view_position": VIEWS.get(view, view) or None,
         "lung_mask": mask if (folder / mask).is_file() else None,
         "label": finding_to_label(row["finding"]),
-        "sex": row.get("sex", "").upper() or None,
+        "sex": row["sex"],
         "age": _number(row.get("age", "")),
     }
-    item: dict[str, Any] = {"image": image, "patient_id": row["patientid"], "source": NAME}
+    item: dict[str, Any] = {"image": row["image"], "patient_id": row["patientid"], "source": NAME}
     return item | {key: value for key, value in known.items() if value is not None}
 
 

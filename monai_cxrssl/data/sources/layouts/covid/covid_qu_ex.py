@@ -35,6 +35,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sources.tables.label_columns import known_class
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
@@ -53,11 +55,15 @@ def detect(folder: Path) -> bool:
     return bool(_parts(Path(folder)))
 
 
-def read(folder: Path) -> Datalist:
+def read(folder: Path, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
+    Args:
+        folder: any of the three levels.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
+
     Raises:
-        DatalistError: there is no film, a class is unknown, or films have no lung mask (counted, the first named).
+        DatalistError: there is no film, or films have no lung mask (counted, the first named).
     """
     folder = Path(folder)
     parts = _parts(folder)
@@ -68,6 +74,7 @@ def read(folder: Path) -> Datalist:
     splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS.values()}
     bare: list[Path] = []
     differing = 0
+    unknown = UnknownLabels(top, KINDS, strict_labels, "image of a class", "images of classes")
     for (part, kind, name), film in _films(top).items():
         lungs = film.parent.parent / "lung masks" / name
         if not lungs.is_file():
@@ -75,7 +82,12 @@ def read(folder: Path) -> Datalist:
             continue
         image, mask = (path.relative_to(folder).as_posix() for path in (film, lungs))
         item: dict[str, Any] = {"image": image, "patient_id": f"{kind}/{film.stem}", "source": NAME}
-        item |= {"label": KINDS.index(kind), "lung_mask": mask}
+        item["lung_mask"] = mask
+        number = known_class(KINDS, kind)
+        if number is None:
+            unknown.add(kind, image)
+        else:
+            item["label"] = number
         # The two parts have splits of their own, so the same film may lie in another one there.
         twins = [infected[key] for other in SPLITS if (key := (other, kind, name)) in infected]
         same = [twin for twin in twins if filecmp.cmp(film, twin, shallow=False)]
@@ -84,6 +96,7 @@ def read(folder: Path) -> Datalist:
         if infection.is_file():
             item["infection_mask"] = infection.relative_to(folder).as_posix()
         splits[SPLITS[part]].append(item)
+    unknown.tell()
     if bare:
         raise DatalistError(
             f"{top} has {len(bare)} films without a lung mask (looked for {bare[0]}, for one); put the masks there or "
@@ -114,7 +127,5 @@ def _films(top: Path) -> dict[tuple[str, str, str], Path]:
     for part in SPLITS:
         for images in sorted((top / part).glob("*/images")):
             kind = images.parent.name
-            if kind not in KINDS:
-                raise DatalistError(f"{images.parent} is of no known class; expected {', '.join(KINDS)}.")
             films |= {(part, kind, film.name): film for film in sorted(images.glob("*.png"))}
     return films

@@ -28,11 +28,14 @@ COVID-19 cases from chest X-ray images", Scientific Reports 2020.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.data.sources.tables.line_list import check_unique_lines, keep_existing_lines, read_lines, refuse_lines
+from monai_cxrssl.data.sources.tables.table_file import open_text
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["NAME", "TWO_CLASSES", "THREE_CLASSES", "detect", "read"]
@@ -41,6 +44,8 @@ NAME = "COVIDx"
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 TWO_CLASSES = {"negative": "COVID-19 Negative", "positive": "COVID-19"}
 THREE_CLASSES = {"normal": "No Finding", "pneumonia": "Pneumonia", "covid-19": "COVID-19"}
+KINDS = TWO_CLASSES | THREE_CLASSES
+PROBED = 20
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 
@@ -48,6 +53,7 @@ class _Line(NamedTuple):
     patient: str
     image: str
     kind: str
+    source: str
 
 
 def detect(folder: Path) -> bool:
@@ -55,12 +61,13 @@ def detect(folder: Path) -> bool:
     return any(_starts_as_covidx(path) for paths in _lists(Path(folder)).values() for path in paths)
 
 
-def read(folder: Path, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds the lists and the folders of films.
         allow_absent: leave absent images out instead of refusing the list.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: an image is missing, there are several lists of one split, or a line is wrong (named by its
@@ -77,22 +84,31 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
         wrong = [number for number, line in zip(numbers, lines, strict=True) if line is None]
         shown = dict(numbered)[wrong[0]] if wrong else ""
         problem = f"{shown!r} is no line of the form <patient id> <filename> <class> <source>"
-        expected = f"expected one of the classes {', '.join((*TWO_CLASSES, *THREE_CLASSES))}"
-        refuse_lines(paths[0], wrong, problem, expected)
-        parsed[part] = paths[0], numbers, [line for line in lines if line is not None]
+        refuse_lines(paths[0], wrong, problem, "expected an image and its class")
+        films = [line for line in lines if line is not None]
+        sources = {film.source for film in films if film.source}
+        # One field behind an image is its class, unless it is known as a source.
+        films = [f._replace(kind="", source=f.kind) if not f.source and f.kind in sources else f for f in films]
+        parsed[part] = paths[0], numbers, films
     if not parsed:
         raise DatalistError(f"{folder} holds no list of films such as train.txt or test_COVIDx9A.txt.")
 
     kinds = _kinds(list(parsed.values()))
     order = list(kinds)
+    unknown = UnknownLabels(folder, order, strict_labels, "image of a class", "images of classes")
     splits: dict[str, list[dict[str, Any]]] = {}
     for part, (path, numbers, films) in parsed.items():
         images = [f"{part}/{film.image}" for film in films]
         check_unique_lines(path, numbers, images)
+        for number, film in zip(numbers, films, strict=True):
+            if film.kind not in kinds:
+                unknown.add(film.kind, f"{path.name}, line {number}")
         splits[SPLITS[part]] = [
-            {"image": images[i], "patient_id": films[i].patient, "source": NAME, "label": order.index(films[i].kind)}
-            for i in keep_existing_lines(path, numbers, images, folder, allow_absent)
+            {"image": image, "patient_id": "-".join(filter(None, (films[i].source, films[i].patient))), "source": NAME}
+            | ({"label": order.index(films[i].kind)} if films[i].kind in kinds else {})
+            for i, image in keep_existing_lines(path, numbers, images, folder, allow_absent).items()
         ]
+    unknown.tell()
     content = {"name": NAME, "classes": list(kinds.values()), "task": "multi_class", **splits}
     return Datalist.from_dict(content, folder, origin=str(folder))
 
@@ -108,21 +124,24 @@ def _lists(folder: Path) -> dict[str, list[Path]]:
 
 def _starts_as_covidx(path: Path) -> bool:
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            return _parse(stream.readline().strip()) is not None
+        with open_text(path) as stream:
+            lines = [_parse(line.strip()) for line in itertools.islice(stream, PROBED)]
     except (OSError, UnicodeDecodeError):
         return False
+    return any(line is not None and line.kind in KINDS for line in lines)
 
 
 def _parse(text: str) -> _Line | None:
-    """A line's fields; the class is looked for from the end, because a file name may hold blanks."""
-    fields = text.split()
-    for sources in (1, 0):
-        kind = fields[-1 - sources].lower() if len(fields) >= 3 + sources else ""
-        image = " ".join(fields[1 : -1 - sources])
-        if kind in TWO_CLASSES | THREE_CLASSES and image.lower().endswith(IMAGE_EXTENSIONS):
-            return _Line(f"{fields[-1]}-{fields[0]}" if sources else fields[0], image, kind)
-    return None
+    """A line's fields; they are counted from the end, because a file name may hold blanks."""
+    fields, lines = text.split(), []
+    for behind in (2, 1, 0):
+        first = len(fields) - behind
+        image = " ".join(fields[1:first])
+        if image.lower().endswith(IMAGE_EXTENSIONS):
+            kind, source = [*fields[first:], "", ""][:2]
+            lines.append(_Line(fields[0], image, kind.lower() if kind.lower() in KINDS else kind, source))
+    # A class that is known tells which fields of a name with blanks are which.
+    return next((line for line in lines if line.kind in KINDS), lines[0] if lines else None)
 
 
 def _kinds(parsed: list[tuple[Path, list[int], list[_Line]]]) -> dict[str, str]:

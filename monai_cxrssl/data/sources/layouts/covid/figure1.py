@@ -25,7 +25,13 @@ import re
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import CLASSES, VIEWS, finding_to_label
+from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import (
+    CLASSES,
+    VIEWS,
+    finding_to_label,
+    tell_unknown_findings,
+)
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
@@ -44,12 +50,13 @@ def detect(folder: Path) -> bool:
     return TYPICAL.issubset(header) and not header & {"imagename", "filename"}
 
 
-def read(folder: Path, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds ``metadata.csv`` and ``images``.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -62,6 +69,7 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
     table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
     patients = [re.sub(r"(?<=\d)[a-z]$", "", name) for name in table["patientid"]]
     offsets = column(table, "offset")
+    tell_unknown_findings(path, table["finding"], strict_labels)
     items = build_items(
         table["image"].tolist(),
         patients,
@@ -69,7 +77,7 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
         study_id=[day and f"{patient}-day{day}" for patient, day in zip(patients, offsets, strict=True)],
         view_position=column(table, "view", lambda view: VIEWS.get(view.upper(), view)),
         label=column(table, "finding", finding_to_label),
-        sex=column(table, "sex"),
+        sex=read_sexes(path, column(table, "sex")),
         age=column(table, "age", lambda text: float(text) if text.replace(".", "", 1).isdigit() else None),
     )
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}

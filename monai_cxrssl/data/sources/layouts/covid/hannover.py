@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import CLASSES
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
         study_id=[None if d is None else f"{p}-day{0 - d:g}" for p, d in zip(patients, days, strict=True)],
         view_position=column(table, "projection", str.upper),
         label=[CLASSES.index("COVID-19")] * len(table),
-        sex=column(table, "sex", {"m": "M", "f": "F", "w": "F"}.get),
+        sex=read_sexes(path, column(table, "sex")),
         age=column(table, "age", _number),
         in_icu=_in_icu(table),
         died=[None if d is None else True for d in column(table, "death_offset", _number)],

@@ -30,18 +30,27 @@ Standard Exam Classification of COVID-19 Chest Radiographs", J Digit Imaging 202
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows
+from monai_cxrssl.data.datalists.rows import refuse_cells, refuse_rows, shown_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
+from monai_cxrssl.data.sources.tables.label_columns import report_labels
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["CLASSES", "NAME", "detect", "parse_boxes", "read"]
+
+logger = logging.getLogger(__name__)
 
 NAME = "SIIM-FISABIO-RSNA COVID-19"
 GRADES = ("Negative for Pneumonia", "Typical Appearance", "Indeterminate Appearance", "Atypical Appearance")
@@ -55,31 +64,38 @@ def detect(folder: Path) -> bool:
     return all("id" in read_header(Path(folder) / name) for name in (STUDIES, IMAGES))
 
 
-def read(folder: Path, headers: bool = True, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
         folder: holds the two tables and ``train``.
         headers: read the DICOM headers; without them each study is taken for its own patient.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
     """
+    import pandas as pd
+
     folder = Path(folder)
-    grades = _grades(folder / STUDIES)
+    grades = _grades(folder / STUDIES, strict_labels)
     path = folder / IMAGES
     columns = ("id", "label", "StudyInstanceUID")
-    table = read_table(path, columns, filled=columns)
+    table = read_table(path, columns, filled=("id", "StudyInstanceUID"))
     wrong = table.index[~table["id"].str.endswith("_image")]
     refuse_rows(path, wrong, "the id does not end in _image", "expected the ids of the data set's own file")
     check_unique(path, table, table["id"])
     unknown = table.index[~table["StudyInstanceUID"].isin(list(grades))]
     refuse_rows(path, unknown, f"the study is not in {STUDIES}", "add it there or remove the row")
-    boxes = [parse_boxes(label) for label in table["label"]]
+    strange = _strange_words(path, table["label"], strict_labels)
+    boxes = [
+        None if is_strange else parse_boxes(label) for label, is_strange in zip(table["label"], strange, strict=True)
+    ]
     expected = "expected 'none 1 0 0 1 1' or 'opacity 1 x1 y1 x2 y2 ...'"
-    refuse_cells(path, table["label"], [found is None for found in boxes], expected, "the label")
-    table["boxes"] = boxes
+    broken = [found is None and not is_strange for found, is_strange in zip(boxes, strange, strict=True)]
+    refuse_cells(path, table["label"], broken, expected, "the label")
+    table["boxes"] = pd.Series(boxes, index=table.index, dtype=object)
 
     files = {(film.parts[-3], film.stem): film for film in (folder / "train").glob("*/*/*.dcm")}
     stems = table["id"].str.removesuffix("_image")
@@ -126,22 +142,40 @@ def parse_boxes(label: str) -> list[list[float]] | None:
     return boxes
 
 
-def _grades(path: Path) -> dict[str, int]:
-    """Class number of each study."""
+def _strange_words(path: Path, labels: pd.Series, strict: bool) -> list[bool]:
+    """Which labels are blank or hold a word other than the two that name boxes."""
+    unknown = UnknownLabels(path, ("opacity", "none"), strict)
+    strange = []
+    for row, text in labels.items():
+        words = [word for word in text.split()[::6] if word not in ("opacity", "none")]
+        if words and not re.fullmatch(r"[\d.+-]+", words[0]):
+            unknown.add(words[0], row)
+        strange.append(not text or bool(words and not re.fullmatch(r"[\d.+-]+", words[0])))
+    unknown.tell()
+    return strange
+
+
+def _grades(path: Path, strict: bool) -> dict[str, int | None]:
+    """Class number of each study, ``None`` where no grade is 1."""
     table = read_table(path, ("id", *GRADES), filled=("id",))
     wrong = table.index[~table["id"].str.endswith("_study")]
     refuse_rows(path, wrong, "the id does not end in _study", "expected the ids of the data set's own file")
     check_unique(path, table, table["id"], "study")
     flags = table[list(GRADES)]
-    for grade in GRADES:
-        refuse_cells(path, flags[grade], ~flags[grade].isin(["0", "1"]), "expected 0 or 1")
-    count = (flags == "1").sum(axis=1)
-    refuse_rows(path, table.index[count != 1], "not exactly one of the four grades is 1", "correct the row")
-    numbers = (flags == "1").to_numpy().argmax(axis=1).tolist()
+    values = report_labels(path, flags, GRADES, strict)
+    refuse_rows(path, table.index[(values == 1).sum(axis=1) > 1], "several of the four grades are 1", "leave one")
+    none = ~(values == 1).any(axis=1)
+    if (empty := (values == 0).all(axis=1)).any():
+        told = shown_rows(table.index[empty])
+        logger.warning(
+            "%s: in %d studies none of the four grades is 1, so theirs is unknown (%s)", path, empty.sum(), told
+        )
+    chosen = (values == 1).argmax(axis=1).tolist()
+    numbers = [None if lacking else number for number, lacking in zip(chosen, none.tolist(), strict=True)]
     return dict(zip(table["id"].str.removesuffix("_study"), numbers, strict=True))
 
 
-def _known_boxes(studies: list[str], boxes: list[list]) -> list[list | None]:
+def _known_boxes(studies: list[str], boxes: list[list | None]) -> list[list | None]:
     """Boxes of each film, ``None`` for one without a box in a study of which another film has some."""
     boxed = Counter(study for study, found in zip(studies, boxes, strict=True) if found)
     return [None if not found and boxed[study] else found for study, found in zip(studies, boxes, strict=True)]

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Any csv file with one row per image; the names of its columns are options.
+"""Any table with one row per image; the names of its columns are options.
 
 Folder layout::
 
@@ -9,7 +9,9 @@ Folder layout::
 
 Labels are given in one of two ways: ``label_column`` holds one class name per image (multi-class), or ``label_columns``
 names one column per class holding 1, 0, -1 (uncertain) or blank (multi-label, with the policies of
-:mod:`monai_cxrssl.data.datalists.label_policy`). Classes keep the names they have in the file. Values of
+:mod:`monai_cxrssl.data.datalists.label_policy`). Classes keep the names they have in the file; for
+spellings of one class, missing values and unknown labels see :mod:`monai_cxrssl.data.sources.tables.label_words`. A
+workbook (``.xlsx``) is read like a csv (:mod:`monai_cxrssl.data.sources.tables.table_file`). Values of
 ``split_column`` are ``training``, ``validation`` or ``test``, or one of their common short names
 (:data:`~monai_cxrssl.data.sources.trees.class_names.SPLIT_NAMES`);
 without one all items are ``training``.
@@ -28,7 +30,9 @@ from typing import TYPE_CHECKING, Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
+from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, column, keep_existing, read_table
+from monai_cxrssl.data.sources.tables.table_file import SUFFIXES
 from monai_cxrssl.data.sources.trees.class_names import SPLIT_NAMES
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
@@ -63,16 +67,18 @@ def read(
     seed: int = 0,
     check_files: bool = True,
     allow_absent: bool = False,
+    strict_labels: bool = False,
 ) -> Datalist:
-    """Read a csv (or csv.gz) file.
+    """Read a table.
 
     Args:
-        folder: the csv file, or a folder that holds exactly one.
-        image_column: paths relative to ``image_dir``, or absolute.
+        folder: the table, or a folder that holds exactly one.
+        image_column: paths relative to ``image_dir``, or absolute; of a path that does not exist the only file below
+            ``image_dir`` that it may name, by :mod:`monai_cxrssl.data.sources.tables.file_names`.
         patient_column: what tells one patient from all others.
         study_column: what tells one study from all others.
         view_column: PA, AP, LL ..., taken over in capitals.
-        sex_column: taken over in capitals.
+        sex_column: M, F or O, or a word for it in a common language; others are left out.
         age_column: years.
         mask_column: lung mask paths, relative like images; blank where there is none.
         split_column: see above.
@@ -85,6 +91,7 @@ def read(
             ``label_columns``.
         check_files: look for every image.
         allow_absent: leave absent images out instead of refusing the table.
+        strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
         DatalistError: a column or an image is missing, or a row is wrong (named by its number).
@@ -96,19 +103,22 @@ def read(
     root = path.parent if image_dir is None else Path(image_dir).expanduser()
     optional = (study_column, view_column, sex_column, age_column, mask_column, split_column, label_column)
     ids = (image_column, patient_column)
-    table = read_table(path, (*ids, *filter(None, optional), *(label_columns or ())), filled=ids)
+    table = read_table(path, (*ids, *filter(None, optional), *(label_columns or ())), filled=ids, kept=classes or ())
     check_unique(path, table, table[image_column].map(os.path.normpath))
+    table["image"] = table[image_column]
     if check_files:
         # os.path.join would give an absolute path back as it is; keep_existing puts the folder before every path.
         listed = [os.path.relpath(image, root) if Path(image).is_absolute() else image for image in table[image_column]]
-        table = keep_existing(path, table, listed, root, allow_absent)
-    images, name = table[image_column].tolist(), name or path.name.split(".")[0]
+        given = dict(zip(listed, table["image"], strict=True))
+        table = keep_existing(path, table, listed, root, allow_absent, anywhere=True)
+        table["image"] = [given.get(image, image) for image in table["image"]]
+    images, name = table["image"].tolist(), name or path.name.split(".")[0]
     label: Sequence[Any] = [None] * len(table)
     class_names = tuple(label_columns or ())
     if class_names:
-        label = policy_labels(path, table, class_names, policy, blanks, images, seed)
+        label = policy_labels(path, table, class_names, policy, blanks, images, seed, strict_labels)
     elif label_column:
-        label, class_names = class_numbers(path, table, label_column, classes)
+        label, class_names = class_numbers(path, table, label_column, classes, strict_labels)
     items = build_items(
         images,
         table[patient_column].tolist(),
@@ -117,7 +127,7 @@ def read(
         view_position=column(table, view_column or "", str.upper),
         lung_mask=column(table, mask_column or ""),
         label=label,
-        sex=column(table, sex_column or "", str.upper),
+        sex=read_sexes(path, column(table, sex_column or "")),
         age=_ages(path, table, age_column),
     )
     splits: dict[str, list[dict[str, Any]]] = {}
@@ -130,19 +140,20 @@ def read(
 def _csv_file(path: Path) -> Path:
     if path.is_file():
         return path
-    found = sorted(p for p in path.glob("*.csv*") if p.name.endswith((".csv", ".csv.gz"))) if path.is_dir() else []
+    found = sorted(p for p in path.glob("*") if p.name.lower().endswith(SUFFIXES)) if path.is_dir() else []
+    found = [p for p in found if not p.name.startswith((".", "~$"))]
     if len(found) != 1:
         told = ", ".join(p.name for p in found[:5]) or "none"
-        raise DatalistError(f"{path} is no csv file and no folder with exactly one (found: {told}); give the file.")
+        raise DatalistError(f"{path} is no table and no folder with exactly one (found: {told}); give the file.")
     return found[0]
 
 
 def _ages(path: Path, table: pd.DataFrame, age_column: str | None) -> list[Any]:
     if not age_column:
         return [None] * len(table)
-    wrong = ~table[age_column].str.fullmatch(r"(\d+(\.\d*)?)?").astype(bool)
+    wrong = ~table[age_column].str.fullmatch(r"(\d+([.,]\d*)?)?").astype(bool)
     refuse_rows(path, table.index[wrong], f"{age_column} is no number", "expected years, or blank")
-    return column(table, age_column, lambda text: float(text) if text else None)
+    return column(table, age_column, lambda text: float(text.replace(",", ".")) if text else None)
 
 
 def _splits(path: Path, table: pd.DataFrame, split_column: str | None) -> list[str]:
