@@ -106,7 +106,7 @@ class TestLayout:
     @pytest.mark.parametrize(
         ("rows", "expected"),
         [
-            (["p1,a.png,none", "p1,b.png,broken arm"], r"row 3 .*finding is not known; expected one of none, pneumonia"),
+            (["p1,a.png,none", "p1,b.png,broken arm"], r"other than none, pneumonia or blank: 'broken arm' \(row 3;"),
             ([",a.png,none"], r"row 2 .*person is empty"),
             (["p1,z.png,none"], r"row 2 "),
             (["p1,a.png,none", "p1,a.png,none"], r"row 3 "),
@@ -116,7 +116,7 @@ class TestLayout:
         import clinic_layout
 
         with pytest.raises(DatalistError, match=expected):
-            clinic_layout.read(make_clinic(tmp_path / "clinic", rows))
+            clinic_layout.read(make_clinic(tmp_path / "clinic", rows), strict_labels=True)
 
 
 def run_of_page(repo, warm_python, folder, page, number, films):

@@ -17,13 +17,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai_cxrssl.data import Datalist
-from monai_cxrssl.data.sources.tables import table
+from monai_cxrssl.data.sources.tables import label_columns, table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
 NAME = "Clinic"
 CLASSES = ("No Finding", "Pneumonia")
-FINDINGS = {"none": 0, "pneumonia": 1, "": None}
+FINDINGS = ("none", "pneumonia")
 
 
 def detect(folder: Path) -> bool:
@@ -31,22 +31,21 @@ def detect(folder: Path) -> bool:
     return {"film", "person", "finding"} <= set(table.read_header(Path(folder) / "findings.csv"))
 
 
-def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> Datalist:
+def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the films of ``folder``.
 
     Raises:
-        DatalistError: a column, a person or a film is missing, or a finding is none of the known words.
+        DatalistError: a column, a person or a film is missing, or with ``strict_labels`` a finding is no known
+            word.
     """
     folder = Path(folder)
     path = folder / "findings.csv"
-    rows = table.read_table(path, required=("film", "person", "finding"))
-    table.check_filled(path, rows, "film", "person")
-    unknown = rows.index[~rows["finding"].isin(FINDINGS)]
-    table.refuse_rows(path, unknown, "the finding is not known", f"expected one of {', '.join(filter(None, FINDINGS))}")
+    # In other tables "none" means that nothing is known.
+    rows = table.read_table(path, ("film", "person", "finding"), filled=("film", "person"), kept=FINDINGS)
     rows["image"] = "films/" + rows["person"] + "/" + rows["film"]
     table.check_unique(path, rows, rows["image"])
     if check_files:
         rows = table.keep_existing(path, rows, rows["image"].tolist(), folder, allow_absent)
-    labels = table.column(rows, "finding", FINDINGS.__getitem__)
+    labels, _ = label_columns.class_numbers(path, rows, "finding", FINDINGS, strict_labels)
     items = table.build_items(rows["image"].tolist(), rows["person"].tolist(), NAME, label=labels)
     return Datalist(name=NAME, classes=CLASSES, task="multi_class", splits={"training": items}, root=folder)

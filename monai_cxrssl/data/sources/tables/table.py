@@ -73,6 +73,7 @@ def read_table(
     table = pd.DataFrame({name: cells[cells.columns[number]] for name, number in place.items()})
     table.index = pd.RangeIndex(2, len(table) + 2)
     missing: dict[str, Counter[str]] = {}
+    values = {word.casefold() for word in kept}
     for name in table.columns:
         # Many cells repeat, so the distinct ones are read and the rest follow.
         codes, distinct = pd.factorize(table[name].fillna(""))
@@ -80,7 +81,9 @@ def read_table(
         _refuse_bytes(path, table.index, codes, name, texts)
         signed = "+" in texts
         words = {
-            text for text in texts if text and is_missing(text) and text not in kept and not (signed and text == "-")
+            text
+            for text in texts
+            if text and is_missing(text) and text.casefold() not in values and not (signed and text == "-")
         }
         if words:
             counts = pd.Series(codes).value_counts()
