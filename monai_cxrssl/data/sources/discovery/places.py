@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Places of known data sets: a folder, those below and those above it."""
+"""Places of known data sets: in, below and above a folder."""
 
 from __future__ import annotations
 

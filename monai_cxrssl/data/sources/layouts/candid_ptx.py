@@ -33,9 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.image_names import image_stem
+from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, IMAGE_EXTENSIONS, file_extension, image_stem
 from monai_cxrssl.data.datalists.masks import merge_masks, rle_decode
-from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.mask_files import read_runs, write_masks
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
@@ -98,7 +97,7 @@ def read(
         [None if (found := outlined[name]) is None else float(bool(found)), *(_among(name, each) for each in named)]
         for name in names
     ]
-    dicom = headers and file_kind(folder / images[0]) == "dicom"
+    dicom = headers and file_extension(images[0]) not in IMAGE_EXTENSIONS - DICOM_EXTENSIONS
     known: list[dict[str, Any]] = read_headers(folder, images, NAME) if dicom else [{} for _ in images]
     patients, studies = column(first, "PatientID"), column(first, "StudyInstanceUID")
     items = build_items(

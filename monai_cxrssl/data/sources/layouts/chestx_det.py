@@ -35,7 +35,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.masks import polygons_to_mask
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.label_columns import known_class
-from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, nearest_word
+from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.data.sources.tables.mask_files import write_masks
 from monai_cxrssl.errors import DatalistError
 
@@ -149,9 +149,9 @@ def _tell_unknown(path: Path, entries: list[dict[str, Any]], strict: bool) -> No
 
 def _item(entry: dict[str, Any], film: Path, folder: Path, part: str, masks: dict[str, str]) -> dict[str, Any]:
     numbers = {str(name): known_class(SYMS, str(name)) for name in entry["syms"]}
-    # Which class a word stands for that nobody foresaw may be any that is near it.
-    doubtful = {nearest_word(name, SYMS) for name, number in numbers.items() if number is None}
-    label = [1.0 if n in numbers.values() else None if SYMS[n] in doubtful else 0.0 for n in range(len(SYMS))]
+    # A word that nobody foresaw may stand for any class that is not named.
+    other = None if None in numbers.values() else 0.0
+    label = [1.0 if number in numbers.values() else other for number in range(len(SYMS))]
     item = {
         "image": film.relative_to(folder).as_posix(),
         "patient_id": f"{part}/{film.stem}",

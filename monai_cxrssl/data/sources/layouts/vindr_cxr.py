@@ -11,16 +11,22 @@ Folder layout (PhysioNet ``vindr-cxr/1.0.0``)::
     annotations/annotations_train.csv       image_id, rad_id, class_name, x_min, y_min, x_max, y_max
     annotations/annotations_test.csv        the same without rad_id
 
+or of the VinBigData competition on Kaggle, and its copies as PNG (``train`` alone has labels)::
+
+    train/<image_id>.dicom                  or PNG, JPEG
+    train.csv                               image_id, class_name, rad_id, x_min, y_min, x_max, y_max, and in copies
+                                            width, height of the DICOM file
+
 Films may also be named ``.dcm``, or be PNG, JPEG ..., then anywhere below. The tables do not tell the size of the
 DICOM files, so boxes are taken for a PNG or JPEG only where it has more than 1,024 rows and columns and holds them all:
-smaller ones were reduced. Films that lose their boxes are counted. Rows of ``annotations_*.csv`` without coordinates
-(``No finding``) are no boxes.
+smaller ones were reduced. With ``width`` and ``height`` boxes are scaled to the image instead. Films that lose their
+boxes are counted. Rows of ``annotations_*.csv`` without coordinates (``No finding``) are no boxes.
 
 Classes (multi-label): the 28 of :data:`CLASSES`, 22 local findings and 6 global ones, under their names in
 :mod:`monai_cxrssl.data.datalists.vocabulary` (``Enlarged PA`` is ``Enlarged Pulmonary Artery``, ``ILD`` is
 ``Interstitial Lung Disease``, ``Pulmonary fibrosis`` is ``Fibrosis``, ``No finding`` is ``No Finding`` ...). Where the
 readers of a film disagree, ``votes`` decides: ``majority`` (at least half of them), ``any`` (one is enough) or
-``fraction`` (their share, 0 to 1).
+``fraction`` (their share, 0 to 1). The competition's table tells 14 findings and ``No Finding``, of the others nothing.
 
 Items: ``patient_id`` (the image_id: the films were made anonymous, so who is the same person is not known), ``label``,
 ``boxes`` (``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, whose size the tables do not tell; all readers'
@@ -66,6 +72,14 @@ COLUMNS = (
 )
 # fmt: on
 CLASSES = tuple(canonical_pathology(name) or name for name in COLUMNS)
+# fmt: off
+COMPETITION = (
+    "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Consolidation", "ILD", "Infiltration",
+    "Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion", "Pleural thickening", "Pneumothorax",
+    "Pulmonary fibrosis", "No finding",
+)
+# fmt: on
+COMPETITION_TABLE = "train.csv"
 VOTES = ("majority", "any", "fraction")
 SPLITS = {"train": "training", "test": "test"}
 # Films are larger; copies for training have at most this many rows or columns.
@@ -74,16 +88,18 @@ CORNERS = ["x_min", "y_min", "x_max", "y_max"]
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds a table of image labels with some of the typical columns."""
+    """Whether a folder holds a table of image labels, or the competition's, with some of the typical columns."""
     wanted = {"image_id", "Aortic enlargement", "ILD"}
-    return any(wanted.issubset(read_header(_labels_path(Path(folder), part))) for part in SPLITS)
+    if any(wanted.issubset(read_header(_labels_path(Path(folder), part))) for part in SPLITS):
+        return True
+    return {"image_id", "class_name", "rad_id", "x_min"}.issubset(read_header(Path(folder) / COMPETITION_TABLE))
 
 
 def read(folder: Path, votes: str = "majority", allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds ``annotations`` and ``train``, ``test`` or both.
+        folder: holds ``annotations`` and ``train``, ``test`` or both; or ``train.csv`` and ``train``.
         votes: ``"majority"``, ``"any"`` or ``"fraction"``, see above.
         allow_absent: leave absent images out instead of refusing the table.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
@@ -95,6 +111,8 @@ def read(folder: Path, votes: str = "majority", allow_absent: bool = False, stri
     if votes not in VOTES:
         raise ConfigurationError(f"votes is {votes!r}; expected one of {', '.join(VOTES)}.")
     folder = Path(folder)
+    if not any(_labels_path(folder, part).is_file() for part in SPLITS):
+        return _read_competition(folder, votes, allow_absent, strict_labels)
     splits: dict[str, list[dict[str, Any]]] = {}
     for part, split in SPLITS.items():
         path = _labels_path(folder, part)
@@ -105,32 +123,66 @@ def read(folder: Path, votes: str = "majority", allow_absent: bool = False, stri
         first = first.assign(image=find_films(folder, part, first["image_id"]))
         first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
         share = table[classes].groupby(table["image_id"], sort=False).mean().loc[first["image_id"]]
-        voted = (share >= 0.5 if votes == "majority" else share > 0).astype(float)
-        values = share if votes == "fraction" else voted.where(share.notna())
+        values = _decided(share, votes)
         names = first["image_id"].tolist()
         boxes_path = folder / "annotations" / f"annotations_{part}.csv"
         boxes = _read_boxes(boxes_path, names, part == "train", strict_labels)
         items = build_items(first["image"].tolist(), names, NAME, label=labels_to_lists(values.to_numpy()))
-        reduced = _forget_boxes_of_reduced(folder, dict(zip(names, first["image"], strict=True)), boxes)
-        if reduced:
-            told = f"{reduced} films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes"
-            logger.warning("%s: %s", folder / part, told)
+        _fit_boxes(folder, dict(zip(names, first["image"], strict=True)), boxes, {})
         splits[split] = [item | boxes.get(name, {}) for item, name in zip(items, names, strict=True)]
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", **splits}
     return Datalist.from_dict(content, folder, origin=str(folder / "annotations"))
 
 
-def _forget_boxes_of_reduced(folder: Path, images: dict[str, str], boxes: dict[str, dict[str, list]]) -> int:
-    """Take the boxes from converted films that are not of the DICOM file's size, and return how many had some."""
-    count = 0
+def _read_competition(folder: Path, votes: str, allow_absent: bool, strict: bool) -> Datalist:
+    path = folder / COMPETITION_TABLE
+    ids = ("image_id", "class_name", "rad_id")
+    table = read_table(path, (*ids, *CORNERS), ("width", "height"), filled=ids)
+    first = table[~table["image_id"].duplicated()]
+    first = first.assign(image=find_films(folder, "train", first["image_id"]))
+    first = keep_existing(path, first, first["image"].tolist(), folder, allow_absent)
+    names = first["image_id"].tolist()
+    boxes = _read_boxes(path, names, True, strict)
+    readings = table[["image_id", "rad_id"]].assign(finding=table["class_name"].map(canonical_pathology))
+    counts = readings.drop_duplicates().groupby("image_id")["finding"].value_counts().unstack(fill_value=0)
+    share = counts.div(readings.groupby("image_id")["rad_id"].nunique(), axis=0).loc[names]
+    told = share.reindex(columns=[canonical_pathology(name) for name in COMPETITION], fill_value=0.0)
+    values = _decided(told, votes).reindex(columns=list(CLASSES))
+    sizes = {}
+    if {"width", "height"} <= set(first.columns):
+        sizes = {n: (float(w), float(h)) for n, w, h in zip(names, first["width"], first["height"], strict=True)}
+    _fit_boxes(folder, dict(zip(names, first["image"], strict=True)), boxes, sizes)
+    items = build_items(first["image"].tolist(), names, NAME, label=labels_to_lists(values.to_numpy()))
+    items = [item | boxes.get(name, {}) for item, name in zip(items, names, strict=True)]
+    content = {"name": NAME, "classes": list(CLASSES), "task": "multi_label", "training": items}
+    return Datalist.from_dict(content, folder, origin=str(path))
+
+
+def _decided(share: pd.DataFrame, votes: str) -> pd.DataFrame:
+    """Labels of the share of readers, NaN where none of them says anything."""
+    voted = (share >= 0.5 if votes == "majority" else share > 0).astype(float)
+    return share if votes == "fraction" else voted.where(share.notna())
+
+
+def _fit_boxes(
+    folder: Path, images: dict[str, str], boxes: dict[str, dict[str, list]], sizes: dict[str, tuple[float, float]]
+) -> None:
+    """Scale boxes to converted films where the DICOM file's columns and rows are known, else take those of reduced ones
+    away; in place."""
+    reduced = 0
     for name, image in images.items():
         corners = boxes.get(name, {}).get("boxes")
         if not corners or file_extension(image) in DICOM_EXTENSIONS or (size := raster_size(folder / image)) is None:
             continue
-        if min(size) <= REDUCED_SIDE or any(box[2] > size[0] or box[3] > size[1] for box in corners):
+        if name in sizes:
+            scale = 2 * (size[0] / sizes[name][0], size[1] / sizes[name][1])
+            boxes[name]["boxes"] = [[side * by for side, by in zip(box, scale, strict=True)] for box in corners]
+        elif min(size) <= REDUCED_SIDE or any(box[2] > size[0] or box[3] > size[1] for box in corners):
             del boxes[name]
-            count += 1
-    return count
+            reduced += 1
+    if reduced:
+        told = f"{reduced} films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes"
+        logger.warning("%s: %s", folder, told)
 
 
 def _labels_path(folder: Path, part: str) -> Path:

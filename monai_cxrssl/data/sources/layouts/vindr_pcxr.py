@@ -29,10 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
+from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, IMAGE_EXTENSIONS, file_extension, image_stem
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
-from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.label_columns import policy_labels
 from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
@@ -90,7 +89,7 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_
         table = keep_existing(path, table.assign(image=images), images, folder, allow_absent)
         names, images = table["image_id"].tolist(), table["image"].tolist()
         boxes = _read_boxes(folder / f"annotations_{part}.csv", names)
-        dicom = headers and file_kind(folder / images[0]) == "dicom"
+        dicom = headers and file_extension(images[0]) not in IMAGE_EXTENSIONS - DICOM_EXTENSIONS
         known: list[dict[str, Any]] = read_headers(folder, images, NAME) if dicom else [{} for _ in images]
         labels = policy_labels(path, table, COLUMNS, "ignore", "null", images, 0, strict_labels)
         items = build_items(images, names, NAME, label=labels)

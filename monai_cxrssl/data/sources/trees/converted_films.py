@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM films of a data set that somebody converted to PNG or JPEG."""
+"""DICOM films of a data set converted to PNG or JPEG."""
 
 from __future__ import annotations
 

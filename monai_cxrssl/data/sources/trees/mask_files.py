@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Mask files of a tree, matched with their images by name and place."""
+"""Mask files of a tree, matched with images by name and place."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tree of the two tuberculosis sets of the US National Library of Medicine: ``CXR_png``, labels in file names.
+"""Tree of the two tuberculosis sets of the National Library of Medicine.
 
 Kaggle has both in one folder (``Lung Segmentation/CXR_png``, ``masks``); each layout reads the films of its own prefix.
 """

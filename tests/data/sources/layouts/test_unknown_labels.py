@@ -11,7 +11,8 @@ import pytest
 
 from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.data.datalists.datalist import is_known, load_datalist
-from monai_cxrssl.data.sources.layouts import chexpert, mimic_cxr_jpg, vindr_cxr
+from monai_cxrssl.data.sources import registry
+from monai_cxrssl.data.sources.layouts import brax, chexpert, mimic_cxr_jpg, vindr_cxr, vindr_pcxr
 
 from .tables import touch, write_csv
 
@@ -131,6 +132,60 @@ def jsrt(folder, word):
             stream.truncate(8_388_608)
 
 
+def actualmed(folder, word):
+    rows = [("1", word, "odd.png"), ("2", "COVID-19", "b.png")]
+    write_csv(folder / "metadata.csv", ["patientid", "finding", "imagename"], rows)
+    touch(folder, "images/odd.png", "images/b.png")
+
+
+def figure1(folder, word):
+    columns = ["patientid", "finding", "temperature", "pO2 saturation", "artifacts/distortion"]
+    write_csv(folder / "metadata.csv", columns, [("COVID-odd", word, "", "", ""), ("COVID-2", "COVID-19", "", "", "")])
+    touch(folder, "images/COVID-odd.jpg", "images/COVID-2.jpg")
+
+
+def brax_set(folder, word):
+    rows = [("odd", word), ("b", "1.0")]
+    rows = [{"DicomPath": "", "PngPath": f"images/{n}.png", "PatientID": n, "Edema": w} for n, w in rows]
+    write_csv(folder / "master_spreadsheet_update.csv", ["DicomPath", "PngPath", "PatientID", *brax.CLASSES], rows)
+    touch(folder, "images/odd.png", "images/b.png")
+
+
+def vindr_pcxr_set(folder, word):
+    rows = [{"image_id": n, "Pneumonia": w} for n, w in (("odd", word), ("b", "1"))]
+    write_csv(folder / "image_labels_train.csv", ["image_id", *vindr_pcxr.COLUMNS], rows)
+    touch(folder, "train/odd.png", "train/b.png")
+
+
+def open_i(folder, word):
+    write_csv(folder / "indiana_reports.csv", ["uid", "MeSH"], [("1", word), ("2", "Cardiomegaly/mild")])
+    films = [("1", "odd.png", "Frontal"), ("2", "b.png", "Frontal")]
+    write_csv(folder / "indiana_projections.csv", ["uid", "filename", "projection"], films)
+    touch(folder, "images/odd.png", "images/b.png")
+
+
+def siim_pneumothorax(folder, word):
+    write_csv(folder / "train-rle.csv", ["ImageId", "EncodedPixels"], [("odd", word), ("b", "-1")])
+    touch(folder, "dicom-images-train/1/1/odd.dcm", "dicom-images-train/2/2/b.dcm")
+
+
+def candid_ptx(folder, word):
+    write_csv(folder / "Pneumothorax_reports.csv", ["SOPInstanceUID", "EncodedPixels"], [("odd", word), ("b", "-1")])
+    touch(folder, "images/odd.png", "images/b.png")
+
+
+def object_cxr(folder, word):
+    write_csv(folder / "train.csv", ["image_name", "annotation"], [("odd.jpg", word), ("b.jpg", "0 1 2 3 4")])
+    touch(folder, "train/odd.jpg", "train/b.jpg")
+
+
+def chestx_det(folder, word):
+    entries = [{"file_name": "odd.png", "syms": [word], "boxes": [[1, 2, 3, 4]]},
+               {"file_name": "b.png", "syms": ["Mass"], "boxes": [[1, 2, 3, 4]]}]  # fmt: skip
+    (folder / "ChestX_Det_train.json").write_text(json.dumps(entries))
+    touch(folder, "train_data/odd.png", "train_data/b.png")
+
+
 # Per layout: what builds it, a misspelt label, the word it is nearest to; labels within a file name are letters.
 LAYOUTS = {
     "csv_table": (csv_table, "Nromal", "Normal"),
@@ -151,7 +206,26 @@ LAYOUTS = {
     "covid_qu_ex": (covid_qu_ex, "Nrmal", "Normal"),
     "tbx11k": (tbx11k, "helth", "health"),
     "jsrt": (jsrt, "LL", "L"),
+    "actualmed": (actualmed, "Cvid-19", "COVID-19"),
+    "figure1": (figure1, "Cvid-19", "COVID-19"),
+    "brax": (brax_set, "uncertan", "uncertain"),
+    "vindr_pcxr": (vindr_pcxr_set, "yess", "yes"),
+    "open_i": (open_i, "cardiomegalyy", "Cardiomegaly"),
+    "chestx_det": (chestx_det, "Effusionn", "Effusion"),
 }
+# Labels that are run lengths or shapes have no nearest word, but are unknown like others.
+SHAPES = {
+    "siim_pneumothorax": (siim_pneumothorax, "", ""),
+    "candid_ptx": (candid_ptx, "", ""),
+    "object_cxr": (object_cxr, "", ""),
+}
+# Labels of these are the folders by which they are recognised.
+BY_FOLDER = {"covid_radiography", "hannover", "class_folders", "image_mask_folders", "folder"}
+
+
+def test_every_layout_is_here():
+    tried = {name.split()[0] for name in (*LAYOUTS, *SHAPES)}
+    assert tried | BY_FOLDER == set(registry.LAYOUTS)
 
 
 def indexed(folder, build, word, *more):
@@ -193,10 +267,10 @@ def test_a_misspelt_label_is_unknown_and_named_with_the_nearest(tmp_path, caplog
     assert not (tmp_path / "strict" / "d.json").exists()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [name for name in (*LAYOUTS, *SHAPES) if name != "open_i"])
 def test_a_label_that_nobody_foresaw_is_unknown_and_named(tmp_path, caplog, layout):
     word = {"jsrt": "Q", "padchest": "hiccups"}.get(layout, "Zebra")
-    build = LAYOUTS[layout][0]
+    build = (LAYOUTS | SHAPES)[layout][0]
     status, labels = indexed(tmp_path / "set", build, word)
     assert status == 0
     assert not is_known(labels[odd_one(labels)])
@@ -205,13 +279,13 @@ def test_a_label_that_nobody_foresaw_is_unknown_and_named(tmp_path, caplog, layo
 
 
 @pytest.mark.parametrize("word", ["", "nan", "NaN", "N/A"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [name for name in (*LAYOUTS, *SHAPES) if name not in ("chestx_det", "object_cxr")])
 def test_a_missing_label_is_unknown_and_no_reason_to_refuse(tmp_path, layout, word):
     if layout == "jsrt" and word:
         pytest.skip("three letters are no name of JSRT's")
     if word == "N/A" and layout in ("kermany tree", "montgomery", "shenzhen", "covid_qu_ex", "tbx11k"):
         pytest.skip("no file name holds a slash")
-    status, labels = indexed(tmp_path / "set", LAYOUTS[layout][0], word, "--strict_labels")
+    status, labels = indexed(tmp_path / "set", (LAYOUTS | SHAPES)[layout][0], word, "--strict_labels")
     assert status == 0
     assert not is_known(labels.get(odd_one(labels)))
     assert sum(is_known(label) for label in labels.values()) >= 1

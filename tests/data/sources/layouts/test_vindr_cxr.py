@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from monai_cxrssl.data.datalists.vocabulary import PATHOLOGIES
+from monai_cxrssl.data.datalists.vocabulary import PATHOLOGIES, canonical_pathology
 from monai_cxrssl.data.sources.layouts import vindr_cxr
 from monai_cxrssl.data.sources.registry import find_layout, index_folder
 from monai_cxrssl.errors import ConfigurationError, DatalistError
@@ -63,7 +63,34 @@ def test_films_as_png(tree, caplog):
     datalist = index_folder(folder)
     boxes = {item["patient_id"]: item.get("boxes") for item in datalist.all_items()}
     assert boxes == {"a": [[10.5, 20, 30, 40], [1, 2, 3, 4]], "b": [], "t": None}
-    assert "test: 1 films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes" in caplog.text
+    assert "1 films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes" in caplog.text
+
+
+@pytest.mark.parametrize("sizes", [True, False])
+def test_competition_on_kaggle(tmp_path, sizes, caplog):
+    rows = ["image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max,width,height"]
+    rows += ["a,Cardiomegaly,3,R1,100,200,300,400,1000,2000", "a,Cardiomegaly,3,R2,120,200,300,400,1000,2000"]
+    rows += ["a,ILD,5,R1,10,20,30,40,1000,2000", "a,No finding,14,R3,,,,,1000,2000"]
+    rows += [f"b,No finding,14,R{n},,,,,1000,2000" for n in (1, 2, 3)]
+    top = tmp_path / "vinbigdata"
+    (top / "train").mkdir(parents=True)
+    (top / "train.csv").write_text("\n".join(row if sizes else row.rsplit(",", 2)[0] for row in rows))
+    for name in ("a", "b"):
+        Image.new("L", (512, 512)).save(top / "train" / f"{name}.png")
+    first, second = index_folder(tmp_path).items()
+    told = {canonical_pathology(name) for name in vindr_cxr.COMPETITION}
+    assert {name for name, v in zip(vindr_cxr.CLASSES, first["label"], strict=True) if v is not None} == told
+    assert [n for n, v in zip(vindr_cxr.CLASSES, first["label"], strict=True) if v] == ["Cardiomegaly"]
+    assert [n for n, v in zip(vindr_cxr.CLASSES, second["label"], strict=True) if v] == ["No Finding"]
+    assert second["boxes"] == []
+    if sizes:
+        assert first["boxes"][0] == pytest.approx([51.2, 51.2, 153.6, 102.4])
+        assert (first["box_classes"][2], first["box_readers"][1]) == ("Interstitial Lung Disease", "R2")
+    else:
+        assert "boxes" not in first
+        assert "1 films are PNG or JPEG whose size differs" in caplog.text
+    fraction = vindr_cxr.read(top, votes="fraction").items()[0]["label"]
+    assert fraction[vindr_cxr.CLASSES.index("Cardiomegaly")] == pytest.approx(2 / 3)
 
 
 def positive(item, threshold=0.5):

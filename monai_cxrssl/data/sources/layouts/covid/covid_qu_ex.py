@@ -117,7 +117,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _is_part(top: Path) -> bool:
-    places = [top / part / kind for part in SPLITS for kind in KINDS]
+    places = [top / part / kind for part in SPLITS if (top / part).is_dir() for kind in KINDS]
     return any((place / "images").is_dir() and (place / "lung masks").is_dir() for place in places)
 
 
