@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""File and folder names of recycle bins, snapshots, thumbnails, masks and packed files."""
+"""Names of recycle bins, snapshots, thumbnails, masks and packed files."""
 
 from __future__ import annotations
 

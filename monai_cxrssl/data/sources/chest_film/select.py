@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The one step that tells chest films from what lies beside them."""
+"""Selection of chest films among what lies beside them."""
 
 from __future__ import annotations
 
