@@ -26,6 +26,7 @@ HOSPITAL = {
     f"{OURS} index ARCHIVE --out d.json --salt_file private/patient_salt": Small(makes=("d.json",)),
     f"{OURS} label d.json labels.csv --out d.json --match accession=AccessionNumber --label_column finding": Small(),
     f"{OURS} show d.json --out sheet.png": Small(makes=("sheet.png",)),
+    f"{OURS} show d.json --left_out --out left_out.png": Small(makes=("left_out.png",)),
     f"{OURS} audit d.json --phi --json audit.json": Small(makes=("audit.json",)),
     f"{OURS} split d.json --out s.json --seed 0": Small(makes=("s.json",)),
     f"{OURS} audit s.json": Small(),

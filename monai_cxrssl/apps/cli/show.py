@@ -26,9 +26,13 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.data.audit.contact_sheet import draw_items, plot_datalist
     from monai_cxrssl.data.audit.left_out_sheet import drawn_examples, plot_left_out
     from monai_cxrssl.data.datalists.datalist import load_datalist
+    from monai_cxrssl.data.datalists.left_out import RECORDS
 
     datalist = load_datalist(args.datalist)
     if args.left_out:
+        if not any(datalist.extra.get(group) for group in RECORDS):
+            print(f"{args.datalist} names nothing that was left out; no picture is written")
+            return 0
         plot_left_out(datalist, args.out, args.count)
         for number, (kind, path) in enumerate(drawn_examples(datalist, args.count), start=1):
             print(f"{number:>4}  {kind:<14}  {path}")

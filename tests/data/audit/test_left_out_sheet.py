@@ -64,7 +64,10 @@ def test_sheet(archive, tmp_path, capsys):
 def test_nothing_left_out(tmp_path, capsys):
     picture(tmp_path / "films" / "a.png", grey(0))
     assert main(["index", str(tmp_path / "films"), "--out", str(tmp_path / "d.json")]) == 0
-    assert main(["show", str(tmp_path / "d.json"), "--left_out", "--out", str(tmp_path / "s.png")]) == 2
-    assert "names nothing that was left out" in capsys.readouterr().err
+    assert main(["show", str(tmp_path / "d.json"), "--left_out", "--out", str(tmp_path / "s.png")]) == 0
+    assert "names nothing that was left out; no picture" in capsys.readouterr().out
+    assert not (tmp_path / "s.png").exists()
     with pytest.raises(ConfigurationError, match="count is 0"):
         plot_left_out(load_datalist(tmp_path / "d.json"), count=0)
+    with pytest.raises(ConfigurationError, match="nothing that was left out"):
+        plot_left_out(load_datalist(tmp_path / "d.json"))

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""FOR PROCESSING images beside the FOR PRESENTATION image of the same exposure."""
+"""FOR PROCESSING images beside the FOR PRESENTATION image of one exposure."""
 
 from __future__ import annotations
 

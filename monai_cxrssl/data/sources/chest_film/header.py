@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM header: is it one grey film of a chest?"""
+"""DICOM header of a chest film, or of something else."""
 
 from __future__ import annotations
 

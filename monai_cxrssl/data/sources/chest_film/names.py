@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""File and folder names of recycle bins, snapshots, thumbnails, masks and packed files."""
+"""Names of recycle bins, snapshots, thumbnails, masks and packed files."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _MASK_WORDS = frozenset({
     "contours", "roi", "rois",
 })
 # fmt: on
+_MAYBE_MASK = re.compile("mas[kqc]|seg|truth|gt|annot|label|contour|roi")
 _THUMB = re.compile(r"(^|[^a-z])(thumb(nail)?s?|tn|preview|previews|icon|icons|miniatur\w*|vignettes?)([^a-z]|$)")
 _PACKED = re.compile(
     r"\.(zip|zipx|gz|tgz|bz2|tbz2?|xz|txz|zst|lz4|lzma|z|tar|7z|rar|cab|iso|z\d\d|r\d\d|[7zip]+\.\d{3}|tar\.\w+)$"
@@ -50,14 +51,14 @@ def is_snapshot(name: str) -> bool:
 def packed_kind(name: str) -> str:
     """Return the extension of a packed file, ``".zip"``; empty for any other file, NIfTI and packed tables too."""
     lower = name.lower()
-    if lower.endswith(".nii.gz") or _PACKED_TEXT.search(lower):
-        return ""
     match = _PACKED.search(lower)
-    return match[0] if match else ""
+    return "" if match is None or lower.endswith(".nii.gz") or _PACKED_TEXT.search(lower) else match[0]
 
 
 def mask_word(path: str) -> str:
     """Return the folder, or else the word of the file's name, by which a path says mask; empty when it says none."""
+    if not _MAYBE_MASK.search(path.lower()):
+        return ""  # most of half a million paths
     *folders, name = path.split("/")
     for folder in reversed(folders):
         if _says_mask(folder):

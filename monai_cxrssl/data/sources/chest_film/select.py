@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The one step that tells chest films from what lies beside them."""
+"""Selection of chest films among what lies beside them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def _without_masks(films: list[Candidate], left_out: LeftOut) -> list[Candidate]
 
 def _without_thumbnails(films: list[Candidate], left_out: LeftOut, named_only: bool = False) -> list[Candidate]:
     """Leave out small pictures beside large ones: those that are called so, and unless ``named_only`` tiny ones."""
-    named = {id(film) for film in films if says_thumbnail(film.relative)}
+    named = {id(film) for film in films if film.kind and says_thumbnail(film.relative)}
     sides = [film.side for film in films if film.side and id(film) not in named]
     if not sides:
         return films
@@ -225,12 +226,17 @@ _RASTER = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 
 def _place_kind(relative: str) -> tuple[str, str]:
     """Kind that the path alone tells, and its detail."""
-    *folders, name = relative.split("/")
+    folder, _, name = relative.rpartition("/")
     if packed := packed_kind(name):
         return "packed", packed
     if name.upper().split(".")[0] == "DICOMDIR":
         return "dicomdir", ""
-    return next((kind for folder in folders if (kind := folder_kind(folder))), ""), ""
+    return _folder_kind(folder), ""
+
+
+@lru_cache(maxsize=1024)
+def _folder_kind(folder: str) -> str:
+    return next((kind for name in folder.split("/") if (kind := folder_kind(name))), "")
 
 
 def _size(path: str) -> int:
