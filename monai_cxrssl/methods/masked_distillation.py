@@ -41,6 +41,7 @@ class MaskedDistillation(PretextMethod):
         teacher_weights: the ``model.pt`` of a bundle, or a state dict of an encoder; see
             :func:`monai_cxrssl.networks.load_encoder_weights`.
         teacher_name: the teacher's encoder name, by default what the description of its weights says.
+        teacher_arguments: the teacher's ``encoder_arguments``, by default as its file says.
         teacher_normalisation: the teacher's ``input_normalisation``, see :class:`~monai_cxrssl.networks.Encoder`.
         mask_ratio: share of the patches that are masked, in (0, 1); up to one block more are.
         largest_block: greatest block height and width, as a share of the image's.
@@ -59,6 +60,7 @@ class MaskedDistillation(PretextMethod):
         largest_block: float = 0.3,
         seed: int = 0,
         teacher_normalisation: Any = AUTO,
+        teacher_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network, seed)
         for name, share in (("mask_ratio", mask_ratio), ("largest_block", largest_block)):
@@ -67,14 +69,19 @@ class MaskedDistillation(PretextMethod):
         self.mask_ratio = float(mask_ratio)
         self.largest_block = float(largest_block)
         self.tokens = TokenBlocks(network, "Masked distillation")
-        encoder_name = teacher_name or (find_description(teacher_weights) or {}).get("encoder_name")
+        described = find_description(teacher_weights) or {}
+        encoder_name = teacher_name or described.get("encoder_name")
         if encoder_name is None:
             raise ConfigurationError(
                 f"{os.fspath(teacher_weights)} does not say which encoder the teacher is, neither inside nor in a "
                 ".json file beside it; give teacher_name."
             )
         teacher = Encoder(
-            encoder_name, network.in_channels, pretrained=teacher_weights, input_normalisation=teacher_normalisation
+            encoder_name,
+            network.in_channels,
+            pretrained=teacher_weights,
+            input_normalisation=teacher_normalisation,
+            encoder_arguments=described.get("encoder_arguments") if teacher_arguments is None else teacher_arguments,
         )
         teacher.eval().requires_grad_(False)
         # In a list the teacher is no submodule: not saved, never told to train, not sent to other processes.

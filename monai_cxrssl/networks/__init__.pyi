@@ -11,6 +11,7 @@ from .normalisation import InputNormalisation, Normalisation
 from .prediction_head import PredictionHead
 from .reconstruction import ReconstructionDecoder
 from .settings import (
+    read_encoder_arguments,
     read_input_normalisation,
     read_model_setting,
     read_temperature,
@@ -51,6 +52,7 @@ __all__ = [
     "load_trained_model",
     "load_trained_network",
     "momentum_at",
+    "read_encoder_arguments",
     "read_input_normalisation",
     "read_model_setting",
     "read_temperature",

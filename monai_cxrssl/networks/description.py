@@ -16,10 +16,19 @@ from typing import Any
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.weights.header import read_header
 
-__all__ = ["ENCODER_SETTINGS", "find_description", "require_description", "undescribed"]
+__all__ = ["ENCODER_SETTINGS", "described_encoder", "find_description", "require_description", "undescribed"]
 
 #: What it takes to use the weights of an encoder again.
-ENCODER_SETTINGS = ("encoder_name", "image_size", "input_mean", "input_std", "input_scale")
+ENCODER_SETTINGS = ("encoder_name", "encoder_arguments", "image_size", "input_mean", "input_std", "input_scale")
+
+
+def described_encoder(network: Any) -> dict[str, Any]:
+    """Return what a description says of the encoder of an :class:`Encoder` or a :class:`MultiTaskNet`."""
+    return {
+        "encoder_name": network.encoder_name,
+        **({"encoder_arguments": network.encoder_arguments} if network.encoder_arguments else {}),
+        **network.normalise.normalisation.described(),
+    }
 
 
 def find_description(weights: str | os.PathLike) -> dict[str, Any] | None:

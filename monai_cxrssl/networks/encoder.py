@@ -230,6 +230,7 @@ class Encoder(nn.Module):
             encoder_name, in_channels, encoder_weights, pretrained, input_normalisation
         )
         self.encoder = build_encoder(encoder_name, channels, encoder_weights, encoder_arguments)
+        self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
         self.out_channels = int(self.encoder.out_channels[-1])  # type: ignore[index]
         if pretrained is not None:
             load_encoder_weights(self.encoder, pretrained)

@@ -113,6 +113,7 @@ class MultiTaskNet(nn.Module):
             encoder_name, in_channels, encoder_weights, pretrained, input_normalisation
         )
         self.encoder = build_encoder(encoder_name, channels, encoder_weights, encoder_arguments)
+        self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
         self.decoder: nn.Module | None = None
         self.segmentation_head: nn.Module | None = None
         self.classification_head: nn.Module | None = None
@@ -131,10 +132,6 @@ class MultiTaskNet(nn.Module):
     @property
     def _channels(self) -> list[int]:
         return list(self.encoder.out_channels)  # type: ignore[arg-type]
-
-    @property
-    def _arguments(self) -> dict[str, Any]:
-        return self.encoder.encoder_arguments  # type: ignore[return-value]
 
     @property
     def _stride(self) -> int:
@@ -160,7 +157,7 @@ class MultiTaskNet(nn.Module):
                 f"A {name} decoder cannot read {self.encoder_name}, which is {kind}; choose {', '.join(fitting)} or "
                 "None."
             )
-        options: dict[str, Any] = {**self._arguments}
+        options: dict[str, Any] = {**self.encoder_arguments}
         if self._is_transformer:
             if 32 % self._stride:
                 raise ConfigurationError(
@@ -182,7 +179,7 @@ class MultiTaskNet(nn.Module):
         if name == "DeepLabV3Plus":
             # Its encoder has other strides; the tensors and their names are the same.
             model.encoder.load_state_dict(self.encoder.state_dict())
-            model.encoder.encoder_arguments = self._arguments
+            model.encoder.encoder_arguments = self.encoder_arguments
             self.encoder = model.encoder
 
     def _load_branches(self, path: str | os.PathLike) -> None:
@@ -213,7 +210,7 @@ class MultiTaskNet(nn.Module):
         side = self.size_multiple * max(2, math.ceil(64 / self.size_multiple))
         if known.get("fixed_input_size") and not self._is_transformer:
             # Windowed transformers of timm take one size only.
-            side = int(np.max(self._arguments.get("img_size", known["input_size"][-1])))
+            side = int(np.max(self.encoder_arguments.get("img_size", known["input_size"][-1])))
         with torch.enable_grad():
             features = self._features(torch.zeros(1, in_channels, side, side))
             layers = [_leaves([feature]) for feature in features[0]]

@@ -15,6 +15,7 @@ from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.header import read_header
 
 __all__ = [
+    "read_encoder_arguments",
     "read_input_normalisation",
     "read_model_setting",
     "read_temperature",
@@ -73,6 +74,18 @@ def read_input_normalisation(
     if description is None:
         return default
     return described_normalisation(description, model_path).as_option()
+
+
+def read_encoder_arguments(model_path: str | os.PathLike) -> dict[str, Any] | None:
+    """Return the arguments of the encoder stored with a file of weights, ``None`` where none are.
+
+    Args:
+        model_path: the file of weights.
+
+    Raises:
+        ConfigurationError: see :func:`monai_cxrssl.networks.find_description`.
+    """
+    return (find_description(model_path) or {}).get("encoder_arguments")
 
 
 def read_temperature(model_path: str | os.PathLike) -> float:

@@ -32,6 +32,7 @@ from monai_cxrssl.losses.distillation import DistillationLoss
 from monai_cxrssl.losses.multi_task import MultiTaskLoss
 from monai_cxrssl.methods.distillation import DistillationMethod, load_teacher
 from monai_cxrssl.methods.fine_tuning import FineTuningMethod
+from monai_cxrssl.networks.description import described_encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.optim.layer_decay import layer_decay_groups
 from monai_cxrssl.optim.optimizer import create_optimizer
@@ -297,8 +298,7 @@ class FineTuningHandlers:
             self.wiring.output_dir,
             o.model_path,
             {
-                "encoder_name": network.encoder_name,
-                **network.normalise.normalisation.described(),
+                **described_encoder(network),
                 "image_size": o.image_size,
                 "classes": list(training.classes),
                 "task": self.method.loss_function.task,

@@ -92,6 +92,9 @@ class RunOptions(BaseModel):
     device: str | torch.device = Field("cpu", description="cpu, cuda:0 …")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything random")
     encoder_name: str = Field(description="any encoder of segmentation-models-pytorch, or tu- and a timm model")
+    encoder_arguments: dict[str, Any] | None = Field(
+        None, description="of timm's network, as weights to start from want it: \"{'patch_size':16,'img_size':518}\""
+    )
     encoder_weights: str | None = Field(None, description="imagenet: download weights to start from")
     pretrained: Folder | None = Field(
         None, description="weights to start from: a file, a folder of Hugging Face form, timm:NAME, hf://ORG/REPO/FILE"

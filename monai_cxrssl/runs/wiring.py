@@ -24,6 +24,7 @@ from monai_cxrssl.handlers.monitors.curves import CurvesPlot
 from monai_cxrssl.handlers.monitors.progress import RunProgressBar
 from monai_cxrssl.hardware.device import require_device
 from monai_cxrssl.hardware.precision import autocast_dtype
+from monai_cxrssl.networks.description import described_encoder
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.trained_on import trained_on
@@ -164,8 +165,7 @@ class Wiring:
         """Return what ``metrics.json`` records of a network and of the options, with others beside."""
         o = self.options
         return {
-            "encoder_name": network.encoder_name,
-            **network.normalise.normalisation.described(),
+            **described_encoder(network),
             "image_size": o.image_size,
             "batch_size": batch_size,
             "recipe": o.recipe,

@@ -19,6 +19,7 @@ from monai_cxrssl.apps.monai_label.labelled import labelled_datalist
 from monai_cxrssl.errors import ConfigurationError, TrainingError
 from monai_cxrssl.files import new_folder
 from monai_cxrssl.handlers.run_model import place_model
+from monai_cxrssl.networks.settings import read_encoder_arguments
 
 __all__ = ["train_on_labels"]
 
@@ -72,6 +73,8 @@ def train_on_labels(
         "max_epochs": max_epochs, "batch_size": max(1, min(LARGEST_BATCH, films)), "average_momentum": 0.9,
         "num_workers": 0, "seed": seed,
     }  # fmt: skip
+    arguments = read_encoder_arguments(bundle.weights)
+    options |= {"encoder_arguments": arguments} if arguments else {}
     options |= {"pretrained": bundle.weights} if pretrained else {}
     options |= {"device": device} if device else {}
     _run(bundle.path, options)
