@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-in for the table of known weights, which is built beside this and takes this file's place."""
+"""Stand-in for the table of known weights."""
 
 from __future__ import annotations
 
