@@ -17,7 +17,7 @@ from monai_cxrssl.apps.monai_label import bundle_folders
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.model_files import write_model
 from monai_cxrssl.methods import load_teacher
-from monai_cxrssl.networks import MultiTaskNet, find_description
+from monai_cxrssl.networks import MultiTaskNet, Normalisation, find_description
 
 #: The phantom's classes in another order than the bundle's own recipe has them, and another task.
 CLASSES = ["typical", "atypical", "negative", "indeterminate"]
@@ -187,8 +187,9 @@ def test_described_once_they_are_like_the_others(models, tmp_path, capsys):
         assert find_description(path) is None
     assert main(["describe", str(path)]) == 2
     assert main(["describe", str(path), *SIZE, "--task", "multi_label", "--classes", *CLASSES]) == 0
-    assert find_description(path) == ABOUT
-    assert json.loads(path.with_suffix(".json").read_text()) == ABOUT
+    about = ABOUT | Normalisation().described()
+    assert find_description(path) == about
+    assert json.loads(path.with_suffix(".json").read_text()) == about
     capsys.readouterr()
     assert main(["describe", str(path)]) == 0
-    assert json.loads(capsys.readouterr().out) == ABOUT
+    assert json.loads(capsys.readouterr().out) == about
