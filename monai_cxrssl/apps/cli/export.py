@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a trained network as ONNX and compare it with PyTorch."""
+"""Write a trained network as ONNX, or its encoder for timm, and compare it with PyTorch."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="dividing the logits; default the one stored with the weights, or 1")  # fmt: skip
     parser.add_argument("--check_images", nargs="+", default=[], metavar="PATH",
                         help="a data set or files to check the export on; default phantoms")  # fmt: skip
+    parser.add_argument("--timm", metavar="FOLDER",
+                        help="instead write the encoder alone, as config.json and model.safetensors, for "
+                        "timm.create_model; the folder may be a packed bundle")  # fmt: skip
     parser.add_argument("--int8", action="store_true",
                         help="also write <name>.int8.onnx for CPUs, and print what it costs")  # fmt: skip
 
@@ -44,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.errors import ConfigurationError
     from monai_cxrssl.files import replace, sha256
 
+    if args.timm is not None:
+        return _write_timm(Path(args.weights), Path(args.timm).expanduser())
     require_onnx()
     network, settings, temperature = _load(Path(args.weights), args.temperature)
     size = settings["image_size"]
@@ -72,6 +77,18 @@ def run(args: argparse.Namespace) -> int:
     print(f"Written: {out} ({out.stat().st_size / 1e6:.1f} MB; {', '.join(network.output_names)})")
     if args.int8:
         _write_int8(out, network, films)
+    return 0
+
+
+def _write_timm(weights: Path, folder: Path) -> int:
+    """Write the encoder for timm, and print how timm builds it."""
+    from monai_cxrssl.apps.export.timm_folder import write_timm_folder
+    from monai_cxrssl.networks.trained import load_trained_model
+
+    network, settings = load_trained_model(weights)
+    call, difference = write_timm_folder(network, settings, folder)
+    print(f"Written: {folder / 'config.json'} and {folder / 'model.safetensors'}; largest difference of a feature: "
+          f"{difference:.1e}. Build it by\n  {call}")  # fmt: skip
     return 0
 
 
