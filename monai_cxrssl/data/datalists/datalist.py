@@ -116,8 +116,9 @@ class Datalist:
     def summary(self) -> dict[str, Any]:
         """Counts for logs and ``metrics.json``.
 
-        ``{"name", "images", "patients", "multi_image_bags", "splits": {split: {"images", "patients", "classes": {class:
-        count}, "unknown": items without any known label}}}``; empty splits are left out.
+        ``{"name", "images", "patients", "multi_image_bags", "patients_known_by": {evidence: images}, "splits": {split:
+        {"images", "patients", "classes": {class: count}, "unknown": items without any known label}}}``; empty splits
+        are left out. Evidence is ``patient_from`` of the items, ``"data set"`` where they have none.
         """
         splits = {}
         for split in SPLITS:
@@ -134,6 +135,9 @@ class Datalist:
             "images": sum(part["images"] for part in splits.values()),
             "patients": len(self.patients),
             "multi_image_bags": self.multi_image_bags,
+            "patients_known_by": dict(
+                Counter(item.get("patient_from", "data set") for split in SPLITS for item in self.splits[split])
+            ),
             "splits": splits,
         }
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from monai_cxrssl.data.reading.file_kind import REFETCH
 from monai_cxrssl.data.reading.film import check_size
+from monai_cxrssl.data.reading.person import person_digest
 from monai_cxrssl.errors import CXRReadError
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def describe(ds: Dataset) -> dict[str, Any]:
         "rows": int(rows[0]) if rows else None,
         "columns": int(columns[0]) if columns else None,
         "sop_class": _sop_class(ds),
+        "name_digest": person_digest(text(ds, "PatientName")),
+        "birth_date_digest": person_digest(text(ds, "PatientBirthDate")),
     }
 
 

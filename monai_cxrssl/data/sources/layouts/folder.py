@@ -9,32 +9,34 @@ that is not projection radiography (CT, MR, SR, PR, KO ...) are left out and cou
 OT`` and a missing modality are kept, or what the option ``modalities`` names. Of DICOM files the header alone is read:
 one with damaged pixels is listed, too.
 
-Who the patient is: a pseudonym of the DICOM header's PatientID (:mod:`monai_cxrssl.data.datalists.pseudonym`); without
-one, the first sub-folder below the images' common parent folder; for a file that lies in no such sub-folder, the file
-itself (its name without extension). Folders with names such as ``train``, ``images`` or ``normal``
-(:data:`NOT_PATIENTS`) never stand for a patient. The study is a pseudonym of the header's, else the second sub-folder.
+Who the patient is, and by what that is known (``patient_from`` of each item): a pseudonym of the DICOM header's
+PatientID (:mod:`monai_cxrssl.data.datalists.pseudonym`), when it is a person's; else the file's name, when it is of a
+known data set (:mod:`monai_cxrssl.data.sources.layouts.file_names`); else the sub-folder; else the study; else the film
+is taken for its own patient, which a warning counts. When an id is no person's, when a folder is no patient's, and how
+to choose: :mod:`monai_cxrssl.data.sources.patients.evidence` and the two modules that it names. The study is a
+pseudonym of the header's, else the sub-folder of the patient's.
 There are no labels and no split: all items are ``training``.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
-from monai_cxrssl.data.datalists.pseudonym import pseudonym, read_salt
+from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension
 from monai_cxrssl.data.reading.file_kind import file_kind
+from monai_cxrssl.data.sources.layouts.file_names import known_patients
+from monai_cxrssl.data.sources.patients.evidence import checked_options, patient_items
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = ["KEPT_MODALITIES", "NOT_PATIENTS", "detect", "read"]
+__all__ = ["KEPT_MODALITIES", "detect", "read"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +47,7 @@ IGNORED_EXTENSIONS = frozenset({
     ".raw", ".db", ".ini",
 })
 # fmt: on
-PATIENT_IDS = ("pseudonym", "original")
 KEPT_MODALITIES = frozenset({"CR", "DX", "DR", "RG", "RF", "OT", ""})
-# fmt: off
-NOT_PATIENTS = frozenset({
-    "train", "training", "val", "valid", "validation", "test", "testing", "data", "dataset", "image", "images", "img",
-    "imgs", "dicom", "dicoms", "dcm", "png", "jpg", "jpeg", "normal", "abnormal", "healthy", "pneumonia", "covid",
-    "covid-19", "covid19", "tuberculosis", "positive", "negative",
-})
-# fmt: on
-# One patient rarely has more; a class or split folder taken for a patient does.
-SUSPICIOUS_BAG = 50
 
 
 def detect(folder: Path) -> bool:
@@ -69,8 +61,10 @@ def read(
     modalities: Collection[str] = KEPT_MODALITIES,
     patient_ids: str = "pseudonym",
     salt_file: str | os.PathLike | None = None,
+    patient_from: str | Sequence[str] | None = None,
+    patient_pattern: str | None = None,
 ) -> Datalist:
-    """List the images below ``folder``.
+    r"""List the images below ``folder``.
 
     Args:
         folder: the top of the tree.
@@ -81,16 +75,20 @@ def read(
         patient_ids: what stands for the patient and study of a DICOM header: ``"pseudonym"`` or the ``"original"``.
             Names of folders and files stay as they are.
         salt_file: the key of the pseudonyms; by default the user's own.
+        patient_from: what tells the patient, in the order in which it is asked: some of ``dicom, name, folder, study``
+            (the default) or ``file``, as a list or a text such as ``"folder,dicom"``. ``"dicom"`` alone takes every
+            PatientID as it is.
+        patient_pattern: a regular expression whose first group is the patient, looked for in each path below
+            ``folder`` before anything else, such as ``r"([^/]+)_\d+\.png$"``.
 
     Returns:
         all images in ``training``, sorted by path.
 
     Raises:
         DatalistError: nothing is left to train on.
-        ConfigurationError: modalities is one text, or empty; patient_ids is neither of the two; no salt.
+        ConfigurationError: modalities is one text, or empty; an option on patients that is none; no salt.
     """
-    if patient_ids not in PATIENT_IDS:
-        raise ConfigurationError(f"patient_ids is {patient_ids!r}; expected one of {', '.join(PATIENT_IDS)}.")
+    checked_options(patient_ids, patient_from, patient_pattern)
     if isinstance(modalities, str) or not modalities:
         raise ConfigurationError(f'modalities is {modalities!r}; expected a list such as ["CR", "DX"].')
     kept = {name.strip().upper() for name in modalities}
@@ -113,54 +111,10 @@ def read(
             f"{folder} holds {what} ({left_out.total()} files of another modality); expected chest X-rays as DICOM, "
             "PNG, JPEG, TIFF or NIfTI."
         )
-    if patient_ids == "pseudonym":
-        _hide_ids([header for _, header in found], salt_file)
-    items = _items(found)
-    own = sum(item.pop("own_patient") for item in items)
-    if own:
-        told = f"{own} of {len(items)} images have no DICOM patient and no patient sub-folder"
-        logger.info("%s: %s; each is taken for its own patient", folder, told)
-    for patient, count in Counter(item["patient_id"] for item in items).most_common(3):
-        if count > SUSPICIOUS_BAG:
-            told = f"{count} images are taken for one patient, {patient!r}"
-            logger.warning("%s: %s; if they are not, name the patients in a datalist", folder, told)
+    items = patient_items(found, folder, known_patients, patient_ids, salt_file, patient_from, patient_pattern)
     name = folder.resolve().name or "folder"
     content = {"name": name, "training": [item | {"source": name} for item in items]}
     return Datalist.from_dict(content, folder, origin=f"of the folder {folder}")
-
-
-def _hide_ids(headers: list[dict[str, Any]], salt_file: str | os.PathLike | None) -> None:
-    """Replace the ids of the headers; without any, no salt is needed."""
-    kinds = (("patient_id", "patient"), ("study_id", "study"))
-    named = [header for header in headers if any(header.get(key) for key, _ in kinds)]
-    salt = read_salt(salt_file) if named else b""
-    for header in named:
-        for key, kind in kinds:
-            text = str(header.get(key) or "").strip()
-            if text:
-                header[key] = pseudonym(text, salt, kind)
-
-
-def _items(found: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Items of (path relative to the folder, DICOM header) pairs."""
-    common = len(_common_parents([path for path, _ in found]))
-    items = []
-    for path, header in found:
-        *parents, name = path.split("/")[common:]
-        people = list(parents)
-        while people and people[0].lower() in NOT_PATIENTS:
-            people.pop(0)
-        patient = str(header.get("patient_id") or "").strip()
-        study = str(header.get("study_id") or "").strip()
-        own = not patient and not people
-        if not study and len(people) > 1:
-            study = "/".join(people[:2])
-        if own:
-            patient = "/".join([*parents, image_stem(name)])
-        item: dict[str, Any] = {"image": path, "patient_id": patient or people[0], "own_patient": own}
-        known = {"study_id": study} | {key: header.get(key) for key in ("view_position", "sex", "age")}
-        items.append(item | {key: value for key, value in known.items() if value not in (None, "")})
-    return items
 
 
 def _candidates(folder: Path) -> Iterator[tuple[str, bool]]:
@@ -212,9 +166,3 @@ def _content(path: str) -> str:
         return file_kind(path)
     except CXRReadError:
         return ""
-
-
-def _common_parents(paths: list[str]) -> list[str]:
-    """The folders that all paths begin with."""
-    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
-    return [names[0] for names in itertools.takewhile(lambda names: len(set(names)) == 1, levels)]
