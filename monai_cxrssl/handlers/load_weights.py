@@ -14,7 +14,8 @@ from torch import nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import find_description
-from monai_cxrssl.networks.pretrained import load_exactly, load_state_dict_file
+from monai_cxrssl.networks.weights.containers import read_weights
+from monai_cxrssl.networks.weights.exact import load_exactly
 
 __all__ = ["LoadWeights"]
 
@@ -54,7 +55,7 @@ class LoadWeights:
             raise ConfigurationError(
                 f"There are no weights at {self.path} yet. Train the bundle first, or pass --model_path FILE."
             )
-        weights = load_state_dict_file(self.path)
+        weights = read_weights(self.path)
         description = find_description(self.path) or {}
         for name, said in self.said.items():
             if said is not None and description.get(name, said) != said:

@@ -14,7 +14,8 @@ from torch import nn
 from monai_cxrssl.checkpoints.checkpoint import save_atomically
 from monai_cxrssl.data.audit.leak import training_patients_path, write_training_patients
 from monai_cxrssl.files import atomic_write, write_json
-from monai_cxrssl.networks.weights_file import put_description, read_content, read_header, safetensors_header
+from monai_cxrssl.networks.weights.file import read_content
+from monai_cxrssl.networks.weights.header import put_description, read_header, safetensors_header
 
 __all__ = ["store_description", "write_model"]
 

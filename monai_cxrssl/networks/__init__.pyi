@@ -8,16 +8,19 @@ from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
 from .prediction_head import PredictionHead
-from .pretrained import load_encoder_weights, load_exactly, load_state_dict_file
 from .reconstruction import ReconstructionDecoder
 from .settings import read_model_setting, read_temperature, read_thresholds, read_training_range
 from .token_blocks import TokenBlocks, last_half_blocks
 from .trained import build_described, load_trained_model, load_trained_network
+from .weights.containers import read_weights
+from .weights.exact import load_exactly
+from .weights.loading import LoadAccount, load_encoder_weights
 
 __all__ = [
     "Encoder",
     "GMMLHead",
     "EMACopy",
+    "LoadAccount",
     "MultiTaskNet",
     "PredictionHead",
     "ProjectionHead",
@@ -30,7 +33,6 @@ __all__ = [
     "last_half_blocks",
     "load_encoder_weights",
     "load_exactly",
-    "load_state_dict_file",
     "load_trained_model",
     "load_trained_network",
     "momentum_at",
@@ -38,5 +40,6 @@ __all__ = [
     "read_temperature",
     "read_thresholds",
     "read_training_range",
+    "read_weights",
     "require_description",
 ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.weights_file import read_header
+from monai_cxrssl.networks.weights.header import read_header
 
 __all__ = ["find_description", "require_description", "undescribed"]
 

@@ -7,21 +7,27 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.pretrained import load_encoder_weights
+from monai_cxrssl.networks.weights.loading import load_encoder_weights, stem_channels
+from monai_cxrssl.networks.weights.target import AFTER_THE_BLOCKS
 
-__all__ = ["Encoder", "build_encoder", "refuse_size"]
+__all__ = ["Encoder", "build_encoder", "channels_of_file", "refuse_size"]
 
 logger = logging.getLogger(__name__)
 
 #: timm modules whose models keep one token grid through all blocks; smp reads these with its DPT encoder.
 _TOKEN_MODULES = ("vision_transformer", "deit", "beit", "eva", "vision_transformer_relpos", "vision_transformer_hybrid")
-#: What timm's transformers hold after their last block; no part of the feature map that smp takes.
-_AFTER_THE_BLOCKS = ("norm", "fc_norm", "attn_pool", "head", "head_dist")
+#: Arguments of timm that this package sets itself.
+_OWN_ARGUMENTS = frozenset(
+    {"in_chans", "in_channels", "pretrained", "features_only", "out_indices", "output_indices", "output_stride", "name"}
+    | {"depth", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "weights"}
+)
 
 
 def _is_vision_transformer(encoder_name: str) -> bool:
@@ -48,19 +54,43 @@ def _check_name(encoder_name: str) -> None:
     )
 
 
-def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str | None = None) -> nn.Module:
+def _check_arguments(encoder_name: str, arguments: Any) -> dict[str, Any]:
+    """Return the arguments of a timm encoder, such as ``patch_size``, without those of value ``None``."""
+    if not isinstance(arguments, Mapping | None):
+        raise ConfigurationError(
+            f"encoder_arguments is {arguments!r}; expected names and values, such as {{'patch_size': 16}}."
+        )
+    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    if given and not encoder_name.startswith("tu-"):
+        raise ConfigurationError(
+            f"The encoder {encoder_name!r} takes no encoder_arguments ({', '.join(given)}); only those of timm do, "
+            "whose names begin with tu-."
+        )
+    own = sorted(_OWN_ARGUMENTS & given.keys())
+    if own:
+        raise ConfigurationError(f"encoder_arguments gives {', '.join(own)}, which is set elsewhere; leave it out.")
+    return given
+
+
+def build_encoder(
+    encoder_name: str,
+    in_channels: int = 1,
+    encoder_weights: str | None = None,
+    encoder_arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """Build the encoder that an smp model of this name would build, with the same parameter names.
 
     The weights are random for ``None``, else of a name that smp knows (``imagenet``; downloads). Weights trained on
-    three channels are summed over them. For names see :class:`Encoder`.
+    three channels are summed over them. For names and arguments see :class:`Encoder`.
 
     Raises:
-        ConfigurationError: when the name is unknown, or the weights cannot be had.
+        ConfigurationError: when the name is unknown, an argument is wrong, or the weights cannot be had.
     """
     from segmentation_models_pytorch.encoders import get_encoder
     from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
 
     _check_name(encoder_name)
+    arguments = _check_arguments(encoder_name, encoder_arguments)
     try:
         if _is_vision_transformer(encoder_name):
             encoder = TimmViTEncoder(
@@ -68,27 +98,56 @@ def build_encoder(encoder_name: str, in_channels: int = 1, encoder_weights: str 
                 in_channels=in_channels,
                 depth=4,
                 pretrained=encoder_weights is not None,
-                dynamic_img_size=True,
+                **{"dynamic_img_size": True, **arguments},
             )
-            for name in _AFTER_THE_BLOCKS:
+            for name in AFTER_THE_BLOCKS:
                 unused = getattr(encoder.model, name, None)
                 if isinstance(unused, nn.Module):
                     # Data-parallel training stops at weights that want a gradient and get none.
                     unused.requires_grad_(False)
-            return encoder
-        return get_encoder(encoder_name, in_channels=in_channels, depth=5, weights=encoder_weights)
+        else:
+            encoder = get_encoder(encoder_name, in_channels=in_channels, depth=5, weights=encoder_weights, **arguments)
+        encoder.encoder_arguments = arguments
+        return encoder
     except Exception as error:
+        if arguments and encoder_weights is None:
+            raise ConfigurationError(
+                f"The encoder {encoder_name!r} cannot be built with encoder_arguments {arguments}: "
+                f"{_first_line(error)}. They are the arguments of timm's network, such as patch_size, img_size and "
+                "drop_path_rate."
+            ) from error
         if encoder_weights is None:
             raise ConfigurationError(
                 f"The encoder {encoder_name!r} exists but cannot be built for {in_channels}-channel images with five "
                 f"stages: {error}. Choose another encoder."
             ) from error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = _first_line(error)
         raise ConfigurationError(
             f"The {encoder_weights!r} weights of {encoder_name!r} could not be loaded ({reason}). If this machine has "
             "no way to the model hub, bring the weights as a file and pass --pretrained PATH, or start from random "
             "weights with --encoder_weights None."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def channels_of_file(
+    encoder_name: str, weights: Mapping[str, Tensor], encoder_arguments: Mapping[str, Any] | None = None
+) -> int | None:
+    """Return how many channels the images have that the stem of a file takes, ``None`` where it has no such stem.
+
+    Args:
+        encoder_name: of the file's architecture.
+        weights: of :func:`~monai_cxrssl.networks.read_weights`.
+        encoder_arguments: see :class:`Encoder`.
+
+    Raises:
+        ConfigurationError: the encoder cannot be built.
+    """
+    with torch.random.fork_rng(devices=[]):  # what is trained must not depend on whether a file was looked at
+        return stem_channels(weights, build_encoder(encoder_name, encoder_arguments=encoder_arguments))
 
 
 def refuse_size(part: str, multiple: int, height: int, width: int) -> None:
@@ -109,11 +168,13 @@ class Encoder(nn.Module):
         encoder_name: a name of segmentation-models-pytorch (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm
             model (``tu-convnext_tiny``, ``tu-vit_small_patch16_224`` …).
         encoder_weights: ``None`` for random weights or a name that smp knows, such as ``imagenet`` (downloads).
-        pretrained: a file of weights to start from: the ``model.pt`` of a bundle of this project, or any state dict of
-            tensors whose keys are those of this encoder, with or without a prefix.
+        pretrained: a file of weights to start from, of a bundle of this project or of any public form, see
+            :func:`~monai_cxrssl.networks.load_encoder_weights`.
+        encoder_arguments: of timm's network, such as ``patch_size``, ``img_size`` or ``drop_path_rate``, for encoders
+            named ``tu-``; what such a file was trained with.
 
     Raises:
-        ConfigurationError: when the name is unknown, or the weights do not fit or cannot be had.
+        ConfigurationError: when the name is unknown, an argument is wrong, or the weights do not fit or cannot be had.
 
     Example:
         >>> encoder = Encoder("resnet18")
@@ -127,13 +188,14 @@ class Encoder(nn.Module):
         in_channels: int = 1,
         encoder_weights: str | None = None,
         pretrained: str | os.PathLike | None = None,
+        encoder_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if encoder_weights is not None and pretrained is not None:
             raise ConfigurationError("Pass either encoder_weights or pretrained, not both: they fill the same weights.")
         self.encoder_name = encoder_name
         self.in_channels = in_channels
-        self.encoder = build_encoder(encoder_name, in_channels, encoder_weights)
+        self.encoder = build_encoder(encoder_name, in_channels, encoder_weights, encoder_arguments)
         self.out_channels = int(self.encoder.out_channels[-1])  # type: ignore[index]
         if pretrained is not None:
             load_encoder_weights(self.encoder, pretrained)

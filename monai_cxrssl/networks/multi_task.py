@@ -8,15 +8,17 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder import build_encoder, refuse_size
-from monai_cxrssl.networks.pretrained import load_encoder_weights, load_state_dict_file
+from monai_cxrssl.networks.weights.containers import read_weights
+from monai_cxrssl.networks.weights.loading import load_encoder_weights
 
 __all__ = ["MultiTaskNet"]
 
@@ -63,6 +65,7 @@ class MultiTaskNet(nn.Module):
         dropout: share of the pooled features that it drops in training, in [0, 1).
         pretrained: a file of weights, see :func:`~monai_cxrssl.networks.load_encoder_weights`. Of a file that also
             holds a decoder or a label head, each module is taken whose tensors all fit; the log says which.
+        encoder_arguments: of timm's network, see :class:`~monai_cxrssl.networks.Encoder`.
         return_dict: return a dictionary; else the bare tensor of the only branch, or a tuple (label, mask).
 
     Raises:
@@ -86,6 +89,7 @@ class MultiTaskNet(nn.Module):
         pretrained: str | os.PathLike | None = None,
         encoder_weights: str | None = None,
         return_dict: bool = True,
+        encoder_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not num_classes and decoder is None:
@@ -104,7 +108,7 @@ class MultiTaskNet(nn.Module):
         self.num_classes = int(num_classes)
         self.decoder_name = decoder
         self.return_dict = return_dict
-        self.encoder = build_encoder(encoder_name, in_channels, encoder_weights)
+        self.encoder = build_encoder(encoder_name, in_channels, encoder_weights, encoder_arguments)
         self.decoder: nn.Module | None = None
         self.segmentation_head: nn.Module | None = None
         self.classification_head: nn.Module | None = None
@@ -123,6 +127,10 @@ class MultiTaskNet(nn.Module):
     @property
     def _channels(self) -> list[int]:
         return list(self.encoder.out_channels)  # type: ignore[arg-type]
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return self.encoder.encoder_arguments  # type: ignore[return-value]
 
     @property
     def _stride(self) -> int:
@@ -148,14 +156,14 @@ class MultiTaskNet(nn.Module):
                 f"A {name} decoder cannot read {self.encoder_name}, which is {kind}; choose {', '.join(fitting)} or "
                 "None."
             )
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {**self._arguments}
         if self._is_transformer:
             if 32 % self._stride:
                 raise ConfigurationError(
                     f"A DPT decoder needs a vision transformer with patches of 8, 16 or 32 px; {self.encoder_name} has "
                     f"{self._stride}. Choose another encoder, or no decoder."
                 )
-            options["dynamic_img_size"] = True
+            options.setdefault("dynamic_img_size", True)
             options["decoder_readout"] = "cat" if self.encoder.has_prefix_tokens else "ignore"
         try:
             model = getattr(smp, name)(
@@ -170,10 +178,11 @@ class MultiTaskNet(nn.Module):
         if name == "DeepLabV3Plus":
             # Its encoder has other strides; the tensors and their names are the same.
             model.encoder.load_state_dict(self.encoder.state_dict())
+            model.encoder.encoder_arguments = self._arguments
             self.encoder = model.encoder
 
     def _load_branches(self, path: str | os.PathLike) -> None:
-        weights = load_state_dict_file(path)
+        weights = read_weights(path)
         said: list[str] = []
         for name in _BRANCH_MODULES:
             module = getattr(self, name)
@@ -199,7 +208,8 @@ class MultiTaskNet(nn.Module):
         known = getattr(getattr(self.encoder, "model", None), "pretrained_cfg", None) or {}
         side = self.size_multiple * max(2, math.ceil(64 / self.size_multiple))
         if known.get("fixed_input_size") and not self._is_transformer:
-            side = known["input_size"][-1]  # windowed transformers of timm take one size only
+            # Windowed transformers of timm take one size only.
+            side = int(np.max(self._arguments.get("img_size", known["input_size"][-1])))
         with torch.enable_grad():
             features = self._features(torch.zeros(1, in_channels, side, side))
             layers = [_leaves([feature]) for feature in features[0]]

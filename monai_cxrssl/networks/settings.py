@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import find_description, undescribed
-from monai_cxrssl.networks.weights_file import read_header
+from monai_cxrssl.networks.weights.header import read_header
 
 __all__ = ["read_model_setting", "read_temperature", "read_thresholds", "read_training_range"]
 

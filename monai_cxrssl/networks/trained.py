@@ -12,7 +12,8 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import require_description
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
-from monai_cxrssl.networks.pretrained import load_exactly, load_state_dict_file
+from monai_cxrssl.networks.weights.containers import read_weights
+from monai_cxrssl.networks.weights.exact import load_exactly
 
 __all__ = ["build_described", "load_trained_model", "load_trained_network"]
 
@@ -82,9 +83,9 @@ def build_described(path: str | os.PathLike, description: dict[str, Any]) -> Enc
     # Fine-tuning writes the classes too, even where there are none.
     if "classes" in description or not {"encoder_name", "image_size"} <= description.keys():
         return _network(path, description)  # or says what is wrong
-    encoder = Encoder(description["encoder_name"])
+    encoder = Encoder(description["encoder_name"], encoder_arguments=description.get("encoder_arguments"))
     remedy = f"Its description says the encoder {description['encoder_name']}; take both from one training."
-    load_exactly(encoder, load_state_dict_file(path), str(path), remedy)
+    load_exactly(encoder, read_weights(path), str(path), remedy)
     return encoder.eval()
 
 
@@ -96,12 +97,13 @@ def _network(path: Path, description: dict[str, Any], return_dict: bool = True) 
         decoder=settings["decoder"],
         mask_channels=settings["mask_channels"],
         return_dict=return_dict,
+        encoder_arguments=settings.get("encoder_arguments"),
     )
     remedy = (
         f"Its description says {settings['encoder_name']}, decoder {settings['decoder']}, {len(settings['classes'])} "
         "classes; take both from one training."
     )
-    load_exactly(network, load_state_dict_file(path), str(path), remedy)
+    load_exactly(network, read_weights(path), str(path), remedy)
     return network.eval()
 
 

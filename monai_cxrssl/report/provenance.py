@@ -21,7 +21,7 @@ from monai_cxrssl.data.datalists.datalist import load_datalist
 from monai_cxrssl.data.datalists.split import manifest_hash
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256
-from monai_cxrssl.networks.weights_file import tensors_sha256
+from monai_cxrssl.networks.weights.header import tensors_sha256
 
 __all__ = ["LIBRARIES", "bundle_metadata", "collect_provenance", "data_manifest", "library_versions", "split_audit"]
 

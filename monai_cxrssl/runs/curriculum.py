@@ -303,8 +303,8 @@ class Curriculum(Engine):
         from monai_cxrssl.files import write_json
         from monai_cxrssl.handlers.monitors.curves import CurvesPlot
         from monai_cxrssl.handlers.monitors.history import RunHistory
-        from monai_cxrssl.networks.pretrained import load_state_dict_file
-        from monai_cxrssl.networks.weights_file import put_description
+        from monai_cxrssl.networks.weights.containers import read_weights
+        from monai_cxrssl.networks.weights.header import put_description
 
         stage, epochs = self.stages[name], self.epochs[name]
         folder = self.folder / f"{place}_{name}"
@@ -312,7 +312,7 @@ class Curriculum(Engine):
         finished = folder / "metrics.json"
         if finished.is_file():
             left = json.loads(finished.read_text(encoding="utf-8"))
-            self.network.load_state_dict(load_state_dict_file(folder / "encoder.pt"))
+            self.network.load_state_dict(read_weights(folder / "encoder.pt"))
             self.history.rows.extend(left["rows"])
             logger.info("Stage %d, %s, was finished before: taken from %s.", place, name, folder)
             return left.get("iterations", 0)

@@ -20,7 +20,7 @@ from monai_cxrssl.networks import (
     read_thresholds,
     require_description,
 )
-from monai_cxrssl.networks.weights_file import put_description, read_header
+from monai_cxrssl.networks.weights.header import put_description, read_header
 
 ABOUT = {
     "encoder_name": "resnet18", "image_size": 32, "classes": ["b", "a"], "task": "multi_label", "decoder": None,

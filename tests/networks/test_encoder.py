@@ -110,9 +110,13 @@ def test_account_of_what_loaded(tmp_path, caplog):
     torch.save(weights, tmp_path / "weights.pt")
     with caplog.at_level("INFO"):
         account = load_encoder_weights(encoder.encoder, tmp_path / "weights.pt")
-    total = len(encoder.encoder.state_dict())
-    assert account == {"loaded": total - 2, "missing": 1, "mismatched": 1, "unused": 1}
-    assert f"{total - 2} of {total} encoder tensors loaded" in caplog.text
+    counted = [name for name in encoder.encoder.state_dict() if "num_batches" not in name]
+    assert account.missing == ("bn1.weight", "bn1.bias")
+    assert account.loaded == tuple(name for name in counted if name not in account.missing)
+    assert (account.unused, account.reshaped) == (("head",), {})
+    assert account.sentence in caplog.text
+    assert f"{len(counted) - 2} of {len(counted)} encoder tensors loaded" in account.sentence
+    assert "2 missing (bn1.weight, bn1.bias), 1 of the file not used" in account.sentence
 
 
 def test_file_of_another_architecture_is_an_error_and_changes_nothing(tmp_path):

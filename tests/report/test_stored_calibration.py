@@ -14,7 +14,7 @@ from monai_cxrssl.data import Predictions, save_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.model_files import store_description
 from monai_cxrssl.networks import read_temperature, read_thresholds
-from monai_cxrssl.networks.weights_file import read_header
+from monai_cxrssl.networks.weights.header import read_header
 from monai_cxrssl.report import store_calibration
 
 CLASSES = ["well", "ill"]

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist, save_datalist
-from monai_cxrssl.data.sources.layouts import chestxray14, chexpert, covid_chestxray, csv_table
+from monai_cxrssl.data.sources.layouts import chestxray14, chexpert
+from monai_cxrssl.data.sources.layouts.covid import covid_chestxray
+from monai_cxrssl.data.sources.layouts.plain import csv_table
 from monai_cxrssl.errors import DatalistError
 
 texts = st.one_of(

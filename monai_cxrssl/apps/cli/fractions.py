@@ -130,7 +130,7 @@ def _named_inits(inits: Sequence[str]) -> dict[str, Path | None]:
 
 
 def _has_label_head(path: Path) -> bool:
-    from monai_cxrssl.networks.weights_file import read_header
+    from monai_cxrssl.networks.weights.header import read_header
 
     return any("classification_head." in name for name in read_header(path)[0])
 
@@ -210,7 +210,7 @@ def _cells(
     """Write the datalists; lay out the grid, draw by draw, so that what is there early can be compared already."""
     from monai_cxrssl.data.datalists.split import label_fraction
     from monai_cxrssl.label_efficiency import grid as fraction_grid
-    from monai_cxrssl.networks.weights_file import tensors_sha256
+    from monai_cxrssl.networks.weights.header import tensors_sha256
 
     whole = _save(
         datalist, out / "datalist.json", {"seed": args.seed, "fractions": list(SHARES), "keep_official": True}

@@ -69,15 +69,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(path: Path, args: argparse.Namespace) -> Datalist:
-    import inspect
-
     from monai_cxrssl.data.datalists.datalist import load_datalist
-    from monai_cxrssl.data.sources.registry import DATALIST_FILE, LAYOUTS, find_layout, index_folder
+    from monai_cxrssl.data.sources.discovery.parts import IDS
+    from monai_cxrssl.data.sources.discovery.read_folder import read_folder
+    from monai_cxrssl.data.sources.registry import DATALIST_FILE, LAYOUTS, index_folder
     from monai_cxrssl.errors import ConfigurationError
 
     options = _options(args.option)
-    names = ("patient_ids", "salt_file")
-    ids = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    ids = {name: getattr(args, name) for name in IDS if getattr(args, name) is not None}
     if args.layout is not None and args.layout not in LAYOUTS:
         raise ConfigurationError(f"--layout is {args.layout!r}; expected one of {', '.join(LAYOUTS)}.")
     if args.layout is None and (path / DATALIST_FILE).is_file():
@@ -89,25 +88,11 @@ def _read(path: Path, args: argparse.Namespace) -> Datalist:
                 "by."
             )
         return load_datalist(path / DATALIST_FILE, path, check_files=not args.no_check)
-    name = args.layout or (find_layout(path) if path.is_dir() else None)
-    if name is None or not path.exists():
+    if not path.exists() or (args.layout is None and not (path.is_dir() and any(path.iterdir()))):
         # It says what is wrong with the folder.
         return index_folder(path)
-    read: Any = LAYOUTS[name].read
-    known = inspect.signature(read).parameters
-    if ids and "patient_ids" not in known:
-        raise ConfigurationError(
-            f"--{next(iter(ids))}: layout {name} takes its patients from its own tables or names, not from DICOM "
-            "headers; leave the option out."
-        )
-    options |= ids
-    strange = [option for option in options if option not in known]
-    if strange:
-        listed = ", ".join(list(known)[1:]) or "none"
-        raise ConfigurationError(f"--option {strange[0]}: layout {name} has no such option; it has {listed}.")
-    # A layout without these lists what it finds in the folder, so that nothing can be absent.
     files = {"check_files": not args.no_check, "allow_absent": args.allow_absent}
-    return read(path, **{key: value for key, value in files.items() if key in known}, **options)
+    return read_folder(path.absolute(), LAYOUTS, args.layout, options | ids, files)
 
 
 def _options(texts: list[str]) -> dict[str, Any]:

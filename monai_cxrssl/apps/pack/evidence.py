@@ -14,7 +14,7 @@ from typing import Any
 from monai_cxrssl.apps.pack.metadata import read_json
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json
-from monai_cxrssl.networks.weights_file import tensors_sha256
+from monai_cxrssl.networks.weights.header import tensors_sha256
 
 __all__ = ["copy_evidence", "find_machine_paths", "is_of_weights", "report_is_of", "without_paths"]
 

@@ -29,8 +29,8 @@ from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths, r
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json
-from monai_cxrssl.networks.pretrained import load_state_dict_file
 from monai_cxrssl.networks.trained import load_trained_model
+from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.report.provenance import bundle_metadata
 from monai_cxrssl.runs.run_folder import newest_report
 
@@ -187,7 +187,7 @@ def _read_model(weights: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...
     """Return the model's settings, and the shape of each output for one image, measured."""
     if not weights.is_file():
         raise ConfigurationError(f"There are no weights at {weights}; train the bundle first, or give --model_path.")
-    state = load_state_dict_file(weights)
+    state = read_weights(weights)
     try:
         plain = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception:  # safetensors

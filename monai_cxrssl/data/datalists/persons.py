@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Patient ids that stand for nobody, and ids that stand for one person.
+"""Patient ids of nobody, and several ids of one person.
 
 Two ids are of one person when a study has films of both: a StudyInstanceUID is unique, so records were merged, or two
 systems write one id in two ways. Ids that differ by capitals, blanks or leading zeros alone (``0012`` and ``12``,

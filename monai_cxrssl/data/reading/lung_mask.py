@@ -21,7 +21,7 @@ from monai_cxrssl.data.reading.film import MAX_PIXELS, Film, check_size
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import CXRReadError
 
-__all__ = ["read_lung_mask", "binarise", "is_polarity_inverted"]
+__all__ = ["read_lung_mask", "mask_values", "binarise", "is_polarity_inverted"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,15 @@ def read_lung_mask(
     metadata["warnings"] += warnings
     masks = [cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT) for mask in masks]
     return np.max(masks, axis=0), metadata
+
+
+def mask_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read the numbers ``(H, W)`` in a mask's file, as :func:`binarise` takes them.
+
+    Raises:
+        CXRReadError: the file cannot be read.
+    """
+    return _values(_read(path, max_pixels))
 
 
 def binarise(values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist
 from monai_cxrssl.data.datalists.mixing import mix_datalists
+from monai_cxrssl.data.sources.discovery.read_folder import read_folder
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["LAYOUTS", "find_layout", "mix_datalists", "index_folder"]
@@ -23,13 +24,17 @@ logger = logging.getLogger(__name__)
 
 # Tried in this order; the plain folder accepts whatever holds images, so it stays last.
 # fmt: off
-_NAMES = (
-    "covid_chestxray", "chexpert", "chestxray14", "mimic_cxr_jpg", "padchest", "kermany", "siim_covid",
-    "rsna_pneumonia", "montgomery", "shenzhen", "vindr_cxr", "covidx", "covid_qu_ex", "tbx11k", "jsrt", "csv_table",
-    "folder",
+_MODULES = (
+    "covid.actualmed", "covid.figure1", "covid.covid_chestxray", "covid.hannover", "covid.covid_radiography",
+    "chexpert", "brax", "chestxray14", "mimic_cxr_jpg", "padchest", "kermany", "covid.siim_covid", "rsna_pneumonia",
+    "montgomery", "shenzhen", "vindr_cxr", "vindr_pcxr", "open_i", "siim_pneumothorax", "candid_ptx", "object_cxr",
+    "chestx_det", "covid.covidx", "covid.covid_qu_ex", "tbx11k", "jsrt", "plain.csv_table", "plain.class_folders",
+    "plain.image_mask_folders", "plain.folder",
 )
 # fmt: on
-LAYOUTS: dict[str, ModuleType] = {name: import_module(f"monai_cxrssl.data.sources.layouts.{name}") for name in _NAMES}
+LAYOUTS: dict[str, ModuleType] = {
+    name.rpartition(".")[2]: import_module(f"monai_cxrssl.data.sources.layouts.{name}") for name in _MODULES
+}
 DATALIST_FILE = "datalist.json"
 
 
@@ -41,8 +46,9 @@ def index_folder(
 
     Args:
         dataset_dir: one folder, a list of folders, or that list as text (``"['a','b']"``). A folder that holds
-            ``datalist.json`` is read as that; any other by the first layout of :data:`LAYOUTS` that knows it. Several
-            are mixed (:func:`mix_datalists`).
+            ``datalist.json`` is read as that; any other by the layouts of :data:`LAYOUTS` that know it, or a folder
+            below or above it (:mod:`monai_cxrssl.data.sources.discovery.read_folder`). Several are mixed
+            (:func:`mix_datalists`).
         datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder), else to its own folder.
 
     Raises:
@@ -64,7 +70,7 @@ def index_folder(
 
 
 def find_layout(path: str | os.PathLike) -> str | None:
-    """Name of the layout that knows a folder, or ``None``."""
+    """Name of the first layout that knows a folder itself, or ``None``."""
     return next((name for name, layout in LAYOUTS.items() if layout.detect(Path(path))), None)
 
 
@@ -105,14 +111,4 @@ def _open_folder(path: Path) -> Datalist:
     if (path / DATALIST_FILE).is_file():
         logger.info("%s: read by its %s", path, DATALIST_FILE)
         return load_datalist(path / DATALIST_FILE, path)
-    name = find_layout(path)
-    if name is None:
-        raise DatalistError(
-            f"dataset_dir {path} holds no image; expected PNG, JPEG, TIFF, NIfTI or DICOM files in it or below it, or "
-            f"one of the known layouts ({', '.join(LAYOUTS)})."
-        )
-    datalist = LAYOUTS[name].read(path)
-    count, patients = sum(map(len, datalist.splits.values())), len(datalist.patients)
-    told = f"{count} images, {patients} patients, {datalist.multi_image_bags} of them with two images or more"
-    logger.info("%s: layout %s, %s", path, name, told)
-    return datalist
+    return read_folder(path, LAYOUTS)

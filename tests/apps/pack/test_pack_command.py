@@ -21,7 +21,7 @@ from monai_cxrssl.apps.pack.package import SUMS, file_sums, pack_bundle
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.model_files import store_description
 from monai_cxrssl.networks import Encoder, MultiTaskNet
-from monai_cxrssl.networks.weights_file import tensors_sha256
+from monai_cxrssl.networks.weights.header import tensors_sha256
 
 NAME = "chest_xray_multitask_segmentation"
 CLASSES = ["no finding", "patient's tube", "effusion"]

@@ -10,7 +10,8 @@ import math
 import pytest
 
 from monai_cxrssl.data.datalists.label_mapping import LabelMapping
-from monai_cxrssl.data.sources.layouts import chestxray14, chexpert, covid_chestxray, kermany
+from monai_cxrssl.data.sources.layouts import chestxray14, chexpert, kermany
+from monai_cxrssl.data.sources.layouts.covid import covid_chestxray
 from monai_cxrssl.errors import DatalistError
 
 CLASS, LABEL = "multi_class", "multi_label"

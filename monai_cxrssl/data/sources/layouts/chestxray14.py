@@ -4,7 +4,7 @@
 
 Folder layout::
 
-    Data_Entry_2017_v2020.csv, or the earlier Data_Entry_2017.csv
+    Data_Entry_2017_v2020.csv, or the earlier Data_Entry_2017.csv, or sample_labels.csv of Kaggle's random sample
     train_val_list.txt, test_list.txt      official split, one image name per line (86,524 and 25,596; optional)
     BBox_List_2017.csv                     984 boxes of 8 findings (optional)
     images/00000001_000.png, or images_001/images/00000001_000.png ..., or anywhere else below
@@ -30,7 +30,6 @@ arXiv 1705.02315.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +38,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.trees.walk import find_images
 from monai_cxrssl.errors import DatalistError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ CLASSES = (
     "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural Thickening", "Hernia",
 )
 # fmt: on
-TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 REQUIRED = ("Image Index", "Finding Labels", "Patient ID")
 OPTIONAL = ("Follow-up #", "Patient Age", "Patient Gender", "View Position")
 BOXES = "BBox_List_2017.csv"
@@ -67,7 +67,7 @@ OLDEST = 120
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds ``Data_Entry_2017*.csv`` with at least two of its required columns."""
+    """Whether a folder holds one of :data:`TABLES` with at least two of its required columns."""
     return any(len(set(REQUIRED).intersection(read_header(Path(folder) / name))) >= 2 for name in TABLES)
 
 
@@ -75,7 +75,7 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds ``Data_Entry_2017_v2020.csv`` (taken first) or ``Data_Entry_2017.csv``.
+        folder: holds one of :data:`TABLES`; of several the first is taken.
         check_files: look for every image; without it they are taken to lie in ``images/``.
         allow_absent: leave absent images out instead of refusing the table.
 
@@ -89,7 +89,10 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False) -> 
     _check_findings(path, table)
     names = table["Image Index"]
     if check_files:
-        found = _find_images(folder, set(names))
+        found, again = find_images(folder, names)
+        if again:
+            told = f"{again} images lie in several folders; the first folder in sorted order is taken"
+            logger.warning("%s: %s", folder, told)
         table = table.assign(image=[found.get(name, "") for name in names])
         table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
     else:
@@ -138,26 +141,6 @@ def _age(text: str) -> float | None:
         return None
     years = int(match[1]) * YEARS[match[2]]
     return round(years, 2) if years <= OLDEST else None
-
-
-def _find_images(folder: Path, names: set[str]) -> dict[str, str]:
-    """Where the named images lie: paths relative to the folder, the first in sorted order of equal names."""
-    found: dict[str, str] = {}
-    again = 0
-    visited: set[tuple[int, int]] = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        status = os.stat(here)  # noqa: PTH116 (follows links: a loop leads to a folder seen before)
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders.sort()
-        for name in names.intersection(files):
-            again += name in found
-            found.setdefault(name, Path(os.path.relpath(os.path.join(here, name), folder)).as_posix())  # noqa: PTH118
-    if again:
-        logger.warning("%s: %d images lie in several folders; the first folder in sorted order is taken", folder, again)
-    return found
 
 
 def _splits(folder: Path, path: Path, table: pd.DataFrame) -> list[str]:

@@ -8,11 +8,13 @@ Folder layout (``MontgomerySet``; the folder above it is recognised too)::
     ManualMask/leftMask/MCUCXR_0001_0.png
     ManualMask/rightMask/MCUCXR_0001_0.png
     ClinicalReadings/MCUCXR_0001_0.txt         "Patient's Sex: F", "Patient's Age: 045Y", then the findings
+    masks/MCUCXR_0001_0.png                    both lungs in one, in Kaggle's copy, which holds Shenzhen as well
 
 Classes (multi-class): 0 ``No Finding``, 1 ``Tuberculosis``, from the last digit of the file's name.
 
 Items: ``patient_id`` (the name without the label: one film per patient), ``label``, ``lung_mask`` (``[left, right]``,
-which the readers of this package merge), ``sex`` and ``age`` in years. There is no split: all items are ``training``.
+which the readers of this package merge, or the one of both), ``sex`` and ``age`` in years. There is no split: all items
+are ``training``.
 
 Licence: free to use with the citation below; made by the US National Library of Medicine and the Department of Health
 and Human Services of Montgomery County, Maryland.
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.layouts.tuberculosis import CLASSES, find_top, read_top
+from monai_cxrssl.data.sources.trees.tuberculosis import CLASSES, MASKS, find_top, read_top
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "parse_reading", "read"]
@@ -68,7 +70,7 @@ def parse_reading(text: str) -> dict[str, Any]:
     return known
 
 
-def _masks(top: Path, stem: str) -> list[str] | None:
+def _masks(top: Path, stem: str) -> list[str] | str | None:
     sides = [f"ManualMask/{side}/{stem}.png" for side in ("leftMask", "rightMask")]
     there = [(top / side).is_file() for side in sides]
     if any(there) and not all(there):
@@ -77,4 +79,5 @@ def _masks(top: Path, stem: str) -> list[str] | None:
             f"{top / absent} does not exist, but the mask of the other lung does; put the file there or remove both, "
             "because one lung is no lung mask."
         )
-    return sides if all(there) else None
+    merged = (f"{place}/{stem}{mark}.png" for place in MASKS for mark in ("", "_mask"))
+    return sides if all(there) else next((mask for mask in merged if (top / mask).is_file()), None)

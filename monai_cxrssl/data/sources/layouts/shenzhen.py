@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.layouts.tuberculosis import CLASSES, find_top, read_top
+from monai_cxrssl.data.sources.trees.tuberculosis import CLASSES, MASKS, find_top, read_top
 
 __all__ = ["CLASSES", "NAME", "detect", "parse_reading", "read"]
 
@@ -71,5 +71,5 @@ def parse_reading(text: str) -> dict[str, Any]:
 
 
 def _mask(top: Path, stem: str) -> str | None:
-    places = [f"{place}/{stem}_mask.png" for place in ("mask", "masks", "mask/mask")]
+    places = [f"{place}/{stem}_mask.png" for place in MASKS]
     return next((place for place in places if (top / place).is_file()), None)

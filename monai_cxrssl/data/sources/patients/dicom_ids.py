@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""PatientIDs and StudyInstanceUIDs of DICOM headers that tell a person and a study.
+"""PatientID and StudyInstanceUID that tell a person and a study.
 
 A PatientID stands for nobody when
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monai_cxrssl.data.datalists.persons import MOST_PATIENTS, comparable_id, is_placeholder
-from monai_cxrssl.data.reading.person import person_digest
+from monai_cxrssl.data.reading.dicom_header import person_digest
 
 __all__ = ["DicomIds", "dicom_ids"]
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Who the patient of each film in a plain folder is, and by what that is known.
+"""Patients of films in a plain folder, and their evidence.
 
 :data:`EVIDENCE`, in the order in which it is asked:
 
@@ -21,14 +21,15 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from monai_cxrssl.data.datalists.image_names import image_stem
 from monai_cxrssl.data.datalists.pseudonym import pseudonym, read_salt
 from monai_cxrssl.data.sources.patients.dicom_ids import DicomIds, dicom_ids
-from monai_cxrssl.data.sources.patients.folders import MOST_FILMS, common_parents, folder_patients, is_no_patient
+from monai_cxrssl.data.sources.patients.folders import MOST_FILMS, folder_patients, is_no_patient
+from monai_cxrssl.data.sources.trees.walk import common_length
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["EVIDENCE", "PATIENT_IDS", "checked_options", "patient_items"]
@@ -86,6 +87,7 @@ def patient_items(
     salt_file: str | os.PathLike | None = None,
     patient_from: str | Sequence[str] | None = None,
     patient_pattern: str | None = None,
+    not_patients: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the items of (path relative to the folder, DICOM header) pairs, and say in the log what is doubtful.
 
@@ -93,8 +95,8 @@ def patient_items(
         found: the films.
         where: the folder, for the log.
         known_names: gives data set, patient and study of each path whose name is of a known data set.
-        patient_ids, salt_file, patient_from, patient_pattern: see
-            :func:`monai_cxrssl.data.sources.layouts.folder.read`.
+        patient_ids, salt_file, patient_from, patient_pattern, not_patients: see
+            :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
 
     Returns:
         for each film ``image, patient_id, patient_from`` and, where known, ``study_id, view_position, sex, age``.
@@ -103,13 +105,14 @@ def patient_items(
     paths, headers = [path for path, _ in found], [header for _, header in found]
     ids = _ids(headers, patient_ids, salt_file, trust=order == ("dicom",))
     sentences = list(ids.sentences)
-    common = len(common_parents(paths))
-    parents = [path.split("/")[common:-1] for path in paths]
+    folders = [path.split("/")[:-1] for path in paths]
+    common = common_length(folders)
+    parents = [names[common:] for names in folders]
     told: dict[str, Sequence[tuple[str, str] | None]] = {
         "pattern": [_match(patient_pattern, path) for path in paths],
         "dicom": list(zip(ids.patients, ids.studies, strict=True)),
         "study": [(study, study) for study in ids.studies],
-        "file": [("/".join([*folders, _stem(path)]), "") for folders, path in zip(parents, paths, strict=True)],
+        "file": [("/".join([*names, _stem(path)]), "") for names, path in zip(parents, paths, strict=True)],
     }
     names = list(known_names(paths))
     told["name"] = [name and name[1:] for name in names]
@@ -117,7 +120,9 @@ def patient_items(
         # Films whose patient is known otherwise tell nothing on what the folders of the others are.
         before = order[: order.index("folder")]
         rest = [row for row in range(len(found)) if not any(_patient(told[kind][row]) for kind in before)]
-        by_folder, said = folder_patients([parents[row] for row in rest], [ids.studies[row] for row in rest])
+        by_folder, said = folder_patients(
+            [parents[row] for row in rest], [ids.studies[row] for row in rest], not_patients
+        )
         of_row = dict(zip(rest, by_folder, strict=True))
         told["folder"] = [of_row.get(row) for row in range(len(found))]
         sentences += said

@@ -3,11 +3,11 @@
 """Sub-folders that stand for patients.
 
 The first sub-folder below the images' common parent stands for the patient. Passed over are names of splits, classes,
-formats, views, dates, sites and batches (:func:`is_no_patient`), and names that stand below ``train`` as well as below
-``test``, which are classes. A level whose folders hold more than :data:`MOST_FILMS` films, or films of more than
-:data:`MOST_STUDIES` studies, for the typical film is no level of patients: the next one below is looked at, and where
-there is none, no folder stands for the patient. Single large folders beside small ones stay: one patient may have many
-films.
+formats, views, dates, sites and batches (:func:`is_no_patient`), and folders that look like classes
+(:mod:`monai_cxrssl.data.sources.trees.class_names`). A level whose folders hold more than :data:`MOST_FILMS` films, or
+films of more than :data:`MOST_STUDIES` studies, for the typical film is no level of patients: the next one below is
+looked at, and where there is none, no folder stands for the patient. Single large folders beside small ones stay: one
+patient may have many films.
 """
 
 from __future__ import annotations
@@ -19,23 +19,21 @@ from collections.abc import Collection, Sequence
 from statistics import median_low
 
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
+from monai_cxrssl.data.sources.trees.class_names import CONTAINERS, SPLIT_NAMES
 
-__all__ = ["MOST_FILMS", "common_parents", "folder_patients", "is_no_patient"]
+__all__ = ["MOST_FILMS", "folder_patients", "is_no_patient"]
 
 MOST_FILMS = 50
 MOST_STUDIES = 5
-_MOST_CLASSES = 20
-_SPLITS = re.compile(r"train(?:ing)?|val(?:id|idation)?|test(?:ing)?|dev|holdout", re.IGNORECASE)
 _SITES = re.compile(r"(?:site|cent(?:er|re)|hospital|clinic)[-_ ]?(?:\d{1,3}|[a-z])?", re.IGNORECASE)
 _DATE = re.compile(r"(?:19[89]\d|20[0-4]\d)(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])?)?")
 _PATIENT = re.compile(r"(?:p|pa|pat|patient|patients?_?id|case|sub|subject|person|id|mrn|pid)[-_ ]?\d+", re.IGNORECASE)
 # fmt: off
 _NO_PATIENTS = re.compile(
     "(?:" + "|".join((
-        # splits, formats and containers
-        r"train|training|trainset|val|valid|validation|valset|test|testing|testset|dev|holdout|data|datasets?|images?",
-        r"imgs?|dicoms?|dcm|png|jpe?g|tiff?|nifti|raw|processed|original|originals|all|files|films|archive|export|exports",
-        r"chest[-_ ]?x[-_ ]?rays?|cxrs?|x[-_ ]?rays?|radiographs?|frontal|lateral|pa|ap|views?|cr|dx|dr|inbox|outbox",
+        *CONTAINERS, *SPLIT_NAMES, r"(?:train|val|test)set|holdout|tiff?|nifti|raw|processed|originals?",
+        r"all|files|films|datasets|archive|exports?|chest[-_ ]?x[-_ ]?rays?|cxrs?|x[-_ ]?rays?|radiographs?|frontal",
+        r"lateral|pa|ap|views?|cr|dx|dr|inbox|outbox",
         r"batch|part|fold|chunk|shard|subset|split|set|scanner|device|room|ward|vol",
         r"volume|year|month|day|scans|new|old|misc|other|others|unsorted|unlabell?ed|labell?ed",
         # classes
@@ -63,23 +61,18 @@ def is_no_patient(name: str) -> bool:
     return any(pattern.fullmatch(name) for pattern in patterns) or canonical_pathology(name) is not None
 
 
-def common_parents(paths: Sequence[str]) -> list[str]:
-    """Return the folders that all paths begin with."""
-    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
-    return [names[0] for names in itertools.takewhile(lambda names: len(set(names)) == 1, levels)]
-
-
 def folder_patients(
-    parents: Sequence[Sequence[str]], studies: Sequence[str]
+    parents: Sequence[Sequence[str]], studies: Sequence[str], not_patients: Collection[str] = ()
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Return patient and study of each film as its folders tell them, ``""`` for what they do not, and what to say.
 
     Args:
         parents: the folders of each film below the common one.
         studies: the study of each film as far as it is known otherwise, else ``""``.
+        not_patients: names of folders that stand for no patient, nor do those above them.
     """
-    no_patients = _classes(parents) | _dates({name for path in parents for name in path})
-    people = [_people(path, no_patients) for path in parents]
+    dates = _dates({name for path in parents for name in path})
+    people = [_people(path, dates, not_patients) for path in parents]
     deepest = max(map(len, people), default=0)
     names, depth = [""] * len(people), 0
     sentences = []
@@ -104,9 +97,10 @@ def folder_patients(
     return [(name, f"{name}/{study}" if study else "") for name, study in zip(names, deeper, strict=True)], sentences
 
 
-def _people(path: Sequence[str], no_patients: Collection[str]) -> list[str]:
+def _people(path: Sequence[str], dates: Collection[str], not_patients: Collection[str]) -> list[str]:
     """The folders from the first that may be a patient's on; one of a site begins with it, since sites number alike."""
-    rest = list(itertools.dropwhile(lambda name: name in no_patients or is_no_patient(name), path))
+    below = next((index + 1 for index, name in enumerate(path) if name in not_patients), 0)
+    rest = list(itertools.dropwhile(lambda name: name in dates or is_no_patient(name), path[below:]))
     sites = [name for name in path[: len(path) - len(rest)] if _SITES.fullmatch(name)]
     return ["/".join([*sites, rest[0]]), *rest[1:]] if rest else []
 
@@ -126,17 +120,3 @@ def _dates(names: Collection[str]) -> set[str]:
         if name.isdigit():
             numbers[len(name)].add(name)
     return {name for group in numbers.values() if all(map(_DATE.fullmatch, group)) for name in group}
-
-
-def _classes(parents: Sequence[Sequence[str]]) -> set[str]:
-    """The few names that stand below folders of several splits, and hold all that lies there."""
-    below: dict[str, set[str]] = defaultdict(set)
-    for path in parents:
-        for split, name in itertools.pairwise(path):
-            if _SPLITS.fullmatch(split):
-                below[split.casefold()].add(name)
-    if len(below) < 2:
-        return set()
-    names = max(below.values(), key=len)
-    whole = all(other <= names and len(other) > 1 for other in below.values())
-    return names if whole and len(names) <= _MOST_CLASSES and not any(map(_PATIENT.fullmatch, names)) else set()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_cxrssl.data.sources.layouts import covid_chestxray
+from monai_cxrssl.data.sources.layouts.covid import covid_chestxray
 from monai_cxrssl.data.sources.registry import index_folder
 from monai_cxrssl.errors import DatalistError
 

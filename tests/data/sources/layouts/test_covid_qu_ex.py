@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_cxrssl.data.sources.layouts import covid_qu_ex
+from monai_cxrssl.data.sources.layouts.covid import covid_qu_ex
 from monai_cxrssl.data.sources.registry import find_layout, index_folder
 from monai_cxrssl.errors import DatalistError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.sources.layouts import csv_table
+from monai_cxrssl.data.sources.layouts.plain import csv_table
 from monai_cxrssl.data.sources.registry import find_layout
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from monai_cxrssl.data.sources.layouts import folder
-from monai_cxrssl.data.sources.layouts.file_names import known_patients
+from monai_cxrssl.data.sources.layouts.plain import folder
+from monai_cxrssl.data.sources.layouts.plain.file_names import known_patients
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 BRAX = "id_3b2c1d00-1111-2222-3333-0123456789ab"
@@ -33,8 +33,8 @@ def told(*paths):
         ("CXR_png/CHNCXR_0362_1.png", "Shenzhen", "CHNCXR_0362"),
         ("JPCLN001.IMG", "JSRT", "JPCLN001"),
         ("JPCNN093.png", "JSRT", "JPCNN093"),
-        ("CXR1_1_IM-0001-3001.png", "Open-I", "CXR1"),
-        ("1_IM-0001-4001.dcm.png", "Open-I", "CXR1"),
+        ("CXR1_1_IM-0001-3001.png", "Open-I", "1"),
+        ("1_IM-0001-4001.dcm.png", "Open-I", "1"),
         (f"images/{BRAX}/Study_1.2/Series_2/image-1.png", "BRAX", BRAX),
         ("sub-S03044/ses-E06218/mod-rx/sub-S03044_ses-E06218_run-1_bp-chest_vp-ap_dx.png", "BIDS", "sub-S03044"),
         ("sub-S03044_ses-E06218_run-1_bp-chest_vp-ap_dx.png", "BIDS", "sub-S03044"),

@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from monai_cxrssl.data.sources.layouts import folder
+from monai_cxrssl.data.sources.layouts.plain import folder
 from monai_cxrssl.data.sources.registry import index_folder
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_cxrssl.data.sources.layouts import siim_covid
+from monai_cxrssl.data.sources.layouts.covid import siim_covid
 from monai_cxrssl.data.sources.registry import find_layout, index_folder
 from monai_cxrssl.errors import DatalistError
 

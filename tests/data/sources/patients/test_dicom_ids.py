@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_cxrssl.data.reading.person import person_digest
+from monai_cxrssl.data.reading.dicom_header import person_digest
 from monai_cxrssl.data.sources.patients.dicom_ids import dicom_ids
 
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from monai_cxrssl.data.sources.layouts.file_names import known_patients
+from monai_cxrssl.data.sources.layouts.plain.file_names import known_patients
 from monai_cxrssl.data.sources.patients.evidence import patient_items
 from monai_cxrssl.errors import ConfigurationError
 

@@ -43,7 +43,6 @@ def test_names_that_may_be_patients(name):
         # Sites number alike, splits and years do not.
         (["site1/p1", "site2/p1"], ["site1/p1", "site2/p1"]),
         (["train/p1", "valid/p1"], ["p1", "p1"]),
-        (["train/Turberculosis", "train/Sound", "test/Turberculosis", "test/Sound"], ["", "", "", ""]),
         (["train/p1", "train/p2", "test/p1", "test/p2"], ["p1", "p2", "p1", "p2"]),
     ],
 )
@@ -65,6 +64,12 @@ def test_a_level_of_many_films_or_studies_is_no_patient():
     # Six studies in a folder are of several people more often than of one; two are of one.
     assert told(["alpha"] * 6 + ["beta"] * 6, [str(n) for n in range(12)]) == [""] * 12
     assert told(["alpha", "alpha", "beta", "beta"], list("abcd")) == ["alpha", "alpha", "beta", "beta"]
+
+
+def test_folders_of_classes_are_no_patients():
+    paths = [["north", "train", "Turberculosis"], ["north", "Sound", "p1"]]
+    pairs, _ = folder_patients(paths, ["", ""], not_patients=("Turberculosis", "Sound"))
+    assert [patient for patient, _ in pairs] == ["", "p1"]
 
 
 def test_the_study_is_the_folder_below():

@@ -18,14 +18,9 @@ from monai.networks.utils import copy_model_state
 from safetensors.torch import save_file
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks import MultiTaskNet, load_state_dict_file
-from monai_cxrssl.networks.weights_file import (
-    put_description,
-    read_header,
-    read_tensors,
-    safetensors_header,
-    tensors_sha256,
-)
+from monai_cxrssl.networks import MultiTaskNet
+from monai_cxrssl.networks.weights.containers import read_weights
+from monai_cxrssl.networks.weights.header import put_description, read_header, safetensors_header, tensors_sha256
 
 ABOUT = {"encoder_name": "resnet18", "classes": ["a", "b"], "temperature": 1.5}
 
@@ -99,7 +94,7 @@ def cut_off_safetensors(path):
         (lambda path: torch.save({"epoch": 3}, path), "holds no named tensors"),
     ],
 )
-@pytest.mark.parametrize("read", [load_state_dict_file, read_header])
+@pytest.mark.parametrize("read", [read_weights, read_header])
 def test_what_is_no_weights_is_one_sentence(tmp_path, make, words, read):
     path = tmp_path / "model.pt"
     make(path)
@@ -171,7 +166,7 @@ def test_safetensors(tmp_path):
     assert read_header(tmp_path / "m.safetensors") == (["weight"], ABOUT)
     save_file({"weight": torch.ones(3)}, tmp_path / "renamed.pt")
     assert read_header(tmp_path / "renamed.pt") == (["weight"], None)
-    assert torch.equal(read_tensors(tmp_path / "renamed.pt")["weight"], torch.ones(3))
+    assert torch.equal(read_weights(tmp_path / "renamed.pt")["weight"], torch.ones(3))
 
 
 def test_a_description_that_is_none(tmp_path):

@@ -10,7 +10,8 @@ Folder layout::
 Labels are given in one of two ways: ``label_column`` holds one class name per image (multi-class), or ``label_columns``
 names one column per class holding 1, 0, -1 (uncertain) or blank (multi-label, with the policies of
 :mod:`monai_cxrssl.data.datalists.label_policy`). Classes keep the names they have in the file. Values of
-``split_column`` are ``training``, ``validation`` or ``test``, or one of their common short names (:data:`SPLIT_NAMES`);
+``split_column`` are ``training``, ``validation`` or ``test``, or one of their common short names
+(:data:`~monai_cxrssl.data.sources.trees.class_names.SPLIT_NAMES`);
 without one all items are ``training``.
 
 No folder is recognised as this layout by itself: a patient column must be named by somebody who knows it. Licence and
@@ -28,18 +29,13 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, column, keep_existing, read_table
+from monai_cxrssl.data.sources.trees.class_names import SPLIT_NAMES
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SPLIT_NAMES", "detect", "read"]
-
-SPLIT_NAMES = {
-    **dict.fromkeys(("training", "train"), "training"),
-    **dict.fromkeys(("validation", "valid", "validate", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+__all__ = ["detect", "read"]
 
 
 def detect(folder: Path) -> bool:

@@ -1,6 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the two tuberculosis sets of the US National Library of Medicine share: ``CXR_png``, labels in file names."""
+"""Tree of the two tuberculosis sets of the US National Library of Medicine: ``CXR_png``, labels in file names.
+
+Kaggle has both in one folder (``Lung Segmentation/CXR_png``, ``masks``); each layout reads the films of its own prefix.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ from typing import Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.errors import DatalistError
 
-__all__ = ["CLASSES", "find_top", "read_top"]
+__all__ = ["CLASSES", "MASKS", "find_top", "read_top"]
 
 logger = logging.getLogger(__name__)
 
 CLASSES = ("No Finding", "Tuberculosis")
 FILMS = "CXR_png"
 READINGS = "ClinicalReadings"
+# Where masks of both data sets lie in copies of them.
+MASKS = ("mask", "masks", "mask/mask")
+PREFIXES = ("CHNCXR", "MCUCXR")
 
 
 def find_top(folder: Path, archive: str, prefix: str) -> Path | None:
@@ -55,7 +61,7 @@ def read_top(
     if top is None:
         raise DatalistError(f"{Path(folder) / FILMS} holds no film named {prefix}_<number>_<label>.png.")
     items: list[dict[str, Any]] = []
-    for film in sorted((top / FILMS).glob("*.png")):
+    for film in sorted((top / FILMS).glob(f"{prefix}_*.png")):
         parts = re.fullmatch(rf"({prefix}_\d+)_([01])", film.stem)
         if parts is None:
             raise DatalistError(
@@ -70,6 +76,9 @@ def read_top(
         if reading.is_file():
             item |= parse_reading(reading.read_text(encoding="utf-8-sig", errors="replace"))
         items.append(item)
+    strange = [p.name for p in sorted((top / FILMS).glob("*.png")) if not p.name.startswith((*PREFIXES, "."))]
+    if strange:
+        logger.warning("%s: %d files are not of %s, such as %s; left out", top / FILMS, len(strange), name, strange[0])
     bare = sum("lung_mask" not in item for item in items)
     if bare:
         logger.info("%s: %d of %d films have no lung mask", name, bare, len(items))

@@ -11,11 +11,12 @@ one with damaged pixels is listed, too.
 
 Who the patient is, and by what that is known (``patient_from`` of each item): a pseudonym of the DICOM header's
 PatientID (:mod:`monai_cxrssl.data.datalists.pseudonym`), when it is a person's; else the file's name, when it is of a
-known data set (:mod:`monai_cxrssl.data.sources.layouts.file_names`); else the sub-folder; else the study; else the film
-is taken for its own patient, which a warning counts. When an id is no person's, when a folder is no patient's, and how
-to choose: :mod:`monai_cxrssl.data.sources.patients.evidence` and the two modules that it names. The study is a
-pseudonym of the header's, else the sub-folder of the patient's.
-There are no labels and no split: all items are ``training``.
+known data set (:mod:`monai_cxrssl.data.sources.layouts.plain.file_names`); else the sub-folder; else the study; else
+the film is taken for its own patient, which a warning counts. When an id is no person's, when a folder is no patient's,
+and how to choose: :mod:`monai_cxrssl.data.sources.patients.evidence` and the two modules that it names. Folders that
+look like classes (:mod:`monai_cxrssl.data.sources.trees.class_names`) are no patients: the log names them, and the
+layout that takes them for labels. The study is a pseudonym of the header's, else the sub-folder of the patient's. There
+are no labels and no split: all items are ``training``.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from tqdm import tqdm
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension
 from monai_cxrssl.data.reading.file_kind import file_kind
-from monai_cxrssl.data.sources.layouts.file_names import known_patients
+from monai_cxrssl.data.sources.layouts.plain.file_names import known_patients
 from monai_cxrssl.data.sources.patients.evidence import checked_options, patient_items
+from monai_cxrssl.data.sources.trees.class_names import find_classes
+from monai_cxrssl.data.sources.trees.walk import is_within
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 __all__ = ["KEPT_MODALITIES", "detect", "read"]
@@ -61,6 +64,8 @@ def read(
     modalities: Collection[str] = KEPT_MODALITIES,
     patient_ids: str = "pseudonym",
     salt_file: str | os.PathLike | None = None,
+    without: Collection[str] = (),
+    not_patients: Collection[str] | None = None,
     patient_from: str | Sequence[str] | None = None,
     patient_pattern: str | None = None,
 ) -> Datalist:
@@ -75,6 +80,9 @@ def read(
         patient_ids: what stands for the patient and study of a DICOM header: ``"pseudonym"`` or the ``"original"``.
             Names of folders and files stay as they are.
         salt_file: the key of the pseudonyms; by default the user's own.
+        without: files and folders, relative to ``folder``, that are passed over.
+        not_patients: names of folders that stand for no patient, nor do those above them; by default those that look
+            like classes.
         patient_from: what tells the patient, in the order in which it is asked: some of ``dicom, name, folder, study``
             (the default) or ``file``, as a list or a text such as ``"folder,dicom"``. ``"dicom"`` alone takes every
             PatientID as it is.
@@ -96,6 +104,8 @@ def read(
     found: list[tuple[str, dict[str, Any]]] = []
     left_out: Counter[str] = Counter()
     for path, is_dicom in tqdm(sorted(_candidates(folder)), desc="indexing", unit="file", leave=False, disable=None):
+        if without and is_within(Path(os.path.relpath(path, folder)).as_posix(), without):
+            continue
         header = _header(path, header_reader) if is_dicom else {}
         modality = str(header.get("modality") or "").strip().upper()
         if not is_dicom or modality in kept:
@@ -111,10 +121,25 @@ def read(
             f"{folder} holds {what} ({left_out.total()} files of another modality); expected chest X-rays as DICOM, "
             "PNG, JPEG, TIFF or NIfTI."
         )
-    items = patient_items(found, folder, known_patients, patient_ids, salt_file, patient_from, patient_pattern)
+    if not_patients is None:
+        not_patients = _class_folders(folder, [path for path, _ in found])
+    items = patient_items(
+        found, folder, known_patients, patient_ids, salt_file, patient_from, patient_pattern, not_patients
+    )
     name = folder.resolve().name or "folder"
     content = {"name": name, "training": [item | {"source": name} for item in items]}
     return Datalist.from_dict(content, folder, origin=f"of the folder {folder}")
+
+
+def _class_folders(folder: Path, images: list[str]) -> Collection[str]:
+    """Names of the folders that look like classes, which the log tells."""
+    classes = find_classes(images)
+    if classes is None:
+        return ()
+    told = ", ".join(f"{name} ({count})" for name, count in classes.counts.items())
+    remedy = "give --layout class_folders for labels, and for the split where folders such as train and test tell it"
+    logger.warning("%s: the folders %s look like classes; no labels are taken from them; %s", folder, told, remedy)
+    return classes.names.keys()
 
 
 def _candidates(folder: Path) -> Iterator[tuple[str, bool]]:

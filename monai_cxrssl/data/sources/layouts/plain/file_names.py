@@ -11,7 +11,7 @@
 | Kermany | ``IM-0115-0001``, beside names such as these | ``IM-0115`` |
 | Montgomery, Shenzhen | ``MCUCXR_0001_0``, ``CHNCXR_0001_0`` | ``MCUCXR_0001`` |
 | JSRT | ``JPCLN001``, ``JPCNN001`` | ``JPCLN001`` |
-| Open-I | ``CXR1_1_IM-0001-3001``, ``1_IM-0001-4001.dcm`` | ``CXR1`` |
+| Open-I | ``CXR1_1_IM-0001-3001``, ``1_IM-0001-4001.dcm`` | ``1`` |
 | BRAX | ``id_<UUID>/Study_.../...`` | ``id_<UUID>`` |
 | BIMCV, BIDS | ``sub-S03044_ses-E06218_...``, or folders of these names | ``sub-S03044`` |
 | MIDRC-RICORD | ``MIDRC-RICORD-1C-419639-000025-...`` | ``MIDRC-RICORD-1C-419639-000025`` |
@@ -33,7 +33,7 @@ __all__ = ["known_patients"]
 
 CHESTXRAY14_PATIENTS = 30805
 _CHESTXRAY14 = re.compile(r"(\d{8})_(\d{3})")
-_OPEN_I_KAGGLE = re.compile(r"(\d{1,4})_(IM-\d{4})(?:-\d{4})+(?:\.dcm)?")
+_OPEN_I = re.compile(r"(?:CXR)?(\d{1,4})(?:_\d)?_IM-\d{4}(?:-\d{4})*(?:\.dcm)?")
 _SERIES = re.compile(r"IM-\d+(?:-\d+)+")
 # Data set, pattern of the stem or, where it has a slash, of the path; its groups are patient and study.
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -45,7 +45,6 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("MIMIC-CXR", r"(p1\d{7})_(s5\d{7})_.+"),
         ("Montgomery", r"(MCUCXR_\d{4})_[01]"),
         ("Shenzhen", r"(CHNCXR_\d{4})_[01]"),
-        ("Open-I", r"(CXR\d+)(?:_\d+)?_(IM-\d+)(?:-\d+)*"),
         ("BRAX", r"(?:.*/)?(id_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/(Study_[^/]+)/.*"),
         ("BIDS", r"(sub-[A-Za-z0-9]+)_(?:(ses-[A-Za-z0-9]+)_)?.+"),
         ("BIDS", r"(?:.*/)?(sub-[A-Za-z0-9]+)/(?:(ses-[A-Za-z0-9]+)/)?.+"),
@@ -72,8 +71,8 @@ def known_patients(paths: Sequence[str]) -> list[tuple[str, str, str] | None]:
 def _patient(path: str, stem: str, kermany: bool) -> tuple[str, str, str] | None:
     if (match := _CHESTXRAY14.fullmatch(stem)) and 1 <= int(match[1]) <= CHESTXRAY14_PATIENTS:
         return "ChestX-ray14", str(int(match[1])), f"{int(match[1])}-{int(match[2])}"
-    if match := _OPEN_I_KAGGLE.fullmatch(stem):
-        return "Open-I", f"CXR{match[1]}", f"CXR{match[1]}/{match[2]}"
+    if match := _OPEN_I.fullmatch(stem):
+        return "Open-I", match[1], match[1]
     if JSRT_NAMES.fullmatch(f"{(jsrt := re.sub('.IMG$', '', stem, flags=re.IGNORECASE))}.IMG"):
         return "JSRT", jsrt, ""
     if (told := patient_and_class(stem)) and (kermany or not _SERIES.fullmatch(stem)):

@@ -1,0 +1,128 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of a folder read by their layouts, without copies."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.sources.discovery.places import Place
+from monai_cxrssl.errors import ConfigurationError, DatalistError
+
+__all__ = ["IDS", "Part", "PartReader", "distinct_parts", "shown_counts", "shown_parts"]
+
+logger = logging.getLogger(__name__)
+
+IDS = ("patient_ids", "salt_file")
+
+
+class Part(NamedTuple):
+    """What was read of a place."""
+
+    place: Place
+    datalist: Datalist
+
+
+@dataclass(frozen=True)
+class PartReader:
+    """Reader of places with the options of one command; each option goes to the layouts that have it."""
+
+    layouts: Mapping[str, ModuleType]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bool] = field(default_factory=dict)
+
+    def read(self, place: Place, **more: Any) -> Datalist:
+        """Read a place by its layout, with the options that it knows."""
+        read = self.layouts[place.layout].read
+        known = inspect.signature(read).parameters
+        given = {**self.files, **self.options, **more}
+        datalist: Datalist = read(place.folder, **{name: value for name, value in given.items() if name in known})
+        logger.info("%s: layout %s, %s", place.folder, place.layout, shown_counts(datalist))
+        return datalist
+
+    def read_all(self, places: Iterable[Place]) -> tuple[list[Part], list[tuple[Place, DatalistError]]]:
+        """Read several places; returns what was read, and the others with their errors."""
+        parts, failures = [], []
+        for place in places:
+            try:
+                parts.append(Part(place, self.read(place)))
+            except DatalistError as error:
+                failures.append((place, error))
+        return parts, failures
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse an option that none of the layouts has."""
+        names = list(names)
+        known = {name: list(inspect.signature(self.layouts[name].read).parameters)[1:] for name in names}
+        strange = [option for option in self.options if not any(option in listed for listed in known.values())]
+        if not strange:
+            return
+        told = " and ".join(names)
+        if strange[0] in IDS:
+            raise ConfigurationError(
+                f"--{strange[0]}: layout {told} takes its patients from its own tables or names, not from DICOM "
+                "headers; leave the option out."
+            )
+        listed = ", ".join(dict.fromkeys(option for options in known.values() for option in options)) or "none"
+        raise ConfigurationError(f"--option {strange[0]}: layout {told} has no such option; it has {listed}.")
+
+    def read_generic(self, path: Path, without: Iterable[str] = ()) -> Datalist:
+        """Read images beside masks, or plain images; refuse a folder without any."""
+        left_out = {"without": set(without)} if without else {}
+        name = "image_mask_folders" if self.layouts["image_mask_folders"].detect(path, **left_out) else "folder"
+        if not self.layouts[name].detect(path):
+            raise DatalistError(
+                f"dataset_dir {path} holds no image; expected PNG, JPEG, TIFF, NIfTI or DICOM files in it or below it, "
+                f"or one of the known layouts ({', '.join(self.layouts)})."
+            )
+        return self.read(Place(name, path), **left_out)
+
+
+def distinct_parts(parts: list[Part]) -> list[Part]:
+    """The parts that are neither read before by another layout nor copies of one read by the same."""
+    kept: list[Part] = []
+    read: set[str] = set()
+    copies: dict[str, set[tuple[str, int]]] = {}
+    for place, datalist in parts:
+        root = str(datalist.root or "")
+        images = [os.path.join(root, item["image"]) for items in datalist.splits.values() for item in items]  # noqa: PTH118
+        keys = {(os.path.basename(image), _size(image)) for image in images}  # noqa: PTH119
+        if not read.isdisjoint(images):
+            logger.warning("%s: layout %s names images that were read before; left out", place.folder, place.layout)
+        elif keys <= copies.get(place.layout, set()):
+            told = f"{len(images)} images of the same names and sizes as those read before"
+            logger.warning("%s: a copy (%s); left out", place.folder, told)
+        else:
+            read.update(images)
+            copies.setdefault(place.layout, set()).update(keys)
+            kept.append(Part(place, datalist))
+    return kept
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)  # noqa: PTH202
+    except OSError:
+        return -1
+
+
+def shown_parts(path: Path, parts: Iterable[Part]) -> str:
+    """The parts of a folder with layout and counts, for a message."""
+    return ", ".join(
+        f"{os.path.relpath(place.folder, path)} (layout {place.layout}, {shown_counts(datalist)})"
+        for place, datalist in parts
+    )
+
+
+def shown_counts(datalist: Datalist) -> str:
+    """Images and patients, for a message."""
+    images = sum(map(len, datalist.splits.values()))
+    return f"{images} images, {len(datalist.patients)} patients"
