@@ -2,19 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patients in the file names of known data sets, wherever the files lie.
 
-| data set | name or path | patient |
-|---|---|---|
-| ChestX-ray14 | ``00000013_005.png`` (numbers to 30805) | ``13`` |
-| CheXpert | ``patient00001/study1/view1_frontal.jpg``, or joined by ``_`` | ``patient00001`` |
-| MIMIC-CXR | ``p10000032/s50414267/...``, or joined by ``_`` | ``p10000032`` |
-| Kermany | ``person23_bacteria_78``, ``NORMAL-1003233-0001``, ``NORMAL2-IM-0323-0001`` | ``person23-bacteria`` |
-| Kermany | ``IM-0115-0001``, beside names such as these | ``IM-0115`` |
-| Montgomery, Shenzhen | ``MCUCXR_0001_0``, ``CHNCXR_0001_0`` | ``MCUCXR_0001`` |
-| JSRT | ``JPCLN001``, ``JPCNN001`` | ``JPCLN001`` |
-| Open-I | ``CXR1_1_IM-0001-3001``, ``1_IM-0001-4001.dcm`` | ``1`` |
-| BRAX | ``id_<UUID>/Study_.../...`` | ``id_<UUID>`` |
-| BIMCV, BIDS | ``sub-S03044_ses-E06218_...``, or folders of these names | ``sub-S03044`` |
-| MIDRC-RICORD | ``MIDRC-RICORD-1C-419639-000025-...`` | ``MIDRC-RICORD-1C-419639-000025`` |
+The first column is the data set, the second a name or path, the third its patient::
+
+    ChestX-ray14   00000013_005.png (numbers to 30805)                13
+    CheXpert       patient00001/study1/view1_frontal.jpg, or by _     patient00001
+    MIMIC-CXR      p10000032/s50414267/..., or joined by _            p10000032
+    Kermany        person23_bacteria_78, NORMAL2-IM-0323-0001 ...     person23-bacteria
+                   IM-0115-0001, beside names such as these           IM-0115
+    Montgomery     MCUCXR_0001_0                                      MCUCXR_0001
+    Shenzhen       CHNCXR_0001_0                                      CHNCXR_0001
+    JSRT           JPCLN001, JPCNN001                                 JPCLN001
+    Open-I         CXR1_1_IM-0001-3001, 1_IM-0001-4001.dcm            1
+    BRAX           id_<UUID>/Study_.../...                            id_<UUID>
+    BIMCV, BIDS    sub-S03044_ses-E06218_..., or folders so named     sub-S03044
+    MIDRC-RICORD   MIDRC-RICORD-1C-419639-000025-...                  MIDRC-RICORD-1C-419639-000025
 
 The names of PadChest, VinDr-CXR, VinDr-PCXR, RSNA Pneumonia, TBX11K, SIIM-ACR, COVID-QU-Ex and the COVID-19 Radiography
 Database tell no patient: PadChest's table does, of the others it was not published.
