@@ -242,12 +242,24 @@ class Encoder(nn.Module):
 
     def feature_map(self, image: Tensor) -> Tensor:
         """Return the last feature map ``(B, C, h, w)`` of images ``(B, in_channels, H, W)``; see :meth:`check_size`."""
-        if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
-            self.check_size(int(image.shape[-2]), int(image.shape[-1]))
-        features = self.encoder(self.normalise(image))
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            features = self.encoder(self.normalise(image))
+        else:
+            features = self._checked_features(image)
         if isinstance(features, tuple):  # a vision transformer also returns its prefix tokens
             features = features[0]
         return features[-1]
+
+    def _checked_features(self, image: Tensor) -> Any:
+        height, width = map(int, image.shape[-2:])
+        self.check_size(height, width)
+        try:
+            return self.encoder(self.normalise(image))
+        except AssertionError as error:  # of timm, for encoders such as Swin that are made for one size
+            raise ConfigurationError(
+                f"The encoder {self.encoder_name} does not take images of {height} x {width} pixels "
+                f"({str(error).rstrip('.')}); give the --image_size that it is made for, or another --encoder_name."
+            ) from None
 
     def forward(self, image: Tensor) -> Tensor:
         """Return embeddings ``(B, C)`` of images ``(B, in_channels, H, W)``, float in [0, 1]."""

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.runs.words_as_written import words_as_written, words_of_command
 
-__all__ = ["bundle_root", "default_device", "evaluated_config", "option_values"]
+__all__ = ["bundle_root", "default_device", "evaluated_config", "option_values", "take_texts_as_typed"]
 
 Caller = TypeVar("Caller")
 
@@ -76,6 +78,17 @@ def option_values(names: Any) -> dict[str, Any]:
     parser = evaluated_config()
     content = parser.get()
     return {name: parser.ref_resolver.get_resolved_content(name) for name in names if name in content}
+
+
+def take_texts_as_typed(names: Collection[str]) -> None:
+    """Put the texts typed for these options in place of what Fire and MONAI would make of them.
+
+    MONAI would take a folder called ``@films`` for a reference, and ``$films`` for an expression.
+    """
+    parser = evaluated_config()
+    content = parser.get()
+    read = {name: content[name] for name in content.keys() & set(names) & words_of_command().keys()}
+    parser.ref_resolver.resolved_content.update(words_as_written(read, names))
 
 
 def _caller(kind: type[Caller]) -> Caller | None:

@@ -23,8 +23,7 @@ from monai_cxrssl.errors import ConfigurationError, OptionError
 from monai_cxrssl.networks.normalisation import Normalisation
 from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.weights.locations import resolve_weights
-from monai_cxrssl.runs.evaluated_config import option_values
-from monai_cxrssl.runs.words_as_written import words_as_written
+from monai_cxrssl.runs.evaluated_config import option_values, take_texts_as_typed
 
 __all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "load_recipes"]
 
@@ -127,8 +126,10 @@ class RunOptions(BaseModel):
     @classmethod
     def from_config(cls: type[Options], bundle_root: str | os.PathLike) -> Options:
         """Resolve and check the options of the config whose expression calls this."""
-        given = words_as_written(option_values(cls.model_fields), cls.literal)
-        return cls.resolved(given, load_recipes(Path(bundle_root) / "configs" / "recipes.json"))
+        take_texts_as_typed(cls.literal)
+        return cls.resolved(
+            option_values(cls.model_fields), load_recipes(Path(bundle_root) / "configs" / "recipes.json")
+        )
 
     @classmethod
     def resolved(cls: type[Options], given: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) -> Options:

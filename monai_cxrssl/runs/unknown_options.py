@@ -24,9 +24,9 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
 from monai_cxrssl.errors import OptionError
-from monai_cxrssl.runs.evaluated_config import evaluated_config
+from monai_cxrssl.runs.evaluated_config import evaluated_config, take_texts_as_typed
 from monai_cxrssl.runs.options import RunOptions
-from monai_cxrssl.runs.words_as_written import words_as_written, words_of_command
+from monai_cxrssl.runs.words_as_written import words_of_command
 
 __all__ = ["check_options", "refuse_unknown_options"]
 
@@ -76,10 +76,7 @@ def refuse_unknown_options(options: RunOptions | None = None) -> None:
     for place, component in _components(config):
         _check_arguments(parser, place, component)
     if options is None:
-        # Where no options are resolved, what was typed stands in for what Fire made of it.
-        # Also where the two are equal: MONAI would take a text that begins with @ for a reference.
-        read = {name: config[name] for name in _TEXTS & config.keys() & words_of_command().keys()}
-        parser.ref_resolver.resolved_content.update(words_as_written(read, _TEXTS))
+        take_texts_as_typed(_TEXTS)
 
 
 def check_options(config_file: str | os.PathLike, given: Mapping[str, Any]) -> None:

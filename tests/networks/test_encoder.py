@@ -161,3 +161,9 @@ def test_model_setting(tmp_path):
     assert read_model_setting(model, "encoder_name", "resnet50") == "resnet18"
     with pytest.raises(ConfigurationError, match="image_size"):
         read_model_setting(model, "image_size", 224)
+
+
+def test_an_encoder_made_for_one_size_says_so():
+    encoder = Encoder("tu-swin_s3_tiny_224", in_channels=1)
+    with pytest.raises(ConfigurationError, match=r"does not take images of 64 x 64 pixels .* give the --image_size"):
+        encoder(torch.zeros(1, 1, 64, 64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from monai.bundle import ConfigParser
 
 from monai_cxrssl.runs.words_as_written import command_words, typed_words, words_as_written
 
@@ -36,3 +37,12 @@ def test_a_command_called_with_words_has_these_for_its_command_line(monkeypatch)
         with command_words([]):
             assert words_as_written(READ, READ) == READ
     assert words_as_written(READ, READ)["dataset_dir"] == "of the program"
+
+
+@pytest.mark.parametrize("name", ["@films", "$films", "films,old", "1e5"])
+def test_a_folder_s_name_is_no_reference_and_no_expression(name, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["program", "--dataset_dir", name])
+    module = "__import__('monai_cxrssl.runs.evaluated_config', fromlist=['_'])"
+    parser = ConfigParser({"dataset_dir": name, "options": f"${module}.take_texts_as_typed(['dataset_dir'])"})
+    parser.get_parsed_content("options")
+    assert parser.get_parsed_content("dataset_dir") == name

@@ -8,6 +8,13 @@ from typing import Any
 
 __all__ = ["counts_table"]
 
+# By ``patient_from`` of the items.
+EVIDENCE = {
+    "data set": "the data set's own table or names", "pattern": "your pattern", "dicom": "DICOM PatientID",
+    "name": "the file name of a known data set", "folder": "sub-folder", "study": "study alone",
+    "file": "nothing, each its own patient",
+}  # fmt: skip
+
 
 def counts_table(summary: dict[str, Any]) -> str:
     """Lines with aligned columns of what ``Datalist.summary`` returns."""
@@ -21,5 +28,7 @@ def counts_table(summary: dict[str, Any]) -> str:
         lines.append(f"  {name:<{width}}" + "".join(f"{count:>9}" for count in counts))
     lines += [f"with {field}: {count}" for field, count in summary["masks"].items()]
     lines += [f"left out: {kind:<14}{count:>9}" for kind, count in summary["left_out"].items()]
+    known = ", ".join(f"{EVIDENCE.get(kind, kind)} {count}" for kind, count in summary["patients_known_by"].items())
+    lines.append(f"patients of images known by: {known}")
     lines.append(f"{summary['multi_image_bags']} of {summary['patients']} patients have two images or more")
     return "\n".join(lines)

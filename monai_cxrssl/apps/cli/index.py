@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the datalist and print its counts."""
     from monai_cxrssl.apps.cli.counts import counts_table
+    from monai_cxrssl.data.audit.patients import doubts_about_patients
     from monai_cxrssl.data.datalists.datalist import save_datalist
     from monai_cxrssl.data.sources.registry import mix_datalists
 
@@ -71,6 +72,11 @@ def run(args: argparse.Namespace) -> int:
         datalist = _existing(datalist, args)
     save_datalist(datalist, args.out)
     summary = datalist.summary()
+    # What the plain folder lacks it has said itself.
+    told = [item for item in datalist.all_items() if "patient_from" not in item]
+    for _, severity, _, sentence in doubts_about_patients(datalist.name, told):
+        if severity == "warning":
+            logger.warning("%s", sentence)
     print(json.dumps(summary, indent=1) if args.json else counts_table(summary))
     return 0
 

@@ -1,10 +1,10 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Audit of datalists: leaks, duplicates, bad files, odd films, labels.
+"""Audit of datalists: leaks, duplicates, doubtful patients, bad files, odd films, labels.
 
 A leak is a patient, a study, a file or a picture that stands in two different splits, within one datalist or over
 several (a pretraining corpus and a test set). Films of one patient look alike; near-duplicates are therefore reported
-between patients only.
+between patients only. A study whose id is unique is looked for whatever its patient is called.
 
 Files of one k-fold division (told by the recipe in their manifests) are alternatives, each a whole split: that the
 training patients of one are the validation patients of another is no leak. Everything else given together is compared.
@@ -25,8 +25,10 @@ from tqdm import tqdm
 
 from monai_cxrssl.data.audit.burned_in_text import text_lines
 from monai_cxrssl.data.audit.duplicates import fingerprint, near_duplicates, pixel_digest
+from monai_cxrssl.data.audit.patients import doubts_about_patients
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_unknown
 from monai_cxrssl.data.datalists.datalist_schema import is_path_field
+from monai_cxrssl.data.datalists.persons import MOST_PATIENTS, study_key
 from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.data.reading.read import read_cxr_uint, read_film
 from monai_cxrssl.errors import CXRReadError
@@ -143,6 +145,7 @@ def audit_datalists(
     # One file may be in several datalists; it is read once.
     films: dict[str, _Film] = {}
     where: dict[tuple[str, ...], set[_Place]] = defaultdict(set)
+    of_study: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
     for datalist in datalists:
         for split in SPLITS:
             place = _place(datalist, split)
@@ -151,10 +154,14 @@ def audit_datalists(
                 path = os.path.realpath(item["image"])
                 where["patient", source, patient].add(place)
                 if item.get("study_id") not in (None, ""):
-                    where["study", source, patient, str(item["study_id"]).removeprefix(f"{source}:")].add(place)
+                    own = (source, patient, str(item["study_id"]).removeprefix(f"{source}:"))
+                    study = ("study", *(study_key(item, datalist.name) or own))
+                    where[study].add(place)
+                    of_study[study].add((source, patient))
                 where["file", path].add(place)
                 films.setdefault(path, _Film(datalist.name, item)).places.add(place)
-    findings = _shared(where) + [finding for d in datalists for finding in _imbalance(d)]
+    findings = _shared(where, of_study) + [finding for d in datalists for finding in _imbalance(d)]
+    findings += _doubts(datalists)
     if pixels:
         unique = list(films.values())
         with ThreadPoolExecutor(workers) as pool:
@@ -196,19 +203,33 @@ def _leaking(first: set[_Place], second: set[_Place]) -> list[str]:
     return [split for split in SPLITS if any(split in (a.split, b.split) for a, b in pairs)]
 
 
-def _shared(where: dict[tuple[str, ...], set[_Place]]) -> list[Finding]:
+def _shared(
+    where: Mapping[tuple[str, ...], set[_Place]], of_study: Mapping[tuple[str, ...], set[tuple[str, ...]]]
+) -> list[Finding]:
     """Patients, studies and files in more than one split."""
     told = {key: _leaking(places, places) for key, places in where.items() if len(places) > 1}
     shared = {key: splits for key, splits in told.items() if splits}
     patients = {key[1:] for key in shared if key[0] == "patient"}
     findings = []
     for key, splits in shared.items():
-        # What is shared because its patient is shared would tell the same leak again.
-        if key[0] == "study" and key[1:3] in patients:
+        people = of_study.get(key, set())
+        # What is shared because its patient is shared would tell the same leak again; what films of many share is no
+        # study.
+        if people & patients or len(people) > MOST_PATIENTS:
             continue
-        what = key[-1] if key[0] == "file" else f"{key[-1]} of {key[1]}"
-        findings.append(Finding(key[0], "leak", (key[-1],), f"The {key[0]} {what} is in {' and '.join(splits)}."))
+        what = key[-1] if key[0] == "file" else f"{key[-1]} of {sorted(people)[0][0] if people else key[1]}"
+        who = f" under the patients {' and '.join(patient for _, patient in sorted(people))}" if len(people) > 1 else ""
+        text = f"The {key[0]} {what} is in {' and '.join(splits)}{who}."
+        findings.append(Finding(key[0], "leak", (key[-1],), text))
     return findings
+
+
+def _doubts(datalists: Sequence[Datalist]) -> list[Finding]:
+    """Doubts about the patients of each data set, whose images may be in several datalists."""
+    items: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for datalist in datalists:
+        items[datalist.name] |= {item["image"]: item for item in datalist.all_items()}
+    return [Finding(*doubt) for name, own in items.items() for doubt in doubts_about_patients(name, list(own.values()))]
 
 
 def _imbalance(datalist: Datalist) -> list[Finding]:

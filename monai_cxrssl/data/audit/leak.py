@@ -23,6 +23,7 @@ from typing import Any
 from monai_cxrssl.data.audit.audit import Finding, patient_of
 from monai_cxrssl.data.audit.data_sets import shared_origin
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.persons import united_patients
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.files import write_json
 
@@ -168,10 +169,16 @@ def refuse_seen_data_sets(
 
 
 def refuse_shared_patients(datalist: Datalist, allow_leak: bool = False) -> list[Finding]:
-    """Raise DatalistError when a patient is in two splits of a datalist; ``allow_leak`` as in :func:`refuse_leak`."""
+    """Raise DatalistError when a patient, by id or by a shared study, is in two splits of a datalist.
+
+    ``allow_leak`` as in :func:`refuse_leak`.
+    """
     images: dict[tuple[str, str], dict[str, list[str]]] = {}
+    # Patients of one study are one person, whatever their ids are.
+    person = united_patients(chain(*datalist.splits.values()), datalist.name, alike=False)
     for split, items in datalist.splits.items():
-        for item, patient in zip(items, _patients(items, datalist.name), strict=True):
+        people = [{**item, "patient_id": person[item["patient_id"]]} for item in items]
+        for item, patient in zip(items, _patients(people, datalist.name), strict=True):
             images.setdefault(patient, {}).setdefault(split, []).append(item["image"])
     leaking = {patient: list(chain(*parts.values())) for patient, parts in images.items() if len(parts) > 1}
     told = f"{len(leaking)} of the {len(images)} patients of {datalist.name} are in more than one split"

@@ -117,9 +117,11 @@ class Datalist:
     def summary(self) -> dict[str, Any]:
         """Counts for logs and ``metrics.json``.
 
-        ``{"name", "images", "patients", "multi_image_bags", "left_out": {kind: files that were found and are no chest
+        ``{"name", "images", "patients", "multi_image_bags", "patients_known_by": {evidence:
+        images}, "left_out": {kind: files that were found and are no chest
         films}, "masks": {field: items that have it}, "splits": {split: {"images", "patients", "classes": {class:
-        count}, "unknown": items without any known label}}}``; empty splits are left out.
+        count}, "unknown": items without any known label}}}``; empty splits are left out. Evidence is ``patient_from`` of
+        the items, ``"data set"`` where they have none.
         """
         splits = {}
         for split in SPLITS:
@@ -140,6 +142,9 @@ class Datalist:
             "multi_image_bags": self.multi_image_bags,
             "left_out": {kind: record["count"] for kind, record in (self.extra.get("left_out") or {}).items()},
             "masks": dict(masks),
+            "patients_known_by": dict(
+                Counter(item.get("patient_from", "data set") for split in SPLITS for item in self.splits[split])
+            ),
             "splits": splits,
         }
 

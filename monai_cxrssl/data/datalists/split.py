@@ -6,7 +6,9 @@ Every patient gets a number u in [0, 1), the hash of the seed and its id. Patien
 the patient has, views that it was taken in) are ranked by u, and the patient at rank r of n stands at q = (r + u) / n.
 Those below the test fraction are test, the next ones validation, the rest training. So each stratum is cut in
 proportion, a stratum of one patient is cut by chance alone, and since q is close to u, adding images or patients moves
-only patients close to a cut; ``previous`` keeps even those.
+only patients close to a cut; ``previous`` keeps even those. Ids of one person
+(:mod:`monai_cxrssl.data.datalists.persons`) count as one patient here. A split that would be empty though it was asked
+for is refused.
 
 Example:
     >>> items = [{"image": f"{n}.png", "patient_id": str(n // 2), "label": n // 2 % 2} for n in range(400)]
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -31,9 +34,12 @@ import numpy as np
 
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known, write_datalist
 from monai_cxrssl.data.datalists.datalist_schema import positive_classes
+from monai_cxrssl.data.datalists.persons import united_patients
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["fold_datalists", "label_fraction", "manifest_hash", "save_split", "split_datalist"]
+
+logger = logging.getLogger(__name__)
 
 Item = dict[str, Any]
 # Made once: json.dumps with options makes an encoder per call, and an item is a call.
@@ -59,31 +65,35 @@ def split_datalist(
 
     Raises:
         ConfigurationError: fractions that are no division of 1.
-        DatalistError: a patient is in two of the splits that are to be kept.
+        DatalistError: a patient is in two of the splits that are to be kept, or a split with a fraction is empty.
     """
     shares = _checked_fractions(fractions)
+    asked = [name for name in SPLITS if shares[name] > 0]
+    items = _all(datalist)
+    person = united_patients([*items, *(_all(previous) if previous is not None else ())], datalist.name)
     fixed: dict[str, str] = {}
     if previous is not None:
-        _fix(fixed, previous, SPLITS, "of the previous split")
+        _fix(fixed, previous, SPLITS, "of the previous split", {})
+        _follow(fixed, person)
     if keep_official:
         official = [name for name in ("validation", "test") if datalist.splits[name]]
         kept: dict[str, str] = {}
-        _fix(kept, datalist, official, "that the data set comes with")
+        _fix(kept, datalist, official, "that the data set comes with", person)
         fixed.update(kept)
         shares.update(dict.fromkeys(official, 0.0))
-    items = _all(datalist)
     total = sum(shares.values())
     if total <= 0:
         shares, total = {"training": 1.0, "validation": 0.0, "test": 0.0}, 1.0
-    patients, position = _positions(items, datalist, f"split/{seed}", skip=fixed)
+    patients, position = _positions(items, datalist, f"split/{seed}", fixed, person)
     cuts = np.cumsum([shares["test"] / total, shares["validation"] / total])
     side = np.searchsorted(cuts, position, side="right")
     names = ("test", "validation", "training")
     split_of = {patient: names[number] for patient, number in zip(patients, side.tolist(), strict=True)}
-    split_of.update(fixed)
     splits: dict[str, list[Item]] = {name: [] for name in SPLITS}
     for item in items:
-        splits[split_of[item["patient_id"]]].append(item)
+        patient = item["patient_id"]
+        splits[fixed.get(patient) or split_of[person[patient]]].append(item)
+    _refuse_empty(splits, asked, datalist, person, shares)
     return replace(datalist, splits=splits, extra=_without_manifest(datalist))
 
 
@@ -95,23 +105,29 @@ def fold_datalists(datalist: Datalist, folds: int = 5, seed: int = 0, keep_offic
 
     Raises:
         ConfigurationError: fewer than 2 folds, or more than patients.
-        DatalistError: a patient of the official test split is also in another one.
+        DatalistError: a patient of the official test split is also in another one, or a fold is empty.
     """
+    items = _all(datalist)
+    person = united_patients(items, datalist.name)
     fixed: dict[str, str] = {}
     if keep_official:
-        _fix(fixed, datalist, ("test",), "that the data set comes with")
-        _refuse_shared(fixed, datalist)
-    items = _all(datalist)
-    patients, position = _positions(items, datalist, f"fold/{seed}", skip=fixed)
+        _fix(fixed, datalist, ("test",), "that the data set comes with", person)
+    patients, position = _positions(items, datalist, f"fold/{seed}", fixed, person)
     if not 2 <= folds <= len(patients):
-        raise ConfigurationError(f"folds is {folds}; expected 2 to the number of patients ({len(patients)}).")
+        why = f"; {_what_tells(datalist)}" if len(patients) == 1 else ""
+        raise ConfigurationError(f"folds is {folds}; expected 2 to the number of patients ({len(patients)}){why}.")
     fold_of = dict(zip(patients, (position * folds).astype(int).tolist(), strict=True))
     made = []
     for fold in range(folds):
         splits: dict[str, list[Item]] = {name: [] for name in SPLITS}
         for item in items:
-            own = fold_of.get(item["patient_id"])
+            own = fold_of.get(person[item["patient_id"]])
             splits["test" if own is None else "validation" if own == fold else "training"].append(item)
+        if not splits["validation"] or not splits["training"]:
+            raise DatalistError(
+                f"Datalist {datalist.name}: fold {fold} of {folds} would be empty, since there are {len(patients)} "
+                "patients; ask for fewer folds, or give another --seed."
+            )
         made.append(replace(datalist, splits=splits, extra=_without_manifest(datalist)))
     return made
 
@@ -181,38 +197,103 @@ def _all(datalist: Datalist) -> list[Item]:
     return [item for split in SPLITS for item in datalist.splits[split]]
 
 
-def _fix(fixed: dict[str, str], datalist: Datalist, splits: Sequence[str], which: str) -> None:
+def _fix(
+    fixed: dict[str, str], datalist: Datalist, splits: Sequence[str], which: str, person: Mapping[str, str]
+) -> None:
+    """Set the split of the patients in ``splits``, and of all other ids of these persons.
+
+    A training image of a patient who is kept in test would have to move there, and change the official split: refused.
+    """
+    of_person: dict[str, tuple[str, str]] = {}
     for split in splits:
         for item in datalist.splits[split]:
             patient = item["patient_id"]
-            if fixed.setdefault(patient, split) != split:
-                raise DatalistError(
-                    f"Datalist {datalist.name}: patient {patient} is in both {fixed[patient]} and {split} {which}; "
-                    "divide everything anew (keep_official=False, --ignore_official), or correct the datalist."
-                )
-    # A training image of a patient who is kept in test would have to move there, and change the official split.
-    if "training" not in splits:
-        _refuse_shared(fixed, datalist)
-
-
-def _refuse_shared(fixed: Mapping[str, str], datalist: Datalist) -> None:
+            of_person.setdefault(person.get(patient, patient), (split, patient))
     for split in SPLITS:
         for item in datalist.splits[split]:
-            if fixed.get(item["patient_id"], split) != split:
+            patient = item["patient_id"]
+            own, first = of_person.get(person.get(patient, patient), (split, patient))
+            if own != split:
+                also = "" if first == patient else f" as {patient}, by a shared study or an id that differs in writing"
                 raise DatalistError(
-                    f"Datalist {datalist.name}: patient {item['patient_id']} is in {fixed[item['patient_id']]} and "
-                    f"also in {split}; divide everything anew (keep_official=False, --ignore_official), or correct "
-                    "the datalist."
+                    f"Datalist {datalist.name}: patient {first} is in {own} and also in {split}{also} {which}; divide "
+                    "everything anew (keep_official=False, --ignore_official), or correct the datalist."
                 )
+    fixed.update({patient: of_person[one][0] for patient, one in person.items() if one in of_person})
+    fixed.update({patient: split for split, patient in of_person.values()})
+
+
+def _follow(fixed: dict[str, str], person: Mapping[str, str]) -> None:
+    """Let the other ids of a person stay where one of them was; ids that were apart stay apart, and that is said."""
+    places: dict[str, dict[str, None]] = {}
+    for patient, split in fixed.items():
+        places.setdefault(person.get(patient, patient), {})[split] = None
+    for patient, one in person.items():
+        if one in places:
+            fixed.setdefault(patient, next(iter(places[one])))
+    apart = sum(len(splits) > 1 for splits in places.values())
+    if apart:
+        logger.warning(
+            "%d persons of several ids were in several splits of the previous division and stay there; figures on them "
+            "are too good",
+            apart,
+        )
+
+
+def _refuse_empty(
+    splits: Mapping[str, Sequence[Item]],
+    asked: Sequence[str],
+    datalist: Datalist,
+    person: Mapping[str, str],
+    shares: Mapping[str, float],
+) -> None:
+    empty = next((name for name in asked if not splits[name]), None)
+    if empty is None:
+        return
+    start = f"Datalist {datalist.name}: {empty} would be empty"
+    patients = {person[item["patient_id"]] for item in _all(datalist)}
+    full = [name for name in SPLITS if splits[name]]
+    if len(patients) == 1:
+        raise DatalistError(
+            f"{start}, since all {len(splits[full[0]])} images are of one patient, who stays together in {full[0]}; "
+            f"{_what_tells(datalist)}."
+        )
+    if not shares[empty] or not any(shares[name] for name in full):
+        raise DatalistError(
+            f"{start}, since all images stay in {' and '.join(full)}, where they were; divide everything anew "
+            "(keep_official=False, --ignore_official), or give no --previous."
+        )
+    raise DatalistError(
+        f"{start}, since {shares[empty]:.0%} of {len(patients)} patients is too few to get one; give it a larger "
+        "share in --fractions or 0, another --seed, or use --folds."
+    )
+
+
+def _what_tells(datalist: Datalist) -> str:
+    """What to do where all images are of one patient."""
+    kinds = {item.get("patient_from") for item in _all(datalist)}
+    if "dicom" in kinds or "folder" in kinds or "name" in kinds:
+        return (
+            "if they are of several, index again with what tells them apart (--option patient_from=study, or a pattern)"
+        )
+    return "if they are of several, correct the patient_id of its items"
 
 
 def _positions(
-    items: Sequence[Item], datalist: Datalist, key: str, skip: Mapping[str, str] | None = None
+    items: Sequence[Item],
+    datalist: Datalist,
+    key: str,
+    skip: Mapping[str, str] | None = None,
+    person: Mapping[str, str] | None = None,
 ) -> tuple[list[str], np.ndarray]:
-    """The patients not in ``skip``, and where in [0, 1) each stands within its stratum: float64 ``(patients,)``."""
+    """The patients not in ``skip``, and where in [0, 1) each stands within its stratum: float64 ``(patients,)``.
+
+    ``person`` gives for each patient id the one of its person.
+    """
     number: dict[str, int] = {}
     rows = [item for item in items if not skip or item["patient_id"] not in skip]
-    owner = np.array([number.setdefault(item["patient_id"], len(number)) for item in rows], dtype=np.int64)
+    ids = [item["patient_id"] if person is None else person[item["patient_id"]] for item in rows]
+    owner = np.array([number.setdefault(patient, len(number)) for patient in ids], dtype=np.int64)
     patients = list(number)
     if not patients:
         return [], np.zeros(0)

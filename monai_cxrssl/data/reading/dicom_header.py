@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,11 +21,12 @@ from monai_cxrssl.errors import CXRReadError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Header", "Lut", "Window", "describe", "numbers", "read_header", "text", "transfer_syntax"]
+__all__ = ["Header", "Lut", "Window", "describe", "numbers", "person_digest", "read_header", "text", "transfer_syntax"]
 
 # The option that chooses the VOI transform: see ``monai_cxrssl.data.reading.read.read_cxr``.
 Window = int | str | Sequence[float] | None
 
+_DIGEST_KEY = secrets.token_bytes(32)
 _COLOURS = ("RGB", "PALETTE COLOR", "ARGB", "CMYK", "HSV", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _VIEWS = {
@@ -127,12 +130,24 @@ def describe(ds: Dataset) -> dict[str, Any]:
         "rows": int(rows[0]) if rows else None,
         "columns": int(columns[0]) if columns else None,
         "sop_class": _sop_class(ds),
+        "name_digest": person_digest(text(ds, "PatientName")),
+        "birth_date_digest": person_digest(text(ds, "PatientBirthDate")),
     }
 
 
 def text(ds: Dataset, keyword: str) -> str:
     """Return an element as text without blanks around it, ``""`` where it is missing."""
     return str(ds.get(keyword) or "").strip()
+
+
+def person_digest(name: str) -> str:
+    """Return 16 hexadecimal digits that stand for the letters and digits of a text, ``""`` where it has none.
+
+    The key is drawn anew by each process and kept nowhere: digests of names and birth dates can be compared with each
+    other, and nobody can try out names on them afterwards.
+    """
+    plain = "".join(filter(str.isalnum, name.casefold())).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(plain, key=_DIGEST_KEY, digest_size=8).hexdigest() if plain else ""
 
 
 def numbers(ds: Dataset, keyword: str) -> tuple[float, ...] | None:

@@ -80,7 +80,11 @@ def training_loader(
     size = min(int(batch_size), available)
     if size < minimum_batch_size or size < 1:
         number = "two" if minimum_batch_size == 2 else minimum_batch_size
-        wanted = f"at least {number} samples to contrast" if minimum_batch_size > 1 else "a sample"
+        wanted = (
+            f"at least {number} samples, which are contrasted or normalised with each other"
+            if minimum_batch_size > 1
+            else "a sample"
+        )
         raise ConfigurationError(
             f"A batch must hold {wanted}; --batch_size is {batch_size} and an epoch has {available}. Bring more images "
             "or raise the batch size."

@@ -112,7 +112,7 @@ def test_a_pretraining_corpus_is_compared_with_a_test_set():
 
 
 def test_duplicates_over_folds(phantom, tmp_path):
-    items = [{**item, "patient_id": f"q{n}"} for n, item in enumerate(phantom.items("training")[:4])]
+    items = [{**item, "patient_id": f"q{n}", "study_id": None} for n, item in enumerate(phantom.items("training")[:4])]
     copy = tmp_path / "copy.png"
     cv2.imwrite(str(copy), read_cxr_uint(items[0]["image"]))
     items.append({"image": str(copy), "patient_id": "q9"})

@@ -166,7 +166,10 @@ def test_items_are_copies():
 
 def test_summary():
     value = content(
-        item("1", "a", label=0), item("2", "a"), item("3", "b", label=1), validation=[item("4", "c", label=1)]
+        item("1", "a", label=0, patient_from="folder"),
+        item("2", "a"),
+        item("3", "b", label=1),
+        validation=[item("4", "c", label=1)],
     )
     assert Datalist.from_dict(value).summary() == {
         "name": "toy",
@@ -175,6 +178,7 @@ def test_summary():
         "multi_image_bags": 1,
         "left_out": {},
         "masks": {},
+        "patients_known_by": {"data set": 3, "folder": 1},
         "splits": {
             "training": {"images": 3, "patients": 2, "classes": {"x": 1, "y": 1}, "unknown": 1},
             "validation": {"images": 1, "patients": 1, "classes": {"x": 0, "y": 1}, "unknown": 0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -103,3 +104,106 @@ def test_manifest_is_stored_and_tells_a_change(tmp_path):
 def test_wrong_fractions_are_refused(fractions):
     with pytest.raises(ConfigurationError, match="sum is 1"):
         split_datalist(made(10), fractions)
+
+
+UID = "1.2.840.99"
+
+
+def of_studies(patients, study, **more):
+    """Two films of each patient; ``study`` gives the study of a patient's number."""
+    items = [
+        {"image": f"{n}_{k}.png", "patient_id": patient, "study_id": study(n), **more}
+        for n, patient in enumerate(patients)
+        for k in range(2)
+    ]
+    return Datalist(name="set", splits={"training": items})
+
+
+def torn_studies(*datalists):
+    """Studies that lie in two splits of a datalist."""
+    return [
+        study
+        for datalist in datalists
+        for study in {item["study_id"] for item in datalist.splits["training"]}
+        if any(item["study_id"] == study for split in ("validation", "test") for item in datalist.splits[split])
+    ]
+
+
+def test_patients_of_one_study_stay_together():
+    merged = of_studies([f"p{n}" for n in range(400)], lambda n: f"{UID}.{n // 2}")
+    parts = split_datalist(merged, (0.5, 0.2, 0.3))
+    assert torn_studies(parts, *fold_datalists(merged, 4)) == []
+    assert [len(parts.splits[name]) for name in SPLITS] == pytest.approx([400, 160, 240], abs=8)
+    # Numbers of the patient's own studies, days, and a value that all films share join nobody.
+    for study in (lambda n: "1", lambda n: f"2023-01-{n % 9 + 10}", lambda n: UID):
+        separate = of_studies([f"p{n}" for n in range(400)], study)
+        assert sides(split_datalist(separate)) == sides(split_datalist(of_studies([f"p{n}" for n in range(400)], str)))
+
+
+def test_ids_of_two_writings_stay_together():
+    ids = [writing for n in range(1, 101) for writing in (f"{n}", f"{n:06d}")]
+    listed = of_studies(ids, lambda n: None)
+    for parts in (split_datalist(listed, (0.5, 0.2, 0.3)), *fold_datalists(listed, 3)):
+        where = sides(parts)
+        assert all(where[f"{n}"] == where[f"{n:06d}"] for n in range(1, 101))
+
+
+def test_a_second_id_follows_the_previous_split(caplog):
+    first = of_studies([f"p{n}" for n in range(60)], lambda n: f"{UID}.{n}")
+    parts = split_datalist(first)
+    more = of_studies([f"q{n}" for n in range(60)], lambda n: f"{UID}.{n}").splits["training"]
+    later = replace(
+        first, splits={"training": [*first.splits["training"], *({**i, "image": "q" + i["image"]} for i in more)]}
+    )
+    where = sides(split_datalist(later, seed=5, previous=parts))
+    assert {f"p{n}": where[f"p{n}"] for n in range(60)} == sides(parts)
+    assert all(where[f"q{n}"] == where[f"p{n}"] for n in range(60))
+    assert not caplog.text
+    # Two ids that were apart before anyone knew stay apart, which is said.
+    before = split_datalist(of_studies([*(f"p{n}" for n in range(60)), *(f"q{n}" for n in range(60))], lambda n: None))
+    assert sides(split_datalist(later, previous=before)) == sides(before)
+    assert "persons of several ids were in several splits of the previous division" in caplog.text
+
+
+def test_a_second_id_of_an_official_test_patient_is_refused():
+    listed = of_studies([f"p{n}" for n in range(60)], lambda n: f"{UID}.{n}")
+    test = [{"image": "t.png", "patient_id": "t", "study_id": f"{UID}.7"}]
+    for call in (split_datalist, fold_datalists):
+        with pytest.raises(DatalistError, match="patient t is in test and also in training as p7, by a shared study"):
+            call(replace(listed, splits={**listed.splits, "test": test}))
+
+
+@pytest.mark.parametrize(
+    ("patients", "known_by", "words"),
+    [
+        (["anon"] * 12, "dicom", "training would be empty, since all 24 images are of one patient.*patient_from=study"),
+        (["anon"] * 12, "folder", "all 24 images are of one patient.*patient_from=study"),
+        (["a"] * 3, "data set", "correct the patient_id of its items"),
+        (["0012", "12", " 12"], "dicom", "of one patient"),
+    ],
+)
+def test_all_images_of_one_patient(patients, known_by, words):
+    listed = of_studies(patients, lambda n: None, patient_from=known_by)
+    messages = []
+    for seed in range(8):
+        with pytest.raises(DatalistError) as error:
+            split_datalist(listed, (0.3, 0.3, 0.4), seed)
+        messages.append(str(error.value))
+    assert any(re.search(words, message) for message in messages)
+    with pytest.raises(ConfigurationError, match=r"the number of patients .1.; if they are of several"):
+        fold_datalists(listed, 2)
+
+
+def test_an_empty_split_that_was_asked_for_is_refused():
+    listed = made(3)
+    with pytest.raises(DatalistError, match=r"would be empty, since \d+% of 3 patients is too few"):
+        split_datalist(listed, (0.98, 0.01, 0.01))
+    # Zero is asked for, too.
+    assert not split_datalist(listed, (1.0, 0.0, 0.0)).splits["test"]
+    whole = Datalist(splits={"validation": made(5).splits["training"], "test": made(5, start=10).splits["training"]})
+    with pytest.raises(DatalistError, match="training would be empty, since all images stay in validation and test"):
+        split_datalist(whole)
+    strata = [{"image": f"{n}.png", "patient_id": f"{n}", "view_position": v} for n, v in enumerate(("PA", "AP", "LL"))]
+    with pytest.raises(DatalistError, match="fold [012] of 3 would be empty, since there are 3 patients"):
+        for seed in range(20):
+            fold_datalists(Datalist(splits={"training": strata}), 3, seed)

@@ -68,7 +68,7 @@ def test_only_what_is_missing_is_divided_off(given, shares, caplog):
     ("labels", "message"),
     [
         ({"test": [0, 1]}, "Set has no training images"),
-        ({"training": [0, 1]}, "The 1 training patients of Set are too few to divide: no image falls to "),
+        ({"training": [0, 1]}, "Set: validation would be empty, since all 2 images are of one patient"),
     ],
 )
 def test_what_cannot_be_divided(labels, message):

@@ -103,7 +103,7 @@ def test_what_is_an_image(tmp_path, caplog):
     assert list(found) == taken
     assert found["text.dcm"] == "text"
     assert found["1.2.840.99"] == "1.2.840.99"
-    assert "9 of 9 images have no DICOM patient and no patient sub-folder" in caplog.text
+    assert "9 of 9 films are each taken for their own patient" in caplog.text
 
 
 def test_patient_from_the_header(tmp_path, caplog):
@@ -218,15 +218,13 @@ def test_links_pipes_and_odd_names(tmp_path):
     assert patients(root) == found
 
 
-def test_one_folder_for_many_is_warned_about(tmp_path, caplog):
-    tree(tmp_path, [f"lateral/{n}.png" for n in range(60)] + ["p1/a.png"])
-    index_folder(tmp_path)
-    assert "60 images are taken for one patient, 'lateral'" in caplog.text
-
-
-@pytest.mark.parametrize(("name", "images"), [("nih-chestxray14-subset", 517), ("kermany-pediatric", 666)])
-def test_real_folders(shared_data, name, images):
+# As the tables of the data sets count them.
+@pytest.mark.parametrize(
+    ("name", "images", "people"), [("nih-chestxray14-subset", 517, 357), ("kermany-pediatric", 666, 529)]
+)
+def test_real_folders(shared_data, name, images, people):
     if not (shared_data / name).is_dir():
         pytest.skip(f"{name} not found beside the other real X-rays")
     summary = folder.read(shared_data / name).summary()
-    assert (summary["images"], summary["patients"]) == (images, images)
+    assert (summary["images"], summary["patients"]) == (images, people)
+    assert summary["patients_known_by"] == {"name": images}

@@ -10,49 +10,38 @@ of other kinds are left out and counted. Links are followed, each folder once. M
 a missing one are kept, or what the option ``modalities`` names. Of DICOM files the header alone is read: one with
 damaged pixels is listed, too.
 
-Who the patient is: a pseudonym of the DICOM header's PatientID (:mod:`monai_cxrssl.data.datalists.pseudonym`); without
-one, the first sub-folder below the images' common parent folder; for a file that lies in no such sub-folder, the file
-itself (its name without extension). Folders with names such as ``train``, ``images`` or ``normal``
-(:data:`NOT_PATIENTS`) never stand for a patient, nor do folders that look like classes
-(:mod:`monai_cxrssl.data.sources.trees.class_names`): the log names them, and the layout that takes them for labels. The
-study is a pseudonym of the header's, else the second sub-folder. There are no labels and no split: all items are
-``training``.
+Who the patient is, and by what that is known (``patient_from`` of each item): a pseudonym of the DICOM header's
+PatientID (:mod:`monai_cxrssl.data.datalists.pseudonym`), when it is a person's; else the file's name, when it is of a
+known data set (:mod:`monai_cxrssl.data.sources.layouts.plain.file_names`); else the sub-folder; else the study; else
+the film is taken for its own patient, which a warning counts. When an id is no person's, when a folder is no patient's,
+and how to choose: :mod:`monai_cxrssl.data.sources.patients.evidence` and the two modules that it names. Folders that
+look like classes (:mod:`monai_cxrssl.data.sources.trees.class_names`) are no patients: the log names them, and the
+layout that takes them for labels. The study is a pseudonym of the header's, else the sub-folder of the patient's. There
+are no labels and no split: all items are ``training``.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
-from monai_cxrssl.data.datalists.image_names import image_stem
 from monai_cxrssl.data.datalists.left_out import LeftOut, sentence
-from monai_cxrssl.data.datalists.pseudonym import pseudonym, read_salt
 from monai_cxrssl.data.sources.chest_film.header import KEPT_MODALITIES
 from monai_cxrssl.data.sources.chest_film.select import say_left_out, select_films
 from monai_cxrssl.data.sources.chest_film.walk import walk_files
-from monai_cxrssl.data.sources.trees.class_names import CONTAINERS, SPLIT_NAMES, find_classes
+from monai_cxrssl.data.sources.layouts.plain.file_names import known_patients
+from monai_cxrssl.data.sources.patients.evidence import checked_options, patient_items
+from monai_cxrssl.data.sources.trees.class_names import find_classes
 from monai_cxrssl.data.sources.trees.walk import is_within
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
-__all__ = ["NOT_PATIENTS", "detect", "read"]
+__all__ = ["detect", "read"]
 
 logger = logging.getLogger(__name__)
-
-PATIENT_IDS = ("pseudonym", "original")
-# fmt: off
-NOT_PATIENTS = CONTAINERS | SPLIT_NAMES.keys() | {
-    "normal", "abnormal", "healthy", "pneumonia", "covid", "covid-19", "covid19", "tuberculosis", "positive",
-    "negative",
-}
-# fmt: on
-# One patient rarely has more; a class or split folder taken for a patient does.
-SUSPICIOUS_BAG = 50
 
 
 def detect(folder: Path) -> bool:
@@ -70,8 +59,10 @@ def read(
     keep: Collection[str] = (),
     without: Collection[str] = (),
     not_patients: Collection[str] | None = None,
+    patient_from: str | Sequence[str] | None = None,
+    patient_pattern: str | None = None,
 ) -> Datalist:
-    """List the images below ``folder``.
+    r"""List the images below ``folder``.
 
     Args:
         folder: the top of the tree.
@@ -86,17 +77,21 @@ def read(
         without: files and folders, relative to ``folder``, that are passed over.
         not_patients: names of folders that stand for no patient, nor do those above them; by default those that look
             like classes.
+        patient_from: what tells the patient, in the order in which it is asked: some of ``dicom, name, folder, study``
+            (the default) or ``file``, as a list or a text such as ``"folder,dicom"``. ``"dicom"`` alone takes every
+            PatientID as it is.
+        patient_pattern: a regular expression whose first group is the patient, looked for in each path below
+            ``folder`` before anything else, such as ``r"([^/]+)_\d+\.png$"``.
 
     Returns:
         all images in ``training``, sorted by path; ``extra["left_out"]`` counts what is left out.
 
     Raises:
         DatalistError: nothing is left to train on.
-        ConfigurationError: modalities is one text, or empty; patient_ids is neither of the two; keep names no kind;
+        ConfigurationError: modalities is one text, or empty; an option on patients that is none; keep names no kind;
             no salt.
     """
-    if patient_ids not in PATIENT_IDS:
-        raise ConfigurationError(f"patient_ids is {patient_ids!r}; expected one of {', '.join(PATIENT_IDS)}.")
+    checked_options(patient_ids, patient_from, patient_pattern)
     if isinstance(modalities, str) or not modalities:
         raise ConfigurationError(f'modalities is {modalities!r}; expected a list such as ["CR", "DX"].')
     folder, left_out = Path(folder), LeftOut(keep)
@@ -110,34 +105,14 @@ def read(
         )
     records = say_left_out(folder, left_out)
     found = [(film.relative, film.header) for film in films]
-    if patient_ids == "pseudonym":
-        _hide_ids([header for _, header in found], salt_file)
     if not_patients is None:
         not_patients = _class_folders(folder, [path for path, _ in found])
-    items = _items(found, not_patients)
-    own = sum(item.pop("own_patient") for item in items)
-    if own:
-        told = f"{own} of {len(items)} images have no DICOM patient and no patient sub-folder"
-        logger.info("%s: %s; each is taken for its own patient", folder, told)
-    for patient, count in Counter(item["patient_id"] for item in items).most_common(3):
-        if count > SUSPICIOUS_BAG:
-            told = f"{count} images are taken for one patient, {patient!r}"
-            logger.warning("%s: %s; if they are not, name the patients in a datalist", folder, told)
+    items = patient_items(
+        found, folder, known_patients, patient_ids, salt_file, patient_from, patient_pattern, not_patients
+    )
     name = folder.resolve().name or "folder"
     content = {"name": name, "training": [item | {"source": name} for item in items], **records}
     return Datalist.from_dict(content, folder, origin=f"of the folder {folder}")
-
-
-def _hide_ids(headers: list[dict[str, Any]], salt_file: str | os.PathLike | None) -> None:
-    """Replace the ids of the headers; without any, no salt is needed."""
-    kinds = (("patient_id", "patient"), ("study_id", "study"))
-    named = [header for header in headers if any(header.get(key) for key, _ in kinds)]
-    salt = read_salt(salt_file) if named else b""
-    for header in named:
-        for key, kind in kinds:
-            text = str(header.get(key) or "").strip()
-            if text:
-                header[key] = pseudonym(text, salt, kind)
 
 
 def _class_folders(folder: Path, images: list[str]) -> Collection[str]:
@@ -149,32 +124,3 @@ def _class_folders(folder: Path, images: list[str]) -> Collection[str]:
     remedy = "give --layout class_folders for labels, and for the split where folders such as train and test tell it"
     logger.warning("%s: the folders %s look like classes; no labels are taken from them; %s", folder, told, remedy)
     return classes.names.keys()
-
-
-def _items(found: list[tuple[str, dict[str, Any]]], not_patients: Collection[str]) -> list[dict[str, Any]]:
-    """Items of (path relative to the folder, DICOM header) pairs."""
-    common = len(_common_parents([path for path, _ in found]))
-    items = []
-    for path, header in found:
-        *parents, name = path.split("/")[common:]
-        classes = [index for index, parent in enumerate(parents) if parent in not_patients]
-        people = parents[classes[0] + 1 :] if classes else list(parents)
-        while people and people[0].lower() in NOT_PATIENTS:
-            people.pop(0)
-        patient = str(header.get("patient_id") or "").strip()
-        study = str(header.get("study_id") or "").strip()
-        own = not patient and not people
-        if not study and len(people) > 1:
-            study = "/".join(people[:2])
-        if own:
-            patient = "/".join([*parents, image_stem(name)])
-        item: dict[str, Any] = {"image": path, "patient_id": patient or people[0], "own_patient": own}
-        known = {"study_id": study} | {key: header.get(key) for key in ("view_position", "sex", "age")}
-        items.append(item | {key: value for key, value in known.items() if value not in (None, "")})
-    return items
-
-
-def _common_parents(paths: list[str]) -> list[str]:
-    """The folders that all paths begin with."""
-    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
-    return [names[0] for names in itertools.takewhile(lambda names: len(set(names)) == 1, levels)]
