@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Content of a weights file: torch, safetensors or numpy, read without running code."""
+"""Content of a weights file of torch, safetensors or numpy, without its code."""
 
 from __future__ import annotations
 
