@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a contact sheet of a datalist, or of what was left out of it."""
+"""Draw a contact sheet of a datalist, or of its left-out files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Words for the chest and for other parts of the body, in the languages of DICOM headers."""
+"""Words for parts of the body in the languages of DICOM headers."""
 
 from __future__ import annotations
 
