@@ -23,6 +23,7 @@ __all__ = ["check_finite", "read_raster", "to_unit"]
 
 _WHITE_IS_ZERO = 0
 _SIGNED = 2
+_GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N", "I;16S")
 _LUMINANCE = (0.299, 0.587, 0.114)
 _MACHINE_ORDER = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
@@ -185,6 +186,9 @@ def _read_by_pillow(path: str, data: bytes, kind: str, max_pixels: int, notes: l
         check_size(path, rows, columns, max_pixels)
         _check_pages(path, image, kind, notes)
         mode = image.mode
+        if kind == "tiff" and max(_tag(image, 258) or (1,)) > 8 and mode not in _GREY_MODES:
+            # Pillow takes the bytes of planes for pixels, and the upper half of colours.
+            raise ValueError("its colours are of more than 8 bits")
         white_is_zero = kind == "tiff" and _tag(image, 262) == _WHITE_IS_ZERO and mode.startswith(("I", "F"))
         # Read now: loading a TIFF turns it and drops the tag.
         orientation = _orientation(image.getexif, notes)
