@@ -84,7 +84,7 @@ def lookup_table(
         values = _modality_values(header, meaning, warnings)
         inverted = _is_inverted(header, warnings)
         table, used = _windowed(header, values, window, warnings)
-    if table is not None and not (hidden is None and padding is None and fits(pixels, table)):
+    if table is not None and not fits(pixels, table, padding, hidden):
         film = count_values(pixels, values, padding, hidden)
         if (fault := misfit(film, _of_values(film, values, table))) and window == "first":
             low, high, _ = own_range(film)

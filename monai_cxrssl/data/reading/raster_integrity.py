@@ -18,8 +18,8 @@ from monai_cxrssl.errors import CXRReadError
 __all__ = ["check_png", "complete_jpeg", "check_jpeg_scan", "without_metadata"]
 
 _MISSING_END = Note("end_marker", "the end marker is missing; all pixels are there")
-# Of the chunks that a viewer may pass over, those that decide on pixels or on their orientation.
-_KEPT_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf")
+# Texts and colour profiles, which decide on no pixel.
+_METADATA_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 
 def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None:
@@ -50,13 +50,12 @@ def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None
 
 
 def without_metadata(data: bytes) -> bytes:
-    """Return a PNG without texts, profiles and other chunks that may be passed over (their names begin with a small
-    letter); a chunk that is cut ends it."""
+    """Return a PNG without texts and colour profiles; a chunk that is cut ends it."""
     parts, position = [data[:8]], 8
     while position + 8 <= len(data):
         length, kind = struct.unpack(">I4s", data[position : position + 8])
         end = position + 12 + length
-        if kind[:1].isupper() or kind in _KEPT_CHUNKS:
+        if kind not in _METADATA_CHUNKS:
             parts.append(data[position:end])
         position = end
     return b"".join(parts)

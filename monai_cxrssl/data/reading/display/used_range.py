@@ -83,19 +83,27 @@ def count_values(
     return ValueCounts(found, numbers)
 
 
-def fits(pixels: np.ndarray, table: np.ndarray | None) -> bool:
+def fits(
+    pixels: np.ndarray,
+    table: np.ndarray | None,
+    left_out: np.ndarray | None = None,
+    hidden: np.ndarray | None = None,
+) -> bool:
     """Return whether a sample of ``(H, W)`` pixels, looked up, shows at a glance that the range fits.
 
     False asks for a count: the middle four fifths of the pixels take no tenth of the range, or most are at its ends.
     """
     step = max(1, math.isqrt(pixels.size // _SAMPLE))
-    shown = pixels[::step, ::step].ravel()
-    if table is not None:
-        shown = table[shown]
-    clipped = np.count_nonzero((shown <= _LEVEL) | (shown >= 1 - _LEVEL))
+    sample = pixels[::step, ::step]
+    sample = sample.ravel() if hidden is None else sample[~hidden[::step, ::step]]
+    if left_out is not None:
+        sample = sample[~left_out[sample]]
+    if sample.size < 10:
+        return False
+    shown = np.sort(sample if table is None else table[sample])
     tenth = shown.size // 10
-    ordered = np.partition(shown, (tenth, shown.size - 1 - tenth))
-    used = ordered[shown.size - 1 - tenth] - ordered[tenth]
+    used = shown[shown.size - 1 - tenth] - shown[tenth]
+    clipped = np.searchsorted(shown, _LEVEL, "right") + shown.size - np.searchsorted(shown, 1 - _LEVEL)
     return bool(used > 1.2 * _LEAST_USED and clipped < 0.9 * shown.size)
 
 
