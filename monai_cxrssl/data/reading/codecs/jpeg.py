@@ -23,7 +23,7 @@ _SCAN, _END = 0xDA, 0xD9
 def first_picture(data: bytes) -> bytes:
     """Return a JPEG file without what follows its first picture: previews, the video of a motion photo."""
     # Multi-picture files name their index early; a search of the whole file would cost a tenth of its decoding.
-    if data[-64:].rstrip(b"\x00").endswith(b"\xff\xd9") and b"MPF\x00" not in data[:65536]:
+    if data[-64:].rstrip(b"\x00").endswith(b"\xff\xd9") and data.find(b"MPF\x00", 0, 65536) < 0:
         return data
     for marker, _, end in _segments(data):
         if marker == _END and end < len(data):
