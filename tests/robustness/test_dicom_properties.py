@@ -14,7 +14,6 @@ from monai_cxrssl.errors import CXRReadError
 from tests.data import conftest as dicom
 from tests.robustness.dicom_cases import DicomCase, dicom_cases, expected_film
 
-
 UPRIGHT = {  # how a film of this Patient Orientation is shown
     ("L", "F"): lambda film: film,
     ("R", "F"): lambda film: film[:, ::-1],
