@@ -31,6 +31,7 @@ __all__ = [
 Window = int | str | Sequence[float] | None
 
 _RETIRED_COLOURS = ("ARGB", "CMYK", "HSV")
+_THREE = ("RGB", "YBR")  # of three samples per pixel
 _OVERLAYS = range(0x6000, 0x6020, 2)
 _EDGES = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -209,7 +210,7 @@ def _pixel_module(ds: Dataset, path: str, max_pixels: int, warnings: list[str]) 
         cause = f"holds {frames} frames, not one film"
         raise CXRReadError(path, cause, "Split it and keep the single frame that is the X-ray.")
     samples, photometric = whole("SamplesPerPixel", 1), text(ds, "PhotometricInterpretation").upper()
-    if samples not in (1, 3) or photometric in _RETIRED_COLOURS:
+    if samples not in (1, 3) or photometric in _RETIRED_COLOURS or (samples == 1 and photometric.startswith(_THREE)):
         refuse_colour(path, photometric, samples)
     rows, columns, allocated = whole("Rows"), whole("Columns"), whole("BitsAllocated")
     stored, high_bit, signed = whole("BitsStored", 0), whole("HighBit", -1), whole("PixelRepresentation", 0) == 1
