@@ -92,18 +92,68 @@ def reference(ds: Dataset, stored: np.ndarray, use_window: bool = True) -> np.nd
     if use_window and (has_lut or "WindowCenter" in ds):
         shown = apply_voi_lut(values, ds).astype(np.float64)
         if has_lut:
-            unit = shown / (2 ** int(ds.VOILUTSequence[0].LUTDescriptor[2]) - 1)
+            data = ds.VOILUTSequence[0].LUTData
+            reached = np.max(np.frombuffer(data, "<u2") if isinstance(data, bytes) else data)
+            unit = shown / (2 ** max(int(reached).bit_length(), 1) - 1)
         else:
             low, high = _output_range(ds)
             unit = (shown - low) / (high - low)
+        if misfits(values.astype(np.float64), unit):
+            unit = own_range(values.astype(np.float64))
     else:
         values = values.astype(np.float64)
         low, high = values.min(), values.max()
-        unit = (values - low) / (high - low) if high > low else np.zeros(values.shape)
         if high <= low:
-            return unit
+            return np.zeros(values.shape)
+        unit = own_range(values) if use_window else (values - low) / (high - low)
     inverted = ds.PhotometricInterpretation == "MONOCHROME1" or ds.get("PresentationLUTShape") == "INVERSE"
     return 1.0 - unit if inverted else unit
+
+
+def film_values(values: np.ndarray) -> np.ndarray:
+    """Return the values of a film, sorted, without burnt-in markers: lone groups of under a tenth at either end."""
+    film = np.sort(values, axis=None)
+    most = len(film) / 10
+    while len(distinct := np.unique(film)) > 2:
+        gap = np.argmax(distinct[1:] - distinct[:-1])
+        low, high = film[film <= distinct[gap]], film[film > distinct[gap]]
+        marker, rest = (high, low) if len(high) <= len(low) else (low, high)
+        if len(marker) >= most or 2 * (distinct[gap + 1] - distinct[gap]) <= rest[-1] - rest[0]:
+            break
+        film = rest
+    return film
+
+
+def middle(film: np.ndarray) -> tuple[float, float]:
+    """Return the 1st and 99th percentile by nearest rank."""
+    first, last = (film[max(int(np.ceil(share * len(film))), 1) - 1] for share in (0.01, 0.99))
+    return first, last
+
+
+def misfits(values: np.ndarray, unit: np.ndarray) -> bool:
+    """Return whether intensities ``unit`` use less than a tenth of [0, 1], or have more than 95 % at its ends."""
+    film = film_values(values)
+    if len(np.unique(film)) < 8:
+        return False
+    first, last = middle(film)
+    if np.ptp(unit[(values >= first) & (values <= last)]) < 0.1:
+        return True
+    inside = (values >= film[0]) & (values <= film[-1])
+    ends = [inside & (unit <= 0.5 / 255), inside & (unit >= 1 - 0.5 / 255)]
+    return sum(end.sum() for end in ends if len(np.unique(values[end])) > 1) > 0.95 * inside.sum()
+
+
+def own_range(values: np.ndarray) -> np.ndarray:
+    """Return intensities by the film's own range: without markers, or by percentiles, where either is much smaller."""
+    low, high = values.min(), values.max()
+    film = film_values(values)
+    if len(np.unique(film)) >= 8:
+        first, last = middle(film)
+        limit = 0.25 if len(film) < values.size else 0.1
+        if first < last < first + limit * (high - low):
+            is_half = 2 * (last - first) >= film[-1] - film[0]
+            low, high = (film[0], film[-1]) if is_half else (first, last)
+    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(values.shape)
 
 
 def _output_range(ds: Dataset) -> tuple[float, float]:

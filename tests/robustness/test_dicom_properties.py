@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_cxrssl.data import read_cxr, read_cxr_uint
@@ -14,20 +14,45 @@ from monai_cxrssl.errors import CXRReadError
 from tests.data import conftest as dicom
 from tests.robustness.dicom_cases import DicomCase, dicom_cases, expected_film
 
+UPRIGHT = {  # how a film of this Patient Orientation is shown
+    ("L", "F"): lambda film: film,
+    ("R", "F"): lambda film: film[:, ::-1],
+    ("L", "H"): lambda film: film[::-1],
+    ("R", "H"): lambda film: film[::-1, ::-1],
+    ("F", "L"): lambda film: film.T,
+    ("F", "R"): lambda film: np.rot90(film, -1),
+    ("H", "L"): lambda film: np.rot90(film),
+    ("H", "R"): lambda film: film[::-1, ::-1].T,
+}
+
 
 @pytest.mark.filterwarnings("ignore")
-@given(case=dicom_cases())
-def test_tags_in_any_combination(tmp_path, case: DicomCase):
+@given(case=dicom_cases(), orientation=st.sampled_from(sorted(UPRIGHT)))
+def test_tags_in_any_combination(tmp_path, case: DicomCase, orientation):
+    check_against_pydicom(tmp_path, case, orientation)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=5000)
+@given(case=dicom_cases(), orientation=st.sampled_from(sorted(UPRIGHT)))
+def test_tags_in_any_combination_at_length(tmp_path, case: DicomCase, orientation):
+    check_against_pydicom(tmp_path, case, orientation)
+
+
+def check_against_pydicom(tmp_path, case: DicomCase, orientation) -> None:
     expected = expected_film(case)
+    case.elements["PatientOrientation"] = list(orientation)
     path = dicom.save(case.data_set(), tmp_path / "film.dcm")
     if expected is None:
         with pytest.raises(CXRReadError):
             read_cxr(path)
         return
     film, metadata = read_cxr(path)
+    expected = UPRIGHT[orientation](expected)
     assert film.dtype == np.float32
     np.testing.assert_allclose(film, expected, atol=3e-7)
-    assert metadata["spatial_shape"] == case.words.shape
+    assert metadata["spatial_shape"] == expected.shape
     np.testing.assert_allclose(read_cxr_uint(path, bits=16), expected * 65535, atol=0.5 + 1e-4)
 
 

@@ -123,6 +123,7 @@ class _Look:
     problems: list[Finding] = field(default_factory=list)
     digest: bytes | None = None
     vector: np.ndarray | None = None
+    notes: list[str] = field(default_factory=list)
 
     def warn(self, kind: str, path: str, problem: str) -> None:
         self.problems.append(Finding(kind, "warning", (path,), f"{path}: {problem}."))
@@ -168,6 +169,7 @@ def audit_datalists(
             seen = pool.map(lambda film: _look(film.item, phi), unique)
             looks = list(tqdm(seen, total=len(unique), desc="auditing", disable=not progress))
         findings += [finding for look in looks for finding in look.problems] + _duplicates(unique, looks)
+        findings += _notes_of_reading(unique, looks)
     rank = {"leak": 0, "warning": 1, "note": 2}
     return AuditResult(len(films), tuple(sorted(findings, key=lambda f: (rank[f.severity], f.kind, f.items))))
 
@@ -253,6 +255,7 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
     except Exception as error:  # a decoder may raise anything on a damaged file
         look.warn("unreadable", path, f"{type(error).__name__}: {error}")
         return look
+    look.notes = metadata["warnings"]
     if pixels.min() == pixels.max():
         look.warn("unreadable", path, "holds one value only")
         return look
@@ -268,6 +271,21 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
         _look_at_tags(path, look)
         _look_for_text(path, pixels, look)
     return look
+
+
+def _notes_of_reading(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]:
+    """Notes that the reader made, counted by kind; each film whose range was replaced by itself."""
+    by_kind: dict[str, dict[str, str]] = defaultdict(dict)
+    for film, look in zip(films, looks, strict=True):
+        for note in look.notes:
+            by_kind[getattr(note, "kind", "other")].setdefault(film.item["image"], str(note))
+    replaced = by_kind.pop("range_replaced", {})
+    findings = [Finding("range_replaced", "warning", (path,), f"{path}: {note}.") for path, note in replaced.items()]
+    for kind, notes in by_kind.items():
+        path, note = next(iter(notes.items()))
+        text = f"{len(notes)} image(s) were read with a note on {kind.replace('_', ' ')}, such as {path}: {note}."
+        findings.append(Finding(f"reading_{kind}", "note", tuple(notes), text))
+    return findings
 
 
 def looks_inverted(pixels: np.ndarray) -> bool:

@@ -41,6 +41,8 @@ class StreamHeader:
 
 def read_stream_header(data: bytes) -> StreamHeader | None:
     """Return the coding and size of a compressed image; None for none of the six codings."""
+    if data[:12] == b"\x00\x00\x00\x0cjP  \r\n\x87\n":  # a JP2 file around the stream
+        return read_stream_header(data[max(data.find(b"\xff\x4f\xff\x51"), 12) :])
     if data[:4] == b"\xff\x4f\xff\x51" and len(data) > 42:
         x1, y1, x0, y0 = struct.unpack(">4I", data[8:24])
         components, depth = struct.unpack(">HB", data[40:43])

@@ -9,11 +9,15 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from monai_cxrssl.data.reading.dicom_header import Window, describe, read_header, text, transfer_syntax
 from monai_cxrssl.data.reading.dicom_lookup import lookup_table
 from monai_cxrssl.data.reading.dicom_pixels import decode_pixels
+from monai_cxrssl.data.reading.display.orientation import is_transposed, to_upright, turn_words
+from monai_cxrssl.data.reading.display.shutter import hidden_pixels, hide
 from monai_cxrssl.data.reading.file_kind import file_kind, open_regular_file, refuse_damage
-from monai_cxrssl.data.reading.film import Film
+from monai_cxrssl.data.reading.film import Film, Note
 from monai_cxrssl.errors import CXRReadError
 
 if TYPE_CHECKING:
@@ -25,7 +29,6 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 # Deflated DICOM: no film inflates beyond this.
 MAX_INFLATED_BYTES = 512 * 2**20
 _DAMAGED_HEADER = "has a damaged DICOM header ({})"
-_FLIPPED = {"R": "mirrored (its rows run to the patient's right)", "H": "upside down (its columns run to the head)"}
 
 
 def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, max_side: int | None) -> Film:
@@ -41,14 +44,20 @@ def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, max_side
     with refuse_damage(path, _DAMAGED_HEADER, typed=True):
         header, pixel_data = read_header(ds, path, window, max_pixels)
         warnings = list(header.warnings)
-        pixels, meaning = decode_pixels(header, pixel_data, warnings, max_side)
-        table, inverted, used = lookup_table(header, pixels, meaning, window, warnings)
-    # Said, but nothing turned, where the header contradicts the way in which chest films are stored.
-    for direction, letter in zip(header.patient_orientation, "RH", strict=False):
-        if direction == letter:
-            warnings.append(f"the header says that the film is stored {_FLIPPED[letter]}; it was left as stored")
+        # Shutters are drawn on the full size.
+        pixels, meaning = decode_pixels(header, pixel_data, warnings, None if header.shutter else max_side)
+        hidden = hidden_pixels(header.shutter, pixels.shape, warnings) if header.shutter else None
+        table, inverted, used = lookup_table(header, pixels, meaning, window, warnings, hidden)
+        if header.shutter and hidden is not None:
+            pixels, table = hide(pixels, table, hidden, header.shutter.value)
+        shape, spacing, orientation = (header.rows, header.columns), header.spacing, header.patient_orientation
+        pixels = np.ascontiguousarray(to_upright(pixels, orientation))
+        if is_transposed(orientation):
+            shape, spacing = shape[::-1], spacing and spacing[::-1]
+        if words := turn_words(orientation):
+            warnings.append(Note("turned", words))
     fields = {**header.fields, "inverted": inverted, "window": used}
-    return Film(path, pixels, table, (header.rows, header.columns), header.spacing, fields=fields, warnings=warnings)
+    return Film(path, pixels, table, shape, spacing, fields=fields, warnings=warnings)
 
 
 def read_dicom_header(path: str | os.PathLike) -> dict[str, Any]:

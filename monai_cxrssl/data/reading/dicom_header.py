@@ -10,24 +10,43 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from monai_cxrssl.data.reading.display.frame import lift_functional_groups
+from monai_cxrssl.data.reading.display.lut import Lut, make_lut
+from monai_cxrssl.data.reading.display.shutter import Shutter
 from monai_cxrssl.data.reading.file_kind import REFETCH
-from monai_cxrssl.data.reading.film import check_size
+from monai_cxrssl.data.reading.film import Note, check_size
 from monai_cxrssl.errors import CXRReadError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Header", "Lut", "Window", "describe", "numbers", "person_digest", "read_header", "text", "transfer_syntax"]
+__all__ = [
+    *(
+        "Header",
+        "Window",
+        "describe",
+        "numbers",
+        "patient_orientation",
+        "person_digest",
+        "read_header",
+        "refuse_colour",
+        "text",
+    ),
+    "transfer_syntax",
+]
 
 # The option that chooses the VOI transform: see ``monai_cxrssl.data.reading.read.read_cxr``.
 Window = int | str | Sequence[float] | None
 
 _DIGEST_KEY = secrets.token_bytes(32)
-_COLOURS = ("RGB", "PALETTE COLOR", "ARGB", "CMYK", "HSV", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_RETIRED_COLOURS = ("ARGB", "CMYK", "HSV")
+_THREE = ("RGB", "YBR")  # of three samples per pixel
+_OVERLAYS = range(0x6000, 0x6020, 2)
+_EDGES = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _VIEWS = {
     "PA": ("postero-anterior", "posteroanterior", "posterior-anterior"),
@@ -39,17 +58,8 @@ _VIEWS = {
 
 
 @dataclass(frozen=True)
-class Lut:
-    """LUT sequence item: float64 entries ``(N,)``, none if incomplete; first value mapped; bits per entry."""
-
-    entries: np.ndarray
-    first: int = 0
-    bits: int = 0
-
-
-@dataclass(frozen=True)
 class Header:
-    """Header of one grey-scale frame, its description of the pixels checked.
+    """Header of one frame, its description of the pixels checked.
 
     What only the lookup needs is as stored, since its faults are named after those of the pixels. Tuples of numbers
     are empty where the file has none, and None where one is no number.
@@ -61,10 +71,14 @@ class Header:
     swapped_words: bool  # 8-bit pixels in big-endian words, which pydicom leaves swapped
     rows: int
     columns: int
+    samples: int  # per pixel: 1, or 3 of a film that may be grey all the same
+    planar: bool  # whether one sample of all pixels comes before the next sample
+    palette: np.ndarray | None  # colours of all stored values, (N, 3) of uint8 or uint16
     bits_allocated: int  # 8 or 16
     bits_stored: int  # 1 to bits_allocated
     high_bit: int  # counted from 0
     signed: bool
+    has_overlay: bool  # in bits of the pixels that are not stored ones
     photometric_interpretation: str  # in capitals, "" where missing, as the next
     presentation_lut_shape: str
     modality_lut: Lut | None
@@ -75,6 +89,7 @@ class Header:
     voi_lut_function: str  # in capitals
     voi_lut_count: int
     voi_lut: Lut | None  # the one asked for
+    shutter: Shutter | None
     patient_orientation: tuple[str, ...]  # first letters of the directions of rows and columns, or empty
     spacing: tuple[float, float] | None  # of rows and columns, in mm
     fields: dict[str, Any]  # the metadata that may be shown
@@ -87,9 +102,10 @@ def read_header(ds: Dataset, path: str, window: Window, max_pixels: int) -> tupl
     VOI elements that ``window``, a checked option, does not ask for are not read, so damage in them does no harm.
 
     Raises:
-        CXRReadError: it is no image, does not describe one grey-scale frame of 8 or 16 bits, or exceeds ``max_pixels``.
+        CXRReadError: it is no image, does not describe one frame of 8 or 16 bits, or exceeds ``max_pixels``.
     """
     _check_is_image(ds, path)
+    lift_functional_groups(ds)
     warnings: list[str] = []
     module = _pixel_module(ds, path, max_pixels, warnings)
     data = ds.get("PixelData")
@@ -99,19 +115,23 @@ def read_header(ds: Dataset, path: str, window: Window, max_pixels: int) -> tupl
     sequence = ds.get("ModalityLUTSequence")
     modality_lut = _lut(sequence[0], little_endian) if sequence else None
     has_modality_lut = modality_lut is not None and modality_lut.entries.size > 0
+    palette = _palette(ds, path, module) if module["photometric_interpretation"] == "PALETTE COLOR" else None
     header = Header(
         path=path,
         transfer_syntax=transfer_syntax(getattr(ds, "file_meta", {})),
         little_endian=little_endian,
         swapped_words=not little_endian and ds["PixelData"].VR == "OW",
         **module,
+        palette=palette,
+        has_overlay=any((group, 0x0102) in ds for group in _OVERLAYS),
         modality_lut=modality_lut,
         rescale_slope=() if has_modality_lut else numbers(ds, "RescaleSlope"),
         rescale_intercept=() if has_modality_lut else numbers(ds, "RescaleIntercept"),
         padding=_padding(ds),
         presentation_lut_shape=text(ds, "PresentationLUTShape").upper(),
         **_voi(ds, window, little_endian),
-        patient_orientation=_patient_orientation(ds),
+        shutter=_shutter(ds, warnings),
+        patient_orientation=patient_orientation(ds),
         spacing=_spacing(ds),
         fields=_identity(ds) | {name: module[name] for name in ("photometric_interpretation", "bits_stored")},
         warnings=tuple(warnings),
@@ -163,6 +183,15 @@ def numbers(ds: Dataset, keyword: str) -> tuple[float, ...] | None:
     return None if any(math.isnan(number) for number in parts) else parts
 
 
+def refuse_colour(
+    path: str, photometric: str, samples: int, more: str = "", error: Exception | None = None
+) -> NoReturn:
+    """Refuse a picture in colour, which is no film; ``more`` is half a sentence on it."""
+    what = f"is a colour image ({photometric or 'unnamed'}, {samples} sample(s) per pixel)"
+    cause = f"{what} {more or 'that shows colour'}, not a radiograph"
+    raise CXRReadError(path, cause, "Give the grey-scale original, not a screenshot or an annotated copy.") from error
+
+
 def transfer_syntax(meta: Any) -> str:
     """Return the transfer syntax UID of a file's meta information, ``""`` where it is missing."""
     return str(meta.get("TransferSyntaxUID", ""))
@@ -205,49 +234,66 @@ def _pixel_module(ds: Dataset, path: str, max_pixels: int, warnings: list[str]) 
     if frames > 1:
         cause = f"holds {frames} frames, not one film"
         raise CXRReadError(path, cause, "Split it and keep the single frame that is the X-ray.")
-    samples, photometric = whole("SamplesPerPixel", 1), text(ds, "PhotometricInterpretation")
-    if samples != 1 or photometric.upper() in _COLOURS:
-        cause = f"is a colour image ({photometric or 'unnamed'}, {samples} sample(s) per pixel), not a radiograph"
-        raise CXRReadError(path, cause, "Give the grey-scale original, not a screenshot or an annotated copy.")
+    samples, photometric = whole("SamplesPerPixel", 1), text(ds, "PhotometricInterpretation").upper()
+    if samples not in (1, 3) or photometric in _RETIRED_COLOURS or (samples == 1 and photometric.startswith(_THREE)):
+        refuse_colour(path, photometric, samples)
     rows, columns, allocated = whole("Rows"), whole("Columns"), whole("BitsAllocated")
     stored, high_bit, signed = whole("BitsStored", 0), whole("HighBit", -1), whole("PixelRepresentation", 0) == 1
     check_size(path, rows, columns, max_pixels)
+    if allocated not in (8, 16) and samples == 3:
+        refuse_colour(path, photometric, samples, f"of {allocated} bits each")
     if allocated not in (8, 16):
         cause = f"has {allocated} bits per pixel; a radiograph has 8 or 16"
         raise CXRReadError(path, cause, "It is probably a mask, a dose map or a derived image; give the X-ray itself.")
     if not 1 <= stored <= allocated:
-        warnings.append(f"BitsStored is {stored or 'missing'}, taken for {allocated}")
+        warnings.append(Note("bits", f"BitsStored is {stored or 'missing'}, taken for {allocated}"))
         stored = allocated
     if not stored - 1 <= high_bit < allocated:
         if high_bit >= 0:
-            warnings.append(f"HighBit {high_bit} is impossible, taken for {stored - 1}")
+            warnings.append(Note("bits", f"HighBit {high_bit} is impossible, taken for {stored - 1}"))
         high_bit = stored - 1
     bits = {"bits_allocated": allocated, "bits_stored": stored, "high_bit": high_bit, "signed": signed}
-    return {"rows": rows, "columns": columns, "photometric_interpretation": photometric.upper(), **bits}
+    layout = {"rows": rows, "columns": columns, "samples": samples, "planar": whole("PlanarConfiguration", 0) == 1}
+    return {**layout, "photometric_interpretation": photometric, **bits}
 
 
 def _lut(item: Dataset, little_endian: bool) -> Lut:
     """Read an item of a LUT sequence; without entries where it is incomplete."""
-    entries: np.ndarray
-    incomplete = Lut(np.empty(0))
-    descriptor, data = numbers(item, "LUTDescriptor"), item.get("LUTData")
-    if not descriptor or len(descriptor) != 3 or data is None:
-        return incomplete
-    # A count of 65,536 is written as 0; a parser that takes the element for signed makes large counts negative.
-    count = int(descriptor[0]) % 65536 or 65536
-    first, bits = int(descriptor[1]), int(descriptor[2])
-    if isinstance(data, (bytes, bytearray)):
-        if len(data) in (count, count + count % 2) and bits <= 8:
-            entries = np.frombuffer(bytes(data), np.uint8)
-        else:
-            entries = np.frombuffer(bytes(data)[: len(data) // 2 * 2], "<u2" if little_endian else ">u2")
-    else:
-        entries = np.atleast_1d(np.asarray(data)).astype(np.int64) & 0xFFFF
-        if bits <= 8 and len(entries) == (count + 1) // 2 and count > 1:  # two entries packed into each word
-            entries = np.stack([entries & 0xFF, entries >> 8], axis=1).ravel()
-    if len(entries) < count or not 1 <= bits <= 16:
-        return incomplete
-    return Lut(entries[:count].astype(np.float64), first, bits)
+    return make_lut(numbers(item, "LUTDescriptor"), item.get("LUTData"), little_endian)
+
+
+def _palette(ds: Dataset, path: str, module: dict[str, Any]) -> np.ndarray:
+    """Return the colours of all stored values."""
+    from pydicom.pixels import apply_color_lut
+
+    stored = module["bits_stored"]
+    try:
+        palette = apply_color_lut(np.arange(1 << stored, dtype=np.uint8 if stored <= 8 else np.uint16), ds)
+        # pydicom takes the bytes of the entries for little-endian ones.
+        return palette.byteswap() if ds.original_encoding[1] is False else palette
+    except Exception as error:  # a palette that is missing or incomplete
+        refuse_colour(path, module["photometric_interpretation"], 1, "whose palette cannot be read", error)
+
+
+def _shutter(ds: Dataset, warnings: list[str]) -> Shutter | None:
+    """Read the display shutters of the film; a bitmap shutter, of presentation states, is noted only."""
+    shapes = ds.get("ShutterShape")
+    if not shapes:
+        if "ShutterOverlayGroup" in ds:
+            warnings.append(Note("shutter", "the display shutter BITMAP was left out"))
+        return None
+    shapes = [shapes] if isinstance(shapes, str) else [str(shape) for shape in shapes]
+    edges = [numbers(ds, f"Shutter{side}Edge") for side in _EDGES]
+    center, radius = numbers(ds, "CenterOfCircularShutter"), numbers(ds, "RadiusOfCircularShutter")
+    vertices = numbers(ds, "VerticesOfThePolygonalShutter") or ()
+    value = numbers(ds, "ShutterPresentationValue") or (0.0,)
+    return Shutter(
+        tuple(shape.strip().upper() for shape in shapes if shape.strip()),
+        tuple(edge[0] for edge in edges if edge) if all(edges) else None,  # type: ignore[arg-type]
+        (center[0], center[1], radius[0]) if center and len(center) == 2 and radius else None,
+        tuple(zip(vertices[::2], vertices[1::2], strict=False)) or None,
+        min(max(value[0] / 65535, 0.0), 1.0),
+    )
 
 
 def _padding(ds: Dataset) -> tuple[int, int] | None:
@@ -277,7 +323,8 @@ def _voi(ds: Dataset, window: Window, little_endian: bool) -> dict[str, Any]:
     }
 
 
-def _patient_orientation(ds: Dataset) -> tuple[str, ...]:
+def patient_orientation(ds: Dataset) -> tuple[str, ...]:
+    """Return the first letters of the directions of rows and columns, or nothing."""
     orientation = ds.get("PatientOrientation")
     if orientation is None or isinstance(orientation, str) or len(orientation) != 2:
         return ()

@@ -13,10 +13,13 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 
-import cv2
 import numpy as np
 
-from monai_cxrssl.data.reading.dicom_header import Header, Lut, Window
+from monai_cxrssl.data.reading.dicom_header import Header, Window, refuse_colour
+from monai_cxrssl.data.reading.display.colour import is_grey_palette
+from monai_cxrssl.data.reading.display.lut import lut_intensities, lut_outputs
+from monai_cxrssl.data.reading.display.used_range import ValueCounts, count_values, fits, misfit, own_range
+from monai_cxrssl.data.reading.film import Note
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
 __all__ = ["check_window", "lookup_table"]
@@ -47,41 +50,69 @@ def check_window(window: Window) -> Window:
 
 
 def lookup_table(
-    header: Header, pixels: np.ndarray, meaning: np.ndarray, window: Window, warnings: list[str]
+    header: Header,
+    pixels: np.ndarray,
+    meaning: np.ndarray,
+    window: Window,
+    warnings: list[str],
+    hidden: np.ndarray | None = None,
 ) -> tuple[np.ndarray, bool, str]:
     """Compose the lookup table from bit patterns to intensities.
+
+    A range of the header that does not fit the pixels gives way to the image's own, which a warning says; one that
+    ``window`` names by its numbers or its index stays, with a warning.
 
     Args:
         header, pixels: of the film; uint8 or uint16 ``(H, W)`` bit patterns.
         meaning: int32 ``(N,)``, the stored value of each bit pattern, N of 256 or 65,536.
         window: as :func:`check_window` returns it, and as the header was read with.
         warnings: what is odd is appended here.
+        hidden: bool ``(H, W)``, the pixels behind a display shutter, of which no range is taken.
 
     Returns:
         float64 ``(N,)`` in [0, 1]; whether it inverts; and the window in words.
 
     Raises:
-        CXRReadError: a slope of 0 or one that is not a number, or the file has windows but not the one asked for.
+        CXRReadError: a slope of 0 or one that is not a number, the file has windows but not the one asked for, or it
+            shows colour.
     """
-    values = _modality_values(header, meaning, warnings)
     padding = _padding_values(header, meaning)
-    inverted = _is_inverted(header, warnings)
-    table, used = _windowed(header, values, window, warnings)
-    if table is None:
-        counts = cv2.calcHist([pixels], [0], None, [len(meaning)], [0, len(meaning)])
-        present = counts.ravel() > 0
-        if padding is not None:
-            present &= ~padding
-        low = high = 0.0
-        if present.any():
-            low, high = values[present].min(), values[present].max()
-        else:
-            warnings.append("every pixel is padding")
-        used = f"min-max {low:g} {high:g}"
+    if header.samples == 3 or header.palette is not None:
+        values, inverted = meaning.astype(np.float64), False
+        table, used = _displayed(header, pixels, meaning)
+    else:
+        values = _modality_values(header, meaning, warnings)
+        inverted = _is_inverted(header, warnings)
+        table, used = _windowed(header, values, window, warnings)
+    if table is not None and not fits(pixels, table, padding, hidden):
+        film = count_values(pixels, values, padding, hidden)
+        if (fault := misfit(film, _of_values(film, values, table))) and window == "first":
+            low, high, _ = own_range(film)
+            warnings.append(
+                Note("range_replaced", f"{used} {fault}; the image's own range {low:g} to {high:g} was taken instead")
+            )
+            table, used = _between(values, low, high), f"own {low:g} {high:g}"
+        elif fault:
+            warnings.append(Note("range", f"{used} {fault}; it was asked for and stays"))
+    elif table is None:
+        film = count_values(pixels, values, padding, hidden)
+        if not len(film.values):
+            warnings.append(Note("padding", "every pixel is padding"))
+        low, high, is_robust = own_range(film) if window == "first" else (*_ends(film), False)
+        if is_robust:
+            least, most = _ends(film)
+            warnings.append(
+                Note(
+                    "range_replaced",
+                    f"markers or outliers stretch the image's range to {least:g} to {most:g}; {low:g} to {high:g} was "
+                    "taken instead",
+                )
+            )
+        used = f"{'own' if is_robust else 'min-max'} {low:g} {high:g}"
         # An image of one value has no contrast to invert.
         if high <= low:
             return np.zeros(len(values)), inverted, used
-        table = np.clip((values - low) / (high - low), 0.0, 1.0)
+        table = _between(values, low, high)
     if inverted:
         table = 1.0 - table
     if padding is not None:
@@ -89,18 +120,47 @@ def lookup_table(
     return table, inverted, used
 
 
+def _between(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
+
+
+def _ends(film: ValueCounts) -> tuple[float, float]:
+    return (float(film.values[0]), float(film.values[-1])) if len(film.values) else (0.0, 0.0)
+
+
+def _of_values(film: ValueCounts, values: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return the intensity of each value of the film."""
+    order = np.argsort(values, kind="stable")
+    return table[order[np.searchsorted(values, film.values, sorter=order)]]
+
+
+def _displayed(header: Header, pixels: np.ndarray, meaning: np.ndarray) -> tuple[np.ndarray, str]:
+    """Map stored values of a film saved in colour to [0, 1]: no window applies to them (PS3.3 C.11.2)."""
+    if header.palette is None:
+        top = (1 << header.bits_stored) - 1
+        return np.clip(meaning / top, 0.0, 1.0), f"0 to {top}"
+    index = np.clip(meaning, 0, len(header.palette) - 1)
+    present = np.zeros(len(header.palette), bool)
+    present[index[np.unique(pixels)]] = True
+    if not is_grey_palette(header.palette, present):
+        refuse_colour(header.path, header.photometric_interpretation, header.samples)
+    return header.palette[index, 1] / float(np.iinfo(header.palette.dtype).max), "palette"
+
+
 def _modality_values(header: Header, stored: np.ndarray, warnings: list[str]) -> np.ndarray:
     """Map int32 ``(N,)`` stored values to float64 modality values."""
     if header.modality_lut is not None:
-        if header.modality_lut.entries.size:
-            return _look_up(header.modality_lut, stored)
-        warnings.append("the modality LUT is incomplete and was left out")
+        outputs = lut_outputs(header.modality_lut, stored)
+        if outputs is not None:
+            return outputs
+        warnings.append(Note("lut", "the modality LUT is incomplete and was left out"))
     slope, intercept = header.rescale_slope, header.rescale_intercept
     if slope is None or intercept is None:
         cause = "has a rescale slope or intercept that is not a number"
         raise CXRReadError(header.path, cause, "Correct the DICOM header.")
     if bool(slope) != bool(intercept):
-        warnings.append(f"rescale {'intercept' if slope else 'slope'} missing, taken for {0 if slope else 1}")
+        missing = "intercept missing, taken for 0" if slope else "slope missing, taken for 1"
+        warnings.append(Note("rescale", f"rescale {missing}"))
     factor = slope[0] if slope else 1.0
     if factor == 0:
         cause = "has a rescale slope of 0, which gives every pixel the same value"
@@ -126,8 +186,13 @@ def _is_inverted(header: Header, warnings: list[str]) -> bool:
     photometric = header.photometric_interpretation
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         state = f"is {photometric!r}" if photometric else "is missing"
-        warnings.append(f"photometric interpretation {state}, taken for MONOCHROME2")
-    return photometric == "MONOCHROME1" or header.presentation_lut_shape == "INVERSE"
+        warnings.append(Note("photometric", f"photometric interpretation {state}, taken for MONOCHROME2"))
+    shape = header.presentation_lut_shape
+    if {(photometric, shape)} & {("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")}:
+        warnings.append(
+            Note("photometric", f"{photometric} and presentation LUT shape {shape} contradict each other; inverted")
+        )
+    return photometric == "MONOCHROME1" or shape == "INVERSE"
 
 
 def _windowed(header: Header, values: np.ndarray, window: Window, warnings: list[str]) -> tuple[np.ndarray | None, str]:
@@ -137,16 +202,17 @@ def _windowed(header: Header, values: np.ndarray, window: Window, warnings: list
     if isinstance(window, tuple):
         return _apply_window(values, window[0], window[1], "LINEAR"), f"LINEAR {window[0]:g} {window[1]:g} (given)"
     if header.windows is None:
-        warnings.append("window center and width do not make pairs of numbers; they were left out")
+        warnings.append(Note("window", "window center and width do not make pairs of numbers; they were left out"))
     windows, function = header.windows or (), header.voi_lut_function
     if function not in _FUNCTIONS:
-        warnings.append(f"VOI LUT function {function!r} is unknown, taken for LINEAR")
+        warnings.append(Note("window", f"VOI LUT function {function!r} is unknown, taken for LINEAR"))
         function = "LINEAR"
     index = 0 if window == "first" else int(str(window))
     if header.voi_lut is not None:
-        if header.voi_lut.entries.size:
-            return _lut_intensities(header.voi_lut, values, warnings), f"VOI LUT {index}"
-        warnings.append("the VOI LUT is incomplete and was left out")
+        intensities = lut_intensities(header.voi_lut, values, warnings)
+        if intensities is not None:
+            return intensities, f"VOI LUT {index}"
+        warnings.append(Note("lut", "the VOI LUT is incomplete and was left out"))
         if not windows:
             return None, ""
     if not windows and not header.voi_lut_count:
@@ -158,7 +224,7 @@ def _windowed(header: Header, values: np.ndarray, window: Window, warnings: list
     center, width = windows[index]
     least = 1 if function == "LINEAR" else 0
     if not math.isfinite(center) or not math.isfinite(width) or width < least or width == 0:
-        warnings.append(f"window {index} has center {center:g} and width {width:g}; it was left out")
+        warnings.append(Note("window", f"window {index} has center {center:g} and width {width:g}; it was left out"))
         return None, ""
     return _apply_window(values, center, width, function), f"{function} {center:g} {width:g}"
 
@@ -173,18 +239,3 @@ def _apply_window(values: np.ndarray, center: float, width: float, function: str
     if width == 0:  # LINEAR of width 1 is a step
         return (values > center).astype(np.float64)
     return np.clip((values - center) / width + 0.5, 0.0, 1.0)
-
-
-def _look_up(lut: Lut, values: np.ndarray) -> np.ndarray:
-    first = lut.first - 65536 if lut.first >= 32768 and values.min() < 0 else lut.first
-    # Values outside take the first or last entry; between entries (a fractional rescale) the nearer one.
-    index = np.clip(np.rint(values) - first, 0, len(lut.entries) - 1).astype(np.int64)
-    return lut.entries[index]
-
-
-def _lut_intensities(lut: Lut, values: np.ndarray, warnings: list[str]) -> np.ndarray:
-    top, highest = 2**lut.bits - 1, lut.entries.max()
-    if highest > top:
-        top = 2 ** int(highest).bit_length() - 1
-        warnings.append(f"the VOI LUT claims {lut.bits} bits but reaches {highest:.0f}; scaled by {top}")
-    return _look_up(lut, values) / top

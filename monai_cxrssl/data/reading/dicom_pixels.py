@@ -10,15 +10,16 @@ import numpy as np
 
 from monai_cxrssl.data.reading.codestream import StreamHeader, ends_early, read_stream_header
 from monai_cxrssl.data.reading.dicom_decoders import TRANSFER_SYNTAXES, decode_stream
-from monai_cxrssl.data.reading.dicom_header import Header
+from monai_cxrssl.data.reading.dicom_header import Header, refuse_colour
+from monai_cxrssl.data.reading.display.colour import grey_channel, native_samples
+from monai_cxrssl.data.reading.display.stored_bits import pattern_values
 from monai_cxrssl.data.reading.file_kind import REFETCH, error_words, refuse_damage
-from monai_cxrssl.data.reading.film import reduced_size
+from monai_cxrssl.data.reading.film import Note, reduced_size
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["decode_pixels"]
 
 _ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
-_GREY_FRAME = {"number_of_frames": 1, "samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2"}
 
 
 def decode_pixels(
@@ -38,7 +39,7 @@ def decode_pixels(
         CXRReadError: the pixel data are cut, damaged, or do not fit the header.
     """
     path = header.path
-    frame_bytes = header.rows * header.columns * header.bits_allocated // 8
+    frame_bytes = header.rows * header.columns * header.samples * header.bits_allocated // 8
     if data[:4] not in (_ITEM_LITTLE, _ITEM_BIG) or 0 <= len(data) - frame_bytes <= 1:
         return _native(header, data, frame_bytes, warnings)
     frame = _single_frame(data, path)
@@ -55,29 +56,57 @@ def decode_pixels(
     reduced = _reduced_jpeg2000(frame, stream, header, max_side)
     if reduced is not None:
         return reduced, np.arange(1 << (8 * reduced.dtype.itemsize), dtype=np.int32)
+    samples = stream.components or header.samples
+    # The bits that the stream does not have cannot be stored ones; in those that it has, High Bit may say more.
+    precision = stream.precision or header.bits_allocated
+    stored = min(header.bits_stored, precision)
+    high_bit = header.high_bit if header.high_bit < precision else stored - 1
+    signed = header.signed and samples == 1
+    options = {name: getattr(header, name) for name in ("rows", "columns", "bits_allocated", "bits_stored")}
+    options |= {"number_of_frames": 1, "samples_per_pixel": samples, "pixel_representation": int(signed)}
+    options["photometric_interpretation"] = "MONOCHROME2" if samples == 1 else header.photometric_interpretation
+    if samples > 1:
+        options["planar_configuration"] = int(header.planar)
     try:
-        stated = {name: getattr(header, name) for name in ("rows", "columns", "bits_allocated", "bits_stored")}
-        stated["pixel_representation"] = int(header.signed)
-        pixels = decode_stream(stream.coding, syntax, data, pixel_keyword="PixelData", **stated, **_GREY_FRAME)
+        # Bits that are not stored are looked at below, in the same way for all codings.
+        pixels = decode_stream(
+            stream.coding, syntax, data, pixel_keyword="PixelData", correct_unused_bits=False, **options
+        )
     except BaseException as error:  # each decoder has its own exceptions
         # A panic of pylibjpeg-rle, which is written in Rust, is no Exception, and would end the run.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise CXRReadError(path, f"has a damaged {stream.coding} stream ({error_words(error)})", REFETCH) from error
-    if pixels.shape != (header.rows, header.columns):
+    if pixels.shape[:2] != (header.rows, header.columns):
         cause = f"decodes to {pixels.shape} although its header says {header.rows} x {header.columns}"
         raise CXRReadError(path, cause, REFETCH)
-    signed, bits = pixels.dtype.kind == "i", 8 * pixels.dtype.itemsize
+    bits = 8 * pixels.dtype.itemsize
     if bits not in (8, 16):
         raise CXRReadError(path, f"decodes to {bits} bits per pixel", "A radiograph has 8 or 16.")
-    patterns = pixels.view(np.uint8 if bits == 8 else np.uint16)
-    return patterns, _meaning(bits, bits, bits - 1, signed)
+    if precision < header.bits_stored:
+        said = f"its {stream.coding} stream has {precision} bits although the header says {header.bits_stored}"
+        warnings.append(Note("bits", said))
+    patterns = _grey(pixels.view(np.uint8 if bits == 8 else np.uint16), header)
+    stored, high_bit = min(stored, bits), min(high_bit, bits - 1)
+    return patterns, pattern_values(patterns, stored, high_bit, signed, header.has_overlay, warnings)
+
+
+def _grey(pixels: np.ndarray, header: Header) -> np.ndarray:
+    """Return ``(H, W)`` of one or three samples per pixel; colour is refused."""
+    if pixels.ndim == 2:
+        return pixels
+    grey = grey_channel(pixels, header.photometric_interpretation, header.bits_stored)
+    if grey is None:
+        refuse_colour(header.path, header.photometric_interpretation, pixels.shape[2])
+    return grey
 
 
 def _native(header: Header, data: bytes, expected: int, warnings: list[str]) -> tuple[np.ndarray, np.ndarray]:
     path, count = header.path, header.rows * header.columns
     excess = len(data) - expected
     size = f"{header.rows} x {header.columns} pixels of {header.bits_allocated} bits ({expected} bytes)"
+    if header.samples == 3:
+        return _native_colour(header, data, warnings)
     if excess < 0:
         cause = f"is truncated or has wrong rows or columns: its header promises {size}, it holds {len(data)} of them"
         raise CXRReadError(path, cause, REFETCH)
@@ -89,9 +118,10 @@ def _native(header: Header, data: bytes, expected: int, warnings: list[str]) -> 
             "Fetch the file again from its source, or correct Rows and Columns.",
         )
     if excess > 1:
-        warnings.append(f"{excess} zero bytes after the pixels were left out")
+        warnings.append(Note("bytes", f"{excess} zero bytes after the pixels were left out"))
     if header.transfer_syntax in {syntaxes[0] for syntaxes in TRANSFER_SYNTAXES.values()}:
-        warnings.append("the pixels are uncompressed although the transfer syntax says otherwise")
+        said = "the pixels are uncompressed although the transfer syntax says otherwise"
+        warnings.append(Note("transfer_syntax", said))
     pixels: np.ndarray
     if header.bits_allocated == 16:
         pixels = np.frombuffer(data, "<u2" if header.little_endian else ">u2", count).astype(np.uint16, copy=False)
@@ -101,17 +131,31 @@ def _native(header: Header, data: bytes, expected: int, warnings: list[str]) -> 
             raise CXRReadError(path, "has an odd number of bytes in OW pixel data", "Export the image again.")
     else:
         pixels = np.frombuffer(data, np.uint8, count)
-    if header.high_bit != header.bits_stored - 1:
-        warnings.append(f"the stored bits end at bit {header.high_bit} instead of {header.bits_stored - 1}; shifted")
-    meaning = _meaning(header.bits_allocated, header.bits_stored, header.high_bit, header.signed)
-    return pixels.reshape(header.rows, header.columns), meaning
+    pixels = pixels.reshape(header.rows, header.columns)
+    return pixels, _values_of(pixels, header, warnings)
 
 
-def _meaning(bits: int, stored: int, high_bit: int, signed: bool) -> np.ndarray:
-    values = (np.arange(1 << bits, dtype=np.int32) >> (high_bit + 1 - stored)) & ((1 << stored) - 1)
-    if signed:
-        values = np.where(values >> (stored - 1), values - (1 << stored), values)
-    return values.astype(np.int32)
+def _native_colour(header: Header, data: bytes, warnings: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    words = data[: len(data) // (header.bits_allocated // 8) * (header.bits_allocated // 8)]
+    flat: np.ndarray
+    if header.bits_allocated == 16:
+        flat = np.frombuffer(words, "<u2" if header.little_endian else ">u2").astype(np.uint16, copy=False)
+    else:
+        flat = np.frombuffer(words, np.uint8)
+        if header.swapped_words:
+            flat = flat[: flat.size // 2 * 2].view(">u2").astype("<u2").view(np.uint8)
+    photometric = header.photometric_interpretation
+    samples = native_samples(flat, header.rows, header.columns, header.planar, photometric)
+    if samples is None:
+        more = f"whose pixel data are truncated or not of {header.rows} x {header.columns} pixels"
+        refuse_colour(header.path, photometric, header.samples, more)
+    pixels = _grey(samples, header)
+    return pixels, _values_of(pixels, header, warnings)
+
+
+def _values_of(pixels: np.ndarray, header: Header, warnings: list[str]) -> np.ndarray:
+    signed = header.signed and header.samples == 1
+    return pattern_values(pixels, header.bits_stored, header.high_bit, signed, header.has_overlay, warnings)
 
 
 def _single_frame(data: bytes, path: str) -> bytes:
@@ -141,7 +185,7 @@ def _checked_syntax(stream: StreamHeader, header: Header, warnings: list[str]) -
                 f"{header.rows} x {header.columns}",
                 "Fetch the file again from its source, or correct Rows and Columns.",
             )
-        if stream.components != 1:
+        if stream.components not in (1, 3):
             cause = f"has {stream.components} colour components in its {stream.coding} stream"
             raise CXRReadError(header.path, cause, "Give a grey X-ray.")
         if stream.precision > 16:
@@ -150,14 +194,17 @@ def _checked_syntax(stream: StreamHeader, header: Header, warnings: list[str]) -
     if syntax in TRANSFER_SYNTAXES[stream.coding]:
         return syntax
     state = f"is {syntax}" if syntax else "is missing"
-    warnings.append(f"the transfer syntax UID {state}; the stream was recognised as {stream.coding}")
+    said = f"the transfer syntax UID {state}; the stream was recognised as {stream.coding}"
+    warnings.append(Note("transfer_syntax", said))
     return TRANSFER_SYNTAXES[stream.coding][0]
 
 
 def _reduced_jpeg2000(frame: bytes, stream: StreamHeader, header: Header, max_side: int | None) -> np.ndarray | None:
     """Decode JPEG 2000 at a lower resolution level, four times faster per level; None where that does not apply."""
     longer = max(header.rows, header.columns)
-    signed_stream = stream.coding == "JPEG 2000" and frame[42] & 0x80
+    signed_stream = frame[42] & 0x80
+    if frame[:2] != b"\xff\x4f" or stream.components != 1:
+        return None
     if stream.coding != "JPEG 2000" or max_side is None or header.signed or signed_stream or longer < 2 * max_side:
         return None
     from PIL import Image

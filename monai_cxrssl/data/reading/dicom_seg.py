@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monai_cxrssl.data.reading.dicom import read_without_pixels
+from monai_cxrssl.data.reading.dicom_header import patient_orientation
+from monai_cxrssl.data.reading.display.header_repair import repaired_header
+from monai_cxrssl.data.reading.display.orientation import to_stored
 from monai_cxrssl.data.reading.file_kind import error_words
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.files import atomic_write
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["can_write_dicom_seg", "write_lung_seg"]
 
-# What a SEG must say of its source; without one of them, nothing can refer to it.
-_IDENTIFYING = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+logger = logging.getLogger(__name__)
+
 # The standard asks for these even where nothing is known (type 2), and highdicom reads them without asking whether they
 # are there; de-identified and exported films often lack some.
 _MAY_BE_EMPTY = (
@@ -57,13 +60,15 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
     The object takes patient and study from its source, and is a series of its own. Its UIDs are new each time.
 
     Args:
-        mask: ``(H, W)`` of bool or of 0 and 1, of the rows and columns that the source stores.
-        source: the DICOM film; its header is read, not its pixels.
+        mask: ``(H, W)`` of bool or of 0 and 1, on the film as ``read_cxr`` shows it, upright; the SEG lies on the
+            film as it is stored.
+        source: the DICOM film; its header is read, not its pixels. Its character set becomes UTF-8, and dates, UIDs
+            and ids that are missing or impossible are repaired in the SEG, which the log says.
         path: the file to write and to return; its folder is made, and an older one replaced in one step.
         name: of the algorithm that drew the mask, up to 64 letters.
 
     Raises:
-        CXRReadError: the source is no DICOM film, lacks what a SEG must say of it, or is of another size.
+        CXRReadError: the source is no DICOM film, has no rows or columns, or is of another size.
         ConfigurationError: highdicom is not installed, or the mask holds other values.
     """
     if not can_write_dicom_seg():
@@ -76,6 +81,7 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
         raise ConfigurationError(f"The mask is {drawn.dtype} of shape {drawn.shape}; expected (H, W) of 0 and 1.")
     film = os.fsdecode(source)
     header = _header(film)
+    drawn = to_stored(drawn, patient_orientation(header))
     if drawn.shape != (header.Rows, header.Columns):
         cause = f"stores {header.Rows} x {header.Columns} pixels, and its mask has {drawn.shape[0]} x {drawn.shape[1]}"
         raise CXRReadError(film, cause, "Draw the mask on the film as it is stored.")
@@ -93,12 +99,15 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
 
 
 def _header(film: str) -> Dataset:
-    """Return the header of a film, with what highdicom needs of it."""
+    """Return the header of a film, repaired, with what highdicom needs of it."""
     header, _ = read_without_pixels(film)
-    missing = [keyword for keyword in _IDENTIFYING if not header.get(keyword)]
+    missing = [keyword for keyword in ("Rows", "Columns") if not header.get(keyword)]
     if missing:
         cause = f"lacks {', '.join(missing)}, by which a DICOM SEG refers to its source"
         raise CXRReadError(film, cause, "Use the mask as PNG or NIfTI, or export the film again from its archive.")
+    header, repaired = repaired_header(header, film)
+    if repaired:
+        logger.warning("%s: in the header of its DICOM SEG, %s", film, "; ".join(repaired))
     for keyword in _MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, None)

@@ -44,8 +44,18 @@ _REFUSED_MAGIC = (
     (b"\x89HDF", "is an HDF5 file", "Export its images as PNG or DICOM."),
     (b"\x00\x00\x00\x0cjP  ", "is a bare JPEG 2000 file", "Export the image as DICOM or PNG."),
     (b"\xff\x4f\xff\x51", "is a bare JPEG 2000 code stream", "Export the image as DICOM or PNG."),
+    (b"\x00\x00\x00\x0cJXL ", "is a JPEG XL image", "Export the image as PNG (djxl FILE OUT.png)."),
+    (b"\xff\x0a", "is a JPEG XL image", "Export the image as PNG (djxl FILE OUT.png)."),
+    (b"P5\n", "is a PGM image", "Save it as PNG, which keeps every value."),
     (b"\x1f\x8b", "is a gzip archive that holds no NIfTI image", "Unpack it first."),
 )
+
+# Boxes of ISO media: what the brand after ``ftyp`` stands for.
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "an AVIF image"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "a HEIC image"),
+}
+_PHONE = "Export it as PNG, or let the telephone save JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible)."
 
 _OPEN_CAUSES = {
     errno.ENOENT: ("does not exist (any more)", "Check the path in the datalist and that the disk is mounted."),
@@ -146,6 +156,10 @@ def file_kind(path: str | os.PathLike, head: bytes | None = None) -> str:
         return "nifti"
     if _is_bare_dicom(head):
         return "dicom"
+    if head[4:8] == b"ftyp":
+        compatible = [head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4], "big"), _HEAD), 4)]
+        brand = next((_BRANDS[b] for b in (head[8:12], *compatible) if b in _BRANDS), "")
+        raise CXRReadError(name, f"is {brand or 'a video'}", _PHONE if brand else "Give the image itself.")
     for magic, cause, remedy in _REFUSED_MAGIC:
         if head.startswith(magic):
             raise CXRReadError(name, cause, remedy)

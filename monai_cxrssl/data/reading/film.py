@@ -13,13 +13,38 @@ import numpy as np
 
 from monai_cxrssl.errors import CXRReadError
 
-__all__ = ["MAX_PIXELS", "Film", "display_affine", "reduced_size", "apply_lookup", "min_max_table", "check_size"]
+__all__ = [
+    "MAX_PIXELS",
+    "Film",
+    "Note",
+    "display_affine",
+    "reduced_size",
+    "apply_lookup",
+    "min_max_table",
+    "check_size",
+]
 
 # No detector gives more than 30 million pixels; above this a file is damaged or a decompression bomb.
 MAX_PIXELS = 100_000_000
 
 # OpenCV 5 looks up 16-bit images in vector code; OpenCV 4 takes 8-bit ones only.
 _LUT_16_BIT = int(cv2.__version__.split(".")[0]) >= 5
+
+
+class Note(str):
+    """Sentence on how a file was read, with the ``kind`` that an audit counts it by: ``Note("window", "it ...")``."""
+
+    kind: str
+
+    def __new__(cls, kind: str, sentence: str) -> Note:
+        """Return the sentence as text with a kind."""
+        note = super().__new__(cls, sentence)
+        note.kind = kind
+        return note
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        """Return what a copy is made of."""
+        return self.kind, str(self)
 
 
 @dataclass
@@ -35,7 +60,7 @@ class Film:
         spacing: row and column spacing in mm, or None when the file does not say.
         affine: ``(4, 4)`` float64, (row, column, 0, 1) of the full-size film to RAS mm.
         fields: the metadata of the file that may be shown (an allow-list; never name or birth date).
-        warnings: what was odd in the file and how it was understood.
+        warnings: what was odd in the file and how it was understood, as :class:`Note`.
     """
 
     path: str

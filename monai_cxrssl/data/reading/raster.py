@@ -5,48 +5,193 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.reading.file_kind import COPY_AGAIN, refuse_damage
-from monai_cxrssl.data.reading.film import Film, check_size, min_max_table
-from monai_cxrssl.data.reading.raster_integrity import check_jpeg_scan, check_png, complete_jpeg
+from monai_cxrssl.data.reading.codecs.jpeg import exif_block, first_picture, read_rare_jpeg
+from monai_cxrssl.data.reading.codecs.tiff import read_tiff
+from monai_cxrssl.data.reading.dicom_header import Window
+from monai_cxrssl.data.reading.display.used_range import ValueCounts, count_values, fits, misfit, own_range
+from monai_cxrssl.data.reading.file_kind import COPY_AGAIN, error_words, refuse_damage
+from monai_cxrssl.data.reading.film import Film, Note, check_size, min_max_table
+from monai_cxrssl.data.reading.raster_integrity import check_jpeg_scan, check_png, complete_jpeg, without_metadata
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["check_finite", "read_raster", "to_unit"]
 
 _WHITE_IS_ZERO = 0
 _SIGNED = 2
+_GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N", "I;16S")
+_LUMINANCE = (0.299, 0.587, 0.114)
 _MACHINE_ORDER = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 
-def read_raster(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
+def read_raster(path: str, data: bytes, kind: str, max_pixels: int, window: Window = "first") -> Film:
     """Read a file of ``kind`` ``"png"``, ``"jpeg"``, ``"tiff"`` or ``"bmp"``.
 
     Colours become luminance (ITU-R BT.601, as Pillow's ``convert("L")``), which leaves grey stored as RGB unchanged.
     Transparent pixels are laid over black, the background of a film. 8-bit values are divided by 255; deeper ones span
-    the image's own minimum to maximum.
+    the image's own minimum to maximum. Unless ``window`` is None, a range of which the film uses less than a tenth
+    gives way to the film's own, without burnt-in markers, with a note. What Pillow lacks is read by tifffile and
+    imagecodecs. Metadata that cannot be read is left out with a note.
 
     Raises:
         CXRReadError: truncated, damaged, several pages, or more than ``max_pixels`` (told before memory is taken).
     """
-    from PIL import ImageOps
-
     notes: list[str] = []
     if kind == "png":
         check_png(path, data, max_pixels, notes)
     elif kind == "jpeg":
-        data = complete_jpeg(path, data, notes)
-    damage = f"is a truncated or damaged {kind.upper()} ({{}})"
-    with refuse_damage(path, damage, COPY_AGAIN), _open(path, data, kind) as image:
+        first = first_picture(data)
+        if len(first) < len(data):
+            notes.append(Note("pictures", f"{len(data) - len(first)} bytes after the picture were left out"))
+        data = complete_jpeg(path, first, notes)
+    with refuse_damage(path, f"is a truncated or damaged {kind.upper()} ({{}})", COPY_AGAIN):
+        film = _read(path, data, kind, max_pixels, notes)
+    if window is not None:
+        _fit(film)
+    return film
+
+
+def _read(path: str, data: bytes, kind: str, max_pixels: int, notes: list[str]) -> Film:
+    if kind == "jpeg" and (rare := read_rare_jpeg(path, data, max_pixels)) is not None:
+        pixels, bits = rare
+        orientation = _orientation(lambda: _exif(exif_block(data)), notes)
+        return _of_array(path, pixels, bits, orientation, False, notes)
+    try:
+        return _read_by_pillow(path, data, kind, max_pixels, notes)
+    except CXRReadError as error:
+        # Several pages may be one and its thumbnails.
+        if kind != "tiff" or "pages or frames" not in (error.cause or ""):
+            raise
+        return _read_tiff(path, data, max_pixels, notes)
+    except Exception as error:
+        if kind == "png" and (plain := without_metadata(data)) != data:
+            film = _read_by_pillow(path, plain, kind, max_pixels, notes)
+            notes.append(Note("metadata", f"metadata in the file cannot be read ({error_words(error)}); left out"))
+            return film
+        if kind != "tiff":
+            raise
+        try:
+            return _read_tiff(path, data, max_pixels, notes)
+        except CXRReadError:
+            raise
+        except Exception:
+            raise error from None
+
+
+def _read_tiff(path: str, data: bytes, max_pixels: int, notes: list[str]) -> Film:
+    picture = read_tiff(path, data, max_pixels, notes)
+    bits = 8 * picture.pixels.dtype.itemsize
+    return _of_array(path, picture.pixels, bits, picture.orientation, picture.white_is_zero, notes)
+
+
+def _of_array(
+    path: str, values: np.ndarray, bits: int, orientation: int, white_is_zero: bool, notes: list[str]
+) -> Film:
+    """Return the film of decoded values ``(H, W)`` or ``(H, W, 3)``, turned by an Exif orientation of 1 to 8."""
+    if values.dtype == np.bool_:
+        values, bits = values.astype(np.uint8) * 255, 1
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    if values.ndim == 3:
+        luminance = values @ np.array(_LUMINANCE)
+        values = np.rint(luminance).astype(values.dtype) if values.dtype.kind in "iu" else luminance
+    if orientation in (5, 6, 7, 8):
+        values = values.T
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    values = np.ascontiguousarray(values)
+    pixels, table = to_unit(path, values)
+    return _film(
+        path, pixels, table, pixels.shape, f"{values.dtype}", bits, values.dtype != np.uint8, white_is_zero, notes
+    )
+
+
+def _film(
+    path: str,
+    pixels: np.ndarray,
+    table: np.ndarray | None,
+    shape: tuple[int, int],
+    mode: str,
+    bits: int,
+    is_deep: bool,
+    white_is_zero: bool,
+    notes: list[str],
+) -> Film:
+    if white_is_zero:
+        if table is None:
+            pixels = np.float32(1.0) - pixels
+        else:
+            table = 1.0 - table
+    window = "min-max" if is_deep else "0 to 255"
+    fields = {"photometric_interpretation": mode, "bits_stored": bits, "inverted": white_is_zero, "window": window}
+    return Film(path, pixels, table, shape, fields=fields, warnings=notes)
+
+
+def _fit(film: Film) -> None:
+    """Give a film that uses little of its range its own range, with a note."""
+    if fits(film.pixels, film.table):
+        return
+    if film.table is None:
+        values, counts = np.unique(film.pixels, return_counts=True)
+        found = ValueCounts(values.astype(np.float64), counts)
+        shown = found.values
+    else:
+        found = count_values(film.pixels, np.arange(len(film.table), dtype=np.float64))
+        shown = film.table[found.values.astype(np.int64)]
+    low, high, is_robust = own_range(found)
+    if not is_robust and not misfit(found, shown):
+        return
+    if high <= low:
+        return
+    if film.table is None:
+        film.pixels = np.clip((film.pixels - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    else:
+        falling = film.fields["inverted"]
+        film.table = min_max_table(low, high, len(film.table))
+        film.table = 1.0 - film.table if falling else film.table
+    what = f"the film uses little of the range {film.fields['window']}; its own range {low:g} to {high:g} was taken"
+    film.warnings.append(Note("range_replaced", what))
+    film.fields["window"] = f"own {low:g} {high:g}"
+
+
+def _exif(block: bytes) -> Any:
+    from PIL import Image
+
+    exif = Image.Exif()
+    if block:
+        exif.load(block)
+    return exif
+
+
+def _orientation(exif: Callable[[], Any], notes: list[str]) -> int:
+    """Return the orientation that Exif data name; damage in them, which no pixel depends on, is noted."""
+    try:
+        return int(exif().get(0x0112, 1) or 1)
+    except Exception as error:  # anything from SyntaxError to struct.error
+        notes.append(Note("metadata", f"the Exif data cannot be read ({error_words(error)}); left out"))
+        return 1
+
+
+def _read_by_pillow(path: str, data: bytes, kind: str, max_pixels: int, notes: list[str]) -> Film:
+    from PIL import ImageOps
+
+    with _open(path, data, kind) as image:
         columns, rows = image.size
         check_size(path, rows, columns, max_pixels)
         _check_pages(path, image, kind, notes)
         mode = image.mode
+        if kind == "tiff" and max(_tag(image, 258) or (1,)) > 8 and mode not in _GREY_MODES:
+            # Pillow takes the bytes of planes for pixels, and the upper half of colours.
+            raise ValueError("its colours are of more than 8 bits")
         white_is_zero = kind == "tiff" and _tag(image, 262) == _WHITE_IS_ZERO and mode.startswith(("I", "F"))
         # Read now: loading a TIFF turns it and drops the tag.
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        orientation = _orientation(image.getexif, notes)
         signed_bytes = kind == "tiff" and mode == "L" and _tag(image, 339) == (_SIGNED,)
         _check_coverage(path, image, kind, len(data))
         if kind == "tiff":
@@ -54,21 +199,14 @@ def read_raster(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
         image.load()
         if kind == "jpeg":
             check_jpeg_scan(path, data, np.asarray(image))
-        upright = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image) if orientation > 1 and kind != "tiff" else image
         if signed_bytes:
             # Pillow takes them for 0 to 255, which puts the negative ones above the others.
             pixels, table, bits = *to_unit(path, np.asarray(upright).view(np.int8)), 8
         else:
             pixels, table, bits = _grey(path, upright, mode)
-    shape = (columns, rows) if turned else (rows, columns)
-    if white_is_zero:
-        if table is None:
-            pixels = np.float32(1.0) - pixels
-        else:
-            table = 1.0 - table
-    window = "0 to 255" if bits <= 8 and not signed_bytes else "min-max"
-    fields = {"photometric_interpretation": mode, "bits_stored": bits, "inverted": white_is_zero, "window": window}
-    return Film(path, pixels, table, shape, fields=fields, warnings=notes)
+    shape = (columns, rows) if orientation in (5, 6, 7, 8) else (rows, columns)
+    return _film(path, pixels, table, shape, mode, bits, bits > 8 or signed_bytes, white_is_zero, notes)
 
 
 def to_unit(path: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -166,7 +304,7 @@ def _check_pages(path: str, image: Any, kind: str, notes: list[str]) -> None:
     if pages == 1:
         return
     if kind == "jpeg":  # a telephone adds a preview to its photograph
-        notes.append(f"{pages - 1} further picture(s) in the file were left out")
+        notes.append(Note("pictures", f"{pages - 1} further picture(s) in the file were left out"))
         return
     raise CXRReadError(path, f"holds {pages} pages or frames, not one film", "Split it into one file per image.")
 

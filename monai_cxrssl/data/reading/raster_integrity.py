@@ -12,12 +12,14 @@ import numpy as np
 
 from monai_cxrssl.data.reading.codestream import jpeg_lacks_data
 from monai_cxrssl.data.reading.file_kind import COPY_AGAIN
-from monai_cxrssl.data.reading.film import check_size
+from monai_cxrssl.data.reading.film import Note, check_size
 from monai_cxrssl.errors import CXRReadError
 
-__all__ = ["check_png", "complete_jpeg", "check_jpeg_scan"]
+__all__ = ["check_png", "complete_jpeg", "check_jpeg_scan", "without_metadata"]
 
-_MISSING_END = "the end marker is missing; all pixels are there"
+_MISSING_END = Note("end_marker", "the end marker is missing; all pixels are there")
+# Texts and colour profiles, which decide on no pixel.
+_METADATA_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 
 def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None:
@@ -45,6 +47,18 @@ def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None
             return
         position = end + 4
     notes.append(_MISSING_END)
+
+
+def without_metadata(data: bytes) -> bytes:
+    """Return a PNG without texts and colour profiles; a chunk that is cut ends it."""
+    parts, position = [data[:8]], 8
+    while position + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[position : position + 8])
+        end = position + 12 + length
+        if kind not in _METADATA_CHUNKS:
+            parts.append(data[position:end])
+        position = end
+    return b"".join(parts)
 
 
 def complete_jpeg(path: str, data: bytes, notes: list[str]) -> bytes:

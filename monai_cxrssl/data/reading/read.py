@@ -132,5 +132,5 @@ def _decode(name: str, data: bytes, kind: str, window: Window, max_side: int | N
     if kind == "dicom":
         return read_dicom(name, data, window, max_pixels, max_side)
     if kind in ("png", "jpeg", "tiff", "bmp"):
-        return read_raster(name, data, kind, max_pixels)
+        return read_raster(name, data, kind, max_pixels, window)
     return read_volume(name, data, kind, max_pixels)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.data.reading.file_kind import COPY_AGAIN, refuse_damage
-from monai_cxrssl.data.reading.film import Film, check_size
+from monai_cxrssl.data.reading.film import Film, Note, check_size
 from monai_cxrssl.data.reading.raster import check_finite, to_unit
 from monai_cxrssl.data.reading.volume_integrity import check_attached_voxels, check_surplus, inflate_counted
 from monai_cxrssl.errors import CXRReadError
@@ -116,7 +116,7 @@ def _read_voxels(
         else:
             values, affine = _read_itk(path, kind, data, max_pixels)
     if affine is not None and not (np.isfinite(affine).all() and np.abs(np.linalg.det(affine[:3, :3])) > 1e-12):
-        notes.append("the orientation in the header is no valid matrix and was left out")
+        notes.append(Note("orientation", "the orientation in the header is no valid matrix and was left out"))
         affine = None
     return values, affine
 
@@ -162,7 +162,8 @@ def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tu
         return values, None
     affine = header.get_best_affine()
     if np.array_equal(affine, np.eye(4)):
-        notes.append("the affine is the identity, so the orientation is unknown; taken as a picture, columns first")
+        said = "the affine is the identity, so the orientation is unknown; taken as a picture, columns first"
+        notes.append(Note("orientation", said))
         return values, None
     return values, affine
 

@@ -71,9 +71,9 @@ def test_header_of_a_film(tmp_path, dicom):
 FAULTS = [
     ({"PixelData": None}, "no pixel data"),
     ({"NumberOfFrames": 3}, "3 frames"),
-    ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "colour image"),
     ({"Rows": None}, "no Rows"),
     ({"Rows": 60000, "Columns": 60000}, "60000 x 60000"),
+    ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "colour image"),
     ({"BitsAllocated": 32}, "32 bits"),
     ({"PixelData": b"\0" * 40}, "truncated"),
     ({"RescaleSlope": 0, "RescaleIntercept": 5}, "slope of 0"),

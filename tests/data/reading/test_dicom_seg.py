@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from monai_cxrssl.data import read_cxr
 from monai_cxrssl.data.reading import dicom_seg
 from monai_cxrssl.data.reading.dicom_seg import write_lung_seg
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
@@ -105,16 +106,63 @@ def test_no_lungs_are_a_seg_without_lungs(dicom, tmp_path):
 @pytest.mark.parametrize(
     ("elements", "words"),
     [
-        ({"SeriesInstanceUID": ""}, "lacks SeriesInstanceUID, by which"),
-        ({"SOPInstanceUID": None, "StudyInstanceUID": None}, "lacks SOPInstanceUID, StudyInstanceUID"),
-        ({"Rows": 30}, "stores 30 x 47 pixels, and its mask has 31 x 47"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "has a header that a DICOM SEG cannot refer to"),
+        ({"SeriesInstanceUID": ""}, "SeriesInstanceUID was missing"),
+        ({"SOPInstanceUID": None, "StudyInstanceUID": None}, "StudyInstanceUID was missing"),
+        ({"StudyInstanceUID": "1.2.03"}, "StudyInstanceUID"),
+        ({"SOPClassUID": None}, ""),
+        (
+            {"PatientBirthDate": "1950.02.03", "StudyDate": "unknown", "StudyTime": "12:30"},
+            "StudyDate 'unknown' became ''",
+        ),
+        ({"PatientSex": "W"}, "PatientSex 'W' was emptied"),
+        ({"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"}, "UTF-8"),
+        ({"SpecificCharacterSet": "ISO_IR 999"}, "UTF-8"),
+        ({"StudyID": "a number that is far too long for it", "AccessionNumber": "x" * 40}, "StudyID"),
+        ({"NumberOfFrames": 1}, ""),
     ],
+    ids=str,
 )
-def test_films_that_cannot_be_referred_to(elements, words, dicom, tmp_path):
+@pytest.mark.filterwarnings("ignore")
+def test_odd_headers_are_repaired_in_the_copy(elements, words, dicom, tmp_path, caplog):
     ds = dicom.make_dicom(dicom.stored_film(), **({"SeriesInstanceUID": "1.2.4"} | elements))
     dicom.save(ds, tmp_path / "film.dcm", enforce_file_format=False)
-    with pytest.raises(CXRReadError, match=words):
+    first, second = (write_lung_seg(drawing(), tmp_path / "film.dcm", tmp_path / name) for name in "ab")
+    assert words in caplog.text
+    seg, again = pydicom.dcmread(first), pydicom.dcmread(second)
+    np.testing.assert_array_equal(seg.pixel_array, drawing())
+    assert seg.SpecificCharacterSet == "ISO_IR 192"
+    reference = seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
+    assert reference.ReferencedSOPInstanceUID == ds.file_meta.MediaStorageSOPInstanceUID
+    assert seg.StudyInstanceUID == again.StudyInstanceUID
+    assert pydicom.uid.UID(seg.StudyInstanceUID).is_valid
+    if "PatientName" in elements:
+        assert str(seg.PatientName) == elements["PatientName"]
+    if "PatientBirthDate" in elements:
+        assert (seg.PatientBirthDate, seg.StudyDate, seg.StudyTime) == ("19500203", "", "1230")
+
+
+@pytest.mark.parametrize("orientation", [["R", "F"], ["L", "H"], ["F", "R"], ["H", "L"], ["A", "H"]])
+def test_a_seg_of_a_turned_film_lies_on_the_stored_pixels(orientation, dicom, tmp_path):
+    stored = dicom.stored_film()
+    dicom.save(
+        dicom.make_dicom(stored, PatientOrientation=orientation, SeriesInstanceUID="1.2.4"), tmp_path / "film.dcm"
+    )
+    film, _ = read_cxr(tmp_path / "film.dcm")
+    path = write_lung_seg(film > 0.5, tmp_path / "film.dcm", tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(pydicom.dcmread(path).pixel_array, stored / 4095.0 > 0.5)
+
+
+def test_a_film_said_to_be_ct_cannot_be_referred_to(dicom, tmp_path):
+    ds = dicom.make_dicom(dicom.stored_film(), SOPClassUID="1.2.840.10008.5.1.4.1.1.2", SeriesInstanceUID="1.2.4")
+    dicom.save(ds, tmp_path / "film.dcm")
+    with pytest.raises(CXRReadError, match="has a header that a DICOM SEG cannot refer to"):
+        write_lung_seg(drawing(), tmp_path / "film.dcm", tmp_path / "seg.dcm")
+
+
+def test_a_mask_of_another_size_is_refused(dicom, tmp_path):
+    ds = dicom.make_dicom(dicom.stored_film(), SeriesInstanceUID="1.2.4", Rows=30)
+    dicom.save(ds, tmp_path / "film.dcm", enforce_file_format=False)
+    with pytest.raises(CXRReadError, match="stores 30 x 47 pixels, and its mask has 31 x 47"):
         write_lung_seg(drawing(), tmp_path / "film.dcm", tmp_path / "new" / "seg.dcm")
     assert not list(tmp_path.glob("new/*"))
 

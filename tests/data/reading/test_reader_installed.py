@@ -65,6 +65,8 @@ def test_installed_files_load_right_or_are_refused(path, dicom):
     if padding is not None and "WindowCenter" not in ds:
         values = stored[shown].astype(np.float64)
         expected = (stored.astype(np.float64) - values.min()) / (values.max() - values.min())
+    if ds.get("PatientOrientation") == ["R", "F"]:  # stored mirrored
+        film = film[:, ::-1]
     np.testing.assert_allclose(film[shown], expected[shown], atol=TOLERANCE)
     assert not film[~shown].any()
 
