@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a trained network as ONNX, or its encoder for timm, and compare it with PyTorch."""
+"""Write a trained network as ONNX, or its encoder for timm."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the datalist and print its counts."""
-    from monai_cxrssl.apps.cli.counts import counts_table
     from monai_cxrssl.data.audit.patients import doubts_about_patients
+    from monai_cxrssl.data.datalists.counts import counts_table
     from monai_cxrssl.data.datalists.datalist import save_datalist
     from monai_cxrssl.data.sources.registry import mix_datalists
 

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the labelled datalist and print what the join came to."""
-    from monai_cxrssl.apps.cli.counts import counts_table
+    from monai_cxrssl.data.datalists.counts import counts_table
     from monai_cxrssl.data.datalists.datalist import load_datalist, save_datalist
     from monai_cxrssl.data.datalists.split import save_split
     from monai_cxrssl.data.sources.label_table import label_datalist

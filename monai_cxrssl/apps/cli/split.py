@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the split and print its counts."""
-    from monai_cxrssl.apps.cli.counts import counts_table
+    from monai_cxrssl.data.datalists.counts import counts_table
     from monai_cxrssl.data.datalists.split import save_split
 
     _check(args)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""List known public weights, or say what a file of weights is and what of it would load."""
+"""List known public weights, or say what a file is."""
 
 from __future__ import annotations
 

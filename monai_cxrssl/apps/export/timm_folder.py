@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,10 @@ def write_timm_folder(
             model, str(partial), {"pretrained_cfg": {k: v for k, v in cfg.items() if v is not None}}, arguments,
             safe_serialization=True,
         )  # fmt: skip
-        for file in ("model.safetensors", "config.json"):
-            (partial / file).replace(folder / file)
+        for name in ("model.safetensors", "config.json"):
+            (partial / name).replace(folder / name)
     finally:
-        for file in partial.iterdir():
-            file.unlink()
-        partial.rmdir()
+        shutil.rmtree(partial, ignore_errors=True)
     call = f'timm.create_model("local-dir:{folder}", pretrained=True{", features_only=True" if features_only else ""})'
     return call, float(difference or 0)
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Public data sets under their many names, and which of them share images."""
+"""Public data sets: their many names, and which share images."""
 
 from __future__ import annotations
 

@@ -25,18 +25,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
-    *(
-        "Header",
-        "Window",
-        "describe",
-        "numbers",
-        "patient_orientation",
-        "person_digest",
-        "read_header",
-        "refuse_colour",
-        "text",
-    ),
-    "transfer_syntax",
+    *("Header", "Window", "describe", "numbers", "patient_orientation", "person_digest", "read_header"),
+    *("refuse_colour", "text", "transfer_syntax"),
 ]
 
 # The option that chooses the VOI transform: see ``monai_cxrssl.data.reading.read.read_cxr``.

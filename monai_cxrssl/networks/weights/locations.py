@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where weights come from: files, folders of Hugging Face form, timm, the Hugging Face Hub."""
+"""Locations of weights: files, Hugging Face folders, timm, the hub."""
 
 from __future__ import annotations
 
