@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 __all__ = ["is_transposed", "is_known", "to_stored", "to_upright", "turn_words"]
@@ -56,11 +58,11 @@ def turn_words(orientation: tuple[str, ...]) -> str:
     return f"the header says that rows run {row} and columns {column}; the film was turned upright"
 
 
-def _steps(orientation: tuple[str, ...]) -> list:
+def _steps(orientation: tuple[str, ...]) -> list[Callable[[np.ndarray], np.ndarray]]:
     if not is_known(orientation):
         return []
     row, column = orientation
-    steps = [np.transpose] if row in _VERTICAL else []
+    steps: list[Callable[[np.ndarray], np.ndarray]] = [np.transpose] if row in _VERTICAL else []
     if steps:
         row, column = column, row
     if column == "H":
