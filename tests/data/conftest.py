@@ -85,7 +85,9 @@ def save(ds: FileDataset, path: Path, **options: Any) -> Path:
     return path
 
 
-def reference(ds: Dataset, stored: np.ndarray, use_window: bool = True) -> np.ndarray:
+def reference(
+    ds: Dataset, stored: np.ndarray, use_window: bool = True, shown_pixels: np.ndarray | None = None
+) -> np.ndarray:
     """Return float64 intensities by pydicom's functions, then the output range mapped to [0, 1] and inversion."""
     values = apply_modality_lut(stored, ds)
     has_lut = "VOILUTSequence" in ds
@@ -98,8 +100,10 @@ def reference(ds: Dataset, stored: np.ndarray, use_window: bool = True) -> np.nd
         else:
             low, high = _output_range(ds)
             unit = (shown - low) / (high - low)
-        if misfits(values.astype(np.float64), unit):
-            unit = own_range(values.astype(np.float64))
+        values = values.astype(np.float64)
+        part = np.ones(values.shape, bool) if shown_pixels is None else shown_pixels
+        if part.any() and misfits(values[part], unit[part]):
+            unit = own_range(values, values[part])
     else:
         values = values.astype(np.float64)
         low, high = values.min(), values.max()
@@ -143,13 +147,14 @@ def misfits(values: np.ndarray, unit: np.ndarray) -> bool:
     return sum(end.sum() for end in ends if len(np.unique(values[end])) > 1) > 0.95 * inside.sum()
 
 
-def own_range(values: np.ndarray) -> np.ndarray:
+def own_range(values: np.ndarray, part: np.ndarray | None = None) -> np.ndarray:
     """Return intensities by the film's own range: without markers, or by percentiles, where either is much smaller."""
-    low, high = values.min(), values.max()
-    film = film_values(values)
+    part = values if part is None else part
+    low, high = part.min(), part.max()
+    film = film_values(part)
     if len(np.unique(film)) >= 8:
         first, last = middle(film)
-        limit = 0.25 if len(film) < values.size else 0.1
+        limit = 0.25 if len(film) < part.size else 0.1
         if first < last < first + limit * (high - low):
             is_half = 2 * (last - first) >= film[-1] - film[0]
             low, high = (film[0], film[-1]) if is_half else (first, last)

@@ -175,7 +175,7 @@ def expected_film(case: DicomCase) -> np.ndarray | None:
         setattr(ds, keyword, value)
     shown = np.ones(values.shape, bool) if padding is None else values != padding
     if "WindowWidth" in elements or "VOILUTSequence" in elements:
-        film = dicom.reference(ds, values)
+        film = dicom.reference(ds, values, shown_pixels=shown)
     else:
         film = _own_range(apply_modality_lut(values, ds).astype(np.float64), shown, inverse)
     return np.where(shown, film, 0.0)

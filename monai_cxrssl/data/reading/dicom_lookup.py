@@ -77,6 +77,7 @@ def lookup_table(
             shows colour.
     """
     padding = _padding_values(header, meaning)
+    table: np.ndarray | None
     if header.samples == 3 or header.palette is not None:
         values, inverted = meaning.astype(np.float64), False
         table, used = _displayed(header, pixels, meaning)

@@ -100,12 +100,12 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
 
 def _header(film: str) -> Dataset:
     """Return the header of a film, repaired, with what highdicom needs of it."""
-    header, _ = read_without_pixels(film)
-    missing = [keyword for keyword in ("Rows", "Columns") if not header.get(keyword)]
+    stated, _ = read_without_pixels(film)
+    missing = [keyword for keyword in ("Rows", "Columns") if not stated.get(keyword)]
     if missing:
         cause = f"lacks {', '.join(missing)}, by which a DICOM SEG refers to its source"
         raise CXRReadError(film, cause, "Use the mask as PNG or NIfTI, or export the film again from its archive.")
-    header, repaired = repaired_header(header, film)
+    header, repaired = repaired_header(stated, film)
     if repaired:
         logger.warning("%s: in the header of its DICOM SEG, %s", film, "; ".join(repaired))
     for keyword in _MAY_BE_EMPTY:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -58,11 +58,11 @@ def turn_words(orientation: tuple[str, ...]) -> str:
     return f"the header says that rows run {row} and columns {column}; the film was turned upright"
 
 
-def _steps(orientation: tuple[str, ...]) -> list[Any]:
+def _steps(orientation: tuple[str, ...]) -> list[Callable[[np.ndarray], np.ndarray]]:
     if not is_known(orientation):
         return []
     row, column = orientation
-    steps: list[Any] = [np.transpose] if row in _VERTICAL else []
+    steps: list[Callable[[np.ndarray], np.ndarray]] = [np.transpose] if row in _VERTICAL else []
     if steps:
         row, column = column, row
     if column == "H":
