@@ -26,6 +26,8 @@ KINDS = {
     "thumbnail": "thumbnails",
     "system": "hidden, or in recycle bins, snapshots and system folders",
     "own_output": "written by this package",
+    "copy": "copies of films that are there",
+    "unlisted": "pictures of which the tables and names of the data set tell nothing",
     "packed": "packed files",
     "other_file": "files of other kinds, such as tables and texts",
 }
@@ -34,8 +36,14 @@ DOUBTS = {
     "for_processing": "kept, though raw (FOR PROCESSING) with no film FOR PRESENTATION",
     "mask": "kept, though called masks, because they look like films",
 }
-#: What no reader could open.
-_NEVER_KEPT = {"packed": "unpack them first", "other_file": "they hold no image"}
+#: What no reader could open, or no layout tells of; and the remedy.
+_NEVER_KEPT = {
+    "packed": "unpack them first",
+    "other_file": "they hold no image",
+    "unlisted": "--layout folder reads a folder as plain images",
+}
+#: What may well be a film.
+_MAYBE_FILMS = ("copy", "unlisted")
 _EXAMPLES = 24
 #: Entries of a datalist that hold the records.
 RECORDS = ("left_out", "doubtful")
@@ -77,6 +85,11 @@ class LeftOut:
             self._doubtful.setdefault(kind, []).append((path, ""))
 
     @property
+    def paths(self) -> set[str]:
+        """What was left out."""
+        return {path for files in self._files.values() for path, _ in files}
+
+    @property
     def worth_saying(self) -> bool:
         """Whether anything but texts, tables and the like was left out, or a file is doubtful."""
         return bool(self._doubtful) or any(kind != "other_file" for kind in self._files)
@@ -116,11 +129,14 @@ def sentence(records: Mapping[str, Any]) -> str:
     """What was left out, and what is doubtful, in words; empty where there is nothing."""
     left_out = records.get("left_out", {})
     words = []
-    if left_out:
-        total = sum(record["count"] for record in left_out.values())
-        listed = [_words(KINDS[kind], record) for kind, record in left_out.items()]
+    if others := {kind: record for kind, record in left_out.items() if kind not in _MAYBE_FILMS}:
+        total = sum(record["count"] for record in others.values())
+        listed = [_words(KINDS[kind], record) for kind, record in others.items()]
         files = "file that is no chest film is" if total == 1 else "files that are no chest films are"
         words.append(f"{total} {files} left out: {'; '.join(listed)}")
+    also = "also " if others else ""
+    words += [f"{also}left out: {_words(KINDS[kind], left_out[kind])}" for kind in _MAYBE_FILMS if kind in left_out]
+    if left_out:
         kept = [kind for kind in left_out if kind not in _NEVER_KEPT]
         words += [f"keep a kind with index --keep KIND ({', '.join(kept)})"] if kept else []
         if "packed" in left_out:

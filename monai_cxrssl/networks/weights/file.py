@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Content of a weights file of torch, safetensors or numpy, without its code."""
+"""Content of weights of torch, safetensors or numpy, without their code."""
 
 from __future__ import annotations
 

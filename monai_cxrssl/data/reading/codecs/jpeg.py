@@ -1,6 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG kinds that Pillow lacks: lossless, 12 bits, arithmetic coding, JPEG-LS; and what follows a picture."""
+"""JPEG kinds that Pillow lacks, and what follows a picture.
+
+The kinds: lossless, 12 bits, arithmetic coding and JPEG-LS.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Values of bit patterns by Bits Stored and High Bit, compared with the pixels."""
+"""Values by Bits Stored and High Bit, compared with the pixels."""
 
 from __future__ import annotations
 

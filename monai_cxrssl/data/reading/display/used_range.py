@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Grey range that a film uses, compared with the one it is shown in.
+"""Grey range that a film uses, and the one it shows.
 
 A range misfits where the film uses less than a tenth of it, or where more than 95 % of its pixels are black or white.
 Padding, what a shutter hides and burnt-in markers are left out. A marker is a group of the smallest or largest values

@@ -67,7 +67,7 @@ def select_films(
     return _without_thumbnails(films, left_out)
 
 
-def only_films(datalist: Datalist, keep: Collection[str] = (), headers: bool = True) -> Datalist:
+def only_films(datalist: Datalist, left_out: LeftOut | None = None, headers: bool = True) -> Datalist:
     """Leave what is no chest film out of what a layout listed, and count it in ``extra["left_out"]``.
 
     Costs the size of each file, and with ``headers`` one header per DICOM file. The first bytes are read of the files
@@ -75,13 +75,13 @@ def only_films(datalist: Datalist, keep: Collection[str] = (), headers: bool = T
 
     Args:
         datalist: of a layout; entries of ``extra`` that it counted itself are added up.
-        keep: kinds that stay.
+        left_out: counts, perhaps what the layout left out itself.
         headers: read DICOM headers; False for public data sets, whose makers chose the films.
 
     Raises:
         DatalistError: nothing is left.
     """
-    left_out = LeftOut(keep)
+    left_out = LeftOut() if left_out is None else left_out
     listed = [(split, item) for split in SPLITS for item in datalist.splits[split]]
     candidates = _listed(datalist, [item["image"] for _, item in listed], left_out, headers)
     films = _without_objects([c for c in candidates if c is not None], left_out, None, KEPT_MODALITIES)

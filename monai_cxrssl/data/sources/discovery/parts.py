@@ -8,14 +8,16 @@ import inspect
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.left_out import LeftOut, merge_records
 from monai_cxrssl.data.sources.chest_film.select import only_films
 from monai_cxrssl.data.sources.discovery.places import GENERIC, SELECTING, Place
+from monai_cxrssl.data.sources.discovery.unlisted import told_files
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 __all__ = ["IDS", "Part", "PartReader", "distinct_parts", "shown_counts", "shown_parts"]
@@ -40,15 +42,19 @@ class PartReader:
     options: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bool] = field(default_factory=dict)
     keep: Collection[str] = ()
+    #: Paths of what layouts of known data sets told of.
+    told: set[str] = field(default_factory=set)
 
     def read(self, place: Place, **more: Any) -> Datalist:
         """Read a place by its layout, with the options that it knows; chest films alone."""
         read, known = self.layouts[place.layout].read, self._options_of(place.layout)
-        given = {"keep": self.keep, **self.files, **self.options, **more}
+        left_out = LeftOut(self.keep)
+        given = {"keep": self.keep, "left_out": left_out, **self.files, **self.options, **more}
         datalist: Datalist = read(place.folder, **{name: value for name, value in given.items() if name in known})
         if place.layout not in SELECTING:
+            self.told.update(told_files(datalist), left_out.paths)
             # The makers of a public data set chose its films, so that no header is asked.
-            datalist = only_films(datalist, self.keep, headers=place.layout in GENERIC)
+            datalist = only_films(datalist, left_out, headers=place.layout in GENERIC)
         logger.info("%s: layout %s, %s", place.folder, place.layout, shown_counts(datalist))
         return datalist
 
@@ -97,8 +103,10 @@ class PartReader:
         return self.read(Place(name, path), **left_out)
 
 
-def distinct_parts(parts: list[Part]) -> list[Part]:
-    """The parts that are neither read before by another layout nor copies of one read by the same."""
+def distinct_parts(parts: list[Part], keep: Collection[str] = ()) -> list[Part]:
+    """The parts that are neither read before by another layout nor copies of one read by the same, which the first part
+    counts."""
+    left_out = LeftOut(keep)
     kept: list[Part] = []
     read: set[str] = set()
     copies: dict[str, set[tuple[str, int]]] = {}
@@ -108,13 +116,18 @@ def distinct_parts(parts: list[Part]) -> list[Part]:
         keys = {(os.path.basename(image), _size(image)) for image in images}  # noqa: PTH119
         if not read.isdisjoint(images):
             logger.warning("%s: layout %s names images that were read before; left out", place.folder, place.layout)
-        elif keys <= copies.get(place.layout, set()):
+        elif "copy" not in left_out.keep and keys <= copies.get(place.layout, set()):
             told = f"{len(images)} images of the same names and sizes as those read before"
             logger.warning("%s: a copy (%s); left out", place.folder, told)
+            for image in images:
+                left_out.add("copy", image)
         else:
             read.update(images)
             copies.setdefault(place.layout, set()).update(keys)
             kept.append(Part(place, datalist))
+    if records := left_out.records():
+        place, datalist = kept[0]
+        kept[0] = Part(place, replace(datalist, extra={**datalist.extra, **merge_records([datalist.extra, records])}))
     return kept
 
 

@@ -28,7 +28,9 @@ from types import ModuleType
 from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.left_out import LeftOut, merge_records
 from monai_cxrssl.data.datalists.mixing import mix_datalists
+from monai_cxrssl.data.sources.chest_film.select import say_left_out
 from monai_cxrssl.data.sources.discovery.parts import Part, PartReader, distinct_parts, shown_counts, shown_parts
 from monai_cxrssl.data.sources.discovery.places import (
     GENERIC,
@@ -38,6 +40,7 @@ from monai_cxrssl.data.sources.discovery.places import (
     places_at,
     places_below,
 )
+from monai_cxrssl.data.sources.discovery.unlisted import count_unlisted
 from monai_cxrssl.data.sources.trees.walk import image_files, sub_folders, walk
 from monai_cxrssl.errors import DatalistError
 
@@ -80,7 +83,7 @@ def read_folder(
         reader.check(_names(path, asked, layout))
     for read in (_read_here, _read_below, _read_above):
         if parts := read(path, reader, asked):
-            return _joined(parts)
+            return _joined(_with_unlisted(path, parts, reader))
     if layout is not None:
         return reader.read(Place(layout, path))
     return reader.read_generic(path)
@@ -115,7 +118,7 @@ def _read_here(path: Path, reader: PartReader, asked: Mapping[str, ModuleType]) 
             _warn_of(failures, "left out")
             parts += below
     if len(parts) > 1:
-        parts = distinct_parts(parts)
+        parts = distinct_parts(parts, reader.keep)
     if len(parts) > 1:
         logger.warning(
             "%s: holds %d data sets, each read by its own layout: %s", path, len(parts), shown_parts(path, parts)
@@ -132,7 +135,7 @@ def _read_below(path: Path, reader: PartReader, asked: Mapping[str, ModuleType])
         if not parts or reader.layouts["folder"].detect(place.folder):
             raise _refused(place, failure, named=len(asked) == 1) from failure
     _warn_of(failures, "it holds no image, and is left out")
-    parts = distinct_parts(parts)
+    parts = distinct_parts(parts, reader.keep)
     told = f"read as the data set below it: {shown_parts(path, parts)}"
     if len(parts) > 1:
         told = f"read as the {len(parts)} data sets below it: {shown_parts(path, parts)}"
@@ -200,6 +203,20 @@ def _first_folders(path: Path, parts: Iterable[Part]) -> set[str]:
         items = (item for items in part.datalist.splits.values() for item in items)
         first |= {below[0]} if below else {item["image"].split("/")[0] for item in items}
     return first
+
+
+def _with_unlisted(path: Path, parts: list[Part], reader: PartReader) -> list[Part]:
+    """The parts, the first with the count of the pictures in their folders that none tells of."""
+    folders = {part.place.folder for part in parts if part.place.layout not in GENERIC}
+    folders = {path if path.is_relative_to(folder) else folder for folder in folders}
+    left_out = LeftOut(reader.keep)
+    if reader.files.get("check_files", True):
+        count_unlisted(folders, reader.told, left_out)
+    if not left_out.paths:
+        return parts
+    (place, datalist), *others = parts
+    records = merge_records([datalist.extra, say_left_out(path, left_out)])
+    return [Part(place, replace(datalist, extra={**datalist.extra, **records})), *others]
 
 
 def _joined(parts: list[Part]) -> Datalist:

@@ -31,7 +31,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.layouts.chexpert import CLASSES
 from monai_cxrssl.data.sources.tables.label_columns import policy_labels
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
@@ -45,7 +45,7 @@ VIEWS = {"L": "LL"}
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the table with both columns of paths."""
-    return any(set(PATHS.values()).issubset(read_header(Path(folder) / name)) for name in TABLES)
+    return any(has_columns(Path(folder) / name, *PATHS.values()) for name in TABLES)
 
 
 def read(

@@ -37,7 +37,7 @@ from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, IMAGE_EXTE
 from monai_cxrssl.data.datalists.masks import merge_masks, rle_decode
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.mask_files import read_runs, write_masks
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
@@ -54,7 +54,7 @@ SHAPE = (1024, 1024)
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the table of pneumothoraces, told by its name and columns."""
-    return set(COLUMNS).issubset(read_header(Path(folder) / TABLE))
+    return has_columns(Path(folder) / TABLE, *COLUMNS)
 
 
 def read(

@@ -41,7 +41,7 @@ from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.data.sources.tables.line_list import read_lines
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 from monai_cxrssl.data.sources.trees.walk import find_images
 from monai_cxrssl.errors import DatalistError
 
@@ -72,7 +72,7 @@ OLDEST = 120
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds one of :data:`TABLES` with at least two of its required columns."""
-    return any(len(set(REQUIRED).intersection(read_header(Path(folder) / name))) >= 2 for name in TABLES)
+    return any(has_columns(Path(folder) / name, *REQUIRED, least=2) for name in TABLES)
 
 
 def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
@@ -98,8 +98,8 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False, str
         if again:
             told = f"{again} images lie in several folders; the first folder in sorted order is taken"
             logger.warning("%s: %s", folder, told)
-        table = table.assign(image=[found.get(name, "") for name in names])
-        table = keep_existing(path, table, table["image"].tolist(), folder, allow_absent)
+        images = [found.get(name, name) for name in names]
+        table = keep_existing(path, table, images, folder, allow_absent, anywhere=True)
     else:
         table = table.assign(image="images/" + names)
     patients, followups = table["Patient ID"].tolist(), column(table, "Follow-up #")

@@ -37,8 +37,8 @@ from monai_cxrssl.data.sources.tables.table import (
     build_items,
     check_unique,
     column,
+    has_columns,
     keep_existing,
-    read_header,
     read_table,
 )
 
@@ -64,7 +64,7 @@ PATH_PARTS = r"(?:^|/)((?:train|valid|test)/(patient[^/]+)/(study[^/]+)/[^/]+)$"
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds a ``train.csv`` or ``valid.csv`` with most of the typical columns."""
-    return any(len(TELLTALE.intersection(read_header(Path(folder) / name))) >= TELLTALE_COLUMNS for name in TABLES)
+    return any(has_columns(Path(folder) / name, *TELLTALE, least=TELLTALE_COLUMNS) for name in TABLES)
 
 
 def read(

@@ -36,7 +36,7 @@ from typing import Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
-from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, has_columns, keep_existing, read_table
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "patient_and_class", "read"]
@@ -55,7 +55,7 @@ def detect(folder: Path) -> bool:
     """Whether a folder holds ``labels.csv`` with the column ``X_ray_image_name``, or the tree with its file names."""
     folder = Path(folder)
     # The other two columns are called as in many a hospital's own table.
-    return COLUMNS[0] in read_header(folder / "labels.csv") or _tree_top(folder) is not None
+    return has_columns(folder / "labels.csv", COLUMNS[0]) or _tree_top(folder) is not None
 
 
 def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:

@@ -40,8 +40,8 @@ from monai_cxrssl.data.sources.tables.table import (
     build_items,
     check_unique,
     column,
+    has_columns,
     keep_existing,
-    read_header,
     read_table,
 )
 from monai_cxrssl.errors import ConfigurationError, DatalistError
@@ -137,7 +137,7 @@ def _table(folder: Path, name: str) -> Path | None:
 
 def _index_table(folder: Path) -> Path | None:
     paths = (_table(folder, name) for name in ("mimic-cxr-2.0.0-split", "cxr-record-list"))
-    return next((path for path in paths if path is not None and "dicom_id" in read_header(path)), None)
+    return next((path for path in paths if path is not None and has_columns(path, "dicom_id")), None)
 
 
 def _extension(folder: Path, stems: list[str], official: bool) -> str:

@@ -35,7 +35,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.masks import polygons_to_mask
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, is_missing
 from monai_cxrssl.data.sources.tables.mask_files import write_masks
-from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, has_columns, keep_existing, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "parse_shapes", "read"]
 
@@ -51,7 +51,7 @@ CORNERS = 64
 def detect(folder: Path) -> bool:
     """Whether a folder holds a table of shapes beside the folder of its films."""
     folder = Path(folder)
-    return any("annotation" in read_header(folder / f"{p}.csv") and (folder / p).is_dir() for p in SPLITS)
+    return any(has_columns(folder / f"{p}.csv", "annotation") and (folder / p).is_dir() for p in SPLITS)
 
 
 def read(
@@ -77,7 +77,7 @@ def read(
         path = folder / f"{part}.csv"
         if not path.is_file():
             continue
-        key = next((name for name in NAMES if name in read_header(path)), NAMES[0])
+        key = next((name for name in NAMES if has_columns(path, name)), NAMES[0])
         table = read_table(path, (key, "annotation"), filled=(key,), unique=key)
         shapes = [parse_shapes(text) for text in table["annotation"]]
         expected = "shapes such as '0 x1 y1 x2 y2;2 x1 y1 x2 y2 x3 y3'"

@@ -41,7 +41,7 @@ from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_exten
 from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, is_missing, nearest_word
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 from monai_cxrssl.errors import DatalistError
 
 __all__ = ["CLASSES", "NAME", "detect", "mesh_labels", "read"]
@@ -78,7 +78,7 @@ UNKNOWN = frozenset({"", "no indexing", "technical quality of image unsatisfacto
 def detect(folder: Path) -> bool:
     """Whether a folder holds the two tables of the Kaggle copy, or reports of the library's archive."""
     folder = Path(folder)
-    tables = all("uid" in read_header(folder / name) for name in (REPORTS, PROJECTIONS))
+    tables = all(has_columns(folder / name, "uid") for name in (REPORTS, PROJECTIONS))
     return tables or next((folder / XML).glob("*.xml"), None) is not None
 
 

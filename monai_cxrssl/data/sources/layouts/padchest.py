@@ -44,7 +44,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, class_key, nearest_word
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 from monai_cxrssl.errors import DatalistError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ SHOWN_TERMS = 8
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds ``PADCHEST_..._labels_....csv`` with at least three of its required columns."""
-    return any(len(set(REQUIRED).intersection(read_header(path))) >= 3 for path in _tables(Path(folder)))
+    return any(has_columns(path, *REQUIRED, least=3) for path in _tables(Path(folder)))
 
 
 def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:

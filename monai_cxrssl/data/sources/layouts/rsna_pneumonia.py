@@ -29,6 +29,7 @@ Annotations of Possible Pneumonia", Radiology: Artificial Intelligence 2019, doi
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,15 @@ from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report_labels
 from monai_cxrssl.data.sources.tables.label_words import truth_value
-from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, check_unique, has_columns, keep_existing, read_table
 from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
+
+logger = logging.getLogger(__name__)
 
 NAME = "RSNA Pneumonia"
 KINDS = ("Normal", "Lung Opacity", "No Lung Opacity / Not Normal")
@@ -60,14 +63,14 @@ SIDE = 1024
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the table of boxes, told by its name and a column."""
-    return "patientId" in read_header(Path(folder) / LABELS)
+    return has_columns(Path(folder) / LABELS, "patientId")
 
 
 def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds the two tables and the folder of films.
+        folder: holds the table of boxes, that of classes (without it only films with boxes have a label), the films.
         headers: read view, sex and age from the DICOM headers (about a millisecond per film).
         allow_absent: leave absent images out instead of refusing the table.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
@@ -76,11 +79,16 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_
         DatalistError: a table, a column or an image is missing, or a row is wrong (named by its number).
     """
     folder = Path(folder)
-    kinds = _kinds(folder / DETAILS, strict_labels)
-    path = folder / LABELS
+    path, details = folder / LABELS, folder / DETAILS
     table = read_table(path, ("patientId", *SIDES, "Target"), filled=("patientId",))
     boxes = _boxes(path, table, strict_labels)
-    _check_agreement(path, table, kinds)
+    if details.is_file():
+        kinds = _kinds(details, strict_labels)
+        _check_agreement(path, table, kinds)
+    else:
+        kinds = {patient: KINDS.index("Lung Opacity") if found else None for patient, found in boxes.items()}
+        told = f"{sum(kind is None for kind in kinds.values())} films without an opacity have no label"
+        logger.warning("%s: there is no %s, which tells normal from other films; %s", folder, DETAILS, told)
     films = table[~table["patientId"].duplicated()].copy()
     films["image"] = find_films(folder, FILMS, films["patientId"])
     films = keep_existing(path, films, films["image"].tolist(), folder, allow_absent)

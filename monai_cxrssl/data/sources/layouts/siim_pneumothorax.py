@@ -32,7 +32,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.masks import merge_masks, rle_decode
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.mask_files import read_runs, write_masks
-from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, has_columns, keep_existing, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
@@ -46,7 +46,7 @@ SHAPE = (1024, 1024)
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the table of run lengths, told by its name and columns."""
-    return any(set(COLUMNS).issubset(read_header(Path(folder) / name)) for name in TABLES)
+    return any(has_columns(Path(folder) / name, *COLUMNS) for name in TABLES)
 
 
 def read(

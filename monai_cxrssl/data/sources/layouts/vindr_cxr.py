@@ -51,7 +51,14 @@ from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.label_columns import report_labels
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
-from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import (
+    build_items,
+    check_unique,
+    has_columns,
+    keep_existing,
+    read_header,
+    read_table,
+)
 from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
 from monai_cxrssl.errors import ConfigurationError
 
@@ -89,10 +96,10 @@ CORNERS = ["x_min", "y_min", "x_max", "y_max"]
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds a table of image labels, or the competition's, with some of the typical columns."""
-    wanted = {"image_id", "Aortic enlargement", "ILD"}
-    if any(wanted.issubset(read_header(_labels_path(Path(folder), part))) for part in SPLITS):
+    wanted = ("image_id", "Aortic enlargement", "ILD")
+    if any(has_columns(_labels_path(Path(folder), part), *wanted) for part in SPLITS):
         return True
-    return {"image_id", "class_name", "rad_id", "x_min"}.issubset(read_header(Path(folder) / COMPETITION_TABLE))
+    return has_columns(Path(folder) / COMPETITION_TABLE, "image_id", "class_name", "rad_id", "x_min")
 
 
 def read(folder: Path, votes: str = "majority", allow_absent: bool = False, strict_labels: bool = False) -> Datalist:

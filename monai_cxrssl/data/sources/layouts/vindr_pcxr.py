@@ -34,7 +34,7 @@ from monai_cxrssl.data.datalists.rows import refuse_rows
 from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.label_columns import policy_labels
-from monai_cxrssl.data.sources.tables.table import build_items, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, has_columns, keep_existing, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
@@ -61,7 +61,7 @@ CORNERS = ["x_min", "y_min", "x_max", "y_max"]
 def detect(folder: Path) -> bool:
     """Whether a folder holds a table of image labels with some of the typical columns."""
     wanted = {"image_id", "Brocho-pneumonia", "Bronchiolitis"}
-    return any(wanted.issubset(read_header(Path(folder) / f"image_labels_{part}.csv")) for part in SPLITS)
+    return any(has_columns(Path(folder) / f"image_labels_{part}.csv", *wanted) for part in SPLITS)
 
 
 def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:

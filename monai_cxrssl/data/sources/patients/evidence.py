@@ -32,13 +32,13 @@ from monai_cxrssl.data.sources.patients.folders import MOST_FILMS, folder_patien
 from monai_cxrssl.data.sources.trees.walk import common_length
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["EVIDENCE", "PATIENT_IDS", "checked_options", "patient_items"]
+__all__ = ["EVIDENCE", "PATIENT_IDS", "WORDS", "KnownNames", "checked_options", "patient_items"]
 
 logger = logging.getLogger(__name__)
 
 EVIDENCE = ("pattern", "dicom", "name", "folder", "study", "file")
 PATIENT_IDS = ("pseudonym", "original")
-_WORDS = {
+WORDS = {
     "pattern": "the pattern", "name": "the file name", "folder": "the sub-folder", "study": "the study",
     "file": "nothing, each film is its own patient",
 }  # fmt: skip
@@ -128,7 +128,7 @@ def patient_items(
         sentences += said
     chosen = [_choose(told, row, order) for row in range(len(found))]
     if ids.nobodys:
-        instead = Counter(_WORDS[chosen[row][0]] for row in ids.nobodys)
+        instead = Counter(WORDS[chosen[row][0]] for row in ids.nobodys)
         shown = ", ".join(f"{what} {count}" for what, count in instead.most_common())
         sentences.append(f"in place of these PatientIDs stand: {shown}")
     chosen = _apart(chosen, names)

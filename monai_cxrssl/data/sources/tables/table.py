@@ -26,7 +26,8 @@ from monai_cxrssl.errors import DatalistError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["build_items", "check_filled", "check_unique", "column", "keep_existing", "read_header", "read_table"]
+__all__ = ["build_items", "check_filled", "check_unique", "column", "has_columns", "keep_existing", "read_header"]
+__all__ += ["read_table"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,12 @@ BLANKS = " \t\r\n\f\v\u00a0\u200b\ufeff"
 def read_header(path: Path) -> list[str]:
     """Column names of a table; empty when there is no such file or it is no table."""
     return read_columns(path)
+
+
+def has_columns(path: Path, *names: str, least: int | None = None) -> bool:
+    """Whether there is a table with these columns, or ``least`` of them; capitals and blanks around do not count."""
+    known = set(map(_column_key, read_header(path)))
+    return sum(_column_key(name) in known for name in names) >= (len(names) if least is None else least)
 
 
 def read_table(
@@ -159,6 +166,8 @@ def keep_existing(
         if respelt:
             first = next(iter(respelt))
             told = f"{len(respelt)} names differ from their files', such as {images[first]} from {respelt[first]}"
+            if unicodedata.normalize("NFC", images[first]) == unicodedata.normalize("NFC", respelt[first]):
+                told += " (accents as letters of their own or not, which looks the same)"
             logger.warning("%s: %s; matched where only one file is like it", path, told)
         for number, image in respelt.items():
             images[number], exists[number] = image, True
@@ -167,7 +176,8 @@ def keep_existing(
         return table
     absent = np.flatnonzero(~exists)
     example = images[absent[0]]
-    where = f" (looked for {folder / example})" if example else ""
+    place = f"{example} below {folder}" if anywhere else folder / example
+    where = f" (looked for {place})" if example else ""
     if not allow_absent or not exists.any():
         remedy = "give the folder that holds both the table and its images"
         if exists.any():

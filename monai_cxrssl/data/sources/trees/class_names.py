@@ -20,11 +20,12 @@ from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.trees.walk import common_length
 
 __all__ = ["CONTAINERS", "SPLIT_NAMES", "ClassFolders", "class_key", "find_classes", "named_level"]
+__all__ += ["split_of_word"]
 
 SPLIT_NAMES = {
-    **dict.fromkeys(("training", "train"), "training"),
-    **dict.fromkeys(("validation", "valid", "validate", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("training", "train", "trn"), "training"),
+    **dict.fromkeys(("validation", "valid", "validate", "val", "vld", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 # Folders that stand for neither a class nor a patient.
 CONTAINERS = frozenset({
@@ -111,12 +112,23 @@ def _level(top: int, folders: Counter[tuple[str, ...]], level: int) -> ClassFold
     return ClassFolders(top, level, counts, names) if len(counts) > 1 else None
 
 
+def split_of_word(word: str) -> str | None:
+    """Return the split that a word of a table or folder names, ``None`` for other words.
+
+    Example:
+        >>> split_of_word("Train"), split_of_word("VALID "), split_of_word("test_set"), split_of_word("trainee")
+        ('training', 'validation', 'test', None)
+    """
+    plain = word.strip().casefold()
+    return SPLIT_NAMES.get(plain) or SPLIT_NAMES.get(re.sub(r"[-_ ]?(?:set|split|data)$", "", plain))
+
+
 def _split_of(parents: Sequence[str]) -> str | None:
-    return next((SPLIT_NAMES[name.lower()] for name in parents if name.lower() in SPLIT_NAMES), None)
+    return next((split for name in parents if (split := split_of_word(name))), None)
 
 
 def _levels(parents: Sequence[str]) -> list[str]:
-    return [name for name in parents if name.lower() not in CONTAINERS and name.lower() not in SPLIT_NAMES]
+    return [name for name in parents if name.lower() not in CONTAINERS and not split_of_word(name)]
 
 
 def _could_be_classes(names: Collection[str]) -> bool:

@@ -26,7 +26,6 @@ FILMS = "CXR_png"
 READINGS = "ClinicalReadings"
 # Where masks of both data sets lie in copies of them.
 MASKS = ("mask", "masks", "mask/mask")
-PREFIXES = ("CHNCXR", "MCUCXR")
 
 
 def find_top(folder: Path, archive: str, prefix: str) -> Path | None:
@@ -84,9 +83,6 @@ def read_top(
         if reading.is_file():
             item |= parse_reading(reading.read_text(encoding="utf-8-sig", errors="replace"))
         items.append(item)
-    strange = [p.name for p in sorted((top / FILMS).glob("*.png")) if not p.name.startswith((*PREFIXES, "."))]
-    if strange:
-        logger.warning("%s: %d files are not of %s, such as %s; left out", top / FILMS, len(strange), name, strange[0])
     unknown.tell()
     bare = sum("lung_mask" not in item for item in items)
     if bare:

@@ -156,6 +156,25 @@ def test_a_copy_is_read_once(tmp_path, caplog):
     assert caplog.text.count("a copy (1 images of the same names and sizes as those read before); left out") == 2
 
 
+def test_nothing_is_left_out_without_a_count(tmp_path, caplog):
+    films = tmp_path / "films"
+    nih(films / "nih")
+    nih(films / "nih-copy")
+    tuberculosis(films / "tb")
+    files(films, "nih/images_001/images/@eaDir/SYNO_THUMB.jpg", "nih/more/stray.png", "tb/CXR_png/foreign.png")
+    files(films, "tb/masks/OTHER_0001_1_mask.png")
+    out = tmp_path / "d.json"
+    assert main(["index", str(films), "--out", str(out)]) == 0
+    datalist = load_datalist(out)
+    assert sources(datalist) == {"ChestX-ray14": 6, "Montgomery": 1, "Shenzhen": 1}
+    left_out = datalist.extra["left_out"]
+    counts = {kind: record["count"] for kind, record in left_out.items()}
+    assert counts == {"copy": 6, "thumbnail": 1, "unlisted": 3}
+    assert "3 (more 1, CXR_png 1, masks 1)" in caplog.text
+    assert main(["index", str(films), "--out", str(out), "--keep", "copy"]) == 0
+    assert sources(load_datalist(out)) == {"ChestX-ray14": 6, "ChestX-ray14-2": 6, "Montgomery": 1, "Shenzhen": 1}
+
+
 def test_a_table_without_images_does_not_stop_the_others(tmp_path, caplog):
     kermany(tmp_path / "chest_xray_2017" / "chest_xray")
     shutil.rmtree(nih(tmp_path / "labels") / "images_001")
@@ -204,7 +223,10 @@ def test_folders_of_patients_are_not_looked_into(tmp_path):
     for number in range(61):
         files(tmp_path, f"p{number}/a.png")
     nih(tmp_path / "p0")
-    assert len(index_folder(tmp_path).patients) == 61
+    datalist = index_folder(tmp_path)
+    assert not datalist.has_labels
+    # Names of ChestX-ray14 tell their patient wherever they lie.
+    assert len(datalist.patients) == 63
 
 
 @pytest.mark.parametrize("images", ["films", "films/2020"])

@@ -117,9 +117,29 @@ def test_broken_rows(tmp_path, change, message):
 def test_absent(tmp_path):
     write(tmp_path)
     (tmp_path / "images_001/images/00000002_000.png").unlink()
-    with pytest.raises(DatalistError, match="row 4 .*the listed file does not exist; put the images there"):
+    with pytest.raises(
+        DatalistError,
+        match="row 4 .*the listed file does not exist .looked for 00000002_000.png below .*; put the images there",
+    ):
         index_folder(tmp_path)
     assert len(chestxray14.read(tmp_path, allow_absent=True).items()) == 3
+
+
+def test_images_and_columns_in_another_spelling(tmp_path, caplog):
+    write(tmp_path, columns=[name.lower() for name in COLUMNS], make=False)
+    touch(
+        tmp_path,
+        *(
+            f"images/{row[0].replace('.png', end)}"
+            for row, end in zip(ROWS, (".jpg", ".PNG", ".jpeg", ".png"), strict=True)
+        ),
+    )
+    items = index_folder(tmp_path).splits["training"]
+    assert [item["image"] for item in items] == [
+        "images/00000001_000.jpg", "images/00000001_001.PNG", "images/00000002_000.jpeg", "images/00000003_000.png",
+    ]  # fmt: skip
+    assert [item["patient_id"] for item in items] == ["1", "1", "2", "3"]
+    assert "3 names differ from their files'" in caplog.text
 
 
 def test_linked_folder_and_loop(tmp_path):

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import csv
-import logging
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from monai_cxrssl.data.datalists.left_out import LeftOut
 from monai_cxrssl.data.sources.layouts.covid import covid_chestxray
 from monai_cxrssl.data.sources.registry import index_folder
 from monai_cxrssl.errors import DatalistError
@@ -76,8 +76,9 @@ def test_fields(tmp_path, caplog):
     masks = tmp_path / "annotations" / "lungVAE-masks"
     masks.mkdir(parents=True)
     (masks / "b.v2_mask.png").touch()
-    with caplog.at_level(logging.INFO):
-        items = covid_chestxray.read(tmp_path).items()
+    (tmp_path / "images" / "ct.png").touch()
+    left_out = LeftOut()
+    items = covid_chestxray.read(tmp_path, left_out=left_out).items()
     assert [Path(item["image"]).name for item in items] == ["a.png", "b.v2.jpg", "c.png", "d.png", "e.png", "f.png"]
     assert [item.get("view_position") for item in items] == ["AP", "LL", None, "PA", "PA", "PA"]
     studies = [item.get("study_id") for item in items]
@@ -86,7 +87,11 @@ def test_fields(tmp_path, caplog):
     assert (items[0]["sex"], items[0]["age"], items[0]["patient_id"]) == ("M", 50.0, "324a")
     assert items[1]["lung_mask"] == str(masks / "b.v2_mask.png")
     assert "lung_mask" not in items[0]
-    assert "1 rows that are no X-ray left out (modality CT 1)" in caplog.text
+    ct = {"count": 1, "details": {"CT": 1}, "examples": [str(tmp_path / "images" / "ct.png")]}
+    assert left_out.records() == {"left_out": {"modality": ct}}
+    assert len(covid_chestxray.read(tmp_path, left_out=LeftOut(["modality"])).items()) == 7
+    assert index_folder(tmp_path).summary()["left_out"] == {"modality": 1}
+    assert "of another modality: 1 (CT 1)" in caplog.text
 
 
 @pytest.mark.parametrize("missing", covid_chestxray.REQUIRED)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from monai_cxrssl.data.datalists.datalist import Datalist
@@ -41,6 +43,29 @@ def test_all_options(tmp_path):
     assert (b["label"], c["age"]) == (1, 7.5)
     assert not {"label", "study_id", "view_position", "lung_mask"} & set(c)
     Datalist.from_dict(datalist.to_dict(), tmp_path)
+
+
+def test_ids_of_nobody_and_words_for_splits(tmp_path, caplog):
+    ids = ("ANONYMOUS", "ANONYMOUS", "7", "0", "0", "anon")
+    names = ("a.png", "b.png", "c.png", "00000013_001.png", "7/e.png", "7/f.png")
+    parts = ("Training set", "VALID", "dev", "tst", "test_split", "TRN")
+    rows = [
+        (n, p, s, w) for n, p, s, w in zip(names, ids, ("S00001", "S00001", "S00002", "", "", ""), parts, strict=True)
+    ]
+    write(tmp_path, rows, ("image", "patient_id", "study", "part"))
+    datalist = csv_table.read(tmp_path, study_column="study", split_column="part")
+    items = {Path(item["image"]).name: item for item in datalist.all_items()}
+    patients = {name: (item["patient_id"], item.get("patient_from")) for name, item in items.items()}
+    assert patients == {
+        "a.png": ("S00001", "study"), "b.png": ("S00001", "study"), "c.png": ("7", None),
+        "00000013_001.png": ("13", "name"), "e.png": ("unnamed/7", "folder"), "f.png": ("unnamed/7", "folder"),
+    }  # fmt: skip
+    assert "5 of 6 images have a patient id that stands for nobody ('ANONYMOUS' 2, '0' 2, 'anon' 1)" in caplog.text
+    assert {split: len(items) for split, items in datalist.splits.items()} == {
+        "training": 2,
+        "validation": 2,
+        "test": 2,
+    }
 
 
 def test_label_columns(tmp_path):

@@ -65,6 +65,15 @@ def test_films_as_png(tree, place):
     assert "view_position" not in items[0]
 
 
+def test_without_the_table_of_classes(tree, caplog):
+    folder = tree()
+    (folder / "stage_2_detailed_class_info.csv").unlink()
+    items = index_folder(folder).items()
+    assert [item.get("label") for item in items] == [None, 1, None]
+    assert [len(item["boxes"]) for item in items] == [0, 2, 0]
+    assert "2 films without an opacity have no label" in caplog.text
+
+
 def test_without_headers_and_absent(tree, caplog):
     items = rsna_pneumonia.read(tree(films=("o1",)), headers=False, allow_absent=True).items()
     assert [item["patient_id"] for item in items] == ["o1"]

@@ -31,7 +31,7 @@ from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import (
     tell_unknown_findings,
 )
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
@@ -43,7 +43,7 @@ DAY = re.compile(r"date taken \(YYYYMMDD\): *(\d{8})")
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the table, told by its name and the column that names the images."""
-    return set(REQUIRED).issubset(read_header(Path(folder) / TABLE))
+    return has_columns(Path(folder) / TABLE, *REQUIRED)
 
 
 def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:

@@ -35,22 +35,21 @@ Prospective Predictions Are the Future", MELBA 2020, arXiv 2006.11988. Licences 
 
 from __future__ import annotations
 
-import logging
 import re
-from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.left_out import LeftOut
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, class_key, is_missing, nearest_word
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import (
     check_filled,
     check_unique,
     column,
+    has_columns,
     keep_existing,
-    read_header,
     read_table,
 )
 from monai_cxrssl.errors import DatalistError
@@ -59,8 +58,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["CLASSES", "NAME", "detect", "finding_to_label", "read", "tell_unknown_findings"]
-
-logger = logging.getLogger(__name__)
 
 NAME = "covid-chestxray-dataset"
 CLASSES = ("No Finding", "COVID-19", "Other Pneumonia")
@@ -85,11 +82,16 @@ VIEWS = {"L": "LL", "LATERAL": "LL", "LL": "LL", "PA": "PA", "AP": "AP", "AP SUP
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds this data set: a ``metadata.csv`` with most of its typical columns."""
-    columns = read_header(Path(folder) / "metadata.csv")
-    return len(TYPICAL.intersection(name.lower() for name in columns)) >= TELLTALE_COLUMNS
+    return has_columns(Path(folder) / "metadata.csv", *TYPICAL, least=TELLTALE_COLUMNS)
 
 
-def read(folder: Path, check_files: bool = True, allow_absent: bool = True, strict_labels: bool = False) -> Datalist:
+def read(
+    folder: Path,
+    check_files: bool = True,
+    allow_absent: bool = True,
+    strict_labels: bool = False,
+    left_out: LeftOut | None = None,
+) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
@@ -98,6 +100,7 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = True, stri
         allow_absent: leave absent images out, with a line in the log, instead of refusing the table. True here, since
             copies of this data set are often partial; the command ``index`` asks for False.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
+        left_out: counts the rows of other modalities whose image is there; keeps them when it keeps ``modality``.
 
     Returns:
         its X-rays, all in ``training``, with ``patient_id, study_id?, view_position?, lung_mask?, label?, sex?, age?``.
@@ -108,11 +111,9 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = True, stri
     """
     folder = Path(folder)
     path = folder / "metadata.csv"
-    table = _x_rays(path)
-    places = [place or "images" for place in column(table, "folder")]
-    images = [(Path(p) / name).as_posix() for p, name in zip(places, table["filename"], strict=True)]
+    table = _x_rays(folder, path, LeftOut() if left_out is None else left_out)
+    images = table["image"].tolist()
     check_unique(path, table, images)
-    table = table.assign(image=images)
     if check_files:
         table = keep_existing(path, table, images, folder, allow_absent)
     tell_unknown_findings(path, table["finding"], strict_labels)
@@ -166,15 +167,19 @@ def _parts(finding: str) -> tuple[frozenset[str], tuple[str, ...]]:
     return frozenset(known), tuple(strange)
 
 
-def _x_rays(path: Path) -> pd.DataFrame:
+def _x_rays(folder: Path, path: Path, left_out: LeftOut) -> pd.DataFrame:
+    """The rows of X-rays with the column ``image``."""
     table = read_table(path, REQUIRED, OPTIONAL)
     x_ray = table["modality"].map(lambda text: class_key(text) == "xray")
     if not x_ray.any():
         raise DatalistError(f"{path} lists no X-ray among its {len(table)} rows; expected modality X-ray in some.")
-    others = Counter(text or "none" for text in table["modality"][~x_ray])
-    if others:
-        counted = ", ".join(f"{name} {count}" for name, count in others.most_common())
-        logger.info("%s: %d rows that are no X-ray left out (modality %s)", NAME, others.total(), counted)
+    places = [place or "images" for place in column(table, "folder")]
+    table["image"] = [(Path(p) / name).as_posix() for p, name in zip(places, table["filename"], strict=True)]
+    for number in table.index[~x_ray]:
+        image = table["image"][number]
+        x_ray[number] = (folder / image).is_file() and not left_out.add(
+            "modality", str(folder / image), table["modality"][number] or "none"
+        )
     table = table[x_ray]
     check_filled(path, table, "patientid", "filename")
     return table

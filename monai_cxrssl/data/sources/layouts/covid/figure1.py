@@ -32,7 +32,7 @@ from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import (
     tell_unknown_findings,
 )
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
@@ -46,8 +46,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the table, told by its columns and the absence of one that names images."""
-    header = set(read_header(Path(folder) / TABLE))
-    return TYPICAL.issubset(header) and not header & {"imagename", "filename"}
+    path = Path(folder) / TABLE
+    return has_columns(path, *TYPICAL) and not has_columns(path, "imagename", "filename", least=1)
 
 
 def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.layouts.covid.covid_chestxray import CLASSES
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
-from monai_cxrssl.data.sources.tables.table import build_items, column, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ OFFSETS = ("admission_offset", "icu_admission_offset", "icu_release_offset", "de
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the table, told by its name and typical columns."""
-    return {"patient_id", "image_id", "admission_offset", "projection"}.issubset(read_header(Path(folder) / TABLE))
+    return has_columns(Path(folder) / TABLE, "patient_id", "image_id", "admission_offset", "projection")
 
 
 def read(folder: Path, allow_absent: bool = False) -> Datalist:

@@ -43,7 +43,7 @@ from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.data.sources.tables.label_columns import report_labels
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
-from monai_cxrssl.data.sources.tables.table import build_items, check_unique, keep_existing, read_header, read_table
+from monai_cxrssl.data.sources.tables.table import build_items, check_unique, has_columns, keep_existing, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ IMAGES = "train_image_level.csv"
 
 def detect(folder: Path) -> bool:
     """Whether a folder holds the tables of studies and images, told by their names and first column."""
-    return all("id" in read_header(Path(folder) / name) for name in (STUDIES, IMAGES))
+    return all(has_columns(Path(folder) / name, "id") for name in (STUDIES, IMAGES))
 
 
 def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:

@@ -29,11 +29,13 @@ from typing import TYPE_CHECKING, Any
 
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.rows import refuse_rows
+from monai_cxrssl.data.sources.layouts.plain.file_names import known_patients
+from monai_cxrssl.data.sources.patients.nobodys import replace_nobodys
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, column, keep_existing, read_table
 from monai_cxrssl.data.sources.tables.table_file import SUFFIXES
-from monai_cxrssl.data.sources.trees.class_names import SPLIT_NAMES
+from monai_cxrssl.data.sources.trees.class_names import SPLIT_NAMES, split_of_word
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def read(
         folder: the table, or a folder that holds exactly one.
         image_column: paths relative to ``image_dir``, or absolute; of a path that does not exist the only file below
             ``image_dir`` that it may name, by :mod:`monai_cxrssl.data.sources.tables.file_names`.
-        patient_column: what tells one patient from all others.
+        patient_column: what tells one patient from all others. In place of values that stand for nobody (``ANONYMOUS``,
+            a ``0`` for all) the next best evidence is taken (:mod:`monai_cxrssl.data.sources.patients.nobodys`).
         study_column: what tells one study from all others.
         view_column: PA, AP, LL ..., taken over in capitals.
         sex_column: M, F or O, or a word for it in a common language; others are left out.
@@ -134,7 +137,8 @@ def read(
     for split, item in zip(_splits(path, table, split_column), items, strict=True):
         splits.setdefault(split, []).append(item)
     task = "multi_label" if label_columns else "multi_class"
-    return Datalist(name=name, classes=class_names, task=task, splits=splits, root=root)
+    datalist = Datalist(name=name, classes=class_names, task=task, splits=splits, root=root)
+    return replace_nobodys(datalist, known_patients)
 
 
 def _csv_file(path: Path) -> Path:
@@ -159,7 +163,7 @@ def _ages(path: Path, table: pd.DataFrame, age_column: str | None) -> list[Any]:
 def _splits(path: Path, table: pd.DataFrame, split_column: str | None) -> list[str]:
     if not split_column:
         return ["training"] * len(table)
-    texts = table[split_column].str.lower()
-    expected = f"expected one of {', '.join(SPLIT_NAMES)}"
-    refuse_rows(path, table.index[~texts.isin(list(SPLIT_NAMES))], f"{split_column} is no split", expected)
-    return [SPLIT_NAMES[text] for text in texts]
+    splits = column(table, split_column, split_of_word)
+    wrong = table.index[[split is None for split in splits]]
+    refuse_rows(path, wrong, f"{split_column} is no split", f"expected one of {', '.join(SPLIT_NAMES)}")
+    return splits
