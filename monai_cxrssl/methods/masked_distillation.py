@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
-from monai_cxrssl.networks.description import find_description
 from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.start import encoder_of_file
 from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.token_blocks import TokenBlocks
+from monai_cxrssl.networks.weights.locations import resolve_weights
 from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
 
 __all__ = ["MaskedDistillation"]
@@ -69,8 +70,8 @@ class MaskedDistillation(PretextMethod):
         self.mask_ratio = float(mask_ratio)
         self.largest_block = float(largest_block)
         self.tokens = TokenBlocks(network, "Masked distillation")
-        described = find_description(teacher_weights) or {}
-        encoder_name = teacher_name or described.get("encoder_name")
+        path = resolve_weights(teacher_weights)
+        encoder_name = teacher_name or encoder_of_file(path)[0]
         if encoder_name is None:
             raise ConfigurationError(
                 f"{os.fspath(teacher_weights)} does not say which encoder the teacher is, neither inside nor in a "
@@ -79,9 +80,9 @@ class MaskedDistillation(PretextMethod):
         teacher = Encoder(
             encoder_name,
             network.in_channels,
-            pretrained=teacher_weights,
+            pretrained=path,
             input_normalisation=teacher_normalisation,
-            encoder_arguments=described.get("encoder_arguments") if teacher_arguments is None else teacher_arguments,
+            encoder_arguments=teacher_arguments,
         )
         teacher.eval().requires_grad_(False)
         # In a list the teacher is no submodule: not saved, never told to train, not sent to other processes.

@@ -1,7 +1,8 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
 from .description import find_description, require_description
-from .encoder import Encoder, build_encoder
+from .encoder import Encoder
+from .encoder_factory import build_encoder
 from .evaluation_mode import in_evaluation
 from .gmml_head import GMMLHead
 from .heads import ProjectionHead

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.encoder import build_encoder, build_normalisation, refuse_size
+from monai_cxrssl.networks.encoder import refuse_size
 from monai_cxrssl.networks.normalisation import normalised_features
+from monai_cxrssl.networks.start import Start
 from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.weights.containers import read_weights
-from monai_cxrssl.networks.weights.loading import load_encoder_weights
 
 __all__ = ["MultiTaskNet"]
 
@@ -58,16 +58,16 @@ class MultiTaskNet(nn.Module):
     depends on have ``requires_grad`` off, as data-parallel training demands.
 
     Args:
-        encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model; for
-            ``encoder_weights`` and ``input_normalisation`` see :class:`~monai_cxrssl.networks.Encoder`.
+        encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model; for it,
+            ``encoder_weights``, ``encoder_arguments``, ``input_normalisation`` and ``start`` see
+            :class:`~monai_cxrssl.networks.Encoder`.
         num_classes: outputs of the label head (global average pooling, dropout, linear); 0 for none.
         decoder: ``"Unet"``, ``"UnetPlusPlus"``, ``"MAnet"``, ``"Linknet"``, ``"FPN"``, ``"UPerNet"`` or
             ``"DeepLabV3Plus"`` for convolutional encoders, ``"DPT"`` for vision transformers, ``None`` for no
             segmentation. DeepLabV3Plus dilates the last stage of the encoder, with the same weights.
         dropout: share of the pooled features that it drops in training, in [0, 1).
-        pretrained: a file of weights, see :func:`~monai_cxrssl.networks.load_encoder_weights`. Of a file that also
+        pretrained: weights, see :class:`~monai_cxrssl.networks.Encoder`. Of a file that also
             holds a decoder or a label head, each module is taken whose tensors all fit; the log says which.
-        encoder_arguments: of timm's network, see :class:`~monai_cxrssl.networks.Encoder`.
         return_dict: return a dictionary; else the bare tensor of the only branch, or a tuple (label, mask).
 
     Raises:
@@ -93,6 +93,7 @@ class MultiTaskNet(nn.Module):
         return_dict: bool = True,
         encoder_arguments: Mapping[str, Any] | None = None,
         input_normalisation: Any = AUTO,
+        start: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not num_classes and decoder is None:
@@ -109,24 +110,22 @@ class MultiTaskNet(nn.Module):
         self.num_classes = int(num_classes)
         self.decoder_name = decoder
         self.return_dict = return_dict
-        self.normalise, channels = build_normalisation(
-            encoder_name, in_channels, encoder_weights, pretrained, input_normalisation
-        )
-        self.encoder = build_encoder(encoder_name, channels, encoder_weights, encoder_arguments)
+        given = Start(encoder_weights, pretrained, encoder_arguments, input_normalisation)
+        self.normalise, self.encoder, path = given.overlaid(start).build(encoder_name, in_channels)
         self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
         self.decoder: nn.Module | None = None
         self.segmentation_head: nn.Module | None = None
         self.classification_head: nn.Module | None = None
         if decoder is not None:
+            channels = max(in_channels, self.normalise.normalisation.channels)
             self._build_decoder(decoder, channels, mask_channels)
         if num_classes:
             from segmentation_models_pytorch.base import ClassificationHead, initialization
 
             self.classification_head = ClassificationHead(self._channels[-1], num_classes, "avg", dropout)
             initialization.initialize_head(self.classification_head)
-        if pretrained is not None:
-            load_encoder_weights(self.encoder, pretrained)
-            self._load_branches(pretrained)
+        if path is not None:
+            self._load_branches(path)
         self._layer_of = self._find_layers(in_channels)
 
     @property

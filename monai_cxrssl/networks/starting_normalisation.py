@@ -8,13 +8,17 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import find_description
+from monai_cxrssl.networks.encoder_factory import build_encoder, unavailable_weights
 from monai_cxrssl.networks.normalisation import IDENTITY, Normalisation
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.known import recognise
+from monai_cxrssl.networks.weights.loading import stem_channels
 
-__all__ = ["AUTO", "described_normalisation", "starting_normalisation", "stem_channels", "unavailable_weights"]
+__all__ = ["AUTO", "described_normalisation", "starting_normalisation"]
 
 #: By the weights that the encoder starts from.
 AUTO = "auto"
@@ -25,6 +29,7 @@ def starting_normalisation(
     encoder_weights: str | None = None,
     pretrained: str | os.PathLike | None = None,
     input_normalisation: Any = AUTO,
+    encoder_arguments: Mapping[str, Any] | None = None,
 ) -> Normalisation:
     """Return the normalisation of an encoder that starts from given weights.
 
@@ -34,15 +39,17 @@ def starting_normalisation(
         pretrained: file of weights; its description says it, or the table of known weights.
         input_normalisation: ``"auto"`` for what the weights say, and none of random weights; else see
             :meth:`Normalisation.of`.
+        encoder_arguments: of the encoder.
 
     Raises:
         ConfigurationError: the value means nothing; or nothing says how a file of three channels was normalised, or a
             file of one channel is to be normalised by the values of three; or smp's settings cannot be had.
     """
+    encoder = (encoder_name, encoder_arguments)
     automatic = isinstance(input_normalisation, str) and input_normalisation.strip().lower() == AUTO
     if not automatic:
         normalisation = Normalisation.of(input_normalisation)
-        if pretrained is not None and normalisation.channels > 1 and stem_channels(pretrained) == 1:
+        if pretrained is not None and normalisation.channels > 1 and _channels(pretrained, *encoder) == 1:
             raise ConfigurationError(
                 f"{os.fspath(pretrained)} takes images of one channel, and --input_normalisation {input_normalisation} "
                 "has a mean and a deviation for each of three; give [mean, std] with one number each."
@@ -50,7 +57,7 @@ def starting_normalisation(
         return normalisation
     if encoder_weights is not None:
         return _of_settings(encoder_name, encoder_weights)
-    return IDENTITY if pretrained is None else _of_file(pretrained)
+    return IDENTITY if pretrained is None else _of_file(pretrained, *encoder)
 
 
 def _of_settings(encoder_name: str, encoder_weights: str) -> Normalisation:
@@ -65,14 +72,14 @@ def _of_settings(encoder_name: str, encoder_weights: str) -> Normalisation:
     return Normalisation(settings["mean"], settings["std"], settings["input_range"][1])
 
 
-def _of_file(path: str | os.PathLike) -> Normalisation:
+def _of_file(path: str | os.PathLike, name: str, arguments: Mapping[str, Any] | None) -> Normalisation:
     description = find_description(path) or {}
     if "input_mean" in description:
         return described_normalisation(description, path)
     known = recognise(path)
     if known is not None and known.normalisation is not None:
         return known.normalisation
-    if known is not None or stem_channels(path) == 3:
+    if known is not None or _channels(path, name, arguments) == 3:
         whose = "was trained on images of three channels" if known is None else f"holds the weights {known.name}"
         raise ConfigurationError(
             f"{os.fspath(path)} {whose}, and nothing says how their images were normalised: "
@@ -97,22 +104,8 @@ def described_normalisation(description: Mapping[str, Any], weights: str | os.Pa
         ) from error
 
 
-def stem_channels(path: str | os.PathLike) -> int:
-    """Return how many channels the images have that a file of weights was trained on, 1 or 3.
-
-    Raises:
-        ConfigurationError: the file holds no weights.
-    """
-    # No other convolution than a stem reads three channels; depthwise ones read one of each.
-    shapes = [value.shape for value in read_weights(path).values()]
-    return 3 if any(len(shape) == 4 and shape[1] == 3 for shape in shapes) else 1
-
-
-def unavailable_weights(encoder_name: str, encoder_weights: str, error: Exception) -> ConfigurationError:
-    """Return the error of weights that smp knows by name but that cannot be had."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ConfigurationError(
-        f"The {encoder_weights!r} weights of {encoder_name!r} could not be loaded ({reason}). If this machine has "
-        "no way to the model hub, bring the weights as a file and pass --pretrained PATH, or start from random "
-        "weights with --encoder_weights None."
-    )
+def _channels(path: str | os.PathLike, encoder_name: str, arguments: Mapping[str, Any] | None) -> int | None:
+    """Return how many channels the images have that the file's stem takes, ``None`` where it has no such stem."""
+    weights = read_weights(path)
+    with torch.random.fork_rng(devices=[]):  # what is trained must not depend on whether a file was looked at
+        return stem_channels(weights, build_encoder(encoder_name, encoder_arguments=arguments))

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from monai_cxrssl.data.stores.image_store import ImageStore
     from monai_cxrssl.networks.normalisation import Normalisation
     from monai_cxrssl.runs.options import RunOptions
+    from monai_cxrssl.runs.starting_point import StartingPoint
 
-__all__ = ["announce_data", "announce_normalisation"]
+__all__ = ["announce_data", "announce_start"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +45,19 @@ def announce_data(source: Datalist, images: ImageStore, bags: Sequence[Sequence[
         )
 
 
-def announce_normalisation(normalisation: Normalisation, options: RunOptions) -> None:
-    """Log how images are normalised before the encoder, and who says so.
+def announce_start(start: StartingPoint | None, normalisation: Normalisation, options: RunOptions) -> None:
+    """Log what the encoder starts from, how images are normalised before it, and who says so.
 
     Args:
+        start: ``None`` for random weights.
         normalisation: of the network.
         options: of the run.
     """
     origin = "of random weights, which want none"
     if options.input_normalisation != "auto":
         origin = "as --input_normalisation says"
-    elif options.encoder_weights is not None:
-        origin = f"as the {options.encoder_weights} weights of {options.encoder_name} want it"
-    elif options.pretrained is not None:
-        origin = f"as {options.pretrained} wants it"
-    logger.info("Input normalisation: %s, %s.", normalisation, origin)
+    elif start is not None:
+        origin = "as these weights want it"
+    logger.info(
+        "The encoder starts from %s. Input normalisation: %s, %s.", start or "random weights", normalisation, origin
+    )

@@ -19,7 +19,7 @@ from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.pretraining_summary import PretrainingSummary
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
-from monai_cxrssl.runs.announce import announce_data, announce_normalisation
+from monai_cxrssl.runs.announce import announce_data, announce_start
 from monai_cxrssl.runs.pretraining import PretrainingWiring
 from monai_cxrssl.runs.stage import PretextStage, stages_over_data
 
@@ -76,7 +76,7 @@ class CurriculumWiring(PretrainingWiring):
         """Write what this run is into its folder; log the size of the data, the recipe, the network's normalisation."""
         self.start_run(source)
         announce_data(source, images, patient_bags(images.items), self.options.recipe)
-        announce_normalisation(network.normalise.normalisation, self.options)
+        announce_start(self.start, network.normalise.normalisation, self.options)
 
     def _tasks(self) -> dict[str, tuple[type[PretextMethod], dict[str, Any], int, dict[str, Any]]]:
         """Method, its arguments, views of an image and further arguments of the stage, by task."""

@@ -37,7 +37,7 @@ from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.optim.layer_decay import layer_decay_groups
 from monai_cxrssl.optim.optimizer import create_optimizer
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
-from monai_cxrssl.runs.announce import announce_normalisation
+from monai_cxrssl.runs.announce import announce_start
 from monai_cxrssl.runs.announce_fine_tuning import announce_fine_tuning
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 from monai_cxrssl.runs.leak import refuse_leak
@@ -112,6 +112,7 @@ class FineTuningWiring(Wiring):
         """
         o = self.options
         self.start_run(source)
+        announce_start(self.start, network.normalise.normalisation, o)
         refuse_shared_patients(source, o.allow_leak)
         if o.learns_labels:
             require_classes(source, o.ignore_absent)
@@ -120,7 +121,6 @@ class FineTuningWiring(Wiring):
                 items = test_source.items("test")
                 refuse_leak(items, path, o.allow_leak, what="fine-tuning", name=test_source.name)
         network.check_size(o.image_size, o.image_size)
-        announce_normalisation(network.normalise.normalisation, o)
 
     def images(self, source: Datalist, split: str) -> ImageStore:
         """Open the images of a split."""

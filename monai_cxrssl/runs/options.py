@@ -29,6 +29,8 @@ __all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "loa
 
 #: Options that name weights, which may have to be downloaded.
 _WEIGHTS = ("pretrained", "teacher", "teacher_weights")
+#: Options that say what an encoder starts from.
+_START = ("encoder_weights", "pretrained", "encoder_arguments", "input_normalisation")
 Options = TypeVar("Options", bound="RunOptions")
 
 
@@ -92,7 +94,7 @@ class RunOptions(BaseModel):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything random")
     encoder_name: str = Field(description="any encoder of segmentation-models-pytorch, or tu- and a timm model")
     encoder_arguments: dict[str, Any] | None = Field(
-        None, description="of timm's network, as weights to start from want it: \"{'patch_size':16,'img_size':518}\""
+        None, description="of timm's network: \"{'patch_size':16,'img_size':518}\"; without it those of known weights"
     )
     encoder_weights: str | None = Field(None, description="imagenet: download weights to start from")
     pretrained: Folder | None = Field(
@@ -170,6 +172,11 @@ class RunOptions(BaseModel):
     def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the recipe's values, those changed that depend on what else was given."""
         return dict(recipe)
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """What the encoder starts from, as a network's ``start`` takes it."""
+        return {name: getattr(self, name) for name in _START}
 
     @property
     def decoded_side(self) -> int:

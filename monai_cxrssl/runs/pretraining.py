@@ -25,7 +25,7 @@ from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.optim.optimizer import create_optimizer
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
-from monai_cxrssl.runs.announce import announce_data, announce_normalisation
+from monai_cxrssl.runs.announce import announce_data, announce_start
 from monai_cxrssl.runs.pretraining_options import PretrainingOptions
 from monai_cxrssl.runs.wiring import Wiring
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
@@ -186,4 +186,5 @@ class PretrainingHandlers:
     def _announce(self) -> None:
         bags = patient_bags(self.images.items, by=self.wiring.options.bags_by)
         announce_data(self.source, self.images, bags, self.wiring.options.recipe)
-        announce_normalisation(self.method.network.normalise.normalisation, self.wiring.options)
+        normalisation = self.method.network.normalise.normalisation
+        announce_start(self.wiring.start, normalisation, self.wiring.options)

@@ -75,7 +75,8 @@ def starting_point(options: RunOptions) -> StartingPoint | None:
     known = recognise(path)
     if known is None:
         return StartingPoint(path.name)
-    return StartingPoint(f"{known.name}, {path.name}", known.supervision, known.trained_on or (), known.licence)
+    name = f"{known.name}, {path.name}, recognised by {known.recognised_by}"
+    return StartingPoint(name, known.supervision, known.trained_on or (), known.licence)
 
 
 def _own(path: Path, description: Mapping[str, Any]) -> StartingPoint:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +35,6 @@ from monai_cxrssl.runs.starting_point import StartingPoint, starting_point
 from monai_cxrssl.transforms.views.multi_view import MultiView
 
 __all__ = ["Wiring"]
-
-logger = logging.getLogger(__name__)
 
 
 class Wiring:
@@ -121,9 +118,8 @@ class Wiring:
         open_run_log(self.options.output_dir, rank=self.options.rank)
 
     def start_run(self, source: Datalist) -> None:
-        """Write what this run is into its folder, and log what the encoder starts from."""
+        """Write what this run is into its folder."""
         o = self.options
-        logger.info("The encoder starts from %s.", self.start or "random weights")
         start_run(o.output_dir, "train", source.name, o.recipe, options=o.given)
 
     def finish_run(self) -> None:

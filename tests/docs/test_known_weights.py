@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from monai_cxrssl.networks.weights.known import known_weights, named_normalisations
+from monai_cxrssl.networks.weights.known import known_weights
 
 HEAD = [
     "| name | encoder | input | px | supervision | trained on | licence |",
@@ -14,7 +14,6 @@ HEAD = [
 
 def known_table() -> list[str]:
     """Return the lines that the page must have."""
-    names = {value: name for name, value in named_normalisations().items()}
     lines = list(HEAD)
     for row in known_weights():
         encoder = f"`{row.encoder_name}`" if row.encoder_name else "none here"
@@ -23,7 +22,7 @@ def known_table() -> list[str]:
         cells = [
             f"[`{row.name}`]({row.page})",
             encoder,
-            names[row.normalisation],
+            str(row.normalisation.name),
             *(str(f or "not known") for f in facts),
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -19,11 +19,13 @@ from monai_cxrssl.networks import (
     Encoder,
     MultiTaskNet,
     Normalisation,
+    build_encoder,
     find_description,
     load_trained_model,
     read_input_normalisation,
 )
-from monai_cxrssl.networks.starting_normalisation import starting_normalisation, stem_channels
+from monai_cxrssl.networks.starting_normalisation import starting_normalisation
+from monai_cxrssl.networks.weights.loading import stem_channels
 from monai_cxrssl.probing import embed
 
 IMAGENET = Normalisation.of("imagenet")
@@ -38,7 +40,7 @@ def described(normalisation="imagenet", encoder="resnet18", **further):
 @pytest.fixture
 def public(tmp_path):
     """A file of torchvision's, of three channels, which says nothing of itself."""
-    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "public.pt")
+    torch.save(torchvision.models.resnet18(weights=None, num_classes=5).state_dict(), tmp_path / "public.pt")
     return tmp_path / "public.pt"
 
 
@@ -56,11 +58,10 @@ def test_three_channels_of_which_nothing_is_known_must_be_told(public):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "efficientnet-b0", "tu-convnext_atto", VIT,
-                                  "tu-swin_tiny_patch4_window7_224", "mit_b0", "tu-regnety_002"])  # fmt: skip
-def test_channels_of_a_file(name, tmp_path):
+                                  "tu-swin_tiny_patch4_window7_224", "mit_b0", "tu-regnety_002", "tu-tresnet_m"])  # fmt: skip
+def test_channels_of_a_file(name):
     for channels in (1, 3):
-        torch.save(Encoder(name, channels).state_dict(), tmp_path / "model.pt")
-        assert stem_channels(tmp_path / "model.pt") == channels
+        assert stem_channels(Encoder(name, channels).state_dict(), build_encoder(name)) == channels
 
 
 def test_three_values_do_not_fit_a_stem_of_one_channel(tmp_path):

@@ -11,9 +11,11 @@ import torchvision
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.handlers.model_files import store_description
 from monai_cxrssl.networks import trained_on
+from monai_cxrssl.networks.description import described_encoder
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.report.provenance import collect_provenance, split_audit
-from monai_cxrssl.runs import refuse_leak
+from monai_cxrssl.runs import FineTuningOptions, PretrainingOptions, refuse_leak
+from monai_cxrssl.runs.wiring import Wiring
 
 ITEMS = [{"image": "1.png", "patient_id": "1", "source": "CheXpert"}]
 
@@ -44,3 +46,27 @@ def test_an_evaluation_on_them_is_refused(tmp_path):
     assert audit["leaks"] == 1
     assert "CheXpert" in " ".join(audit["checked"])
     assert collect_provenance(weights=path)["weights"]["trained_on"] == ["CheXpert"]
+
+
+def test_pretraining_and_fine_tuning_carry_it_on(tmp_path):
+    """What each run writes is what the next one starts from, until an evaluation asks."""
+    start = moco_cxr(tmp_path)
+    recipes = {"full": {"encoder_name": "resnet18", "image_size": 64, "batch_size": 2, "max_epochs": 1}}
+    for kind, further in (
+        (PretrainingOptions, {"base_learning_rate": 0.1}),
+        (FineTuningOptions, {"learning_rate": 0.1}),
+    ):
+        path = tmp_path / f"{kind.__name__}.pt"
+        given = {"recipe": "full", "output_dir": str(tmp_path), "model_path": str(path), "pretrained": str(start)}
+        options = kind.resolved({**given, **further}, recipes)
+        network = Encoder(options.encoder_name, start=options.start)
+        torch.save(network.state_dict(), path)
+        origins = Wiring(options, "any").origins()
+        assert origins["trained_on"] == ["CheXpert"]
+        assert "moco-cxr-resnet18" in origins["started_from"]
+        store_description(path, {**described_encoder(network), "image_size": 64, **origins})
+        start = path
+    with pytest.raises(DatalistError, match="CheXpert is this evaluation's"):
+        refuse_leak(ITEMS, start)
+    assert len(refuse_leak(ITEMS, start, allow_leak=True)) == 1
+    assert refuse_leak([{**ITEMS[0], "source": "PadChest"}], start) == []

@@ -33,7 +33,7 @@ def workflow(repo, films, folder, bundle, **given):
     ("typed", "expected"),
     [
         ("imagenet", IMAGENET),
-        ("EVA-X", Normalisation((0.49185,), (0.28509,))),
+        ("EVA-X", Normalisation((0.49185243,), (0.28509309,))),
         ("none", Normalisation()),
         ("auto", Normalisation()),
         ("[0.5,0.25]", Normalisation((0.5,), (0.25,))),

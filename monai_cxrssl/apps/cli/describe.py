@@ -14,6 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``describe``."""
     parser.add_argument("weights", metavar="model.pt", help="a state dict; without an option it is only read")
     parser.add_argument("--encoder_name", metavar="NAME", help="such as resnet50")
+    parser.add_argument("--encoder_arguments", metavar="VALUES",
+                        help="of timm's network: \"{'patch_size':16,'img_size':518}\"")  # fmt: skip
     parser.add_argument("--image_size", type=int, metavar="PIXELS", help="side of the images that it was trained on")
     parser.add_argument("--input_normalisation", metavar="VALUE",
                         help="of its training: imagenet, xrv, eva-x, none ... or [mean,std]")  # fmt: skip
@@ -39,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.weights).expanduser()
     names = ("encoder_name", "image_size", "classes", "task", "decoder", "mask", "mask_channels")
     said = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.encoder_arguments is not None:
+        said["encoder_arguments"] = _arguments(args.encoder_arguments)
     if args.input_normalisation is not None:
         said |= Normalisation.of(args.input_normalisation).described()
     if not said:
@@ -46,7 +50,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     description = {**(find_description(path) or {}), **said}
     if "input_mean" not in description and "encoder_name" in description:
-        description |= starting_normalisation(description["encoder_name"], pretrained=path).described()
+        arguments = description.get("encoder_arguments")
+        normalisation = starting_normalisation(
+            description["encoder_name"], pretrained=path, encoder_arguments=arguments
+        )
+        description |= normalisation.described()
     if "classes" in description or "decoder" in description:  # else of an encoder alone
         for name, needed_by in (("task", "classes"), ("mask", "decoder")):
             if description.get(needed_by) and description.get(name) is None:
@@ -65,3 +73,19 @@ def run(args: argparse.Namespace) -> int:
     print(json.dumps(description, indent=2, ensure_ascii=False))
     print(f"Written: {path} and {path.with_suffix('.json')}")
     return 0
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    import ast
+
+    from monai_cxrssl.errors import OptionError
+
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = None
+    if not isinstance(value, dict):
+        raise OptionError(
+            f"--encoder_arguments is {text!r}; it must be names and values, such as \"{{'patch_size':16}}\"."
+        )
+    return value

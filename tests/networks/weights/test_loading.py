@@ -13,7 +13,7 @@ import torchvision
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks import Encoder, MultiTaskNet, build_encoder, load_encoder_weights
-from monai_cxrssl.networks.encoder import channels_of_file
+from monai_cxrssl.networks.weights.loading import stem_channels
 
 from .formats.source import SMALL, behind, seeded, timm_transformer
 
@@ -74,10 +74,8 @@ def test_a_grey_file_in_an_encoder_of_three_channels():
 @pytest.mark.parametrize(("channels", "weights"), [(3, resnet), (1, lambda: Encoder("resnet18").state_dict())])
 def test_channels_of_a_file(channels, weights):
     content = weights()
-    state = torch.random.get_rng_state()
-    assert channels_of_file("resnet18", behind("encoder.", content)) == channels
-    assert channels_of_file("tu-vit_tiny_patch16_224", content) is None
-    assert torch.equal(torch.random.get_rng_state(), state)
+    assert stem_channels(behind("encoder.", content), build_encoder("resnet18")) == channels
+    assert stem_channels(content, build_encoder("tu-vit_tiny_patch16_224", encoder_arguments=SMALL)) is None
 
 
 def test_patches_of_another_size_are_said():
