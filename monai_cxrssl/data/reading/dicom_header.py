@@ -113,7 +113,7 @@ def read_header(ds: Dataset, path: str, window: Window, max_pixels: int) -> tupl
         swapped_words=not little_endian and ds["PixelData"].VR == "OW",
         **module,
         palette=palette,
-        has_overlay=any((group, 0x0102) in ds for group in _OVERLAYS),
+        has_overlay=any(tag.group in _OVERLAYS and tag.element == 0x0102 for tag in ds.keys()),
         modality_lut=modality_lut,
         rescale_slope=() if has_modality_lut else numbers(ds, "RescaleSlope"),
         rescale_intercept=() if has_modality_lut else numbers(ds, "RescaleIntercept"),

@@ -21,7 +21,8 @@ def archive(tmp_path):
     root = tmp_path / "archive"
     for n in range(5):
         dicom(root / "Doe" / f"{n}.dcm", grey(n))
-        picture(root / "masks" / f"{n}.png", lungs())
+        # Of other films, or they would be joined as theirs.
+        picture(root / "masks" / f"{n + 50}.png", lungs())
     picture(root / "masks" / "film.png", grey(7))
     dicom(root / "Doe" / "capture.dcm", colour(True))
     dicom(root / "Doe" / "cine.dcm", np.concatenate([grey(1), lungs()]), NumberOfFrames=2, Rows=96)
@@ -54,7 +55,7 @@ def test_sheet(archive, tmp_path, capsys):
     capsys.readouterr()
     assert main(["show", str(out), "--left_out", "--count", "3", "--out", str(sheet)]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert listed[3].split() == ["4", "mask", str(archive / "masks" / "0.png")]
+    assert listed[3].split() == ["4", "mask", str(archive / "masks" / "50.png")]
     assert Image.open(sheet).size[0] > 300
     # The sheet itself is no film.
     assert main(["index", str(archive), "--out", str(out)]) == 0
