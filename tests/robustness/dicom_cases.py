@@ -82,7 +82,9 @@ def shutters(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[dict[str, Any], l
     Polygons have edges that lie in rows, columns and diagonals, of which every pixel lies within, on or without.
     """
     rows, columns = np.arange(1, shape[0] + 1)[:, None], np.arange(1, shape[1] + 1)
-    names = draw(st.lists(st.sampled_from(("RECTANGULAR", "CIRCULAR", "POLYGONAL")), min_size=1, max_size=3, unique=True))
+    names = draw(
+        st.lists(st.sampled_from(("RECTANGULAR", "CIRCULAR", "POLYGONAL")), min_size=1, max_size=3, unique=True)
+    )
     elements: dict[str, Any] = {"ShutterShape": names}
     if draw(st.booleans()):
         elements["ShutterPresentationValue"] = draw(st.sampled_from((0, 1, 40000, 65535)))

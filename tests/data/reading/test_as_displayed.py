@@ -324,6 +324,7 @@ LONG = zlib.compress(b"x" * 3_000_000)
         png_with(chunk(b"eXIf", b"nonsense")),
         png_with(chunk(b"zTXt", b"Raw profile\0\0" + LONG), chunk(b"eXIf", b"nonsense")),
         png_with(chunk(b"iCCP", b"profile\0\0" + LONG)),
+        png_with(chunk(b"pHYs", b"\0"), chunk(b"gAMA", b""), chunk(b"cHRM", b"\0\0")),
     ],
 )
 def test_metadata_do_not_spoil_a_sound_png(tmp_path, content):
