@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
-from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.pixels.encoders.native import _encode_segment
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 SHAPE = (31, 47)
 
@@ -78,6 +81,24 @@ def make_dicom(
         else:
             setattr(ds, keyword, value)
     return ds
+
+
+def coded(coding: str, words: np.ndarray) -> tuple[str, bytes | None]:
+    """Return transfer syntax and frame of ``(H, W)`` words of 8 or 16 bits, all of which the stream keeps."""
+    bits = 8 * words.itemsize
+    if coding == "native":
+        return "1.2.840.10008.1.2.1", None
+    if coding == "rle":
+        planes = [(words >> shift).astype(np.uint8) for shift in range(bits - 8, -1, -8)]
+        segments = [bytes(_encode_segment(plane.tobytes(), words.shape[1])) for plane in planes]
+        offsets = [64, 64 + len(segments[0])][: len(segments)] + [0] * (15 - len(segments))
+        return str(RLELossless), struct.pack("<16I", len(segments), *offsets) + b"".join(segments)
+    if coding == "jpeg lossless":
+        return "1.2.840.10008.1.2.4.70", imagecodecs.ljpeg_encode(words, bitspersample=bits)
+    if coding == "jpeg-ls":
+        return "1.2.840.10008.1.2.4.80", imagecodecs.jpegls_encode(words)
+    frame = imagecodecs.jpeg2k_encode(words, level=0, codecformat="j2k", reversible=True, bitspersample=bits)
+    return "1.2.840.10008.1.2.4.90", frame
 
 
 def save(ds: FileDataset, path: Path, **options: Any) -> Path:

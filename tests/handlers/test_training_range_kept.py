@@ -33,7 +33,7 @@ def images(tmp_path_factory):
     items = []
     for number in range(40):
         film = cv2.GaussianBlur(generator.normal(140, 60, (64, 64)), (0, 0), 2) + np.linspace(-40, 40, 64)[:, None]
-        cv2.imwrite(str(folder / f"{number}.png"), np.clip(film * (0.1 if number == 39 else 1), 0, 255))
+        cv2.imwrite(str(folder / f"{number}.png"), np.clip(film * (0.3 if number == 39 else 1), 0, 255))
         items.append({"image": str(folder / f"{number}.png"), "patient_id": str(number), "age": 40 + number % 20})
     return DecodedImages(items, side=64, progress=False)
 
@@ -86,7 +86,7 @@ def test_inference_warns_of_the_film_that_is_too_dark(images, tmp_path, caplog):
     found = measure_training_range(images, range(35), 48).to_dict()
     with caplog.at_level(logging.INFO):
         warned = [item.get("warnings") or "" for item in infer(images, tmp_path, found)]
-    assert warned[39].startswith("outside training range: darker than 99 % of the training films (mean_intensity 0.0")
+    assert warned[39].startswith("outside training range: darker than 99 % of the training films (mean_intensity 0.1")
     assert not any("outside" in text for text in warned[:35])
     assert "40 images (1 with warnings)" in caplog.text
     assert "come without" not in caplog.text

@@ -17,6 +17,7 @@ from tests.data import conftest as dicom
 
 __all__ = ["DicomCase", "dicom_cases", "expected_film"]
 
+CODINGS = ("native", "native", "native", "rle", "jpeg lossless", "jpeg-ls", "jpeg 2000")
 SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 JUNK = (None, "", "MONOCHROM2", "GREY", "monochrome1", "XX")
@@ -33,19 +34,24 @@ class DicomCase:
         words: uint8 or uint16 ``(H, W)``, the pixel data as written, with anything in the bits that are not used.
         module: BitsStored, HighBit, PixelRepresentation and further elements of the pixel module; None is left out.
         elements: all other elements; None is left out.
-        syntax: transfer syntax UID.
+        syntax: transfer syntax UID of native pixels.
+        coding: as :func:`tests.data.conftest.coded` names it.
+        shutters: what each part of the display shutter leaves visible, bool ``(H, W)``.
     """
 
     words: np.ndarray
     module: dict[str, Any]
     elements: dict[str, Any] = field(default_factory=dict)
     syntax: str = SYNTAXES[1]
+    coding: str = "native"
+    shutters: list[np.ndarray] = field(default_factory=list)
 
     def data_set(self) -> FileDataset:
         """The file to write."""
         signed = self.module.get("PixelRepresentation") == 1
         pixels = self.words.view(f"int{8 * self.words.itemsize}") if signed else self.words
-        ds = dicom.make_dicom(pixels, syntax=self.syntax, **self.module)
+        syntax, frame = (self.syntax, None) if self.coding == "native" else dicom.coded(self.coding, self.words)
+        ds = dicom.make_dicom(pixels, syntax=syntax, frame=frame, **self.module)
         if self.words.itemsize == 1:
             ds["PixelData"].VR = "OB"
         for keyword, value in self.elements.items():
@@ -67,6 +73,35 @@ def lut_sequences(draw: st.DrawFn, bits: int, lowest: int, big: bool) -> list[Da
     count, first = draw(st.sampled_from((2, 50, 256, 300, 4096, 65536))), draw(st.integers(lowest, 3000))
     entries = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 2**bits, count).astype(np.uint16)
     return [dicom.lut_item(entries, first, bits, "OW" if bits == 16 and not big and draw(st.booleans()) else "US")]
+
+
+@st.composite
+def shutters(draw: st.DrawFn, shape: tuple[int, int]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Draw the elements of a display shutter, and what each of its shapes leaves visible.
+
+    Polygons have edges that lie in rows, columns and diagonals, of which every pixel lies within, on or without.
+    """
+    rows, columns = np.arange(1, shape[0] + 1)[:, None], np.arange(1, shape[1] + 1)
+    names = draw(
+        st.lists(st.sampled_from(("RECTANGULAR", "CIRCULAR", "POLYGONAL")), min_size=1, max_size=3, unique=True)
+    )
+    elements: dict[str, Any] = {"ShutterShape": names}
+    if draw(st.booleans()):
+        elements["ShutterPresentationValue"] = draw(st.sampled_from((0, 1, 40000, 65535)))
+    visible = []
+    for name in names:
+        row, column, size = draw(st.integers(1, shape[0])), draw(st.integers(1, shape[1])), draw(st.integers(0, 8))
+        if name == "RECTANGULAR":
+            elements["ShutterUpperHorizontalEdge"], elements["ShutterLowerHorizontalEdge"] = row, row + size
+            elements["ShutterLeftVerticalEdge"], elements["ShutterRightVerticalEdge"] = column, column + size
+            visible.append((rows >= row) & (rows <= row + size) & (columns >= column) & (columns <= column + size))
+        elif name == "CIRCULAR":
+            elements |= {"CenterOfCircularShutter": [row, column], "RadiusOfCircularShutter": size}
+            visible.append((rows - row) ** 2 + (columns - column) ** 2 <= size**2)
+        else:
+            elements["VerticesOfThePolygonalShutter"] = [row, column, row, column + size, row + size, column]
+            visible.append((rows >= row) & (columns >= column) & (rows - row + columns - column <= size))
+    return elements, visible
 
 
 @st.composite
@@ -125,7 +160,15 @@ def dicom_cases(draw: st.DrawFn) -> DicomCase:
     if draw(st.integers(0, 4)) == 0 and high < allocated:
         values = stored_values(words, stored, high, signed and absent != "PixelRepresentation")
         elements["PixelPaddingValue"] = int(values.flat[draw(st.integers(0, values.size - 1))])
-    return DicomCase(words, module, elements, syntax)
+        if draw(st.booleans()):
+            elements["PixelPaddingRangeLimit"] = int(values.flat[draw(st.integers(0, values.size - 1))])
+    # A stream says by itself how many samples it has.
+    coding = "native" if wrong == "SamplesPerPixel" else draw(st.sampled_from(CODINGS))
+    visible: list[np.ndarray] = []
+    if draw(st.integers(0, 3)) == 0:
+        shutter, visible = draw(shutters(shape))
+        elements |= shutter
+    return DicomCase(words, module, elements, syntax, coding, visible)
 
 
 def stored_values(words: np.ndarray, stored: int, high: int, signed: bool) -> np.ndarray:
@@ -163,7 +206,8 @@ def expected_film(case: DicomCase) -> np.ndarray | None:
     photometric = (module["PhotometricInterpretation"] or "").upper()
     inverse = inverse or photometric == "MONOCHROME1"
     ds.PhotometricInterpretation = "MONOCHROME1" if inverse else "MONOCHROME2"
-    padding = elements.pop("PixelPaddingValue", None)
+    padding = [elements.pop(f"PixelPadding{end}", None) for end in ("Value", "RangeLimit")]
+    padding[1] = padding[0] if padding[1] is None else padding[1]
     if ("RescaleSlope" in elements) != ("RescaleIntercept" in elements):
         elements = {"RescaleSlope": 1, "RescaleIntercept": 0, **elements}
     if elements.get("VOILUTFunction") == "CUBIC":
@@ -173,12 +217,19 @@ def expected_film(case: DicomCase) -> np.ndarray | None:
             elements.pop(keyword, None)
     for keyword, value in elements.items():
         setattr(ds, keyword, value)
-    shown = np.ones(values.shape, bool) if padding is None else values != padding
+    shown = np.ones(values.shape, bool)
+    if padding[0] is not None:
+        shown = (values < min(padding)) | (values > max(padding))
+    visible = np.ones(values.shape, bool)
+    for part in case.shutters:
+        # One that hides all is none.
+        visible = visible & part if (visible & part).any() else visible
     if "WindowWidth" in elements or "VOILUTSequence" in elements:
-        film = dicom.reference(ds, values, shown_pixels=shown)
+        film = dicom.reference(ds, values, shown_pixels=shown & visible)
     else:
-        film = _own_range(apply_modality_lut(values, ds).astype(np.float64), shown, inverse)
-    return np.where(shown, film, 0.0)
+        film = _own_range(apply_modality_lut(values, ds).astype(np.float64), shown & visible, inverse)
+    film = np.where(shown, film, 0.0)
+    return np.where(visible, film, elements.get("ShutterPresentationValue", 0) / 65535)
 
 
 def _usable(elements: dict[str, Any]) -> bool:

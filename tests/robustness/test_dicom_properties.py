@@ -27,6 +27,7 @@ UPRIGHT = {  # how a film of this Patient Orientation is shown
 
 
 @pytest.mark.filterwarnings("ignore")
+@settings(max_examples=300)
 @given(case=dicom_cases(), orientation=st.sampled_from(sorted(UPRIGHT)))
 def test_tags_in_any_combination(tmp_path, case: DicomCase, orientation):
     check_against_pydicom(tmp_path, case, orientation)

@@ -21,7 +21,8 @@ import numpy as np
 
 from monai_cxrssl.data.datalists.datalist import Datalist, is_known
 from monai_cxrssl.data.datalists.datalist_schema import positive_classes
-from monai_cxrssl.data.reading.lung_mask import read_lung_mask
+from monai_cxrssl.data.reading.display.orientation import boxes_to_upright
+from monai_cxrssl.data.reading.lung_mask import film_turn, read_lung_mask
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
@@ -144,7 +145,7 @@ def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:
     cell.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     if mask and item.get("lung_mask"):
         try:
-            lungs = read_lung_mask(item["lung_mask"], (rows, columns))[0]
+            lungs = read_lung_mask(item["lung_mask"], (rows, columns), image=item["image"])[0]
         except CXRReadError as error:
             message = "\n".join(textwrap.wrap(f"mask: {error.cause}", 34)[:4])
             cell.text(0.5, 0.02, message, ha="center", fontsize=6, color=_FAULT, transform=cell.transAxes)
@@ -153,7 +154,10 @@ def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:
                 x, y = np.concatenate([outline, outline[:1]])[:, 0].T
                 cell.plot(x, y, color=_LUNG, linewidth=0.8)
     down, across = rows / film.shape[0], columns / film.shape[1]
-    for x1, y1, x2, y2 in item.get("boxes") or ():
+    boxes = item.get("boxes") or ()
+    if boxes and (turn := film_turn(item["image"])):
+        boxes = boxes_to_upright(np.array(boxes), turn.orientation, turn.shape)
+    for x1, y1, x2, y2 in boxes:
         corner, width, height = (x1 * across - 0.5, y1 * down - 0.5), (x2 - x1) * across, (y2 - y1) * down
         cell.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=_BOX, linewidth=0.9))
     # A square around every film, so that titles stand in line.

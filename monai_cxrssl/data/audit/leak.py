@@ -194,7 +194,7 @@ def _decide(
     shown = ", ".join(images[:SHOWN]) + (" ..." if len(images) > SHOWN else "")
     text = f"{told}, with {len(images)} images ({shown}): figures on them are too good."
     if not allow_leak:
-        raise DatalistError(f"{text} {remedy}, or go on all the same with allow_leak.")
+        raise DatalistError(f"{text} {remedy}, or go on all the same with --allow_leak True.")
     logger.warning("%s Going on, since allow_leak is given.", text)
     return [
         Finding("patient", "leak", tuple(paths), f"The patient of {paths[0]} is {how}.") for paths in leaking.values()

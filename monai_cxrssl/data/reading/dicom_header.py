@@ -35,7 +35,8 @@ Window = int | str | Sequence[float] | None
 _DIGEST_KEY = secrets.token_bytes(32)
 _RETIRED_COLOURS = ("ARGB", "CMYK", "HSV")
 _THREE = ("RGB", "YBR")  # of three samples per pixel
-_OVERLAYS = range(0x6000, 0x6020, 2)
+# Overlay Bit Position of every group.
+_OVERLAYS = frozenset(group << 16 | 0x0102 for group in range(0x6000, 0x6020, 2))
 _EDGES = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _VIEWS = {
@@ -113,7 +114,7 @@ def read_header(ds: Dataset, path: str, window: Window, max_pixels: int) -> tupl
         swapped_words=not little_endian and ds["PixelData"].VR == "OW",
         **module,
         palette=palette,
-        has_overlay=any((group, 0x0102) in ds for group in _OVERLAYS),
+        has_overlay=not _OVERLAYS.isdisjoint(ds.keys()),
         modality_lut=modality_lut,
         rescale_slope=() if has_modality_lut else numbers(ds, "RescaleSlope"),
         rescale_intercept=() if has_modality_lut else numbers(ds, "RescaleIntercept"),

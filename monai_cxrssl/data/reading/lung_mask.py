@@ -16,12 +16,16 @@ from typing import Any
 import cv2
 import numpy as np
 
+from monai_cxrssl.data.reading.dicom import read_without_pixels
+from monai_cxrssl.data.reading.dicom_header import numbers, patient_orientation
+from monai_cxrssl.data.reading.display.frame import lift_functional_groups
+from monai_cxrssl.data.reading.display.orientation import FilmTurn, is_on_its_side, turn_words
 from monai_cxrssl.data.reading.file_kind import open_regular_file, read_whole_file, refuse_damage
 from monai_cxrssl.data.reading.film import MAX_PIXELS, Film, check_size
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import CXRReadError
 
-__all__ = ["read_lung_mask", "mask_values", "binarise", "is_polarity_inverted"]
+__all__ = ["read_lung_mask", "film_turn", "mask_values", "binarise", "is_polarity_inverted"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,28 +37,32 @@ def read_lung_mask(
     path: str | os.PathLike | Sequence[str | os.PathLike],
     shape: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
+    image: str | os.PathLike | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Read a lung mask, or a left and a right one that are merged.
 
     Every label other than the background counts as lung. A mask that marks everything but the lungs is turned round,
     and the log says so. A mask of another size than its film is resampled to it by nearest neighbour.
+    Of a DICOM film that was turned upright, a mask with the proportions of the stored pixels is turned with it; any
+    other is taken as drawn upright. The log says either.
 
     Args:
         path: one file (PNG, JPEG, TIFF, BMP, GIF, NIfTI, MHA, NRRD, DICOM), or ``[left, right]``.
         shape: rows and columns of the film; by default those of the (first) mask.
         max_pixels: a larger image is refused before memory is taken.
+        image: file of the film, whose header tells whether it was turned.
 
     Returns:
         uint8 ``(H, W)`` of 0 and 1 (lung), upright; and its metadata, as of ``read_cxr``.
 
     Raises:
-        CXRReadError: a file cannot be read, or the list is empty.
+        CXRReadError: a file cannot be read, lies on its side although its film was not turned, or the list is empty.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not paths:
         raise CXRReadError("", "no lung mask was given", "Name one file or the two of [left, right].")
     films = [_read(name, max_pixels) for name in paths]
-    masks, warnings = [], []
+    masks, warnings, turn = [], [], film_turn(image)
     for film in films:
         mask = binarise(_values(film))
         if is_polarity_inverted(mask):
@@ -62,6 +70,14 @@ def read_lung_mask(
             warnings.append(f"{film.path} marked everything but the lungs (its border is set) and was turned round")
         if not mask.any():
             warnings.append(f"{film.path} marks no lung at all")
+        if turn and not any(getattr(note, "kind", "") == "turned" for note in film.warnings):
+            mask, words = turn.follow(mask)
+            warnings.append(f"{film.path} {words}")
+            if mask.shape != film.shape:
+                film.shape, film.spacing, film.affine = mask.shape, film.spacing and film.spacing[::-1], None
+        if shape and is_on_its_side(mask.shape, shape):
+            cause = f"has {mask.shape[0]} x {mask.shape[1]} pixels, but its film has {shape[0]} x {shape[1]} upright"
+            raise CXRReadError(film.path, cause, "Turn the mask by a quarter, as its film is shown.")
         masks.append(mask)
     for warning in warnings:
         logger.warning("%s", warning)
@@ -70,6 +86,21 @@ def read_lung_mask(
     metadata["warnings"] += warnings
     masks = [cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT) for mask in masks]
     return np.max(masks, axis=0), metadata
+
+
+def film_turn(image: str | os.PathLike | None) -> FilmTurn | None:
+    """Return how the reader turns a film's file; None where it does not, or the file is gone or no DICOM."""
+    if image is None:
+        return None
+    try:
+        ds, _ = read_without_pixels(image)
+    except CXRReadError:
+        return None
+    lift_functional_groups(ds)
+    orientation, rows, columns = patient_orientation(ds), numbers(ds, "Rows"), numbers(ds, "Columns")
+    if not rows or not columns or not turn_words(orientation):
+        return None
+    return FilmTurn(orientation, (int(rows[0]), int(columns[0])))
 
 
 def mask_values(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:

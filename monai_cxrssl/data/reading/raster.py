@@ -197,12 +197,16 @@ def _read_by_pillow(path: str, data: bytes, kind: str, max_pixels: int, notes: l
         if kind == "tiff":
             _take_libtiff_order(image)
         image.load()
-        if kind == "jpeg":
-            check_jpeg_scan(path, data, np.asarray(image))
+        decoded = np.asarray(image) if kind == "jpeg" else None
+        if decoded is not None:
+            check_jpeg_scan(path, data, decoded)
         upright = ImageOps.exif_transpose(image) if orientation > 1 and kind != "tiff" else image
         if signed_bytes:
             # Pillow takes them for 0 to 255, which puts the negative ones above the others.
             pixels, table, bits = *to_unit(path, np.asarray(upright).view(np.int8)), 8
+        elif decoded is not None and decoded.ndim == 2 and upright is image:
+            # Not a second time: each makes two copies.
+            pixels, table, bits = *to_unit(path, decoded), 8
         else:
             pixels, table, bits = _grey(path, upright, mode)
     shape = (columns, rows) if orientation in (5, 6, 7, 8) else (rows, columns)
@@ -265,7 +269,8 @@ def _grey(path: str, image: Any, mode: str) -> tuple[np.ndarray, np.ndarray | No
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
     if image.mode not in ("L", "RGB", "1"):
         image = image.convert("RGB")
-    return *to_unit(path, np.ascontiguousarray(image.convert("L"))), 1 if mode == "1" else 8
+    image = image if image.mode == "L" else image.convert("L")
+    return *to_unit(path, np.ascontiguousarray(image)), 1 if mode == "1" else 8
 
 
 def _check_coverage(path: str, image: Any, kind: str, size: int) -> None:

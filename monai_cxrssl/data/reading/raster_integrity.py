@@ -18,8 +18,8 @@ from monai_cxrssl.errors import CXRReadError
 __all__ = ["check_png", "complete_jpeg", "check_jpeg_scan", "without_metadata"]
 
 _MISSING_END = Note("end_marker", "the end marker is missing; all pixels are there")
-# Texts and colour profiles, which decide on no pixel.
-_METADATA_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+# Texts, colour profiles and print sizes, which decide on no pixel.
+_METADATA_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"pHYs", b"gAMA", b"cHRM")
 
 
 def check_png(path: str, data: bytes, max_pixels: int, notes: list[str]) -> None:

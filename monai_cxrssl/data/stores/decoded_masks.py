@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data.datalists.masks import boxes_to_mask
+from monai_cxrssl.data.reading.display.orientation import FilmTurn, boxes_to_upright, is_transposed
 from monai_cxrssl.data.reading.file_kind import open_regular_file
-from monai_cxrssl.data.reading.lung_mask import read_lung_mask
+from monai_cxrssl.data.reading.lung_mask import film_turn, read_lung_mask
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
@@ -130,9 +131,10 @@ class DecodedMasks:
             rows, columns = images.image(index).shape
             source = item[MASK_FIELDS[self.kind]]
             if self.kind == "boxes":
-                stated = self.boxes_shape or _stored_shape(item["image"])
-                return _drawn_boxes(item, stated, (rows, columns))
-            drawn, _ = read_lung_mask(source)
+                turn = film_turn(item["image"])
+                stated = self.boxes_shape or (turn.shape if turn else _stored_shape(item["image"]))
+                return _drawn_boxes(item, stated, (rows, columns), turn)
+            drawn, _ = read_lung_mask(source, image=item["image"])
         except (CXRReadError, DatalistError) as error:
             return error
         height, width = drawn.shape
@@ -147,9 +149,11 @@ class DecodedMasks:
         return cv2.resize(drawn, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _drawn_boxes(item: Mapping[str, Any], stated: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """Boxes, in pixels of a film of the size ``stated``, as a mask on another grid. DatalistError: they are no boxes,
-    or lie outside such a film."""
+def _drawn_boxes(
+    item: Mapping[str, Any], stated: tuple[int, int], shape: tuple[int, int], turn: FilmTurn | None
+) -> np.ndarray:
+    """Boxes, in pixels of a stored film of the size ``stated``, as a mask on the grid of the upright one.
+    DatalistError: they are no boxes, or lie outside such a film."""
     size = np.array([stated[1], stated[0]] * 2, dtype=np.float64)
     try:
         corners = np.asarray(item["boxes"], dtype=np.float64).reshape(-1, 4)
@@ -163,6 +167,9 @@ def _drawn_boxes(item: Mapping[str, Any], stated: tuple[int, int], shape: tuple[
             f"film of {stated[1]} x {stated[0]} pixels (width x height): it counts the pixels of a larger original. "
             "Give that one's size as boxes_shape, or bring the original film."
         )
+    if turn:
+        corners = boxes_to_upright(corners, turn.orientation, stated)
+        size = size[[1, 0, 3, 2]] if is_transposed(turn.orientation) else size
     scale = np.array([shape[1], shape[0]] * 2) / size
     return boxes_to_mask((corners * scale).tolist(), shape)
 

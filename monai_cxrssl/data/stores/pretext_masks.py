@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -63,7 +63,9 @@ class PretextLungMasks:
         # See DecodedImages: a worker forked while a thread of OpenCV holds its lock would wait for ever.
         cv2.setNumThreads(1)
         paths = [images.items[index]["lung_mask"] for index in named]
-        results = ordered_map(self._read, paths, num_threads or usable_cores(), name="lung masks")
+        results = ordered_map(
+            self._read, [images.items[index] for index in named], num_threads or usable_cores(), name="lung masks"
+        )
         bar = tqdm(results, total=len(named), desc="lung masks", unit="mask", disable=not progress or not named)
         for index, path, bits in zip(named, paths, bar, strict=True):
             if isinstance(bits, CXRReadError):
@@ -97,9 +99,9 @@ class PretextLungMasks:
             return mask
         return cv2.resize(mask, (int(shape[1]), int(shape[0])), interpolation=cv2.INTER_NEAREST_EXACT)
 
-    def _read(self, path: str | Sequence[str]) -> np.ndarray | CXRReadError:
+    def _read(self, item: Mapping[str, Any]) -> np.ndarray | CXRReadError:
         try:
-            mask, _ = read_lung_mask(path)
+            mask, _ = read_lung_mask(item["lung_mask"], image=item.get("image"))
         except CXRReadError as error:
             return error
         share = cv2.resize(mask.astype(np.float32), (self.side, self.side), interpolation=cv2.INTER_AREA)

@@ -88,7 +88,8 @@ class LoadLungMask(Transform):
     def __call__(self, filename: Path | Sequence[Path], image: torch.Tensor | np.ndarray | None = None) -> torch.Tensor:
         """Load a mask, on the grid of ``image`` ``(1, H, W)`` where it is given."""
         shape = None if image is None else (int(image.shape[-2]), int(image.shape[-1]))
-        mask, metadata = read_lung_mask(filename, shape, self.max_pixels)
+        source = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+        mask, metadata = read_lung_mask(filename, shape, self.max_pixels, source)
         meta = monai_metadata(metadata)
         if isinstance(image, MetaTensor):
             # On its film's grid a mask lies where the film lies, whatever its own file says.

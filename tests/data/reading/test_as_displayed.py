@@ -15,7 +15,6 @@ import tifffile
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import RLELossless
 
 from monai_cxrssl.data import audit_datalists, read_cxr
 from monai_cxrssl.data.datalists.datalist import Datalist
@@ -185,27 +184,6 @@ def test_contradicting_photometric_elements_are_said(tmp_path, dicom, photometri
     assert kinds(metadata) == ["photometric"]
 
 
-def coded(coding: str, words: np.ndarray) -> tuple[str, bytes | None]:
-    """Return transfer syntax and frame of 16-bit words."""
-    if coding == "native":
-        return "1.2.840.10008.1.2.1", None
-    if coding == "rle":
-        from pydicom.pixels.encoders.native import _encode_segment
-
-        planes = [
-            bytes(_encode_segment(p.tobytes(), words.shape[1]))
-            for p in (words >> 8, words & 255)
-            for p in [p.astype(np.uint8)]
-        ]
-        return str(RLELossless), struct.pack("<16I", 2, 64, 64 + len(planes[0]), *[0] * 13) + b"".join(planes)
-    if coding == "jpeg lossless":
-        return "1.2.840.10008.1.2.4.70", imagecodecs.ljpeg_encode(words, bitspersample=16)
-    if coding == "jpeg-ls":
-        return "1.2.840.10008.1.2.4.80", imagecodecs.jpegls_encode(words)
-    frame = imagecodecs.jpeg2k_encode(words, level=0, codecformat="j2k", reversible=True, bitspersample=16)
-    return "1.2.840.10008.1.2.4.90", frame
-
-
 CODINGS = ["native", "rle", "jpeg lossless", "jpeg-ls", "jpeg 2000"]
 
 
@@ -220,7 +198,7 @@ CODINGS = ["native", "rle", "jpeg lossless", "jpeg-ls", "jpeg 2000"]
     ids=["high bit", "too few bits", "bits above"],
 )
 def test_bits_above_the_stored_ones_in_every_coding(tmp_path, dicom, coding, words, elements):
-    syntax, frame = coded(coding, words)
+    syntax, frame = dicom.coded(coding, words)
     ds = dicom.make_dicom(words, 12, syntax=syntax, frame=frame, **elements)
     film, metadata = read_cxr(dicom.save(ds, tmp_path / "film.dcm"))
     np.testing.assert_allclose(film, unit(FILM), atol=3e-7)
@@ -235,7 +213,7 @@ def test_a_stream_of_fewer_bits_than_the_header_says(tmp_path, dicom, coding):
         "jpeg-ls": lambda: imagecodecs.jpegls_encode(eight),
         "jpeg 2000": lambda: imagecodecs.jpeg2k_encode(eight, level=0, codecformat="j2k", reversible=True),
     }[coding]()
-    ds = dicom.make_dicom(FILM, 12, syntax=coded(coding, FILM)[0], frame=frame)
+    ds = dicom.make_dicom(FILM, 12, syntax=dicom.coded(coding, FILM)[0], frame=frame)
     film, metadata = read_cxr(dicom.save(ds, tmp_path / "film.dcm"))
     np.testing.assert_allclose(film, unit(eight), atol=3e-7)
     assert kinds(metadata) == ["bits"]
@@ -346,6 +324,7 @@ LONG = zlib.compress(b"x" * 3_000_000)
         png_with(chunk(b"eXIf", b"nonsense")),
         png_with(chunk(b"zTXt", b"Raw profile\0\0" + LONG), chunk(b"eXIf", b"nonsense")),
         png_with(chunk(b"iCCP", b"profile\0\0" + LONG)),
+        png_with(chunk(b"pHYs", b"\0"), chunk(b"gAMA", b""), chunk(b"cHRM", b"\0\0")),
     ],
 )
 def test_metadata_do_not_spoil_a_sound_png(tmp_path, content):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 
 import imagecodecs
 import numpy as np
@@ -340,6 +341,7 @@ def test_metadata_is_an_allow_list(tmp_path, dicom):
     assert metadata == expected
     np.testing.assert_allclose(affine, [[0, -0.3, 0, 0], [-0.2, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     header = read_dicom_header(path)
+    assert all(re.fullmatch("[0-9a-f]{16}", header.pop(f"{name}_digest")) for name in ("name", "birth_date"))
     assert header == {
         "patient_id": "P7",
         "study_id": "1.2.3",

@@ -37,6 +37,11 @@ def drawing(shape) -> np.ndarray:
     return mask
 
 
+def film(shape) -> np.ndarray:
+    """The mark on a background of many greys: a picture of two is a mask."""
+    return np.where(drawing(shape), 230, np.linspace(15, 45, shape[1])[None]).astype(np.uint8)
+
+
 def save_dicom(path: Path, pixels: np.ndarray, **elements) -> None:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -59,7 +64,7 @@ def folder(tmp_path_factory):
     """Five films of five kinds, one of them lateral, and two files that are none."""
     top = tmp_path_factory.mktemp("films")
     for name, shape in SHAPES.items():
-        path, pixels = top / name, np.where(drawing(shape), 230, 25).astype(np.uint8)
+        path, pixels = top / name, film(shape)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in (".png", ".jpg"):
             cv2.imwrite(str(path), pixels)
@@ -169,12 +174,13 @@ def test_without_highdicom_and_films_that_cannot_be_referred_to(images, tmp_path
 def test_a_film_that_a_seg_cannot_refer_to_keeps_its_mask(tmp_path, caplog):
     path = tmp_path / "in" / "film.dcm"
     path.parent.mkdir()
-    save_dicom(path, np.where(drawing((70, 60)), 230, 25).astype(np.uint8), SeriesInstanceUID="")
+    # A SEG of a slice of a volume refers to it by its place in space, which no film has.
+    save_dicom(path, film((70, 60)), SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     images = DecodedImages([{"image": str(path), "patient_id": "p"}], side=64, progress=False)
     with caplog.at_level(logging.INFO):
         _, rows = infer(images, tmp_path / "out")
     assert (rows[0]["mask"], rows[0]["dicom_seg"]) == ("masks/film.png", "")
-    assert "lacks SeriesInstanceUID" in rows[0]["problem"]
+    assert "a header that a DICOM SEG cannot refer to" in rows[0]["problem"]
     assert "1 failures (0 unreadable files, 0 masks not written, 1 DICOM SEG not written)" in caplog.text
 
 

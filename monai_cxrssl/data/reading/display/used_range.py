@@ -27,7 +27,7 @@ _MARKER_SHARE = 0.1
 _BESIDE_MARKERS = 0.25
 # Masks and blank pictures have fewer values, and no range to find.
 _LEAST_VALUES = 8
-_SAMPLE = 4096
+_SAMPLE = 1024
 
 
 @dataclass(frozen=True)
