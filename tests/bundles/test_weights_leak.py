@@ -73,7 +73,7 @@ def test_an_evaluation_on_what_the_public_weights_saw_is_refused(run_bundle, few
     refused = run_bundle(*common, "--output_dir", tmp_path / "refused")
     assert refused.returncode != 0
     assert "ChestX-ray14 is this evaluation's, and ChestX-ray14 is what" in refused.stderr
-    assert "go on all the same with allow_leak" in refused.stderr
+    assert "go on all the same with --allow_leak True" in refused.stderr
     allowed = run_bundle(*common, "--output_dir", tmp_path / "allowed", "--allow_leak", True)
     assert allowed.returncode == 0, allowed.stderr[-3000:]
     assert (tmp_path / "allowed" / "predictions.csv").is_file()
