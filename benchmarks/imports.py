@@ -5,7 +5,7 @@
     python benchmarks/imports.py [--repeats 7] [--out imports.json]
 
 Each repetition starts new processes, in turns: ``import monai``; that and ``import monai_cxrssl``; that and every room
-of the package, as a bundle imports them; ``python -m monai_cxrssl --help``; and ``split`` of two films. Given are
+of the package, as a bundle imports them; ``python -m monai_cxrssl --help``; and ``split`` of twenty films. Given are
 medians of the processor time (user and system, with the interpreter's start) and of the wall time. What is added is
 timed inside one process, right after ``import monai``, so that the swings of that do not hide it.
 """
@@ -13,6 +13,7 @@ timed inside one process, right after ``import monai``, so that the swings of th
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ __all__ = ["main"]
 ROOMS = ("data", "transforms", "networks", "losses", "methods", "metrics", "engines", "handlers", "report", "apps")
 # What the data room offers is imported when it is asked for.
 EVERY_ROOM = "import " + ", ".join(f"monai_cxrssl.{room}" for room in ROOMS) + "; from monai_cxrssl.data import *"
-TWO_FILMS = """{"training": [{"image": "a.png", "patient_id": "1"}, {"image": "b.png", "patient_id": "2"}]}"""
+FILMS = json.dumps({"training": [{"image": f"{n}.png", "patient_id": str(n)} for n in range(20)]})
 PROGRAMS = {
     "import monai": ["-c", "import monai"],
     "import monai, monai_cxrssl": ["-c", "import monai, monai_cxrssl"],
@@ -69,7 +70,7 @@ def main() -> None:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
     shares: dict[str, list[float]] = {"import monai_cxrssl": [], "import every room": []}
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "d.json").write_text(TWO_FILMS)
+        Path(folder, "d.json").write_text(FILMS)
         for _ in range(options.repeats):
             for name, words in PROGRAMS.items():
                 times[name].append(run(words, folder)[:2])
