@@ -15,6 +15,7 @@ from pydicom.data import data_manager, get_testdata_files
 from pydicom.data.download import get_data_dir
 
 from tests.data import conftest as dicom
+from tests.robustness.test_dicom_properties import UPRIGHT
 
 
 def installed_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -47,7 +48,8 @@ def expected(path: str) -> np.ndarray | None:
     else:
         shown = stored[stored != padding].astype(np.float64)
         film = (stored.astype(np.float64) - shown.min()) / (shown.max() - shown.min())
-    return film if padding is None else np.where(stored == padding, 0.0, film)
+    film = film if padding is None else np.where(stored == padding, 0.0, film)
+    return UPRIGHT.get(tuple(ds.get("PatientOrientation") or ()), np.asarray)(film)
 
 
 # The values alone are compared in every run, by tests/data/reading/test_reader_installed.py.
