@@ -17,7 +17,7 @@ split cannot be known to be patient-disjoint, nor disjoint from ChestX-ray14), `
 class in ``box_classes``. With ``masks_dir``, films with a polygon have a ``lesion_mask`` of all findings. The official
 split is kept.
 
-Licence: Apache-2.0 (annotations); films of ChestX-ray14 (NIH Clinical Center).
+Licence: as stated on the repository's page; films of ChestX-ray14 (NIH Clinical Center).
 Citation: J. Lian, J. Liu et al., "A Structure-Aware Relation Network for Thoracic Diseases Detection and Segmentation",
 IEEE Transactions on Medical Imaging 2021, arXiv 2104.10326.
 """

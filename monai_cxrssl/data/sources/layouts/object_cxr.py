@@ -18,7 +18,7 @@ Items: ``patient_id`` (the image's name: who the patients are was not published)
 ``[x1, y1, x2, y2]``). With ``masks_dir``, films with an object have a ``lesion_mask`` of the shapes themselves. The
 official split is kept: train is ``training``, dev ``validation``, test ``test``.
 
-Licence: CC BY-NC 4.0.
+Licence: as stated on the challenge's page.
 Citation: JF Healthcare, "Object-CXR: Automatic detection of foreign objects on chest X-rays", MIDL 2020 challenge.
 """
 

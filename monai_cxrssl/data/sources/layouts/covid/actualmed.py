@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Actualmed COVID-19 chest X-rays: 238 films of 215 patients.
+"""Actualmed COVID-19 chest X-rays, one table and one folder.
 
 Folder layout (``agchung/Actualmed-COVID-chestxray-dataset``)::
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Figure 1 COVID-19 chest X-rays: 55 films of 48 patients.
+"""Figure 1 COVID-19 chest X-rays, one table and one folder.
 
 Folder layout (``agchung/Figure1-COVID-chestxray-dataset``)::
 
