@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import tempfile
@@ -11,6 +12,7 @@ import tempfile
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.internal.conjecture import providers
 
 settings.register_profile(
     "short",
@@ -22,6 +24,9 @@ settings.register_profile(
 )
 settings.register_profile("long", settings.get_profile("short"), derandomize=False, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+# It mixes numbers in that it found in the modules loaded so far, which depend on the tests that ran before.
+NO_CONSTANTS = copy.deepcopy(providers._local_constants)
+providers._get_local_constants = lambda: NO_CONSTANTS
 # What hypothesis keeps of the source files that it looked through does not belong into the checkout.
 set_hypothesis_home_dir(tempfile.mkdtemp(prefix="hypothesis-"))
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from monai_cxrssl.errors import CXRReadError
 __all__ = ["decode_pixels"]
 
 _ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+_END_LITTLE, _END_BIG = b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\xdd"
 
 
 def decode_pixels(
@@ -40,7 +42,9 @@ def decode_pixels(
     """
     path = header.path
     frame_bytes = header.rows * header.columns * header.samples * header.bits_allocated // 8
-    if data[:4] not in (_ITEM_LITTLE, _ITEM_BIG) or 0 <= len(data) - frame_bytes <= 1:
+    begins_as_item = data[:4] in (_ITEM_LITTLE, _ITEM_BIG)
+    # Native pixels may begin with the bytes of an item, and encapsulated ones may be as long as native ones.
+    if not begins_as_item or (0 <= len(data) - frame_bytes <= 1 and not _is_chain_of_items(data)):
         return _native(header, data, frame_bytes, warnings)
     frame = _single_frame(data, path)
     stream = read_stream_header(frame)
@@ -156,6 +160,15 @@ def _native_colour(header: Header, data: bytes, warnings: list[str]) -> tuple[np
 def _values_of(pixels: np.ndarray, header: Header, warnings: list[str]) -> np.ndarray:
     signed = header.signed and header.samples == 1
     return pattern_values(pixels, header.bits_stored, header.high_bit, signed, header.has_overlay, warnings)
+
+
+def _is_chain_of_items(data: bytes) -> bool:
+    """Return whether items follow each other, each by its length, as far as the end (PS3.5 A.4)."""
+    position, order = 0, "<" if data[:4] == _ITEM_LITTLE else ">"
+    item, end = ((_ITEM_LITTLE, _END_LITTLE), (_ITEM_BIG, _END_BIG))[order == ">"]
+    while position + 8 <= len(data) and data[position : position + 4] == item:
+        position += 8 + struct.unpack(f"{order}I", data[position + 4 : position + 8])[0]
+    return position == len(data) or data[position : position + 4] == end
 
 
 def _single_frame(data: bytes, path: str) -> bytes:

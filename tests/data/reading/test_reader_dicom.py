@@ -319,6 +319,27 @@ def test_native_transfer_syntaxes(tmp_path, syntax, bits, dicom):
     np.testing.assert_allclose(film, stored / (2.0**bits - 1), atol=TOLERANCE)
 
 
+def test_encapsulated_frames_as_long_as_native_ones(tmp_path, dicom):
+    """Their bytes are no pixels."""
+    stored = np.full((7, 8), 55746, np.uint16)
+    syntax, frame = dicom.coded("rle", stored)
+    ds = dicom.make_dicom(stored, syntax=syntax, frame=frame, BitsStored=16, HighBit=15)
+    assert len(ds.PixelData) == stored.nbytes
+    film, metadata = read_cxr(dicom.save(ds, tmp_path / "film.dcm"))
+    assert len(np.unique(film)) == 1
+    assert metadata["warnings"] == []
+
+
+@pytest.mark.parametrize("head", ["feff00e0", "feff00e000000000", "feff00e004000000", "feff00e0ffffffff"])
+def test_native_pixels_that_begin_as_an_item(tmp_path, head, dicom):
+    stored = dicom.stored_film(16)
+    start = np.frombuffer(bytes.fromhex(head), "<u2")
+    stored[0, : start.size] = start
+    film, metadata = read_cxr(dicom.save(dicom.make_dicom(stored, 16), tmp_path / "film.dcm"))
+    np.testing.assert_allclose(film, dicom.own_range(stored), atol=TOLERANCE)
+    assert metadata["warnings"] == []
+
+
 def test_metadata_is_an_allow_list(tmp_path, dicom):
     path = dicom.save(dicom.make_dicom(dicom.stored_film(), WindowCenter=2000, WindowWidth=4000), tmp_path / "film.dcm")
     _, metadata = read_cxr(path)
