@@ -5,7 +5,7 @@
     python benchmarks/evaluation.py [--images 25000] [--classes 14] [--resamples 1000] [--out evaluation.json]
 
 The films, 1 to 6 per patient, have a share of unknown labels and classes of 1 to 20 %, as ChestX-ray14's test set of
-25,596. Three tasks, each in a process of its own with one thread: ``bootstrap_auc`` (AUC of each class and their mean);
+25,596. Three tasks, each in a process of its own with one thread: ``auc_intervals`` (AUC of each class and their mean);
 the same by ``sklearn.metrics.roc_auc_score`` on the films of the drawn patients, of which only ``--loop_resamples`` are
 run, so that its seconds are extrapolated in proportion; and the whole report, ``write_report`` on the table of
 predictions, with its page, figures and files. Peak memory is what a task adds to that of its imports.
@@ -44,12 +44,12 @@ def synthetic_test_set(images: int, classes: int, seed: int = 0) -> tuple[np.nda
 
 
 def ours(settings: dict[str, int]) -> dict[str, Any]:
-    """``bootstrap_auc`` with all resamples."""
-    from monai_cxrssl.metrics import Cohort, ResamplingPlan, bootstrap_auc
+    """``auc_intervals`` with all resamples."""
+    from monai_cxrssl.metrics import Cohort, ResamplingPlan, auc_intervals
 
     scores, labels, patients = synthetic_test_set(settings["images"], settings["classes"])
     started, before = time.perf_counter(), peak_bytes()
-    found = bootstrap_auc(Cohort.of(scores, labels, patients), ResamplingPlan(settings["resamples"]))
+    found = auc_intervals(Cohort.of(scores, labels, patients), ResamplingPlan(settings["resamples"]))
     return _told(started, before, settings["resamples"], {"macro_auc": found["macro_auc"].value})
 
 
@@ -103,7 +103,7 @@ def whole_report(settings: dict[str, int]) -> dict[str, Any]:
 
 
 TASKS: dict[str, Callable[[dict[str, int]], dict[str, Any]]] = {
-    "bootstrap_auc": ours,
+    "auc_intervals": ours,
     "scikit-learn loop": scikit_learn,
     "write_report": whole_report,
 }
@@ -145,7 +145,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = {name: value for name, value in vars(options).items() if name != "out"}
     results = measure(settings)
-    ratio = results["scikit-learn loop"]["seconds"] / results["bootstrap_auc"]["seconds"]
+    ratio = results["scikit-learn loop"]["seconds"] / results["auc_intervals"]["seconds"]
     # Only now: a new process starts with the peak of its parent, which torch would raise.
     from measure import machine, table, write_json
 
@@ -159,7 +159,7 @@ def main() -> None:
     print(table(rows, ["task", "seconds", *shown.values()]))
     print(
         f"\nThe loop's seconds are extrapolated from {options.loop_resamples} resamples to {options.resamples:,}; "
-        f"bootstrap_auc is {ratio:.0f} times faster."
+        f"auc_intervals is {ratio:.0f} times faster."
     )
     report = {"machine": where, "settings": settings, "results": results, "times_faster_than_loop": ratio}
     write_json(report, options.out)

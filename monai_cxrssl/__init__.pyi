@@ -51,7 +51,7 @@ from .data import (
 from .engines import MethodTrainer, MultiTaskPredictor, MultiTaskTrainer
 from .losses import InfoNCELoss, MaskedReconstructionLoss, MultiTaskLoss, NTXentLoss
 from .methods import SPCXR, Inpainting, Jigsaw, MICLe, MoCo, Rotation, SimCLR
-from .metrics import bootstrap_auc, positive_fraction_of_saliency, roc_auc
+from .metrics import auc_intervals, positive_fraction_of_saliency, roc_auc
 from .networks import Encoder, MultiTaskNet, load_trained_network
 from .phantom import make_phantom_dataset
 from .probing import embed, probe, saliency_maps
@@ -108,8 +108,8 @@ __all__ = [
     "SimCLR",
     "apply_label_policy",
     "apps",
+    "auc_intervals",
     "audit_datalists",
-    "bootstrap_auc",
     "build_cache",
     "checkpoints",
     "data",

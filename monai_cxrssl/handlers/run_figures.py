@@ -42,7 +42,7 @@ def figure_table(figures: Mapping[str, Any]) -> str:
           images  12
           dice    0.9123 (0.9 to 0.95)
     """
-    ends = {name + end for name in figures for end in ("_ci_low", "_ci_high")}
+    ends = {name + end for name in figures for end in ("_ci_low", "_ci_high", "_ci_method")}
     shown = {name: _shown(value) for name, value in figures.items() if name not in ends}
     for name in shown:
         low, high = figures.get(f"{name}_ci_low"), figures.get(f"{name}_ci_high")

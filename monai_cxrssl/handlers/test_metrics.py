@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions
 from monai_cxrssl.handlers.run_figures import figure_table
 from monai_cxrssl.metrics.cohort import Cohort
-from monai_cxrssl.metrics.patient_bootstrap import ResamplingPlan, bootstrap_mean, flat_metrics
-from monai_cxrssl.metrics.ranking import bootstrap_auc, roc_auc
+from monai_cxrssl.metrics.patient_bootstrap import ResamplingPlan, bootstrap_mean, flat_metrics, missing_interval
+from monai_cxrssl.metrics.ranking import auc_intervals, roc_auc
 
 __all__ = ["TestMetrics"]
 
@@ -31,8 +32,8 @@ logger = logging.getLogger(__name__)
 class TestMetrics:
     """When an evaluator completes, write ``predictions.csv`` and the figures with their 95 % intervals.
 
-    The figures are ``macro_auc``, ``auc_<class>`` and ``dice``, each with ``_ci_low`` and ``_ci_high`` from a bootstrap
-    over the patients that have such a figure; and ``images``, ``patients``, ``labelled`` and ``masked``, which count
+    The figures are ``macro_auc``, ``auc_<class>`` and ``dice``, each with ``_ci_low``, ``_ci_high`` and ``_ci_method`` of
+    an interval over the patients that have such a figure; and ``images``, ``patients``, ``labelled`` and ``masked``, which count
     what was evaluated. What cannot be assessed is null, and ``not_assessable`` names it with the reason. Without any
     known label there are no AUCs, without any mask there is no Dice coefficient.
 
@@ -121,9 +122,11 @@ class TestMetrics:
             figures |= self._areas(predictions.scores[known], labels[known], patients[known], absent)
         if masked.any():
             if len(set(patients[masked].tolist())) > 1:
-                figures |= flat_metrics({"dice": bootstrap_mean(dice[masked], patients[masked], "dice", self.plan)})
+                figures |= flat_metrics(
+                    {"dice": bootstrap_mean(dice[masked], patients[masked], "dice", self.plan, (0, 1))}
+                )
             else:
-                figures |= {"dice": float(dice[masked].mean()), "dice_ci_low": None, "dice_ci_high": None}
+                figures |= flat_metrics({"dice": replace(missing_interval(""), value=float(dice[masked].mean()))})
                 absent.append({"figure": "the interval of dice", "reason": "all masks are of one patient"})
         plain = {n: None if isinstance(v, float) and not np.isfinite(v) else v for n, v in figures.items()}
         return {**plain, "not_assessable": absent}
@@ -137,7 +140,7 @@ class TestMetrics:
     ) -> dict[str, Any]:
         """AUCs of images with a known label; what has none is told in ``absent``."""
         names = ["macro_auc", *(f"auc_{name}" for name in self.classes)]
-        figures: dict[str, Any] = dict.fromkeys(name + end for name in names for end in ("", "_ci_low", "_ci_high"))
+        figures: dict[str, Any] = flat_metrics({name: missing_interval("") for name in names})
         broken = int((~np.isfinite(scores)).any(axis=1).sum())
         if broken:
             reason = f"the network gave no finite probabilities for {broken} of {len(scores)} labelled images"
@@ -145,7 +148,7 @@ class TestMetrics:
             return figures
         areas = roc_auc(scores, labels)
         if len(set(patients.tolist())) > 1:
-            figures = flat_metrics(bootstrap_auc(Cohort.of(scores, labels, patients, self.classes), self.plan))
+            figures = flat_metrics(auc_intervals(Cohort.of(scores, labels, patients, self.classes), self.plan))
         else:
             known = areas[np.isfinite(areas)]
             figures |= dict(zip(names, [known.mean() if known.size else np.nan, *areas.tolist()], strict=True))

@@ -14,9 +14,10 @@ import numpy as np
 from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.label_efficiency.clustered_cell import ClusteredCell, clustered_figure
 from monai_cxrssl.metrics.cohort import Cohort, macro_mean
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan, Statistic
-from monai_cxrssl.metrics.ranking import ranked_classes
+from monai_cxrssl.metrics.ranking import clustered_auc
 
 __all__ = ["label_efficiency"]
 
@@ -34,9 +35,10 @@ def label_efficiency(
 ) -> dict[str, Any]:
     """Compare initialisations at each fraction of the labels.
 
-    A figure is the mean over draws. Each resample of its percentile interval draws test patients and draws anew, both
-    with replacement, the same for every cell, so that differences are paired. Draws that are missing from one of two
-    initialisations do not count in their difference.
+    A figure is the mean over draws. The interval of an AUC is that of
+    :func:`~monai_cxrssl.label_efficiency.clustered_cell.clustered_figure`. For other metrics each resample draws test
+    patients and draws anew, both with replacement, the same for every cell. Differences are paired; draws that are
+    missing from one of two initialisations do not count in theirs.
 
     Args:
         predictions: of the test images, of each cell that has them.
@@ -64,7 +66,7 @@ def label_efficiency(
             paired = {draw: own[draw] - first[draw] for draw in own if draw in first}
             row = {"init": init, "against": inits[0], "fraction": fraction}
             report["differences"].append({**row, **grid.figure(paired)})
-    report["notes"] = _notes(draws, fractions, plan, len(report["differences"]), grid.counts["patients"])
+    report["notes"] = _notes(metric, draws, fractions, plan, len(report["differences"]), grid.counts["patients"])
     report["refused"] = grid.refused
     return report
 
@@ -76,7 +78,8 @@ class _Grid:
         self.plan = plan
         self.classes: list[str] = []
         self.refused: dict[CellName, str] = {}
-        self.values: dict[CellName, np.ndarray] = {}  # (1 + resamples, classes); the first row as the images are
+        # (1 + resamples, classes); the first row as the images are
+        self.values: dict[CellName, np.ndarray | ClusteredCell] = {}
         self.counts = {"images": 0, "patients": 0}
         self.patients: list[str] = []
         images: list[str] | None = None
@@ -99,8 +102,10 @@ class _Grid:
             except DatalistError as error:
                 self.refused[name] = str(error)
 
-    def _values(self, cell: Predictions, order: Sequence[int], metric: str) -> np.ndarray:
-        statistic = self._areas(cell, order) if metric == "macro_auc" else self._mean(cell, order, metric)
+    def _values(self, cell: Predictions, order: Sequence[int], metric: str) -> np.ndarray | ClusteredCell:
+        if metric == "macro_auc":
+            return self._areas(cell, order)
+        statistic = self._mean(cell, order, metric)
         if self.counts["patients"] > 1:
             return self.plan.resample(statistic, self.patients)
         return statistic(np.ones((1, len(order))))
@@ -117,27 +122,31 @@ class _Grid:
 
         return mean
 
-    def _areas(self, cell: Predictions, order: Sequence[int]) -> Statistic:
+    def _areas(self, cell: Predictions, order: Sequence[int]) -> ClusteredCell:
         if self.classes and cell.classes != self.classes:
             raise DatalistError(f"its classes are {', '.join(cell.classes)}; those of the first cell are others.")
         self.classes = cell.classes
-        ranked = ranked_classes(Cohort.of(cell.scores[order], cell.labels[order]).finite())
-        return lambda weights: ranked(weights)[:, 0]
+        cohort = Cohort.of(cell.scores[order], cell.labels[order], self.patients)
+        return ClusteredCell(((1.0, clustered_auc(cohort.finite())),))
 
-    def cells(self, init: str, fraction: float, draws: int) -> dict[int, np.ndarray]:
+    def cells(self, init: str, fraction: float, draws: int) -> dict[int, Any]:
         """The values of the draws that there are."""
         names = {draw: (init, fraction, draw) for draw in range(draws)}
         return {draw: self.values[name] for draw, name in names.items() if name in self.values}
 
-    def figure(self, cells: Mapping[int, np.ndarray]) -> dict[str, Any]:
+    def figure(self, cells: Mapping[int, Any]) -> dict[str, Any]:
         """Mean over draws and classes, and of each class, with intervals."""
         if not cells:
             return {**_nothing("no cell with test predictions"), "by_draw": {}, "draws": 0, "per_class": {}}
+        count = len(cells)
+        over = "test patients and draws" if count > 1 else "test patients"
+        if isinstance(next(iter(cells.values())), ClusteredCell):
+            found = clustered_figure(cells, self.classes, self.plan.confidence)
+            rows = {name: self._row(row, over) for name, row in found["per_class"].items()}
+            return {**self._row(found, over), "by_draw": found["by_draw"], "draws": count, "per_class": rows}
         values = np.stack(list(cells.values()))  # (draws, 1 + resamples, classes)
-        count = len(values)
         share = self.plan.shares(count)[:, : values.shape[1]]  # (draws, 1 + resamples)
         macro = macro_mean(values)
-        over = "test patients and draws" if count > 1 else "test patients"
         by_draw = {str(draw): _plain(value) for draw, value in zip(cells, macro[:, 0], strict=True)}
         # A class that a resample lacks it lacks in every draw, for the labels are the same: no NaN is lost by a share
         # of 0, which stays NaN.
@@ -153,30 +162,37 @@ class _Grid:
         }
 
     def _interval(self, values: np.ndarray, over: str) -> dict[str, Any]:
-        """The first value with the percentile interval of the others."""
-        interval = self.plan.interval(values)
-        if not np.isfinite(interval.value):
+        """The first value with the interval of the others; all are shares, and differences of shares."""
+        interval = asdict(self.plan.interval(values, patients=self.counts["patients"], limits=(-1.0, 1.0)))
+        return self._row({key: None if value != value else value for key, value in interval.items()}, over)
+
+    def _row(self, found: Mapping[str, Any], over: str) -> dict[str, Any]:
+        if found["value"] is None:
             kinds = "positive or no negative" if self.classes else "measured"
             return _nothing(f"the test split has no {kinds} image")
-        if not interval.resamples:
-            return {**_nothing("one test patient: no interval over patients"), "value": interval.value}
-        numbers = {key: value for key, value in asdict(interval).items() if key != "reason"}
+        if self.counts["patients"] < 2:
+            return {**_nothing("one test patient: no interval over patients"), "value": found["value"]}
+        numbers = {key: found[key] for key in ("value", "ci_low", "ci_high", "resamples", "method")}
         return {**numbers, "interval_over": over, "reason": None}
 
 
 def _nothing(reason: str) -> dict[str, Any]:
     absent = dict.fromkeys(("value", "ci_low", "ci_high"))
-    return {**absent, "resamples": 0, "interval_over": None, "reason": reason}
+    return {**absent, "resamples": 0, "method": None, "interval_over": None, "reason": reason}
 
 
 def _plain(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _notes(draws: int, fractions: Sequence[float], plan: ResamplingPlan, comparisons: int, patients: int) -> list[str]:
+def _notes(
+    metric: str, draws: int, fractions: Sequence[float], plan: ResamplingPlan, comparisons: int, patients: int
+) -> list[str]:
     """What a reader must know of the intervals."""
     percent = f"{100 * plan.confidence:g} %"
-    brackets = f"Brackets: {percent} percentile interval of {plan.resamples} resamples of the test patients"
+    brackets = f"Brackets: {percent} interval over the test patients"
+    if metric != "macro_auc":
+        brackets += f", of {plan.resamples} resamples"
     if patients < 2:
         notes = [f"There are {patients} test patients; an interval needs two or more."]
     elif draws == 1:
@@ -184,10 +200,12 @@ def _notes(draws: int, fractions: Sequence[float], plan: ResamplingPlan, compari
             f"{brackets}. With one draw, nothing is known of how much the chosen patients and the seed matter; give 5 "
             "draws or more."
         ]
+    elif metric == "macro_auc":
+        notes = [f"{brackets} and over the {draws} draws (Student's t)."]
     else:
         narrower = 1 - math.sqrt((draws - 1) / draws)
         notes = [
-            f"{brackets} and of the {draws} draws. A bootstrap of so few draws shows their spread too small, by about "
+            f"{brackets} of both the patients and the {draws} draws. A bootstrap of so few draws shows their spread too small, by about "
             f"{100 * narrower:.0f} %."
         ]
     if draws > 1 and 1 in fractions:

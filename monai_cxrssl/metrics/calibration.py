@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.metrics.clustered_proportion import ClusteredProportion
 from monai_cxrssl.metrics.cohort import Cohort, macro_mean, why_not_assessable
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan, Statistic
 
 __all__ = ["ReliabilityDiagram", "calibration_figures", "reliability_diagram", "top_label"]
 
 _BINNINGS = ("equal_width", "equal_mass")
+_ECE_METHOD = "bootstrap of patients, around the bias of few films"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ReliabilityDiagram:
     edges: np.ndarray  #: ``(B + 1,)``; a bin holds scores above its lower edge up to its upper, the first both.
     mean_score: np.ndarray  #: ``(B,)``; NaN in empty bins.
     observed: np.ndarray  #: ``(B,)``, share of positives; NaN in empty bins.
-    ci_low: np.ndarray  #: ``(B,)``, Wilson interval of the share, which takes films as independent.
+    ci_low: np.ndarray  #: ``(B,)``, lower ends of the intervals of the shares over patients; NaN in empty bins.
     ci_high: np.ndarray  #: ``(B,)``.
     count: np.ndarray  #: ``(B,)`` int64, films.
     ece: float  #: the mean over films of the distance between the share and the mean score of their bin.
@@ -67,6 +69,7 @@ def reliability_diagram(
     binning: str = "equal_width",
     confidence: float = 0.95,
     both_kinds: bool = True,
+    patient: Any = None,
 ) -> ReliabilityDiagram:
     """Return the reliability diagram of one class, or of :func:`top_label`.
 
@@ -78,6 +81,7 @@ def reliability_diagram(
             a score.
         both_kinds: whether a class without positives or without negatives, or with equal scores, has no diagram; give
             ``False`` for :func:`top_label`, where all may well be right.
+        patient: ``(N,)`` ids; by default all films are of other patients.
 
     Raises:
         ConfigurationError: other bins.
@@ -88,11 +92,12 @@ def reliability_diagram(
         >>> diagram.observed.tolist(), round(diagram.ece, 3)
         ([0.0, 1.0], 0.2)
     """
-    from scipy.stats import binomtest
-
     scores, labels = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=np.float64)
     if scores.ndim != 1 or scores.shape != labels.shape:
         raise DatalistError(f"There are scores {scores.shape} and labels {labels.shape}; expected (N,) of each.")
+    ids = np.arange(len(scores)) if patient is None else np.unique(np.asarray(patient), return_inverse=True)[1]
+    if ids.shape != scores.shape:
+        raise DatalistError(f"There are {len(ids)} patient ids for {len(scores)} films; expected one of each.")
     _edges(np.zeros(1), bins, binning)
     reason = why_not_assessable(scores, labels, probability=True, both_kinds=both_kinds)
     if reason:
@@ -105,9 +110,9 @@ def reliability_diagram(
         np.bincount(_bin_of(scores, edges), weights=weight, minlength=len(edges) - 1)
         for weight in (None, labels, scores)
     )
-    ends = np.full((2, len(count)), np.nan)
-    for number in np.flatnonzero(count):
-        ends[:, number] = binomtest(int(found[number]), int(count[number])).proportion_ci(confidence, "wilson")
+    in_bin = _bin_of(scores, edges)[:, None] == np.arange(len(count))
+    part = ClusteredProportion.of(np.where(in_bin, labels[:, None], np.nan), ids[known])
+    ends = part.ends(confidence)
     with np.errstate(invalid="ignore"):
         mean, observed = total / count, found / count
     error = float(np.abs(found - total).sum() / len(scores))
@@ -121,7 +126,7 @@ def calibration_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN, bin
     and more so on resamples of these, so that percentiles miss the truth. Its interval runs to the upper percentile
     from the lower end of the basic bootstrap interval, ``2 value - upper percentile``; or from 0, where labels drawn
     from the probabilities themselves would give as high an ECE (Broecker and Smith 2007), taking films as
-    independent. Brier scores have percentile intervals.
+    independent. Brier scores have the percentiles themselves.
 
     Returns:
         ``macro_<figure>`` and ``<figure>_<class>`` of ``ece_width``, ``ece_mass`` and ``brier`` (the mean square of
@@ -203,4 +208,4 @@ def _around_bias(interval: Interval, chance: float) -> Interval:
         return interval
     high = max(interval.ci_high, interval.value)
     low = 0.0 if interval.value <= chance else max(0.0, 2 * interval.value - high)
-    return replace(interval, ci_low=low, ci_high=high)
+    return replace(interval, ci_low=low, ci_high=high, method=_ECE_METHOD)

@@ -126,6 +126,11 @@ class Cohort:
         rarest = [*np.argsort(shown[:, :-1].sum(axis=0), kind="stable"), -1]
         return replace(self, strata=np.array(rarest)[shown[:, rarest].argmax(axis=1)][self.patients])
 
+    def rarer_patients(self) -> np.ndarray:
+        """Return how many patients the kind has, positive or negative, of which fewer have a film: ``(C,)`` int64."""
+        kinds = [[len(np.unique(self.patients[column == kind])) for column in self.labels.T] for kind in (0, 1)]
+        return np.array(kinds, dtype=np.int64).reshape(2, len(self.classes)).min(axis=0)
+
     def finite(self) -> Cohort:
         """Return the cohort itself, or raise a DatalistError where a score is not a finite number."""
         bad = np.flatnonzero(~np.isfinite(self.scores).all(axis=1))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from monai_cxrssl.metrics.clustered_proportion import proportion_interval
 from monai_cxrssl.metrics.cohort import Cohort, macro_mean
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
 
@@ -38,7 +39,7 @@ def confusion_matrix(cohort: Cohort) -> np.ndarray:
 
 
 def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[str, Interval]:
-    """Return accuracy, Cohen's kappa and F1 of the most probable class, with percentile intervals over patients.
+    """Return accuracy, Cohen's kappa and F1 of the most probable class, with intervals over patients.
 
     The macro F1 is the mean over the classes that the films have, in each resample those that it has. Return
     ``{"accuracy", "kappa", "macro_f1", "top_f1_<class>", …}``; the last are named apart from the F1 at a threshold. NaN
@@ -68,4 +69,11 @@ def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> di
         reason or ("" if (cohort.labels[:, c] == 1).any() else "there are no positive films") for c in range(count)
     ]
     keys = ["accuracy", "kappa", "macro_f1", *(f"top_f1_{name}" for name in cohort.classes)]
-    return plan.intervals(figures, keys, cohort, [reason] * 3 + absent)
+    limits, patients = [(0.0, 1.0), (-1.0, 1.0)] + [(0.0, 1.0)] * (1 + count), np.maximum(cohort.rarer_patients(), 1)
+    there = patients[[not why for why in absent]]
+    fewest = len(there) / (1 / there).sum() if there.size else 1.0
+    found = plan.intervals(figures, keys, cohort, [reason] * 3 + absent, limits, [fewest] * 3 + patients.tolist())
+    if not found["accuracy"].reason:
+        right = np.where(cell >= 0, cohort.scores.argmax(axis=1) == cohort.class_numbers, np.nan)
+        found["accuracy"] = proportion_interval(right, cohort.patients, plan.confidence)
+    return found

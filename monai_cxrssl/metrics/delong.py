@@ -12,7 +12,7 @@ import numpy as np
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.cohort import why_not_assessable
 
-__all__ = ["DeLongResult", "delong_test", "holm_adjust"]
+__all__ = ["DeLongResult", "delong_test", "holm_adjust", "placements"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DeLongResult:
     reason: str = ""  #: why there is no test, as half a sentence; figures that do not exist are NaN then.
 
 
-def _placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the share of negatives below each positive, and of positives above each negative, ties counted half."""
     from scipy.stats import rankdata
 
@@ -79,7 +79,7 @@ def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.
         reason = "there are fewer than two positive or two negative films"
     if reason:
         return DeLongResult(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, reason)
-    (up, down), (other_up, other_down) = (_placements(scores[known], positive) for scores in (first, second))
+    (up, down), (other_up, other_down) = (placements(scores[known], positive) for scores in (first, second))
     covariance = np.cov(up, other_up) / len(up) + np.cov(down, other_down) / len(down)
     area, other_area = float(up.mean()), float(other_up.mean())
     # From the differences themselves: the sum of variances less covariances would cancel.

@@ -155,7 +155,7 @@ def attention_above_chance(
             f"0 everywhere, of {max(2, min_patients)} patients or more."
         )
         return LungAttention(share, chance, nothing, images, patients, None, text)
-    interval = bootstrap_mean(of_saliency[known] - of_area[known], ids[known], "pfs - area", plan)
+    interval = bootstrap_mean(of_saliency[known] - of_area[known], ids[known], "pfs - area", plan, (-1, 1))
     if interval.ci_low > 0:
         above, verdict = True, "Attention in the lungs is above chance"
     elif interval.ci_high < 0:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.metrics.clustered_proportion import proportion_intervals
 from monai_cxrssl.metrics.cohort import Cohort, why_not_assessable
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
 
@@ -18,6 +19,7 @@ __all__ = ["OperatingPoint", "choose_threshold", "choose_thresholds", "operating
 
 _RULES = ("youden", "sensitivity", "specificity", "f1")
 _FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "kappa")
+_RESAMPLED = {"f1": (0.0, 1.0), "kappa": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,10 @@ def operating_point_figures(
 ) -> dict[str, Interval]:
     """Return sensitivity, specificity, PPV, NPV, F1, accuracy and Cohen's kappa at thresholds, with intervals.
 
-    A film is called positive when its score is the threshold or more. Resamples without positives or without negatives
-    of a class are left out of its intervals. PPV and NPV hold at the prevalence of these films only.
+    A film is called positive when its score is the threshold or more. F1 and kappa have the bootstrap of patients,
+    without the resamples that lack positives or negatives of a class, and the others
+    :func:`~monai_cxrssl.metrics.clustered_proportion.proportion_intervals`. PPV and NPV hold at the prevalence of these
+    films only.
 
     Args:
         threshold: one per class, or one for all; numbers, or what :func:`choose_threshold` returned.
@@ -141,14 +145,12 @@ def operating_point_figures(
     true, false = labels == 1, labels == 0
     cells = np.concatenate([true & called, false & called, true & ~called, false & ~called], axis=1).astype(np.float64)
 
-    def figures(weights: np.ndarray) -> np.ndarray:
+    def resampled(weights: np.ndarray) -> np.ndarray:
         tp, fp, fn, tn = (weights @ cells).reshape(len(weights), 4, count).transpose(1, 0, 2)  # (R, C) each
         with np.errstate(invalid="ignore", divide="ignore"):
             total = tp + fp + fn + tn
             chance = ((tp + fn) * (tp + fp) + (tn + fp) * (tn + fn)) / total**2
-            agreed, f1 = (tp + tn) / total, 2 * tp / (2 * tp + fp + fn)
-            kappa = (agreed - chance) / (1 - chance)
-            values = np.stack([tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), tn / (tn + fn), f1, agreed, kappa])
+            values = np.stack([2 * tp / (2 * tp + fp + fn), ((tp + tn) / total - chance) / (1 - chance)])
         values[:, (tp + fn == 0) | (tn + fp == 0)] = np.nan
         return values.transpose(1, 0, 2)
 
@@ -157,8 +159,20 @@ def operating_point_figures(
         "ppv": ("no film is called positive", ~(called & known).any(axis=0)),
         "npv": ("no film is called negative", (called | ~known).all(axis=0)),
     }
-    why = []
+    why = {}
     for figure in _FIGURES:
         words, absent = none_called.get(figure, ("", np.zeros(count, dtype=bool)))
-        why.append([reason or (words if absent[c] else "") for c, reason in enumerate(reasons)])
-    return plan.class_intervals(figures, _FIGURES, cohort, why)
+        why[figure] = [reason or (words if absent[c] else "") for c, reason in enumerate(reasons)]
+    # Of each share: the films that count, and those of them that are right.
+    right = called == true
+    shares = {
+        "sensitivity": (true, called), "specificity": (false, ~called), "ppv": (called & known, true),
+        "npv": (~called & known, false), "accuracy": (known, right),
+    }  # fmt: skip
+    found = plan.class_intervals(
+        resampled, list(_RESAMPLED), cohort, [why[figure] for figure in _RESAMPLED], list(_RESAMPLED.values())
+    )
+    for figure, (counted, hit) in shares.items():
+        found |= proportion_intervals(np.where(counted, hit, np.nan), figure, cohort, plan.confidence, why[figure])
+    names = [f"macro_{figure}" for figure in _FIGURES]
+    return {name: found[name] for name in names + [f"{f}_{name}" for f in _FIGURES for name in cohort.classes]}

@@ -10,12 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from monai_cxrssl.metrics.clustered_auc import AUC_METHOD, ClusteredAUC
 from monai_cxrssl.metrics.cohort import Cohort, macro_mean
-from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
+from monai_cxrssl.metrics.patient_bootstrap import (
+    DEFAULT_PLAN,
+    Interval,
+    ResamplingPlan,
+    missing_interval,
+    require_patients,
+)
 
 __all__ = [
-    *("average_precision", "bootstrap_auc", "class_ranker", "compare_auc", "macro_auc", "ranked_classes"),
-    *("ranking_figures", "roc_auc"),
+    *("auc_intervals", "average_precision", "class_ranker", "clustered_auc", "compare_auc", "macro_auc"),
+    *("ranked_classes", "ranking_figures", "roc_auc"),
 ]
 
 logger = logging.getLogger(__name__)
@@ -136,34 +143,70 @@ def _left_out(cohort: Cohort) -> list[str]:
     return names
 
 
-def bootstrap_auc(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[str, Interval]:
-    """Return the macro AUC and the AUC of each class with percentile intervals over patients.
+def clustered_auc(cohort: Cohort, reasons: Sequence[str] = ()) -> ClusteredAUC:
+    """Return the AUC of each class with what each patient adds to it; NaN for classes that have a reason."""
+    gone = np.array([bool(reason) for reason in reasons] or [False] * len(cohort.classes))
+    return ClusteredAUC.of(cohort.scores, np.where(gone, np.nan, cohort.labels), cohort.patients)
 
-    A resample without positives or without negatives of a class has no AUC of that class; it is left out of the
-    interval of the class, and its macro AUC is the mean over its other classes. Return ``{"macro_auc": …,
-    "auc_<class>": …}``; classes with one kind only have NaN, and are not in the macro.
+
+def auc_intervals(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[str, Interval]:
+    """Return the macro AUC and the AUC of each class with score intervals over patients.
+
+    See :class:`~monai_cxrssl.metrics.clustered_auc.ClusteredAUC`; the macro AUC has its interval made of the classes'
+    (MOVER). Of the plan only the confidence counts. Return ``{"macro_auc": …, "auc_<class>": …}``; classes with one
+    kind only have NaN, and are not in the macro.
 
     Raises:
         DatalistError: scores that are not finite, or films of one patient.
     """
-    ranked = ranked_classes(cohort.finite())
-    _left_out(cohort)
-    return plan.class_intervals(lambda weights: ranked(weights)[:, :1], ["auc"], cohort)
+    _left_out(cohort.finite())
+    require_patients(cohort.patients)
+    areas = clustered_auc(cohort)
+    absent = ["it is not defined on these films"] * len(cohort.classes)
+    return _of_classes(areas, np.eye(len(absent)), areas.areas, cohort, plan, absent)
+
+
+def _of_classes(
+    areas: ClusteredAUC,
+    rows: np.ndarray,
+    values: np.ndarray,
+    cohort: Cohort,
+    plan: ResamplingPlan,
+    reasons: Sequence[str],
+) -> dict[str, Interval]:
+    """Return a figure per class, ``rows`` ``(C, K)`` of the areas, and their mean, by the names of AUCs."""
+    known = np.isfinite(values)
+    mean = rows[known].mean(axis=0, keepdims=True) if known.any() else np.zeros((1, rows.shape[1]))
+    ends = areas.combined(np.concatenate([mean, np.where(known[:, None], rows, 0)]), plan.confidence)
+    keys = ["macro_auc", *(f"auc_{name}" for name in cohort.classes)]
+    why = ["no class can be assessed", *reasons]
+    return {
+        key: Interval(float(value), float(low), float(high), 0, method=AUC_METHOD)
+        if np.isfinite(value)
+        else missing_interval(reason)
+        for key, value, (low, high), reason in zip(keys, [macro_mean(values), *values], ends, why, strict=True)
+    }
 
 
 def ranking_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[str, Interval]:
-    """Return AUC and average precision, macro and per class, with percentile intervals over patients.
+    """Return AUC and average precision, macro and per class, with intervals over patients.
 
-    They are ``{"macro_auc", "macro_ap", "auc_<class>", …, "ap_<class>", …}``; the areas equal :func:`bootstrap_auc`. A
-    class that cannot be assessed has NaN and a reason (:meth:`~monai_cxrssl.metrics.Cohort.reasons`), and is left out
-    of the macro figures.
+    They are ``{"macro_auc", "macro_ap", "auc_<class>", …, "ap_<class>", …}``; the areas are those of
+    :func:`auc_intervals`, the average precision has the bootstrap of patients. A class that cannot be assessed has NaN
+    and a reason (:meth:`~monai_cxrssl.metrics.Cohort.reasons`), and is left out of the macro figures.
     """
     reasons = cohort.reasons()
-    return plan.class_intervals(ranked_classes(cohort, reasons), ["auc", "ap"], cohort, [reasons] * 2)
+    areas, ranked = clustered_auc(cohort, reasons), ranked_classes(cohort, reasons)
+    found = _of_classes(areas, np.eye(len(reasons)), areas.areas, cohort, plan, reasons)
+    precision = plan.class_intervals(lambda weights: ranked(weights)[:, 1:], ["ap"], cohort, [reasons])
+    return {"macro_auc": found.pop("macro_auc"), "macro_ap": precision.pop("macro_ap"), **found, **precision}
 
 
 def compare_auc(cohort: Cohort, other: Any, plan: ResamplingPlan = DEFAULT_PLAN) -> tuple[dict[str, Interval], ...]:
-    """Return the AUCs of two models on the same films, and their differences, over the same drawn patients.
+    """Return the AUCs of two models on the same films, and their differences, paired over patients.
+
+    Intervals of differences are made of those of both models and of their covariance over patients (MOVER, see
+    :func:`~monai_cxrssl.metrics.linear_interval.linear_interval`).
 
     Args:
         other: scores ``(N, C)`` of the second; the difference is the first minus the second.
@@ -177,13 +220,8 @@ def compare_auc(cohort: Cohort, other: Any, plan: ResamplingPlan = DEFAULT_PLAN)
     """
     second = cohort.with_scores(other)
     reasons = [one or two for one, two in zip(cohort.reasons(), second.reasons(), strict=True)]
-    models = [ranked_classes(each, reasons) for each in (cohort, second)]
-
-    def areas(weights: np.ndarray) -> np.ndarray:
-        first, last = (model(weights)[:, 0] for model in models)
-        return np.stack([first, last, first - last], axis=1)
-
-    sides = [f"{side} auc" for side in ("first", "second", "difference")]
-    found = list(plan.class_intervals(areas, sides, cohort, [reasons] * 3).values())
-    keys, count = ["macro_auc", *(f"auc_{name}" for name in cohort.classes)], len(cohort.classes)
-    return tuple(dict(zip(keys, [found[side], *found[3 + side * count :][:count]], strict=True)) for side in range(3))
+    models = [clustered_auc(each, reasons) for each in (cohort, second)]
+    both, one, none = ClusteredAUC.stack(models), np.eye(len(reasons)), np.zeros((len(reasons), len(reasons)))
+    first, last = (model.areas for model in models)
+    sides = [([one, none], first), ([none, one], last), ([one, -one], first - last)]
+    return tuple(_of_classes(both, np.hstack(rows), values, cohort, plan, reasons) for rows, values in sides)

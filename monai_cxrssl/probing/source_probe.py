@@ -15,7 +15,7 @@ import numpy as np
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan
-from monai_cxrssl.metrics.ranking import bootstrap_auc
+from monai_cxrssl.metrics.ranking import auc_intervals
 from monai_cxrssl.probing.linear_probe import classifier
 
 __all__ = ["SourcePrediction", "predict_source"]
@@ -96,7 +96,7 @@ def predict_source(
             return SourcePrediction(None, left_out=left_out, text=text)
         model = classifier("linear")
         scores[:, column] = cross_val_predict(model, features, target, cv=parts, method="predict_proba")[:, 1]
-    areas = bootstrap_auc(Cohort.of(scores, number, ids, kept), ResamplingPlan(resamples, confidence, seed))
+    areas = auc_intervals(Cohort.of(scores, number, ids, kept), ResamplingPlan(resamples, confidence, seed))
     macro = areas.pop("macro_auc")
     images = {name: int((names == name).sum()) for name in kept}
     said = f"; left out for fewer than {fewest} patients: {_listed(left_out)}" if left_out else ""

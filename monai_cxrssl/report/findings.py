@@ -19,7 +19,7 @@ from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan, fla
 from monai_cxrssl.report.content import Flag, FlagLevel, Picture, Section, Table
 from monai_cxrssl.report.evaluation_files import EvaluationFiles
 
-__all__ = ["Evidence", "Films", "Findings", "films_of", "interval_text", "missing_interval", "number_or_none"]
+__all__ = ["Evidence", "Films", "Findings", "films_of", "interval_text", "number_or_none"]
 
 
 @dataclass
@@ -59,7 +59,8 @@ class Findings:
             flat = flat_metrics({key: interval})
             self.figures.update(flat)
             reason = interval.reason or "no resample gave a figure"
-            self.missing.update({name: reason for name, value in flat.items() if not math.isfinite(value)})
+            numbers = {name: value for name, value in flat.items() if not name.endswith("_ci_method")}
+            self.missing.update({name: reason for name, value in numbers.items() if not math.isfinite(value)})
 
     def not_assessable(self, why: str, keys: Iterable[str], what: str = "Not assessable") -> Findings:
         """Say that the figures of these keys are missing, and return the findings."""
@@ -148,12 +149,6 @@ def interval_text(interval: Interval | None, signed: bool = False) -> str | None
     form = "{:+.3f}" if signed else "{:.3f}"
     value, low, high = (form.format(number) for number in (interval.value, interval.ci_low, interval.ci_high))
     return f"{value} ({low} to {high})" if math.isfinite(interval.ci_low) else f"{value} (no interval)"
-
-
-def missing_interval(reason: str) -> Interval:
-    """Return the interval of a figure that cannot be assessed, with the reason as half a sentence."""
-    nan = float("nan")
-    return Interval(nan, nan, nan, 0, reason)
 
 
 def _cell(value: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.metrics.patient_bootstrap import Interval
+from monai_cxrssl.metrics.linear_interval import linear_interval
+from monai_cxrssl.metrics.patient_bootstrap import Interval, missing_interval
 
 __all__ = ["apart_difference", "match_films", "p_of_interval"]
 
@@ -36,19 +37,18 @@ def match_films(items: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str
 def apart_difference(first: Interval, second: Interval) -> Interval:
     """Return ``first - second`` of two separate sets of films, with an interval made of theirs.
 
-    Square-and-add (Zou and Donner 2008, Statistics in Medicine 27:1693, equation 5): it keeps skewed intervals skewed.
+    They are independent, see :func:`~monai_cxrssl.metrics.linear_interval.linear_interval`.
 
     Example:
         >>> apart_difference(Interval(0.9, 0.87, 0.93, 9), Interval(0.8, 0.76, 0.84, 9)).ci_low.__round__(3)
         0.05
     """
     difference = first.value - second.value
-    reason = first.reason or second.reason
     if not math.isfinite(difference):
-        return Interval(float("nan"), float("nan"), float("nan"), 0, reason or "one of the two has no figure")
-    down = math.hypot(first.value - first.ci_low, second.ci_high - second.value)
-    up = math.hypot(first.ci_high - first.value, second.value - second.ci_low)
-    return Interval(difference, difference - down, difference + up, min(first.resamples, second.resamples))
+        return missing_interval(first.reason or second.reason or "one of the two has no figure")
+    sides = [np.array([getattr(side, end) for side in (first, second)]) for end in ("value", "ci_low", "ci_high")]
+    low, high = linear_interval(*sides, np.array([1.0, -1.0]))
+    return Interval(difference, low, high, 0, method=f"{first.method}, both squared and added")
 
 
 def p_of_interval(interval: Interval) -> float:

@@ -8,11 +8,14 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import t
 from sklearn.metrics import roc_auc_score
 
 from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.label_efficiency import efficiency_table, label_efficiency, plot_label_efficiency
-from monai_cxrssl.metrics import ResamplingPlan
+from monai_cxrssl.metrics import Cohort, ResamplingPlan, auc_intervals
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN
+from tests.metrics.references import expanded_percentiles
 
 INITS, FRACTIONS = ["random", "micle"], [0.1, 1.0]
 
@@ -86,27 +89,57 @@ def test_figures_against_a_slow_loop(task, metric):
     slow = slow_figures(cells, metric, 15)
     assert not report["refused"]
     assert report["test"] == {"images": 40, "patients": 20}
-    for row in report["figures"]:
-        values = slow[row["init"], row["fraction"]]
-        expected = [values[0], *np.quantile(values[1:], [0.025, 0.975])]
-        np.testing.assert_allclose([row["value"], row["ci_low"], row["ci_high"]], expected, rtol=0, atol=1e-12)
+    rows = [(row, slow[row["init"], row["fraction"]]) for row in report["figures"]]
+    rows += [(row, slow["micle", row["fraction"]] - slow["random", row["fraction"]]) for row in report["differences"]]
+    for row, values in rows:
+        assert row["value"] == pytest.approx(values[0], abs=1e-12)
         assert row["draws"] == 3
         np.testing.assert_allclose(np.mean(list(row["by_draw"].values())), values[0], atol=1e-12)
-    for row in report["differences"]:
-        values = slow["micle", row["fraction"]] - slow["random", row["fraction"]]
-        expected = [values[0], *np.quantile(values[1:], [0.025, 0.975])]
-        np.testing.assert_allclose([row["value"], row["ci_low"], row["ci_high"]], expected, rtol=0, atol=1e-12)
+        assert row["method"]
+        if metric == "dice":
+            np.testing.assert_allclose(
+                [row["ci_low"], row["ci_high"]], expanded_percentiles(values[1:], 20), atol=1e-12
+            )
     assert len(report["figures"][0]["per_class"]) == (3 if metric == "macro_auc" else 0)
 
 
+def test_interval_of_an_auc_is_over_patients_and_draws():
+    """Of two draws alike the interval is that of one; the spread of draws adds to it what Student's t says."""
+    cells = predict()
+    cell, other = next(iter(cells.values())), cells["random", 0.1, 1]
+    patients = [str(item["patient_id"]) for item in cell.items]
+    whole = auc_intervals(Cohort.of(cell.scores, cell.labels, patients, cell.classes))["macro_auc"]
+    plan = ResamplingPlan(confidence=0.5)
+
+    def figure(*draws, plan=DEFAULT_PLAN):
+        cells = {("a", 1.0, number): each for number, each in enumerate(draws)}
+        return label_efficiency(cells, ["a"], [1.0], len(draws), plan=plan)["figures"][0]
+
+    for end in ("value", "ci_low", "ci_high"):
+        assert figure(cell)[end] == pytest.approx(getattr(whole, end))
+        assert figure(cell, cell)[end] == pytest.approx(getattr(whole, end))
+    both = figure(cell, other, plan=plan)
+    first, second = both["by_draw"].values()
+    spread = t.ppf(0.75, 1) * abs(first - second) / 2
+    over_patients = max(figure(each, plan=plan)["value"] - figure(each, plan=plan)["ci_low"] for each in (cell, other))
+    assert spread < both["value"] - both["ci_low"] < np.hypot(spread, over_patients)
+    perfect = Predictions(cell.classes, cell.task, cell.items, np.eye(len(cell.classes))[cell.labels], cell.labels)
+    found = label_efficiency({(name, 1.0, 0): perfect for name in "ab"}, ["a", "b"], [1.0], 1)
+    assert found["figures"][0]["value"] == found["figures"][0]["ci_high"] == 1
+    assert found["figures"][0]["ci_low"] < 0.9
+    assert found["differences"][0]["ci_low"] < -0.05 < 0.05 < found["differences"][0]["ci_high"]
+
+
 def test_paired_interval_is_narrower_than_an_unpaired_one():
-    """Two equal initialisations: the difference is 0 in every resample, whatever the spread between patients."""
+    """Two equal initialisations: the difference varies little, whatever the spread between patients."""
     cells = predict()
     for name in list(cells):
         cells["micle", name[1], name[2]] = cells["random", name[1], name[2]]
     report = label_efficiency(cells, INITS, FRACTIONS, 3, plan=ResamplingPlan(50))
-    assert all(row["ci_low"] == row["value"] == row["ci_high"] == 0 for row in report["differences"])
-    assert all(row["ci_high"] - row["ci_low"] > 0.01 for row in report["figures"])
+    assert all(row["value"] == 0 for row in report["differences"])
+    for row, figure in zip(report["differences"], report["figures"], strict=False):
+        # Equal on these films is not certainly equal.
+        assert 0 < row["ci_high"] - row["ci_low"] < (figure["ci_high"] - figure["ci_low"]) / 2
 
 
 def test_missing_draws_count_in_no_pair():

@@ -8,7 +8,8 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 from sklearn.metrics import confusion_matrix as reference
 
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics import Cohort, ResamplingPlan, confusion_figures, confusion_matrix
+from monai_cxrssl.metrics import Cohort, ResamplingPlan, confusion_figures, confusion_matrix, proportion_interval
+from tests.metrics.references import expanded_percentiles
 
 
 def films(count: int = 120):
@@ -43,7 +44,15 @@ def test_figures_equal_scikit_learn_resampled_film_by_film():
         for weights in ResamplingPlan(30, seed=1).weights(patient)
         for drawn in (np.repeat(known, row[known].astype(int)) for row in weights)
     ]
-    low, high = np.quantile(np.array(resampled)[:, :-1], [0.1, 0.9], axis=0)
+    fewer = [min(len(np.unique(patient[(label >= 0) & ((label == c) == kind)])) for kind in (0, 1)) for c in range(4)]
+    mean = 4 / sum(1 / count for count in fewer)
+    counts = [mean, mean, mean, *fewer]
+    low, high = np.array(
+        [expanded_percentiles(v, n, 0.8) for v, n in zip(np.array(resampled)[:, :-1].T, counts, strict=True)]
+    ).T
+    accuracy = proportion_interval(called[known] == label[known], patient[known], 0.8)
+    assert figures["accuracy"] == accuracy
+    low[0], high[0] = accuracy.ci_low, accuracy.ci_high
     assert list(figures) == ["accuracy", "kappa", "macro_f1", *(f"top_f1_{name}" for name in names)]
     for i, interval in enumerate(list(figures.values())[:-1]):
         assert (interval.value, interval.ci_low, interval.ci_high) == pytest.approx((values[i], low[i], high[i]))

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Patients are drawn in one module, AUCs are resampled in one module, and all who show one show the same."""
+"""Patients are drawn in one module, AUCs have their intervals from one, and all who show one show the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monai_cxrssl.label_efficiency import label_efficiency
 from monai_cxrssl.metrics import (
     Cohort,
     ResamplingPlan,
-    bootstrap_auc,
+    auc_intervals,
     compare_auc,
     flat_metrics,
     ranking_figures,
@@ -56,9 +56,11 @@ def test_patients_are_drawn_in_one_module():
     assert modules_that_call("resample") == {"metrics/patient_bootstrap.py", "label_efficiency/analysis.py"}
 
 
-def test_areas_are_resampled_in_one_module():
+def test_areas_have_their_intervals_from_one_module():
     assert modules_that_call("class_ranker") == {"metrics/ranking.py"}
-    assert modules_that_call("ranked_classes") == {"metrics/ranking.py", "label_efficiency/analysis.py"}
+    assert modules_that_call("ranked_classes") == {"metrics/ranking.py"}
+    assert modules_that_call("wilson_ends") == {"metrics/clustered_auc.py", "metrics/clustered_proportion.py"}
+    assert modules_that_call("proportion_ci", "proportion_confint") == set()
     # By scikit-learn there are areas without an interval only.
     others = modules_that_call("roc_auc_score", "average_precision_score")
     assert others == {"report/plots/ranking.py", "probing/linear_probe.py"}
@@ -76,7 +78,7 @@ def test_all_who_show_an_auc_show_the_same(multi_label, tmp_path):
         label[::9, 1] = np.nan
     patient, plan = [f"{number // 2:03}" for number in range(200)], ResamplingPlan(60, seed=4)
     cohort = Cohort.of(score, label, patient, ["a", "b", "c"])
-    expected = bootstrap_auc(cohort, plan)
+    expected = auc_intervals(cohort, plan)
     assert expected["macro_auc"].ci_low < expected["macro_auc"].value < expected["macro_auc"].ci_high
 
     ranking = ranking_figures(cohort, plan)
@@ -89,10 +91,12 @@ def test_all_who_show_an_auc_show_the_same(multi_label, tmp_path):
     predictions = Predictions(["a", "b", "c"], task, items, score, label)
     row = label_efficiency({("x", 1.0, 0): predictions}, ["x"], [1.0], 1, plan=plan)["figures"][0]
     assert {key: row[key] for key in ("value", "ci_low", "ci_high", "resamples")} == {
-        key: value for key, value in dataclasses.asdict(expected["macro_auc"]).items() if key != "reason"
+        key: value
+        for key, value in dataclasses.asdict(expected["macro_auc"]).items()
+        if key not in ("reason", "method")
     }
     handler = MetricsHandler(tmp_path, items, ["a", "b", "c"], task, resamples=60, seed=4)
     figures = handler._figures(predictions, np.full(200, np.nan))
     known = np.flatnonzero(label >= 0 if label.ndim == 1 else ~np.isnan(label).all(axis=1))
-    own = flat_metrics(bootstrap_auc(cohort.take(known), plan))
+    own = flat_metrics(auc_intervals(cohort.take(known), plan))
     assert {key: figures[key] for key in own} == own

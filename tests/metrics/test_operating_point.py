@@ -13,7 +13,9 @@ from monai_cxrssl.metrics import (
     choose_threshold,
     choose_thresholds,
     operating_point_figures,
+    proportion_interval,
 )
+from tests.metrics.references import expanded_percentiles
 
 
 def films(count: int = 300, decimals: int = 2):
@@ -117,6 +119,14 @@ def test_figures_equal_scikit_learn_resampled_film_by_film():
     points = choose_thresholds(cohort, "sensitivity", 0.7)
     figures = operating_point_figures(cohort, points, plan)
     kinds = ["sensitivity", "specificity", "ppv", "npv", "f1", "accuracy", "kappa"]
+    called = score >= [point.threshold for point in points]
+    counted = {
+        "sensitivity": lambda label, called: (label == 1, called),
+        "specificity": lambda label, called: (label == 0, ~called),
+        "ppv": lambda label, called: (called & ~np.isnan(label), label == 1),
+        "npv": lambda label, called: (~called & ~np.isnan(label), label == 0),
+        "accuracy": lambda label, called: (~np.isnan(label), called == (label == 1)),
+    }
     values, resampled = {}, {}
     for c, name in enumerate("ab"):
         known = np.flatnonzero(~np.isnan(label[:, c]))
@@ -129,13 +139,23 @@ def test_figures_equal_scikit_learn_resampled_film_by_film():
     for i, kind in enumerate(kinds):
         for name in "ab":
             interval = figures[f"{kind}_{name}"]
-            low, high = np.quantile(np.array(resampled[name])[:, i], [0.1, 0.9])
-            found = (interval.value, interval.ci_low, interval.ci_high)
-            assert found == pytest.approx((values[name][i], low, high))
+            assert interval.value == pytest.approx(values[name][i])
+            if kind in ("f1", "kappa"):
+                own = label[:, "ab".index(name)]
+                fewer = min(len(np.unique(patient[own == value])) for value in (0, 1))
+                low, high = expanded_percentiles(np.array(resampled[name])[:, i], fewer, 0.8)
+            else:
+                kept, right = counted[kind](*(side[:, "ab".index(name)] for side in (label, called)))
+                expected = proportion_interval(right[kept], patient[kept], 0.8)
+                low, high = expected.ci_low, expected.ci_high
+            assert (interval.ci_low, interval.ci_high) == pytest.approx((low, high))
         assert figures[f"macro_{kind}"].value == pytest.approx((values["a"][i] + values["b"][i]) / 2)
     one = operating_point_figures(cohort.of_classes(["b"]), points[1].threshold, plan)
     assert list(one) == [f"macro_{kind}" for kind in kinds] + [f"{kind}_b" for kind in kinds]
-    assert all(one[f"{kind}_b"] == one[f"macro_{kind}"] == figures[f"{kind}_b"] for kind in kinds)
+    for kind in kinds:
+        assert one[f"{kind}_b"] == figures[f"{kind}_b"]
+        for end in ("value", "ci_low", "ci_high"):
+            assert getattr(one[f"macro_{kind}"], end) == pytest.approx(getattr(figures[f"{kind}_b"], end), rel=1e-12)
 
 
 def test_multi_class_and_one_threshold_for_all():

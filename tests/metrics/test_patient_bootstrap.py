@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest, t
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.metrics import Cohort, ResamplingPlan, bootstrap_mean, ranking_figures
+from tests.metrics.references import expanded_percentiles
 
 
 @pytest.mark.parametrize("ids", [["b", "a", "b", "c"], [7, -1, 7, 3], np.array([2.0, 1.0, 2.0, 5.0])])
@@ -38,7 +40,8 @@ def test_mean_equals_resampling_film_by_film():
         for row in weights
     ]
     assert interval.value == pytest.approx(np.nanmean(values))
-    np.testing.assert_allclose([interval.ci_low, interval.ci_high], np.quantile(resampled, [0.025, 0.975]))
+    expected = expanded_percentiles(resampled, len(np.unique(patient[kept])))
+    np.testing.assert_allclose([interval.ci_low, interval.ci_high], expected)
 
 
 def test_interval_covers_where_films_as_patients_would_not():
@@ -125,7 +128,6 @@ def test_stratified_interval_covers_the_truth_as_often_as_it_says():
         score = sick + np.sqrt(0.6) * own + np.sqrt(0.4) * film
         cohort, plan = Cohort.of(score[:, None], sick[:, None], patient, strata=sick), ResamplingPlan(200, seed=trial)
         interval = ranking_figures(cohort, plan)["auc_0"]
-        assert interval.resamples == 200
         covered += interval.ci_low <= truth <= interval.ci_high
         mean = plan.interval(plan.resample(lambda w, score=score: w @ score / w.sum(axis=1), patient, sick))
         means += mean.ci_low <= 1 / 6 <= mean.ci_high
@@ -146,3 +148,28 @@ def test_figures_that_are_not_defined_say_so():
         "it is not defined on these films",
         "there is no mask",
     ]
+
+
+@pytest.mark.parametrize(("value", "limits"), [(1.0, (0.0, 1.0)), (0.0, (-1.0, 1.0)), (0.4, (0.0, 1.0))])
+def test_equal_resamples_are_bounded_by_patients_that_may_be_unseen(value, limits):
+    found = bootstrap_mean(np.full(40, value), np.repeat(np.arange(20), 2), limits=limits)
+    # By the binomial distribution itself: the largest share of which 20 patients show none in 1 of 40 samples.
+    unseen = binomtest(0, 20).proportion_ci(method="exact").high
+    expected = value - unseen * (value - limits[0]), value + unseen * (limits[1] - value)
+    assert (found.value, found.ci_low, found.ci_high) == pytest.approx((value, *expected))
+    assert found.ci_low < found.ci_high
+    assert "all resamples are equal" in found.method
+
+
+def test_equal_resamples_without_limits_have_no_interval():
+    found = bootstrap_mean(np.zeros(40), np.arange(40), limits=(0, np.inf))
+    assert found.value == 0
+    assert np.isnan([found.ci_low, found.ci_high]).all()
+    assert found.reason.startswith("all resamples are equal")
+
+
+def test_mean_of_few_patients_has_students_interval():
+    values = np.random.default_rng(0).normal(size=12)
+    found = bootstrap_mean(values, np.arange(12), plan=ResamplingPlan(40_000))
+    reach = t.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
+    assert (found.ci_high - found.ci_low) / 2 == pytest.approx(reach, rel=0.06)

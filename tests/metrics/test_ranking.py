@@ -11,14 +11,15 @@ from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics import (
     Cohort,
     ResamplingPlan,
+    auc_intervals,
     average_precision,
-    bootstrap_auc,
     compare_auc,
     flat_metrics,
     macro_auc,
     ranking_figures,
     roc_auc,
 )
+from tests.metrics.references import expanded_percentiles
 
 NAMES = ["Edema", "Mass", "Nodule"]
 
@@ -67,43 +68,23 @@ def test_class_of_one_kind_is_left_out_and_named(caplog):
     assert np.isnan(areas[1])
     assert value == pytest.approx((areas[0] + areas[2]) / 2)
     caplog.clear()
-    intervals = bootstrap_auc(Cohort.of(score, label, patient, NAMES), ResamplingPlan(20))
+    intervals = auc_intervals(Cohort.of(score, label, patient, NAMES), ResamplingPlan(20))
     assert "Mass" in caplog.text
     assert np.isnan(intervals["auc_Mass"].value)
     assert intervals["macro_auc"].value == pytest.approx(value)
-    assert intervals["macro_auc"].resamples == 20
 
 
 def test_no_class_at_all():
     assert np.isnan(macro_auc(np.zeros((4, 1)), np.ones((4, 1)))[0])
 
 
-@pytest.mark.parametrize("ties", [False, True])
-def test_bootstrap_equals_resampling_film_by_film(ties):
-    score, label, patient = films(ties, count=120)
-    intervals = bootstrap_auc(Cohort.of(score, label, patient, NAMES), ResamplingPlan(60, 0.9, 3))
-    resampled = []
-    for weights in ResamplingPlan(60, seed=3).weights(patient):
-        for row in weights.astype(int):
-            drawn = np.repeat(np.arange(len(score)), row)
-            areas = []
-            for c in range(3):
-                known = drawn[~np.isnan(label[drawn, c])]
-                areas.append(roc_auc_score(label[known, c], score[known, c]))
-            resampled.append([np.mean(areas), *areas])
-    low, high = np.quantile(resampled, [0.05, 0.95], axis=0)
-    assert list(intervals) == ["macro_auc", "auc_Edema", "auc_Mass", "auc_Nodule"]
-    np.testing.assert_allclose([interval.ci_low for interval in intervals.values()], low)
-    np.testing.assert_allclose([interval.ci_high for interval in intervals.values()], high)
-    np.testing.assert_allclose([intervals[f"auc_{name}"].value for name in NAMES], roc_auc(score, label))
-
-
-def test_same_seed_same_interval():
-    cohort = Cohort.of(*films())
-    first, again, other = (bootstrap_auc(cohort, ResamplingPlan(50, seed=seed)) for seed in (1, 1, 2))
+def test_areas_do_not_depend_on_the_seed_and_precisions_do():
+    cohort = Cohort.of(*films(), NAMES)
+    first, again, other = (ranking_figures(cohort, ResamplingPlan(50, seed=seed)) for seed in (1, 1, 2))
     assert first == again
-    assert first["macro_auc"].value == other["macro_auc"].value
-    assert first["macro_auc"].ci_low != other["macro_auc"].ci_low
+    assert first["macro_auc"] == other["macro_auc"]
+    assert first["macro_ap"].value == other["macro_ap"].value
+    assert first["macro_ap"].ci_low != other["macro_ap"].ci_low
 
 
 def test_paired_difference_of_two_models():
@@ -111,7 +92,7 @@ def test_paired_difference_of_two_models():
     worse = score + np.random.default_rng(5).normal(size=score.shape) * 0.5
     cohort, plan = Cohort.of(score, label, patient, NAMES), ResamplingPlan(200)
     *sides, difference = compare_auc(cohort, worse, plan)
-    ours, theirs = (bootstrap_auc(each, plan) for each in (cohort, cohort.with_scores(worse)))
+    ours, theirs = (auc_intervals(each, plan) for each in (cohort, cohort.with_scores(worse)))
     assert sides == [ours, theirs]
     for name, interval in difference.items():
         assert interval.value == pytest.approx(ours[name].value - theirs[name].value)
@@ -120,46 +101,48 @@ def test_paired_difference_of_two_models():
     paired = difference["macro_auc"].ci_high - difference["macro_auc"].ci_low
     assert paired < ours["macro_auc"].ci_high - ours["macro_auc"].ci_low
     equal = compare_auc(cohort, score, plan)[2]["macro_auc"]
-    assert (equal.value, equal.ci_low, equal.ci_high) == (0, 0, 0)
+    assert equal.value == 0
+    assert -paired / 2 < equal.ci_low < 0 < equal.ci_high < paired / 2
 
 
-def test_difference_of_resamples_drawn_one_by_one():
+def test_interval_of_a_mean_is_made_of_those_of_the_classes():
     score, label, patient = films(count=100)
     label[:, 1] = 0
+    label[np.isnan(label)] = 0  # so that the reference needs no unknown labels
     worse = score + np.random.default_rng(5).normal(size=score.shape)
-    plan = ResamplingPlan(30, 0.9, 3)
-    difference = compare_auc(Cohort.of(score, label, patient, NAMES), worse, plan)[2]
-    resampled = []
-    for weights in plan.weights(patient):
-        for row in weights.astype(int):
-            drawn = np.repeat(np.arange(len(score)), row)
-            known = [drawn[~np.isnan(label[drawn, c])] for c in (0, 2)]
-            areas = [
-                [roc_auc_score(label[films, c], side[films, c]) for films, c in zip(known, (0, 2), strict=True)]
-                for side in (score, worse)
-            ]
-            resampled.append(np.mean(areas[0]) - np.mean(areas[1]))
-    found = difference["macro_auc"]
-    np.testing.assert_allclose([found.ci_low, found.ci_high], np.quantile(resampled, [0.05, 0.95]))
+    first, second, difference = compare_auc(Cohort.of(score, label, patient, NAMES), worse)
     assert difference["auc_Mass"].reason == "there are no positive films"
+    names = ["auc_Edema", "auc_Nodule"]
+    weights = np.array([0.5, 0.5, -0.5, -0.5])
+    sides = [side[name] for side in (first, second) for name in names]
+    # By the bootstrap the correlations are nearly those of the patients' components.
+    areas = np.concatenate([
+        [np.concatenate([roc_auc(scores, label, row)[[0, 2]] for scores in (score, worse)]) for row in weight]
+        for weight in ResamplingPlan(600).weights(patient)
+    ])  # fmt: skip
+    correlation = np.corrcoef(areas.T)
+    for end, sign in (("ci_low", -1), ("ci_high", 1)):
+        own, other = (end, "ci_high" if end == "ci_low" else "ci_low")
+        reach = [
+            w * abs(side.value - getattr(side, own if w > 0 else other)) for w, side in zip(weights, sides, strict=True)
+        ]
+        expected = difference["macro_auc"].value + sign * np.sqrt(reach @ correlation @ reach)
+        assert getattr(difference["macro_auc"], end) == pytest.approx(expected, abs=0.01)
 
 
 def test_rare_class_says_how_many_resamples_it_had(caplog):
-    score, label, patient = films(count=80)
-    patient = np.arange(80)
-    label[:, 0] = 0
-    label[7, 0] = 1
-    intervals = bootstrap_auc(Cohort.of(score, label, patient, NAMES), ResamplingPlan(200))
-    assert 80 < intervals["auc_Edema"].resamples < 170  # 1 - 1 / e of 200 are expected
-    assert intervals["macro_auc"].resamples == 200
-    assert "auc_Edema" in caplog.text
+    plan, cohort = ResamplingPlan(200), Cohort.of(np.zeros((80, 1)), np.arange(80)[:, None] == 7)
+    with np.errstate(invalid="ignore"):
+        found = plan.intervals(lambda weights: weights[:, [7, 9]] / (weights[:, [7, 9]] > 0), ["rare", "other"], cohort)
+    assert 80 < found["rare"].resamples < 170  # 1 - 1 / e of 200 are expected
+    assert "rare" in caplog.text
 
 
 def test_entries_of_the_metrics_file():
-    flat = flat_metrics(bootstrap_auc(Cohort.of(*films(), NAMES), ResamplingPlan(20)))
+    flat = flat_metrics(auc_intervals(Cohort.of(*films(), NAMES), ResamplingPlan(20)))
     assert {"macro_auc", "macro_auc_ci_low", "macro_auc_ci_high", "auc_Mass", "auc_Mass_ci_low"} <= set(flat)
-    assert len(flat) == 12
-    assert all(isinstance(value, float) for value in flat.values())
+    assert len(flat) == 16
+    assert all(isinstance(value, str if name.endswith("_method") else float) for name, value in flat.items())
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
@@ -172,7 +155,7 @@ def test_interval_covers_the_truth_as_often_as_it_says():
         own, film = np.repeat(generator.normal(size=80), 3), generator.normal(size=240)
         score = sick + np.sqrt(0.9) * own + np.sqrt(0.1) * film
         cohort = Cohort.of(score[:, None], sick[:, None].astype(float), patient)
-        interval = bootstrap_auc(cohort, ResamplingPlan(200, seed=trial))["auc_0"]
+        interval = auc_intervals(cohort, ResamplingPlan(200, seed=trial))["auc_0"]
         covered += interval.ci_low <= truth <= interval.ci_high
     assert 0.88 <= covered / trials <= 1.0
 
@@ -197,7 +180,7 @@ def test_models_and_patients_that_do_not_fit():
     with pytest.raises(DatalistError, match=r"scores \(300, 2\) and labels \(300, 3\)"):
         compare_auc(Cohort.of(score, label, patient), score[:, :2])
     with pytest.raises(DatalistError, match="two or more patients; the films are of 1"):
-        bootstrap_auc(Cohort.of(score, label, patient * 0))
+        auc_intervals(Cohort.of(score, label, patient * 0))
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -230,16 +213,20 @@ def test_average_precision_equals_resampling_film_by_film(ties, stratified):
     for weights in plan.weights(patient, cohort.strata):
         for row in weights.astype(int):
             drawn = np.repeat(np.arange(len(score)), row)
-            areas = roc_auc(score[drawn], label[drawn])
             precisions = []
             for c in range(3):
                 known = drawn[~np.isnan(label[drawn, c])]
                 precisions.append(average_precision_score(label[known, c], score[known, c]))
-            resampled.append([areas.mean(), np.mean(precisions), *areas, *precisions])
-    low, high = np.quantile(resampled, [0.05, 0.95], axis=0)
+            resampled.append([np.mean(precisions), *precisions])
+    counts = [min(len(np.unique(patient[label[:, c] == kind])) for kind in (0, 1)) for c in range(3)]
+    counts = [3 / sum(1 / count for count in counts), *counts]
+    low, high = np.array(
+        [expanded_percentiles(v, n, 0.9) for v, n in zip(np.transpose(resampled), counts, strict=True)]
+    ).T
     assert list(intervals) == ["macro_auc", "macro_ap", "auc_a", "auc_b", "auc_c", "ap_a", "ap_b", "ap_c"]
-    np.testing.assert_allclose([interval.ci_low for interval in intervals.values()], low)
-    np.testing.assert_allclose([interval.ci_high for interval in intervals.values()], high)
+    found = [interval for name, interval in intervals.items() if "auc" not in name]
+    np.testing.assert_allclose([interval.ci_low for interval in found], low)
+    np.testing.assert_allclose([interval.ci_high for interval in found], high)
     assert intervals["macro_ap"].value == pytest.approx(average_precision(score, label).mean())
 
 

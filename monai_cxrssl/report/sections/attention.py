@@ -7,8 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from monai_cxrssl.metrics.lung_attention import attention_above_chance
+from monai_cxrssl.metrics.patient_bootstrap import missing_interval
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import Evidence, Findings, interval_text, missing_interval
+from monai_cxrssl.report.findings import Evidence, Findings, interval_text
 from monai_cxrssl.report.plots.attention import draw_attention
 from monai_cxrssl.report.sections.segmentation import measure_interval
 

@@ -117,8 +117,9 @@ def calibration_findings(evidence: Evidence) -> Findings:
 def _diagram(cohort: Cohort) -> ReliabilityDiagram:
     if cohort.numbers is not None:
         # A film with one score that is no number has no most probable class; NaN stays NaN in the maximum.
-        return reliability_diagram(*top_label(cohort), both_kinds=False)
-    return reliability_diagram(cohort.scores.ravel(), cohort.labels.ravel())
+        return reliability_diagram(*top_label(cohort), both_kinds=False, patient=cohort.patients)
+    patients = np.repeat(cohort.patients, len(cohort.classes))
+    return reliability_diagram(cohort.scores.ravel(), cohort.labels.ravel(), patient=patients)
 
 
 def _flag_effect(findings: Findings, before: Interval, after: Interval, temperature: float) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 from monai_cxrssl.metrics.cohort import Cohort
 from monai_cxrssl.metrics.confusion import confusion_figures, confusion_matrix
 from monai_cxrssl.metrics.operating_point import OperatingPoint, choose_thresholds, operating_point_figures
-from monai_cxrssl.metrics.patient_bootstrap import Interval
+from monai_cxrssl.metrics.patient_bootstrap import Interval, missing_interval
 from monai_cxrssl.metrics.ranking import ranking_figures
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text, missing_interval
+from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text
 from monai_cxrssl.report.plots.confusion import draw_confusion
 from monai_cxrssl.report.plots.ranking import draw_ranking
 
@@ -108,8 +108,10 @@ def classification_findings(evidence: Evidence) -> Findings:
             alt = "Confusion matrix of the most probable class"
             findings.picture("confusion.png", alt, "True classes (rows) by the most probable class.")
     findings.text(
-        "Every figure is of the test films, with its 95 % interval from resampled patients, drawn within strata of "
-        f"their rarest class ({plan.resamples} resamples, seed {plan.seed}). Classes count one against the rest. "
+        "Every figure is of the test films, with its 95 % interval over patients: of an AUROC by DeLong's variance over "
+        "patients, of a share by Wilson's interval at the effective number of patients, of the others from patients "
+        f"drawn within strata of their rarest class ({plan.resamples} resamples, seed {plan.seed}). metrics.json names "
+        "the method of each. Classes count one against the rest. "
         "Thresholds were chosen on validation films; PPV and NPV hold at the prevalence of these films only."
     )
     findings.intervals(intervals)

@@ -12,10 +12,10 @@ import numpy as np
 
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.metrics.delong import delong_test, holm_adjust
-from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean
+from monai_cxrssl.metrics.patient_bootstrap import Interval, bootstrap_mean, missing_interval
 from monai_cxrssl.metrics.ranking import compare_auc
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text, missing_interval
+from monai_cxrssl.report.findings import Evidence, Films, Findings, interval_text
 from monai_cxrssl.report.paired import match_films, p_of_interval
 
 __all__ = ["comparison_findings"]
@@ -45,7 +45,7 @@ def comparison_findings(evidence: Evidence) -> Findings:
     every = [each for differences in pairs.values() for each in differences]
     own = [[p_of_interval(each.interval) for each in every], [each.delong_p for each in every]]
     tested = iter(zip(own[0], holm_adjust(own[0]), own[1], holm_adjust(own[1]), strict=True))
-    columns = ["Figure", "Difference", "p, bootstrap", "p, Holm", "p, DeLong", "p DeLong, Holm"]
+    columns = ["Figure", "Difference", "p, interval", "p, Holm", "p, DeLong", "p DeLong, Holm"]
     for (first, second), differences in pairs.items():
         rows = [
             [each.words, interval_text(each.interval, signed=True), *p]
@@ -58,8 +58,9 @@ def comparison_findings(evidence: Evidence) -> Findings:
     films = next(iter(aligned.values()))
     findings.text(
         f"{len(films.items)} films of {films.patients} patients that all models scored. The differences have 95 % "
-        "intervals from the same resampled patients for both models; their p is of the width of that interval. "
-        "DeLong's test takes films as independent: where patients have several, trust the bootstrap.",
+        "intervals over patients, paired: of the AUROCs by DeLong's variance over patients, of the Dice from the same "
+        "resampled patients for both. The p of the interval is of its width. DeLong's test takes films as independent: "
+        "where patients have several, trust the interval.",
         f"{len(every)} differences are tested here. The columns Holm are corrected for that number; without the "
         "correction, one in twenty would come out below 0.05 by chance.",
         "The sections above are of the first model; this one alone is of all.",
@@ -116,7 +117,7 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
     if "dice" in one.measures and "dice" in other.measures:
         values = one.measures["dice"] - other.measures["dice"]
         if one.take(np.isfinite(values)).patients > 1:
-            interval = bootstrap_mean(values, one.cohort.patients, "difference of dice", evidence.plan)
+            interval = bootstrap_mean(values, one.cohort.patients, "difference of dice", evidence.plan, (-1, 1))
         else:
             interval = missing_interval("the films with a mask are of fewer than two patients")
         differences.append(_Difference("dice", "Dice", interval))

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan, bootstrap_mean
+from monai_cxrssl.metrics.clustered_proportion import proportion_interval
+from monai_cxrssl.metrics.patient_bootstrap import Interval, ResamplingPlan, bootstrap_mean, missing_interval
 from monai_cxrssl.report.content import Section
-from monai_cxrssl.report.findings import Evidence, Films, Findings, missing_interval
+from monai_cxrssl.report.findings import Evidence, Films, Findings
 
 __all__ = ["measure_interval", "segmentation_findings"]
 
@@ -21,6 +24,8 @@ _NAMES = {
     "surface_distance_pixel": "Mean surface distance, pixels",
     "area_ratio": "Predicted over true area",
 }
+#: The others, attention's too, are shares.
+_UNBOUNDED = ("hd95_mm", "surface_distance_mm", "hd95_pixel", "surface_distance_pixel", "area_ratio")
 
 
 def measure_interval(films: Films, name: str, plan: ResamplingPlan) -> Interval:
@@ -30,7 +35,10 @@ def measure_interval(films: Films, name: str, plan: ResamplingPlan) -> Interval:
         return missing_interval("no film has this figure")
     if films.take(np.isfinite(values)).patients < 2:
         return missing_interval("the films that have it are of fewer than two patients")
-    return bootstrap_mean(values, films.cohort.patients, name, plan)
+    if name == "pointing":
+        return proportion_interval(values, films.cohort.patients, plan.confidence)
+    highest = math.inf if name in _UNBOUNDED else 1.0
+    return bootstrap_mean(values, films.cohort.patients, name, plan, (0.0, highest))
 
 
 def segmentation_findings(evidence: Evidence) -> Findings:

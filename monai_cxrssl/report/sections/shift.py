@@ -7,17 +7,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.metrics.operating_point import OperatingPoint, operating_point_figures
-from monai_cxrssl.metrics.patient_bootstrap import Interval
+from monai_cxrssl.metrics.patient_bootstrap import Interval, missing_interval
 from monai_cxrssl.metrics.ranking import ranking_figures
 from monai_cxrssl.metrics.subgroups import Subgroup, age_band, subgroup_figures
 from monai_cxrssl.report.content import FlagLevel, Section
-from monai_cxrssl.report.findings import Evidence, Films, Findings, films_of, interval_text, missing_interval
+from monai_cxrssl.report.findings import Evidence, Films, Findings, films_of, interval_text
 from monai_cxrssl.report.paired import apart_difference
 from monai_cxrssl.report.plots.intervals import IntervalRow, draw_intervals, interval_row
 from monai_cxrssl.report.sections.classification import operating_points
@@ -192,8 +193,8 @@ def _gap(first: Subgroup, second: Subgroup) -> Interval | None:
         value, low, high = (
             float(np.mean([getattr(gap, end) for gap in each])) for end in ("value", "ci_low", "ci_high")
         )
-        gap = Interval(value, low, high, min(gap.resamples for gap in each))
-    return gap if gap.value >= 0 else Interval(-gap.value, -gap.ci_high, -gap.ci_low, gap.resamples)
+        gap = Interval(value, low, high, 0, method=each[0].method)
+    return gap if gap.value >= 0 else replace(gap, value=-gap.value, ci_low=-gap.ci_high, ci_high=-gap.ci_low)
 
 
 def _group_table(findings: Findings, title: str, groups: list[Subgroup]) -> None:

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.cores import usable_cores
-from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics
+from monai_cxrssl.metrics.patient_bootstrap import Interval, flat_metrics, missing_interval
 from monai_cxrssl.metrics.ranking import compare_auc
 from monai_cxrssl.report.content import Flag, Section
-from monai_cxrssl.report.findings import Evidence, Findings, films_of, interval_text, missing_interval
+from monai_cxrssl.report.findings import Evidence, Findings, films_of, interval_text
 from monai_cxrssl.report.paired import match_films
 from monai_cxrssl.report.plots.intervals import IntervalRow, draw_probes, interval_row
 
@@ -164,6 +164,7 @@ def _source(findings: Findings, prediction: Mapping[str, Any]) -> None:
 
 def _interval(content: Any) -> Interval | None:
     """A figure of ``source_prediction.json``; None without a number."""
-    ends = [content.get(end) if isinstance(content, Mapping) else None for end in ("value", "ci_low", "ci_high")]
+    told = content if isinstance(content, Mapping) else {}
+    ends = [told.get(end) for end in ("value", "ci_low", "ci_high")]
     value, low, high = (math.nan if end is None else end for end in ends)
-    return Interval(value, low, high, 0) if math.isfinite(value) else None
+    return Interval(value, low, high, 0, method=told.get("method", "")) if math.isfinite(value) else None
