@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 class TestMetrics:
     """When an evaluator completes, write ``predictions.csv`` and the figures with their 95 % intervals.
 
-    The figures are ``macro_auc``, ``auc_<class>`` and ``dice``, each with ``_ci_low``, ``_ci_high`` and ``_ci_method`` of
-    an interval over the patients that have such a figure; and ``images``, ``patients``, ``labelled`` and ``masked``, which count
-    what was evaluated. What cannot be assessed is null, and ``not_assessable`` names it with the reason. Without any
-    known label there are no AUCs, without any mask there is no Dice coefficient.
+    The figures are ``macro_auc``, ``auc_<class>`` and ``dice``, each with ``_ci_low``, ``_ci_high`` and ``_ci_method``
+    of an interval over the patients that have such a figure; and ``images``, ``patients``, ``labelled`` and ``masked``,
+    which count what was evaluated. What cannot be assessed is null, and ``not_assessable`` names it with the reason.
+    Without any known label there are no AUCs, without any mask there is no Dice coefficient.
 
     Args:
         output_dir: folder of the files; only the first process writes.

@@ -205,8 +205,8 @@ def _notes(
     else:
         narrower = 1 - math.sqrt((draws - 1) / draws)
         notes = [
-            f"{brackets} of both the patients and the {draws} draws. A bootstrap of so few draws shows their spread too small, by about "
-            f"{100 * narrower:.0f} %."
+            f"{brackets} of both the patients and the {draws} draws. A bootstrap of so few draws shows their spread "
+            f"too small, by about {100 * narrower:.0f} %."
         ]
     if draws > 1 and 1 in fractions:
         notes.append(

@@ -108,11 +108,11 @@ def classification_findings(evidence: Evidence) -> Findings:
             alt = "Confusion matrix of the most probable class"
             findings.picture("confusion.png", alt, "True classes (rows) by the most probable class.")
     findings.text(
-        "Every figure is of the test films, with its 95 % interval over patients: of an AUROC by DeLong's variance over "
-        "patients, of a share by Wilson's interval at the effective number of patients, of the others from patients "
-        f"drawn within strata of their rarest class ({plan.resamples} resamples, seed {plan.seed}). metrics.json names "
-        "the method of each. Classes count one against the rest. "
-        "Thresholds were chosen on validation films; PPV and NPV hold at the prevalence of these films only."
+        "Every figure is of the test films, with its 95 % interval over patients: of an AUROC by DeLong's variance "
+        "over patients, of a share by Wilson's interval at the effective number of patients, of the others from "
+        f"patients drawn within strata of their rarest class ({plan.resamples} resamples, seed {plan.seed}). "
+        "metrics.json names the method of each. Classes count one against the rest. Thresholds were chosen on "
+        "validation films; PPV and NPV hold at the prevalence of these films only."
     )
     findings.intervals(intervals)
     return findings

@@ -1,0 +1,92 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How often 95 % intervals of AUCs and proportions hold the truth, on drawn patients.
+
+A film's score is the sum of its patient's and its own part, normal, of the variance shares given; a proportion counts
+the films whose part lies below a quantile. Print one table in Markdown.
+
+    python benchmarks/interval_coverage.py --draws 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import norm
+
+from monai_cxrssl.metrics import proportion_interval
+from monai_cxrssl.metrics.clustered_auc import ClusteredAUC
+
+PATIENTS = (16, 40, 200)
+AREAS = (0.7, 0.9, 0.99)
+PROPORTIONS = (0.5, 0.95, 0.99, 1.0)
+
+#: Name, share of the variance between patients, most films of a patient, patients of the other class (None: as many).
+AREA_CASES = (
+    ("half between patients", 0.5, 5, None),
+    ("one film each", 0.5, 1, None),
+    ("nearly all between patients", 0.95, 5, None),
+    ("little between patients", 0.05, 5, None),
+    ("200 of the other class", 0.5, 5, 200),
+)
+PROPORTION_CASES = AREA_CASES[:4]
+
+Generator = np.random.Generator
+
+
+def latent(generator: Generator, patients: int, between: float, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw patients of 1 to ``most`` films; return the patient and a unit normal number of each film ``(N,)``."""
+    patient = np.repeat(np.arange(patients), generator.integers(1, most + 1, patients))
+    own = np.sqrt(between) * generator.normal(size=patients)[patient]
+    return patient, own + np.sqrt(1 - between) * generator.normal(size=len(patient))
+
+
+def area_held(generator: Generator, truth: float, patients: int, between: float, most: int, others: int | None) -> bool:
+    """Draw one test set, of so many patients in each class; return whether the interval of its AUC holds the truth."""
+    patient, score = latent(generator, patients + (others or patients), between, most)
+    label = (patient < patients) * 1.0
+    score = score + np.sqrt(2) * norm.ppf(truth) * label
+    low, high = ClusteredAUC.of(score[:, None], label[:, None], patient).ends(0.95)
+    return bool(low[0] <= truth <= high[0])
+
+
+def proportion_held(generator: Generator, truth: float, patients: int, between: float, most: int) -> bool:
+    """Draw one test set; return whether the interval of its proportion holds the truth."""
+    patient, part = latent(generator, patients, between, most)
+    found = proportion_interval(part < norm.ppf(truth), patient)
+    return found.ci_low <= truth <= found.ci_high
+
+
+def coverage(held: Callable[[Generator], bool], draws: int, seed: int = 0) -> float:
+    """Return the share of draws whose interval holds the truth."""
+    generator = np.random.default_rng(seed)
+    return sum(held(generator) for _ in range(draws)) / draws
+
+
+def table(draws: int) -> str:
+    """Return the coverage of every case, in percent, in Markdown."""
+    lines = []
+    for what, truths, cases in (("AUC", AREAS, AREA_CASES), ("proportion", PROPORTIONS, PROPORTION_CASES)):
+        heads = [f"{truth:g}, {patients}" for truth in truths for patients in PATIENTS]
+        lines += ["", f"| {what}, patients | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+        for name, between, most, others in cases:
+            cells = []
+            for truth in truths:
+                for patients in PATIENTS:
+
+                    def held(generator: Generator, truth: float = truth, patients: int = patients) -> bool:
+                        if what == "AUC":
+                            return area_held(generator, truth, patients, between, most, others)
+                        return proportion_held(generator, truth, patients, between, most)
+
+                    cells.append(f"{100 * coverage(held, draws):.1f}")
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines[1:])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=2000, help="test sets per cell")
+    print(table(parser.parse_args().draws))
