@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -65,6 +67,12 @@ def coverage(held: Callable[[Generator], bool], draws: int, seed: int = 0) -> fl
     return sum(held(generator) for _ in range(draws)) / draws
 
 
+def _case(held: Callable[..., bool], *case: Any) -> bool:
+    """Draw one test set of a case; the generator comes last."""
+    *settings, generator = case
+    return held(generator, *settings)
+
+
 def table(draws: int) -> str:
     """Return the coverage of every case, in percent, in Markdown."""
     lines = []
@@ -72,16 +80,10 @@ def table(draws: int) -> str:
         heads = [f"{truth:g}, {patients}" for truth in truths for patients in PATIENTS]
         lines += ["", f"| {what}, patients | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
         for name, between, most, others in cases:
-            cells = []
-            for truth in truths:
-                for patients in PATIENTS:
-
-                    def held(generator: Generator, truth: float = truth, patients: int = patients) -> bool:
-                        if what == "AUC":
-                            return area_held(generator, truth, patients, between, most, others)
-                        return proportion_held(generator, truth, patients, between, most)
-
-                    cells.append(f"{100 * coverage(held, draws):.1f}")
+            case = (between, most, others) if what == "AUC" else (between, most)
+            held = area_held if what == "AUC" else proportion_held
+            sets = [(truth, patients) for truth in truths for patients in PATIENTS]
+            cells = [f"{100 * coverage(partial(_case, held, *each, *case), draws):.1f}" for each in sets]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines[1:])
 

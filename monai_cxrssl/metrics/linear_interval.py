@@ -23,8 +23,9 @@ def linear_interval(
     with correlation Zou 2009, ibid. 28:1, equation 3) keeps skewed intervals skewed, and the interval of a difference
     of two perfect models as wide as theirs. Three rules are our own:
 
-    - What two figures of opposite signs share moves both to the same side, so it counts by the difference of their
-      reaches to that side, and not of one's lower to the other's upper; for symmetrical intervals that is MOVER.
+    - What two positively correlated figures of opposite signs share moves both to the same side, so it counts by the
+      difference of their reaches to that side, and not of one's lower to the other's upper; for symmetrical intervals
+      that is MOVER.
     - Where one of two figures does not vary, so that their correlation is not known, figures of one sign count as fully
       correlated and those of opposite signs as independent.
     - A correlation of opposite signs counts as ``1 - 1 / patients`` at most: two models that rank the same films alike
@@ -51,7 +52,9 @@ def linear_interval(
     middle, reach = float(weight @ value), []
     for side in (np.where(weight > 0, below, above), np.where(weight > 0, above, below)):
         squares = side**2
-        shared = np.where(same, np.outer(side, side), (apart - squares[:, None] - squares) / 2)
+        product = np.outer(side, side)
+        opposite = np.where(correlation > 0, (apart - squares[:, None] - squares) / 2, -product)
+        shared = np.where(same, product, opposite)
         reach.append(float(np.sqrt(max((correlation * shared).sum(), 0.0))))
     return middle - reach[0], middle + reach[1]
 

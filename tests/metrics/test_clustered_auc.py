@@ -107,21 +107,28 @@ def test_two_perfect_models_may_differ():
         assert 0.15 < reach < 0.25
 
 
-def test_difference_by_its_definition():
+@pytest.mark.parametrize("shared", [-1.0, 2.0])
+def test_difference_by_its_definition(shared):
     score, label, patient = films(5, patients=30, columns=2)
+    score[:, 1] += shared * score[:, 0] * (1 if shared > 0 else 0.2)
     areas, covariance = obuchowski(score.T, label, patient)
     first, second, difference = (
         side["auc_0"] for side in compare_auc(Cohort.of(score[:, :1], label[:, None], patient), score[:, 1:])
     )
     correlation = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
-    below, above = (side.value - side.ci_low for side in (first, second)), (side.ci_high - side.value for side in (first, second))  # fmt: skip
-    (down, other_down), (up, other_up) = below, above
-    # What the models share moves both to one side; what they do not, moves them apart.
-    shared = correlation * max((down - other_down) ** 2, (up - other_up) ** 2)
-    low = areas[0] - areas[1] - np.sqrt((1 - correlation) * (down**2 + other_up**2) + shared)
-    high = areas[0] - areas[1] + np.sqrt((1 - correlation) * (up**2 + other_down**2) + shared)
-    assert 0 < correlation < 1
-    assert (difference.ci_low, difference.ci_high) == pytest.approx((low, high))
+    assert np.sign(correlation) == np.sign(shared)
+    down, other_down = (side.value - side.ci_low for side in (first, second))
+    up, other_up = (side.ci_high - side.value for side in (first, second))
+    apart = max((down - other_down) ** 2, (up - other_up) ** 2)
+    expected = []
+    for own, other in ((down, other_up), (up, other_down)):
+        # What the models share moves both to one side; what they do not, moves them apart.
+        if correlation > 0:
+            expected.append(np.sqrt((1 - correlation) * (own**2 + other**2) + correlation * apart))
+        else:
+            expected.append(np.sqrt(own**2 + other**2 - 2 * correlation * own * other))
+    value = areas[0] - areas[1]
+    assert (difference.ci_low, difference.ci_high) == pytest.approx((value - expected[0], value + expected[1]))
 
 
 def test_mean_of_two_classes_that_mirror_each_other_is_either():

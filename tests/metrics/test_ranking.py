@@ -108,26 +108,17 @@ def test_paired_difference_of_two_models():
 def test_interval_of_a_mean_is_made_of_those_of_the_classes():
     score, label, patient = films(count=100)
     label[:, 1] = 0
-    label[np.isnan(label)] = 0  # so that the reference needs no unknown labels
-    worse = score + np.random.default_rng(5).normal(size=score.shape)
-    first, second, difference = compare_auc(Cohort.of(score, label, patient, NAMES), worse)
-    assert difference["auc_Mass"].reason == "there are no positive films"
-    names = ["auc_Edema", "auc_Nodule"]
-    weights = np.array([0.5, 0.5, -0.5, -0.5])
-    sides = [side[name] for side in (first, second) for name in names]
-    # By the bootstrap the correlations are nearly those of the patients' components.
-    areas = np.concatenate([
-        [np.concatenate([roc_auc(scores, label, row)[[0, 2]] for scores in (score, worse)]) for row in weight]
-        for weight in ResamplingPlan(600).weights(patient)
-    ])  # fmt: skip
-    correlation = np.corrcoef(areas.T)
-    for end, sign in (("ci_low", -1), ("ci_high", 1)):
-        own, other = (end, "ci_high" if end == "ci_low" else "ci_low")
-        reach = [
-            w * abs(side.value - getattr(side, own if w > 0 else other)) for w, side in zip(weights, sides, strict=True)
-        ]
-        expected = difference["macro_auc"].value + sign * np.sqrt(reach @ correlation @ reach)
-        assert getattr(difference["macro_auc"], end) == pytest.approx(expected, abs=0.01)
+    cohort = Cohort.of(score, label, patient, NAMES)
+    found = ranking_figures(cohort)
+    assert found["auc_Mass"].reason == "there are no positive films"
+    sides = [found["auc_Edema"], found["auc_Nodule"]]
+    # By the bootstrap the correlation is nearly that of what each patient adds.
+    weights = np.concatenate(list(ResamplingPlan(2000).weights(patient)))
+    correlation = np.corrcoef(np.array([roc_auc(score, label, row)[[0, 2]] for row in weights]).T)
+    for end in ("ci_low", "ci_high"):
+        reach = np.array([abs(side.value - getattr(side, end)) / 2 for side in sides])
+        expected = np.sqrt(reach @ correlation @ reach)
+        assert abs(getattr(found["macro_auc"], end) - found["macro_auc"].value) == pytest.approx(expected, rel=0.06)
 
 
 def test_rare_class_says_how_many_resamples_it_had(caplog):
