@@ -68,5 +68,7 @@ def clustered_figure(cells: Mapping[int, ClusteredCell], classes: Sequence[str],
         lowest = -1.0 if any(sign < 0 for sign, _ in terms) else 0.0
         span = {"ci_low": max(float(low), lowest), "ci_high": min(float(high), 1.0)}
         figures.append({"value": value, **span, "resamples": 0, "method": AUC_METHOD})
-    shown = {str(draw): float(row[0]) if math.isfinite(row[0]) else None for draw, row in zip(cells, by_draw, strict=True)}
+    shown = {
+        str(draw): float(row[0]) if math.isfinite(row[0]) else None for draw, row in zip(cells, by_draw, strict=True)
+    }
     return {**figures[0], "by_draw": shown, "per_class": dict(zip(classes, figures[1:], strict=True))}

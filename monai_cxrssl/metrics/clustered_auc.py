@@ -51,9 +51,11 @@ class ClusteredAUC:
         Args:
             scores: ``(N, K)``, finite where the label is known.
             labels: ``(N, K)`` of 0, 1 and NaN for unknown.
-            patients: ``(N,)``, numbers from 0 on.
+            patients: ``(N,)`` numbers.
         """
-        group, count = int(patients.max(initial=-1)) + 1, scores.shape[1]
+        # Some films of a cohort keep its numbers, of which some are of nobody then.
+        names, patients = np.unique(patients, return_inverse=True)
+        group, count = len(names), scores.shape[1]
         areas, sums = np.full(count, np.nan), np.zeros((2, group, count))
         present, effective, telling = np.zeros((3, count)), np.zeros((2, count)), np.zeros(count)
         for k in range(count):

@@ -166,6 +166,13 @@ def test_input_that_does_not_fit(score, label, message):
         roc_auc(score, label)
 
 
+def test_some_films_of_a_cohort_compare_as_they_would_alone():
+    score, label, patient = films(count=120)
+    kept = np.flatnonzero(patient > 10)
+    part = Cohort.of(score, label, patient).take(kept)
+    assert compare_auc(part, -score[kept]) == compare_auc(Cohort.of(score[kept], label[kept], patient[kept]), -score[kept])
+
+
 def test_models_and_patients_that_do_not_fit():
     score, label, patient = films()
     with pytest.raises(DatalistError, match=r"scores \(300, 2\) and labels \(300, 3\)"):
