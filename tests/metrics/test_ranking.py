@@ -170,7 +170,8 @@ def test_some_films_of_a_cohort_compare_as_they_would_alone():
     score, label, patient = films(count=120)
     kept = np.flatnonzero(patient > 10)
     part = Cohort.of(score, label, patient).take(kept)
-    assert compare_auc(part, -score[kept]) == compare_auc(Cohort.of(score[kept], label[kept], patient[kept]), -score[kept])
+    alone = Cohort.of(score[kept], label[kept], patient[kept])
+    assert compare_auc(part, -score[kept]) == compare_auc(alone, -score[kept])
 
 
 def test_models_and_patients_that_do_not_fit():
