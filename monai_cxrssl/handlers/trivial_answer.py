@@ -11,7 +11,7 @@ __all__ = ["trivial_figures", "trivial_warnings"]
 
 
 def trivial_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return ``trivial_loss`` of the last epoch that has one, with ``reconstruction_loss`` where the loss has other parts.
+    """Return ``trivial_loss`` of the last epoch that has one, and ``reconstruction_loss`` where the loss has others.
 
     Args:
         rows: of a :class:`monai_cxrssl.handlers.RunHistory`.

@@ -16,6 +16,6 @@ from .trivial_loss import RunningMean, TrivialReconstruction
 
 __all__ = [
     "ContrastiveMethod", "DistillationMethod", "FineTuningMethod", "Inpainting", "Jigsaw", "MICLe",
-    "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "RunningMean", "SPCXR", "SimCLR", "TrivialReconstruction",
-    "load_teacher",
+    "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "RunningMean", "SPCXR", "SimCLR",
+    "TrivialReconstruction", "load_teacher",
 ]  # fmt: skip

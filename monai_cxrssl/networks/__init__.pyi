@@ -4,7 +4,7 @@ from .description import find_description, require_description
 from .encoder import Encoder
 from .encoder_factory import build_encoder
 from .evaluation_mode import in_evaluation
-from .gmml_head import GMMLHead
+from .gmml_head import GMMLHead, mean_of_blocks
 from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
@@ -52,6 +52,7 @@ __all__ = [
     "load_exactly",
     "load_trained_model",
     "load_trained_network",
+    "mean_of_blocks",
     "momentum_at",
     "read_encoder_arguments",
     "read_input_normalisation",

@@ -30,8 +30,8 @@ _VALIDATED = {"val_macro_auc": ("macro AUC", "#7a3fa0", "-"), "val_dice": ("Dice
 class CurvesPlot:
     """Draw what is known of each epoch as a PNG, anew ``every`` so many epochs and at the end.
 
-    Loss, with that of a trivial answer where the method knows it, and learning rate; where there are any: the embeddings' spread, the validation's macro AUC and Dice
-    coefficient (``val_macro_auc``, ``val_dice``), the probe.
+    Loss, with that of a trivial answer where the method knows it, and learning rate; where there are any: the
+    embeddings' spread, the validation's macro AUC and Dice coefficient (``val_macro_auc``, ``val_dice``), the probe.
     """
 
     def __init__(
