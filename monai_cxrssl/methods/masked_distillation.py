@@ -79,7 +79,8 @@ class MaskedDistillation(PretextMethod):
         encoder_name = teacher_name or (None if path is None else encoder_of_file(path)[0])
         if encoder_name is None:
             raise ConfigurationError(
-                "Masked distillation has no teacher: give teacher_weights, such as a trained encoder's model.pt."
+                "Masked distillation has no teacher: give --teacher_weights, such as a trained encoder's model.pt, "
+                "or --teacher_name for one of random weights."
                 if teacher_weights is None
                 else f"{os.fspath(teacher_weights)} does not say which encoder the teacher is, neither inside nor in a "
                 ".json file beside it; give teacher_name."

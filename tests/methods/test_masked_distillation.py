@@ -97,7 +97,7 @@ def test_a_teacher_of_random_weights_is_that_of_the_seed():
     weights = [next(method.teacher.parameters()) for method in (one, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-    with pytest.raises(ConfigurationError, match="has no teacher: give teacher_weights"):
+    with pytest.raises(ConfigurationError, match="has no teacher: give --teacher_weights"):
         MaskedDistillation(Encoder(VIT))
 
 
