@@ -122,7 +122,7 @@ class MaskedDistillation(PretextMethod):
             warn_of_single_cells(grid, self.largest_block)
         target = torch.full(images.shape[:1], self.mask_ratio, device=images.device)
         mask = draw_blocks(grid, target, self.largest_block, self.generator(images.device), self.mask_ratio)
-        maps, _ = self.tokens(images, [self.tokens.depth - 1], token_mask=mask, mask_token=self.mask_token)
+        maps, prefix = self.tokens(images, [self.tokens.depth - 1], token_mask=mask, mask_token=self.mask_token)
         prediction = self.prediction_head(maps[-1].permute(0, 2, 3, 1))
         features = F.layer_norm(self.teacher_features(images, grid).permute(0, 2, 3, 1), prediction.shape[-1:])
         wanted = features - self.mean_feature(features)
@@ -130,7 +130,7 @@ class MaskedDistillation(PretextMethod):
             "loss": _minus_cosine(prediction.float(), wanted, mask),
             # Of all constant answers, the mean of the targets' directions has the highest mean cosine.
             "trivial_loss": _minus_cosine(self.mean_direction(F.normalize(wanted, dim=-1)), wanted, mask),
-            "embedding": maps[-1].detach().mean((2, 3)),
+            "embedding": self.network.pool(maps[-1].detach(), None if prefix is None else prefix.detach()),
         }
 
     @torch.no_grad()

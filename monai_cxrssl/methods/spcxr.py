@@ -147,7 +147,8 @@ class SPCXR(PretextMethod):
         maps, prefix = self.tokens(corrupted, self.blocks)
         rebuilt = self.reconstruction_head(mean_of_blocks(maps))
         losses = {"reconstruction": self.reconstruction_loss(rebuilt, images, mask)}
-        output = {"trivial_loss": self.trivial(images, mask), "embedding": maps[-1].detach().mean((2, 3))}
+        embedding = self.network.pool(maps[-1].detach(), None if prefix is None else prefix.detach())
+        output = {"trivial_loss": self.trivial(images, mask), "embedding": embedding}
         if self.contrastive:
             assert prefix is not None  # the constructor checked for a class token
             losses["contrast"] = self._contrast(prefix[:, 0], clean, batch)

@@ -92,7 +92,7 @@ def test_contrastive_form_pairs_a_corrupted_view_with_the_other_clean_view():
         errors += (rebuilt - clean)[mask].abs().tolist()
         for network, image, out in ((method.network, corrupted, student), (method.teacher.network, other, teacher)):
             with torch.no_grad():
-                token = network.encoder(image)[1][-1][:, 0]
+                token = network.encoder(network.normalise(image))[1][-1][:, 0]
                 out.append(method.projection_head(token))
     contrast = 0.0
     student, teacher = torch.cat(student), torch.cat(teacher)
@@ -135,7 +135,7 @@ def test_rotation_turns_what_is_rebuilt_and_is_told_from_the_class_token():
     corrupted, mask, rebuilt = method.reconstruct(images, generator)
     error = (rebuilt - images).abs()[mask].mean()
     with torch.no_grad():
-        logits = method.rotation_classifier(method.network.encoder(corrupted)[1][-1][:, 0])
+        logits = method.rotation_classifier(method.network.encoder(method.network.normalise(corrupted))[1][-1][:, 0])
     rotation = torch.nn.functional.cross_entropy(logits.double(), angle)
     assert found["reconstruction_loss"].item() == pytest.approx(error.item(), rel=1e-5)
     assert found["loss"].item() == pytest.approx(5 * error.item() + rotation.item(), rel=1e-5)
