@@ -34,7 +34,7 @@ def build(path, **options) -> MaskedDistillation:
 
 
 def targets(method: MaskedDistillation, images: torch.Tensor) -> torch.Tensor:
-    """In float64: the teacher's features of each patch standardised, less the mean over the images; ``(B, C, 4, 4)``."""
+    """In float64: the teacher's features of each patch standardised, less the mean over images; ``(B, C, 4, 4)``."""
     features = method.teacher.feature_map(images)
     if features.shape[2:] != (4, 4):
         features = torch.nn.functional.interpolate(features, (4, 4), mode="bilinear", align_corners=False)

@@ -28,9 +28,9 @@ class GroupMask(Transform):
     """Corrupt connected blocks of each image of a batch, as group masked model learning does.
 
     Blocks of at least two cells, of up to ``largest_block`` of the side rounded up, are drawn until a share of the
-    image, U(``fraction``), is covered and filled with noise; a sample that ``alien_prob`` chooses instead gets blocks that
-    cover ``alien_fraction``, filled with the same place of another image of the batch (GMML and SPCXR, Anwar et al.
-    2022, arXiv 2211.12944).
+    image, U(``fraction``), is covered and filled with noise; a sample that ``alien_prob`` chooses instead gets blocks
+    that cover ``alien_fraction``, filled with the same place of another image of the batch (GMML and SPCXR, Anwar et
+    al. 2022, arXiv 2211.12944).
 
     Our choices: blocks keep to the patch grid. The noise is N(0, 1) of images standardised by ``noise_mean`` and
     ``noise_std``; for images in [0, 1] it is therefore N(``noise_mean``, ``noise_std``), not cut off at 0 and 1. No
