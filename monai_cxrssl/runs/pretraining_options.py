@@ -28,8 +28,9 @@ class PretrainingOptions(RunOptions):
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
         "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "mask_ratio", "momentum", "order",
-        "queue_length", "reconstruction_weight", "rotation_copies", "rotation_task", "shares", "simclr_epochs", "simclr_share", "tasks",
-        "teacher_arguments", "teacher_name", "teacher_normalisation", "teacher_weights", "temperature",
+        "queue_length", "reconstruction_weight", "rotation_copies", "rotation_task", "shares", "simclr_epochs",
+        "simclr_share", "tasks", "teacher_arguments", "teacher_name", "teacher_normalisation", "teacher_weights",
+        "temperature",
         "weight_decay_end", "weighting",
     ))  # fmt: skip
 
