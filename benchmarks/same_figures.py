@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PRETRAINING = ("simclr", "micle", "moco", "inpainting", "curricular", "spcxr")
+PRETRAINING = ("simclr", "micle", "moco", "inpainting", "curricular", "spcxr", "eva_x")
 FINE_TUNING = ("classification", "lung_segmentation", "multitask")
 #: What two equal runs differ in.
 UNEQUAL = re.compile(r"second|per_second|time|date|memory|verdict|throughput|wait|path|folder|host|version|commit|sha")

@@ -5,5 +5,6 @@ from .info_nce import InfoNCELoss
 from .masked_reconstruction import MaskedReconstructionLoss
 from .multi_task import MultiTaskLoss
 from .nt_xent import NTXentLoss
+from .task_weights import TaskWeights
 
-__all__ = ["DistillationLoss", "InfoNCELoss", "MaskedReconstructionLoss", "MultiTaskLoss", "NTXentLoss"]
+__all__ = ["DistillationLoss", "InfoNCELoss", "MaskedReconstructionLoss", "MultiTaskLoss", "NTXentLoss", "TaskWeights"]

@@ -13,6 +13,7 @@ from monai.losses import DiceLoss, FocalLoss
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.losses.task_weights import uncertainty_weighted
 
 __all__ = ["MultiTaskLoss"]
 
@@ -152,8 +153,7 @@ class MultiTaskLoss(nn.Module):
                     continue
                 part, known = parts[name]
                 if self.log_variance is not None:
-                    log_variance = self.log_variance[number].to(part.dtype)
-                    part = torch.exp(-log_variance) * part + (log_variance / 2 if known else 0.0)
+                    part = uncertainty_weighted(part, self.log_variance[number], known)
                 loss = loss + self.weights[name] * part
             nothing = loss.new_zeros(())
             return {"loss": loss} | {

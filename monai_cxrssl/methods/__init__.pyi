@@ -12,8 +12,10 @@ from .moco import MoCo
 from .rotation import Rotation
 from .simclr import SimCLR
 from .spcxr import SPCXR
+from .trivial_loss import RunningMean, TrivialReconstruction
 
 __all__ = [
     "ContrastiveMethod", "DistillationMethod", "FineTuningMethod", "Inpainting", "Jigsaw", "MICLe",
-    "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "SPCXR", "SimCLR", "load_teacher",
+    "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "RunningMean", "SPCXR", "SimCLR",
+    "TrivialReconstruction", "load_teacher",
 ]  # fmt: skip

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
+from monai_cxrssl.methods.trivial_loss import RunningMean
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.start import encoder_of_file
 from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.token_blocks import TokenBlocks
 from monai_cxrssl.networks.weights.locations import resolve_weights
-from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
+from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks, warn_of_single_cells
 
 __all__ = ["MaskedDistillation"]
 
@@ -33,14 +34,18 @@ class MaskedDistillation(PretextMethod):
 
     Our choices: any encoder of this package may teach, its last feature map resized to the student's patches
     (bilinear, with a wider kernel where it shrinks); the student's last tokens pass a layer normalisation of the
-    method's own before the head.
+    method's own before the head. The teacher's features of a patch are brought to mean 0 and variance 1, and the mean
+    of all images so far at that place is taken off: of features as they are, most is the same everywhere, so that a
+    constant answer has a cosine of .8. What is left is of the image, and the best answer that looks at no image scores
+    about 0; it is reported as ``trivial_loss``.
 
     The teacher stays in evaluation mode and out of the state dict: it is a file, read again when a run is resumed. That
-    file must therefore stay where it is, unchanged, while the run lasts.
+    file must therefore stay where it is, unchanged, while the run lasts. A teacher of random weights, for a run that
+    shows the parts at work, is made anew from the seed.
 
     Args:
         teacher_weights: the ``model.pt`` of a bundle, or a state dict of an encoder; see
-            :func:`monai_cxrssl.networks.load_encoder_weights`.
+            :func:`monai_cxrssl.networks.load_encoder_weights`. ``None`` for random weights of ``teacher_name``.
         teacher_name: the teacher's encoder name, by default what the description of its weights says.
         teacher_arguments: the teacher's ``encoder_arguments``, by default as its file says.
         teacher_normalisation: the teacher's ``input_normalisation``, see :class:`~monai_cxrssl.networks.Encoder`.
@@ -55,7 +60,7 @@ class MaskedDistillation(PretextMethod):
     def __init__(
         self,
         network: Encoder,
-        teacher_weights: str | os.PathLike,
+        teacher_weights: str | os.PathLike | None = None,
         teacher_name: str | None = None,
         mask_ratio: float = 0.4,
         largest_block: float = 0.3,
@@ -70,28 +75,35 @@ class MaskedDistillation(PretextMethod):
         self.mask_ratio = float(mask_ratio)
         self.largest_block = float(largest_block)
         self.tokens = TokenBlocks(network, "Masked distillation")
-        path = resolve_weights(teacher_weights)
-        encoder_name = teacher_name or encoder_of_file(path)[0]
+        path = None if teacher_weights is None else resolve_weights(teacher_weights)
+        encoder_name = teacher_name or (None if path is None else encoder_of_file(path)[0])
         if encoder_name is None:
             raise ConfigurationError(
-                f"{os.fspath(teacher_weights)} does not say which encoder the teacher is, neither inside nor in a "
+                "Masked distillation has no teacher: give --teacher_weights, such as a trained encoder's model.pt, "
+                "or --teacher_name for one of random weights."
+                if teacher_weights is None
+                else f"{os.fspath(teacher_weights)} does not say which encoder the teacher is, neither inside nor in a "
                 ".json file beside it; give teacher_name."
             )
-        teacher = Encoder(
-            encoder_name,
-            network.in_channels,
-            pretrained=path,
-            input_normalisation=teacher_normalisation,
-            encoder_arguments=teacher_arguments,
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            teacher = Encoder(
+                encoder_name,
+                network.in_channels,
+                pretrained=path,
+                input_normalisation=teacher_normalisation,
+                encoder_arguments=teacher_arguments,
+            )
         teacher.eval().requires_grad_(False)
         # In a list the teacher is no submodule: not saved, never told to train, not sent to other processes.
         self._teacher = [teacher]
         self.mask_token = nn.Parameter(torch.empty(self.tokens.channels))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.prediction_head = nn.Sequential(
-            nn.LayerNorm(self.tokens.channels), nn.Linear(self.tokens.channels, teacher.out_channels)
+            nn.LayerNorm(self.tokens.channels), nn.Linear(self.tokens.channels, teacher.map_channels)
         )
+        self.mean_feature, self.mean_direction = RunningMean(), RunningMean()
+        self._told = False
 
     @property
     def teacher(self) -> Encoder:
@@ -99,22 +111,31 @@ class MaskedDistillation(PretextMethod):
         return self._teacher[0]
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of ``image`` ``(B, 1, 1, H, W)`` float in [0, 1], sides multiples of the patch."""
+        """Return the loss of ``image`` ``(B, 1, 1, H, W)`` float in [0, 1], sides multiples of the patch.
+
+        Beside it there is ``trivial_loss``, that of the best answer which is the same for every image.
+        """
         images = batch["image"][:, 0]
         grid = self._grid(images)
+        if not self._told:
+            self._told = True
+            warn_of_single_cells(grid, self.largest_block)
         target = torch.full(images.shape[:1], self.mask_ratio, device=images.device)
         mask = draw_blocks(grid, target, self.largest_block, self.generator(images.device), self.mask_ratio)
-        maps, _ = self.tokens(images, [self.tokens.depth - 1], token_mask=mask, mask_token=self.mask_token)
+        maps, prefix = self.tokens(images, [self.tokens.depth - 1], token_mask=mask, mask_token=self.mask_token)
         prediction = self.prediction_head(maps[-1].permute(0, 2, 3, 1))
-        wanted = self.teacher_features(images, grid).permute(0, 2, 3, 1)
-        cosine = F.cosine_similarity(prediction.float(), wanted, dim=-1)
-        # Sums over a mask, not an index by it, which would wait for the device.
-        loss = -(cosine * mask).sum() / mask.sum()
-        return {"loss": loss, "embedding": maps[-1].detach().mean((2, 3))}
+        features = F.layer_norm(self.teacher_features(images, grid).permute(0, 2, 3, 1), prediction.shape[-1:])
+        wanted = features - self.mean_feature(features)
+        return {
+            "loss": _minus_cosine(prediction.float(), wanted, mask),
+            # Of all constant answers, the mean of the targets' directions has the highest mean cosine.
+            "trivial_loss": _minus_cosine(self.mean_direction(F.normalize(wanted, dim=-1)), wanted, mask),
+            "embedding": self.network.pool(maps[-1].detach(), None if prefix is None else prefix.detach()),
+        }
 
     @torch.no_grad()
     def teacher_features(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the teacher's features on the student's grid, float32 ``(B, teacher channels, h, w)``."""
+        """Return the teacher's features on the student's grid as they are, float32 ``(B, teacher channels, h, w)``."""
         if next(self.teacher.parameters()).device != images.device:
             self.teacher.to(images.device)
         features = self.teacher.feature_map(images).float()
@@ -130,3 +151,8 @@ class MaskedDistillation(PretextMethod):
                 "is a multiple of the patch size."
             )
         return height // patch, width // patch
+
+
+def _minus_cosine(answer: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
+    # Sums over a mask, not an index by it, which would wait for the device.
+    return -(F.cosine_similarity(answer, wanted, dim=-1) * mask).sum() / mask.sum()

@@ -15,7 +15,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 
-__all__ = ["Rotation"]
+__all__ = ["Rotation", "turned"]
 
 
 class Rotation(PretextMethod):
@@ -55,14 +55,8 @@ class Rotation(PretextMethod):
         Raises:
             ConfigurationError: the views are not square.
         """
-        images = batch["image"].flatten(0, 1)
-        if images.shape[-1] != images.shape[-2]:
-            raise ConfigurationError(
-                f"The views are {images.shape[-1]} x {images.shape[-2]} px: a quarter turn would show in their shape. "
-                "Give one --image_size for both sides."
-            )
-        turned, angle = self.turn(images)
-        embedding = self.network(turned)
+        images, angle = self.turn(batch["image"].flatten(0, 1))
+        embedding = self.network(images)
         logits = self.classifier(embedding).float()
         accuracy = (logits.detach().argmax(dim=1) == angle).float().mean()
         return {"loss": cross_entropy(logits, angle), "accuracy": accuracy, "embedding": embedding.detach()}
@@ -73,11 +67,30 @@ class Rotation(PretextMethod):
         Return ``(N * copies, C, S, S)``, the copies of an image side by side, and the class of each, int64.
         """
         size, device = len(images), images.device
-        every = torch.stack([torch.rot90(images, angle // 90, (2, 3)) for angle in self.angles])
         if self.copies == len(self.angles):
             angle = torch.arange(len(self.angles), device=device).expand(size, -1)
         else:
             random = torch.rand(size, len(self.angles), device=device, generator=self.generator(device))
             angle = random.argsort(dim=1)[:, : self.copies]
-        sample = torch.arange(size, device=device)[:, None]
-        return every[angle, sample].flatten(0, 1), angle.flatten()
+        return turned(images, angle, self.angles), angle.flatten()
+
+
+def turned(images: Tensor, choice: Tensor, angles: Sequence[int] = (0, 90, 180, 270)) -> Tensor:
+    """Turn images ``(N, C, S, S)`` counter-clockwise.
+
+    Return ``(N * K, C, S, S)``, the copies of an image side by side.
+
+    Args:
+        choice: which of the angles, int64 ``(N, K)``.
+        angles: in degrees, multiples of 90.
+
+    Raises:
+        ConfigurationError: the images are not square.
+    """
+    if images.shape[-1] != images.shape[-2]:
+        raise ConfigurationError(
+            f"The views are {images.shape[-1]} x {images.shape[-2]} px: a quarter turn would show in their shape. "
+            "Give one --image_size for both sides."
+        )
+    every = torch.stack([torch.rot90(images, angle // 90, (2, 3)) for angle in angles])
+    return every[choice, torch.arange(len(images), device=images.device)[:, None]].flatten(0, 1)

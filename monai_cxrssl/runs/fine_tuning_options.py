@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from monai_cxrssl.networks.encoder_factory import is_vision_transformer
 from monai_cxrssl.runs.options import Count, Folder, Folders, Positive, RunOptions, Share
 
 __all__ = ["FineTuningOptions", "fine_tuning_options"]
@@ -66,6 +67,12 @@ class FineTuningOptions(RunOptions):
         if "max_epochs" in given:
             values["min_steps"] = 0
         return values
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """What the network starts from; a linear probe of a transformer standardises the features by the batch."""
+        probes = self.linear_probe and is_vision_transformer(self.encoder_name)
+        return {**super().start, "head_norm": "batch" if probes else "auto"}
 
     def epochs(self, batches: int) -> int:
         """Return the epochs of the run: as many as were asked for, or the recipe's and what ``min_steps`` need.

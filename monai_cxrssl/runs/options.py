@@ -25,12 +25,15 @@ from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.weights.locations import resolve_weights
 from monai_cxrssl.runs.evaluated_config import option_values, take_texts_as_typed
 
-__all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "load_recipes"]
+__all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "known_normalisation", "load_recipes"]
 
 #: Options that name weights, which may have to be downloaded.
 _WEIGHTS = ("pretrained", "teacher", "teacher_weights")
 #: Options that say what an encoder starts from.
-_START = ("encoder_weights", "pretrained", "encoder_arguments", "input_normalisation")
+_START = (
+    "encoder_weights", "pretrained", "encoder_arguments", "input_normalisation", "pooling", "positions", "drop_path",
+    "image_size",
+)  # fmt: skip
 Options = TypeVar("Options", bound="RunOptions")
 
 
@@ -54,7 +57,8 @@ def _known_optimizer(name: str) -> str:
     return name
 
 
-def _known_normalisation(value: Any) -> Any:
+def known_normalisation(value: Any) -> Any:
+    """Return a normalisation as it was given, words in small letters; ValueError where it is none."""
     value = value.strip().lower() if isinstance(value, str) else value
     try:
         Normalisation.of(None if value == AUTO else value)
@@ -100,8 +104,17 @@ class RunOptions(BaseModel):
     pretrained: Folder | None = Field(
         None, description="weights to start from: a file, a folder of Hugging Face form, timm:NAME, hf://ORG/REPO/FILE"
     )
-    input_normalisation: Annotated[Any, AfterValidator(_known_normalisation)] = Field(
+    input_normalisation: Annotated[Any, AfterValidator(known_normalisation)] = Field(
         AUTO, description="of the images as the weights want them: auto, imagenet, xrv, eva-x, none or [mean,std]"
+    )
+    pooling: Literal["auto", "mean", "cls", "cls+mean", "mean+std"] = Field(
+        "auto", description="of the features: auto, mean, mean+std or, of a transformer, cls or cls+mean"
+    )
+    positions: Literal["auto", "learned", "sincos"] = Field(
+        "auto", description="of a transformer's patches: auto, learned or sincos"
+    )
+    drop_path: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="stochastic depth, of encoders of timm that have it"
     )
     image_size: Annotated[int, Field(ge=16)] = Field(description="side of the network's input, pixels")
     batch_size: Count = Field(description="samples per batch and process")

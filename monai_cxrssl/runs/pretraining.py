@@ -25,6 +25,7 @@ from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.optim.optimizer import create_optimizer
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
+from monai_cxrssl.optim.weight_decay import CosineWeightDecay
 from monai_cxrssl.runs.announce import announce_data, announce_start
 from monai_cxrssl.runs.pretraining_options import PretrainingOptions
 from monai_cxrssl.runs.wiring import Wiring
@@ -139,7 +140,7 @@ class PretrainingWiring(Wiring):
 
 
 class PretrainingHandlers:
-    """Attach what every pretraining run has: schedule, record, probe, curves, checkpoints, progress and summary.
+    """Attach what every pretraining run has: schedules, record, probe, curves, checkpoints, progress and summary.
 
     Handlers that publish metrics must be attached before this one, whose record takes them up.
 
@@ -179,6 +180,9 @@ class PretrainingHandlers:
         summary = wiring.summary(network, self.source, self.images, history, probe, loader)
         settings = wiring.all_settings(summary)
         summary.tracked.parameters = settings
+        o = wiring.options
+        if o.weight_decay_end is not None:
+            CosineWeightDecay(self.optimizer, o.weight_decay, o.weight_decay_end).attach(engine)
         for handler in (follow, history, probe, *wiring.records(state, settings), summary):
             handler.attach(engine)
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.optim.schedules import scaled_learning_rate
-from monai_cxrssl.runs.options import Count, Folder, Interval, Positive, RunOptions, Share
+from monai_cxrssl.runs.options import Count, Folder, Interval, Positive, RunOptions, Share, known_normalisation
 
 __all__ = ["PretrainingOptions", "pretraining_options"]
 
@@ -20,14 +22,16 @@ class PretrainingOptions(RunOptions):
 
     literal: ClassVar[frozenset[str]] = frozenset(
         {"dataset_dir", "datalist", "output_dir", "model_path", "pretrained", "cache_dir", "encoder_name", "resume"}
-        | {"large_dataset_dir", "large_cache_dir", "teacher_weights"}
+        | {"large_dataset_dir", "large_cache_dir", "teacher_weights", "teacher_name"}
     )
 
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
-        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "momentum", "order", "queue_length",
-        "reconstruction_weight", "rotation_copies", "shares", "simclr_epochs", "simclr_share", "tasks",
-        "teacher_weights", "temperature", "weight_decay_end",
+        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "mask_ratio", "momentum", "order",
+        "queue_length", "reconstruction_weight", "rotation_copies", "rotation_task", "shares", "simclr_epochs",
+        "simclr_share", "tasks", "teacher_arguments", "teacher_name", "teacher_normalisation", "teacher_weights",
+        "temperature",
+        "weight_decay_end", "weighting",
     ))  # fmt: skip
 
     splits: list[str] | str = Field(["training"], description="the splits of the datalist to train on")
@@ -54,6 +58,8 @@ class PretrainingOptions(RunOptions):
     weight_decay_end: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay of the last epoch")
     contrastive: bool = Field(False, description="add the contrastive task over two views")
     reconstruction_weight: Annotated[float, Field(ge=0)] | None = Field(None, description="of the masked patches' loss")
+    rotation_task: bool = Field(False, description="tell quarter turns beside the reconstruction")
+    weighting: Literal["fixed", "uncertainty"] = Field("fixed", description="of the tasks; uncertainty learns them")
     tasks: list[str] | None = Field(None, description="the pretext tasks, in order")
     order: Literal["given", "greedy"] = Field("given", description="of the tasks; greedy is found by a probe")
     shares: dict[str, Positive] | None = Field(None, description="of the epochs, by task; 1 for one not named")
@@ -64,6 +70,22 @@ class PretrainingOptions(RunOptions):
     large_dataset_dir: Folder | None = Field(None, description="images to go through all tasks on first")
     large_cache_dir: Folder | None = Field(None, description="a folder that keeps their decoded images")
     teacher_weights: Folder | None = Field(None, description="weights whose patch features distillation predicts")
+    teacher_name: str | None = Field(
+        None, description="the teacher's encoder, where its weights do not say; without weights, random ones of it"
+    )
+    teacher_arguments: dict[str, Any] | None = Field(None, description="of timm's network, for the teacher")
+    teacher_normalisation: Annotated[Any, AfterValidator(known_normalisation)] = Field(
+        AUTO, description="of the images as the teacher wants them: auto, imagenet, xrv, eva-x, none or [mean,std]"
+    )
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="share of the patches to hide")
+
+    @classmethod
+    def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the recipe's values; its teacher of random weights gives way to weights that were named."""
+        values = dict(recipe)
+        if "teacher_weights" in given and "teacher_name" in values:
+            values["teacher_name"] = None
+        return values
 
     @property
     def learning_rate(self) -> float:

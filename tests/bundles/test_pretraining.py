@@ -12,8 +12,9 @@ import segmentation_models_pytorch as smp
 import torch
 
 VIT = "tu-vit_tiny_patch16_224"
-NAMES = ("simclr", "moco", "inpainting", "spcxr", "curricular")
-ENCODERS = {name: VIT if name == "spcxr" else "resnet18" for name in (*NAMES, "micle")}
+NAMES = ("simclr", "moco", "inpainting", "spcxr", "eva_x", "curricular")
+TRANSFORMERS = ("spcxr", "eva_x")
+ENCODERS = {name: VIT if name in TRANSFORMERS else "resnet18" for name in (*NAMES, "micle")}
 EPOCHS = {name: 3 if name == "curricular" else 2 for name in (*NAMES, "micle")}
 REQUIRED = {
     "encoder_name", "images", "patients", "multi_image_bags", "unreadable", "epochs", "loss_first_epoch",
@@ -46,7 +47,8 @@ def test_run_leaves_what_the_contract_names(trained):
     assert figures["epochs"] == EPOCHS[name]
     assert 0 <= figures["probe_before"] <= 1
     assert 0 <= figures["probe_after"] <= 1
-    assert 0 < figures["loss_last_epoch"] < 20
+    assert (-1 if name == "eva_x" else 0) < figures["loss_last_epoch"] < 20
+    assert ("trivial_loss" in figures) == (name in ("inpainting", *TRANSFORMERS))
     assert (folder / "curves.png").stat().st_size > 5000
     assert list(folder.rglob("events*"))
     assert "it/s" in result.stderr or "s/it" in result.stderr, "no progress bar"
@@ -57,7 +59,7 @@ def test_weights_fill_the_encoder_of_an_smp_model(trained):
     state = torch.load(folder / "model.pt", weights_only=True)
     model = (
         smp.DPT(VIT, encoder_weights=None, in_channels=1, dynamic_img_size=True)
-        if name == "spcxr"
+        if name in TRANSFORMERS
         else smp.Unet("resnet18", encoder_weights=None, in_channels=1)
     )
     result = model.load_state_dict(state, strict=False)
@@ -80,7 +82,7 @@ def test_evaluation_takes_other_patients_than_training(trained, run_bundle, phan
 
 def test_one_bundle_starts_from_another(trained, run_bundle, few_films, tmp_path):
     name, folder, _ = trained
-    if name == "spcxr":
+    if name in TRANSFORMERS:
         pytest.skip("the other bundles of this test train a convolutional network")
     result = run_bundle(
         "bundles/simclr/train.json", *options("simclr", tmp_path, few_films), "--pretrained", folder / "model.pt",
@@ -226,7 +228,7 @@ def test_two_processes(run_bundle, phantom_dir, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "folder", "images"),
     [
-        *((name, "nih-chestxray14-subset", 517) for name in NAMES if name != "curricular"),
+        *((name, "nih-chestxray14-subset", 517) for name in NAMES if name not in ("curricular", "eva_x")),
         ("curricular", "kermany-pediatric", 666),
     ],
 )
@@ -244,6 +246,26 @@ def test_real_x_rays(run_bundle, shared_data, tmp_path, name, folder, images):
     assert figures["probe_after"] is not None
 
 
+def test_eva_x_asks_for_a_teacher_and_takes_one(trained, run_bundle, few_films, tmp_path):
+    """Real films without a teacher are refused; with a bundle's weights the file says which encoder it is."""
+    name, folder, _ = trained
+    if name != "simclr":
+        pytest.skip("one teacher is enough")
+    where = ["--dataset_dir", few_films, "--output_dir", tmp_path, "--model_path", tmp_path / "model.pt"]
+    small = [*where, "--encoder_name", VIT, "--image_size", 64, "--batch_size", 4, "--max_epochs", 1]
+    result = run_bundle("bundles/eva_x/train.json", *small)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "Masked distillation has no teacher: give --teacher_weights" in result.stderr
+    for recipe in ("short", "full"):
+        words = [*small, "--recipe", recipe, "--teacher_weights", folder / "model.pt"]
+        result = run_bundle("bundles/eva_x/train.json", *words)
+        assert result.returncode == 0, result.stderr[-3000:]
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert -1 < figures["loss_last_epoch"] < 1
+    assert abs(figures["trivial_loss"]) < 1
+
+
 @pytest.mark.slow
 def test_default_run_of_a_curriculum(run_bundle, default_phantom, tmp_path):
     """No option but where to write: the losses fall and the probe is above the random encoder's."""
@@ -259,7 +281,7 @@ def test_default_run_of_a_curriculum(run_bundle, default_phantom, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["simclr", "inpainting", "spcxr"])
+@pytest.mark.parametrize("name", ["simclr", "inpainting", "spcxr", "eva_x"])
 def test_first_epochs_of_the_default_run(run_bundle, default_phantom, tmp_path, name):
     """The whole runs take minutes each; their figures stand in the README. Here the loss has begun to fall.
 

@@ -86,9 +86,10 @@ def test_check_properties(bundle, kind, config, few_films, tmp_path, monkeypatch
         workflow_type=kind,
         dataset_dir=str(few_films),
         output_dir=str(tmp_path / "out"),
-        encoder_name="tu-vit_tiny_patch16_224" if bundle.name == "spcxr" else "resnet18",
+        encoder_name="tu-vit_tiny_patch16_224" if bundle.name in ("eva_x", "spcxr") else "resnet18",
         image_size=64,
         batch_size=4,
+        **({"teacher_name": "resnet18"} if (bundle.name, config) == ("eva_x", "train") else {}),
     )
     workflow.initialize()
     assert workflow.check_properties() == []

@@ -22,7 +22,7 @@ from monai_cxrssl.networks import Encoder, MultiTaskNet
 
 BUNDLES = sorted(path.parent for path in (Path(__file__).parents[2] / "bundles").glob("*/train.json"))
 NAMES = {
-    "classification", "curricular", "inpainting", "lung_segmentation", "micle", "moco", "multitask", "simclr", "spcxr",
+    "classification", "curricular", "eva_x", "inpainting", "lung_segmentation", "micle", "moco", "multitask", "simclr", "spcxr",
 }  # fmt: skip
 SECTIONS = ("data", "performance", "run it", "system configuration", "limitations", "source and deviations")
 KEYS = {
@@ -154,7 +154,7 @@ def test_verify_net_in_out(bundle, monkeypatch):
 def test_load_fills_the_network(bundle, copied, monkeypatch):
     """``monai.bundle.load`` skips silently what does not fit, so the tensors are compared."""
     config = json.loads((copied / "configs" / "inference.json").read_text(encoding="utf-8"))
-    encoder = "tu-vit_tiny_patch16_224" if bundle.name == "spcxr" else "resnet18"
+    encoder = "tu-vit_tiny_patch16_224" if bundle.name in ("eva_x", "spcxr") else "resnet18"
     settings: dict = {"encoder_name": encoder, "image_size": 64}
     torch.manual_seed(3)
     if config["network_def"]["_target_"].endswith("MultiTaskNet"):

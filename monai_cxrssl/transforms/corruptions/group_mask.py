@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["GroupMask", "GroupMaskd", "draw_blocks"]
+__all__ = ["GroupMask", "GroupMaskd", "draw_blocks", "largest_sides", "warn_of_single_cells"]
+
+logger = logging.getLogger(__name__)
 
 #: Cells times blocks that :func:`draw_blocks` compares at a time; bounds its memory when a cell is one pixel.
 _COMPARED_AT_ONCE = 2**24
@@ -24,9 +27,10 @@ _COMPARED_AT_ONCE = 2**24
 class GroupMask(Transform):
     """Corrupt connected blocks of each image of a batch, as group masked model learning does.
 
-    Blocks of up to ``largest_block`` of the side are drawn until a share of the image, U(``fraction``), is covered and
-    filled with noise; a sample that ``alien_prob`` chooses instead gets blocks that cover ``alien_fraction``, filled
-    with the same place of another image of the batch (GMML and SPCXR, Anwar et al. 2022, arXiv 2211.12944).
+    Blocks of at least two cells, of up to ``largest_block`` of the side rounded up, are drawn until a share of the
+    image, U(``fraction``), is covered and filled with noise; a sample that ``alien_prob`` chooses instead gets blocks
+    that cover ``alien_fraction``, filled with the same place of another image of the batch (GMML and SPCXR, Anwar et
+    al. 2022, arXiv 2211.12944).
 
     Our choices: blocks keep to the patch grid. The noise is N(0, 1) of images standardised by ``noise_mean`` and
     ``noise_std``; for images in [0, 1] it is therefore N(``noise_mean``, ``noise_std``), not cut off at 0 and 1. No
@@ -36,7 +40,8 @@ class GroupMask(Transform):
     Args:
         patch_size: side in pixels of the cells that blocks are made of; 1 places blocks freely.
         fraction: least and greatest share of pixels to fill with noise, in (0, 1].
-        largest_block: greatest block height and width, as a share of the image's, in (0, 1]; at least one cell.
+        largest_block: greatest block height and width, as a share of the image's, in (0, 1]; rounded up to whole cells,
+            at least two. Where the image has one cell only, its blocks are single cells, and a warning says so.
         alien_prob: probability that a sample is corrupted by a donor instead of noise.
         alien_fraction: share of pixels that a donor fills, in (0, 1].
         noise_mean, noise_std: of the noise; its standard deviation is greater than 0.
@@ -73,6 +78,7 @@ class GroupMask(Transform):
         self.largest_block = float(largest_block)
         self.alien_prob, self.alien_fraction = float(alien_prob), float(alien_fraction)
         self.noise_mean, self.noise_std = float(noise_mean), float(noise_std)
+        self._told = False
 
     def __call__(
         self, batch: Tensor, generator: torch.Generator | None = None, donors: Tensor | None = None
@@ -94,6 +100,9 @@ class GroupMask(Transform):
         self._check(batch, donors)
         size, _, height, width = batch.shape
         grid = (height // self.patch_size, width // self.patch_size)
+        if not self._told:
+            self._told = True
+            warn_of_single_cells(grid, self.largest_block)
         chance, place, other = torch.rand(3, size, generator=generator, device=batch.device)
         low, high = self.fraction
         has_donor = donors is not None or size > 1
@@ -175,15 +184,15 @@ def draw_blocks(
 ) -> Tensor:
     """Draw rectangles of cells, one after the other, until they cover a share of each sample's grid.
 
-    Height and width of a rectangle are uniform from one cell to ``largest_block`` of the side, its place is uniform
-    inside the grid. All samples are drawn at once: of every cell it is computed which rectangle covers it first, and a
-    sample keeps the rectangles up to the one that reaches its target. Should those drawn not suffice, which is rare,
-    single cells in random order complete them.
+    Height and width of a rectangle are uniform over all pairs up to :func:`largest_sides` but the single cell, its
+    place is uniform inside the grid. All samples are drawn at once: of every cell it is computed which rectangle covers
+    it first, and a sample keeps the rectangles up to the one that reaches its target. Should those drawn not suffice,
+    which is rare, single cells in random order complete them.
 
     Args:
         grid: rows and columns of cells.
         target: share to cover of each sample, ``(B,)`` in [0, 1]; its device is that of ``generator`` and the result.
-        largest_block: greatest height and width of a rectangle, as a share of the grid's; at least one cell.
+        largest_block: greatest height and width of a rectangle, as a share of the grid's.
         greatest_target: the greatest share that ``target`` can hold; lets fewer rectangles be drawn.
 
     Returns:
@@ -191,14 +200,17 @@ def draw_blocks(
     """
     rows, columns = grid
     size, cells, device = target.shape[0], rows * columns, target.device
-    greatest = [max(1, math.floor(side * largest_block + 1e-6)) for side in grid]
-    mean_share = math.prod((1 + side) / 2 for side in greatest) / cells
+    greatest = largest_sides(grid, largest_block)
+    kinds = math.prod(greatest)
+    single = int(kinds > 1)  # the first kind, one cell, is left out where there are others
+    mean_share = (math.prod(side * (side + 1) // 2 for side in greatest) - single) / (kinds - single) / cells
     # Independent rectangles leave (1 - share)^n of the grid; twice that n, since places at the border are rarer.
     draws = 8 + math.ceil(2 * math.log(1 - min(greatest_target, 0.95)) / math.log1p(-min(mean_share, 0.95)))
+    kind, *places = torch.rand(3, size, draws, 1, generator=generator, device=device)
+    kind = single + (kind * (kinds - single)).long()
+    lengths = (kind // greatest[1] + 1, kind % greatest[1] + 1)
     spans = []
-    for side, longest in zip(grid, greatest, strict=True):
-        length, place = torch.rand(2, size, draws, 1, generator=generator, device=device)
-        length = (length * longest).floor() + 1
+    for side, length, place in zip(grid, lengths, places, strict=True):
         start = (place * (side - length + 1)).floor()
         position = torch.arange(side, device=device)
         spans.append((position >= start) & (position < start + length))
@@ -213,3 +225,24 @@ def draw_blocks(
     wanted = (target * cells - 1e-4).ceil().long().clamp(1, cells)
     last = first.flatten(1).sort(1).values.gather(1, wanted[:, None] - 1)
     return first <= last[:, :, None]
+
+
+def largest_sides(grid: tuple[int, int], largest_block: float) -> tuple[int, int]:
+    """Return the greatest height and width of a group in cells: rounded up, at least two where the grid has two.
+
+    Example:
+        >>> [largest_sides((side, side), 0.3)[0] for side in (4, 6, 7, 8, 10, 14, 16)]
+        [2, 2, 3, 3, 3, 5, 5]
+    """
+    rows, columns = (min(side, max(2, math.ceil(side * largest_block - 1e-6))) for side in grid)
+    return rows, columns
+
+
+def warn_of_single_cells(grid: tuple[int, int], largest_block: float) -> None:
+    """Log a warning where no group could be larger than one cell."""
+    if largest_sides(grid, largest_block) == (1, 1):
+        logger.warning(
+            "A group of patches cannot be larger than one patch: the image has %d x %d. Give a larger --image_size or "
+            "an encoder of smaller patches, or groups are not masked at all.",
+            *grid,
+        )

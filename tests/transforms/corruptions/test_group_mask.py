@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from scipy import ndimage, stats
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.transforms import GroupMask, GroupMaskd
-from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
+from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks, largest_sides
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -20,11 +22,18 @@ def films(size: int = 24, side: int = 64, channels: int = 1) -> torch.Tensor:
     return torch.rand(size, channels, side, side, generator=seeded(99))
 
 
+def rounded_up(side: int, largest: float) -> int:
+    """Greatest side of a group in cells: at least two where there are two."""
+    return min(side, max(2, math.ceil(side * largest - 1e-6)))
+
+
 def sequential_share(grid, target, largest, rng) -> float:
-    """Rectangles one after the other, as the paper words it."""
+    """Rectangles of at least two cells one after the other, as the paper words it."""
     covered = np.zeros(grid, bool)
     while covered.mean() < target:
-        height, width = (rng.integers(1, max(1, int(side * largest + 1e-6)) + 1) for side in grid)
+        height = width = 1
+        while height * width < 2:
+            height, width = (rng.integers(1, rounded_up(side, largest) + 1) for side in grid)
         top, left = rng.integers(grid[0] - height + 1), rng.integers(grid[1] - width + 1)
         covered[top : top + height, left : left + width] = True
     return float(covered.mean())
@@ -48,7 +57,7 @@ def test_the_share_is_reached_by_less_than_one_block_more(side, patch, target, l
     shares = {"alien_prob": float(kind == "alien"), "alien_fraction": target, "fraction": (target, target)}
     transform = GroupMask(patch_size=patch, largest_block=largest, **shares)
     _, mask = transform(films(16, side), seeded())
-    block = max(1, int(side // patch * largest)) * patch / side
+    block = rounded_up(side // patch, largest) * patch / side
     share = mask.float().mean((1, 2, 3))
     assert (share >= target - 1e-6).all()
     assert (share < min(target + block**2, 1 + 1e-6)).all()
@@ -59,8 +68,8 @@ def test_the_share_is_reached_by_less_than_one_block_more(side, patch, target, l
 def test_default_shares_are_uniform_for_noise_and_fixed_for_aliens():
     batch = films(2000, 56)
     noise = GroupMask(patch_size=4, alien_prob=0)(batch, seeded())[1].float().mean((1, 2, 3))
-    # A sample overshoots by a part of one block, 2 % of the image on average.
-    assert stats.kstest(noise.numpy(), stats.uniform(0.51, 0.25).cdf).statistic < 0.05
+    # A sample overshoots by a part of one block, 2 to 3 % of the image on average.
+    assert stats.kstest(noise.numpy(), stats.uniform(0.515, 0.25).cdf).statistic < 0.05
     share = GroupMask(patch_size=4)(batch, seeded())[1].float().mean((1, 2, 3))
     assert 0.47 < (share < 0.4).float().mean() < 0.53
     assert (share >= 0.3 - 1e-6).all()
@@ -73,14 +82,41 @@ def test_shares_agree_with_rectangles_drawn_one_after_the_other():
     assert stats.ks_2samp(expected, found.numpy()).pvalue > 0.01
 
 
-def test_blocks_are_rectangles_of_at_most_the_largest_size():
+SIDES = [(side // 16, side // 16) for side in (64, 96, 112, 128, 160, 224, 256)]
+
+
+@pytest.mark.parametrize("grid", [*SIDES, (20, 11), (4, 14), (1, 4), (7, 1), (1, 2), (2, 1)])
+def test_groups_are_rectangles_of_two_cells_up_to_the_largest_size_rounded_up(grid):
     """A target that one cell meets shows the first rectangle alone."""
-    found = draw_blocks((20, 10), torch.full((500,), 1e-9), 0.3, seeded())
+    found = draw_blocks(grid, torch.full((2000,), 1e-9), 0.3, seeded())
     heights, widths = found.any(2).sum(1), found.any(1).sum(1)
     assert torch.equal(found.sum((1, 2)), heights * widths)
-    assert sorted(heights.unique().tolist()) == [1, 2, 3, 4, 5, 6]
-    assert sorted(widths.unique().tolist()) == [1, 2, 3]
     assert all(ndimage.label(sample)[1] == 1 for sample in found.numpy()[:20])
+    highest, widest = (rounded_up(side, 0.3) for side in grid)
+    assert largest_sides(grid, 0.3) == (highest, widest)
+    sizes, counts = torch.stack([heights, widths], 1).unique(dim=0, return_counts=True)
+    pairs = [(height, width) for height in range(1, highest + 1) for width in range(1, widest + 1)]
+    assert [tuple(size) for size in sizes.tolist()] == pairs[1:], "every size but the single cell"
+    if len(pairs) > 2:
+        assert stats.chisquare(counts.numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("grid", [*SIDES, (4, 14), (9, 6)])
+@pytest.mark.parametrize("target", [0.3, 0.4, 0.6, 0.75])
+def test_the_share_is_within_one_block_at_any_size(grid, target):
+    share = draw_blocks(grid, torch.full((400,), target), 0.3, seeded(), target).float().mean((1, 2))
+    block = math.prod(rounded_up(side, 0.3) for side in grid) / math.prod(grid)
+    assert (share >= target - 1e-6).all()
+    assert (share < target + block).all()
+
+
+@pytest.mark.parametrize(("side", "told"), [(16, True), (32, False)])
+def test_single_cells_are_told_once(side, told, caplog):
+    transform = GroupMask(patch_size=16)
+    for _ in range(2):
+        _, mask = transform(films(3, side), seeded())
+        assert mask.flatten(1).any(1).all()
+    assert caplog.text.count("cannot be larger than one patch: the image has 1 x 1") == int(told)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -161,6 +197,17 @@ def test_options_out_of_range(options):
 def test_batches_that_do_not_fit(batch, said):
     with pytest.raises(ConfigurationError, match=said):
         GroupMask()(batch)
+
+
+def test_dictionary_form_corrupts_as_the_batch_form_does():
+    """One image on the CPU, and the same image as a batch: the same blocks from the same seed."""
+    item = {"image": films(1, 96)[0], "other": films(2, 96)[1]}
+    one = GroupMaskd("image", alien_key="other", alien_prob=0.5).set_random_state(7)
+    seed = int(np.random.RandomState(7).randint(2**31, dtype="int64"))
+    corrupted, mask = GroupMask()(item["image"][None], seeded(seed), item["other"][None])
+    found = one(item)
+    assert torch.equal(found["image"], corrupted[0])
+    assert torch.equal(found["image_mask"], mask[0])
 
 
 def test_dictionary_form():
