@@ -44,12 +44,10 @@ def read(path):
 
 
 def prepare(film, steps):
-    """Do what the file's metadata says: reduce twice, scale, resize into a padded square."""
+    """Do what the file's metadata says: reduce, scale, resize into a padded square."""
     # The first step is done, and a normalisation after these is the network's own.
-    first, second, scale, square = steps[1:5]
-    factor = min(1, first["longest_side"] / max(film.shape))
-    film = reduce(film, *(max(1, int(side * factor + 0.5)) for side in film.shape))
-    factor = min(1, second["shorter_side"] / min(film.shape))
+    small, scale, square = steps[1:4]
+    factor = min(1, small["shorter_side"] / min(film.shape), small["longest_side"] / max(film.shape))
     film = reduce(film, *(max(1, round(side * factor)) for side in film.shape)) / scale["divide_by"]
     padded = np.full(square["size"], square["fill"], np.float32)
     height, width = padded.shape

@@ -7,14 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, decoded_side
+from monai_cxrssl.data.reading.film import LONGEST_ASPECT
+from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.networks.description import described_start
 from monai_cxrssl.networks.normalisation import IDENTITY, Normalisation
 
 __all__ = ["describe_export", "describe_postprocessing", "describe_preprocessing"]
 
 _REDUCTION = "area average, rounded to uint8: halves to even, but up where both sides are exactly halved"  # as OpenCV
-_RULE = "one factor for both axes, never above 1; sides rounded"
+_RULE = "one factor for both axes, never above 1; sides rounded, halves to even"
 _SCALING = {"shrink": "area average", "enlarge": "bilinear, half-pixel centres"}
 
 
@@ -31,13 +32,12 @@ def describe_preprocessing(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     own: list[dict[str, Any]] = []
     if normalisation != IDENTITY:
         own = [{"step": "normalise", "part_of": "the network", **normalisation.as_option()}]
-    # Reduced twice, since readers bring a film down before it is put on its way: one step would give other grey levels.
     return [
         {"step": "decode", "dtype": "uint8", "orientation": "rows first, upright as displayed",
          "intensity": "bright is dense (bone white); of DICOM after modality LUT and the file's first VOI LUT or "
          "window, MONOCHROME1 inverted; 0 to 255 is the full range"},
-        {"step": "reduce", "longest_side": LONGEST_ASPECT * side, "method": _REDUCTION, "rule": f"{_RULE}, halves up"},
-        {"step": "reduce", "shorter_side": side, "method": _REDUCTION, "rule": f"{_RULE}, halves to even"},
+        {"step": "reduce", "shorter_side": side, "longest_side": LONGEST_ASPECT * side, "method": _REDUCTION,
+         "rule": _RULE, "before": "JPEG and JPEG 2000 may be decoded at 1/2, 1/4 or 1/8 of their size"},
         {"step": "scale", "divide_by": 255, "dtype": "float32"},
         {"step": "resize", "size": [image_size, image_size], "mode": "pad",
          "rule": "one factor for both axes, sides rounded, halves to even",

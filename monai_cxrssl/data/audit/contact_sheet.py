@@ -140,7 +140,7 @@ def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:
         message = "\n".join(textwrap.wrap(f"This file {error.cause}", 30)[:9])
         cell.text(0.5, 0.5, message, ha="center", va="center", fontsize=6.5, color=_FAULT, transform=cell.transAxes)
         return
-    pixels = film.intensities(SIDE)
+    pixels = film.intensities()
     rows, columns = pixels.shape
     cell.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     if mask and item.get("lung_mask"):

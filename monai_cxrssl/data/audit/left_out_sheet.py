@@ -121,9 +121,9 @@ def _draw(cell: Axes, path: str) -> None:
 def _picture(path: str) -> np.ndarray:
     """Intensities ``(H, W)`` in [0, 1], or colours ``(H, W, 3)`` uint8, of a file that may be no film."""
     if file_kind(path) != "dicom":
-        return read_film(path, max_side=SIDE).intensities(SIDE)
+        return read_film(path, max_side=SIDE).intensities()
     try:
-        return read_film(path, max_side=SIDE).intensities(SIDE)
+        return read_film(path, max_side=SIDE).intensities()
     except CXRReadError:
         return _frame(path)
 

@@ -17,7 +17,7 @@ from monai_cxrssl.data.reading.dicom_pixels import decode_pixels
 from monai_cxrssl.data.reading.display.orientation import is_transposed, to_upright, turn_words
 from monai_cxrssl.data.reading.display.shutter import hidden_pixels, hide
 from monai_cxrssl.data.reading.file_kind import file_kind, open_regular_file, refuse_damage
-from monai_cxrssl.data.reading.film import Film, Note
+from monai_cxrssl.data.reading.film import Film, Fit, Note
 from monai_cxrssl.errors import CXRReadError
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ MAX_INFLATED_BYTES = 512 * 2**20
 _DAMAGED_HEADER = "has a damaged DICOM header ({})"
 
 
-def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, max_side: int | None) -> Film:
+def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, fit: Fit | None) -> Film:
     """Read a DICOM radiograph: its header, then its pixels, then its lookup table.
 
-    ``window`` is as :func:`monai_cxrssl.data.reading.dicom_lookup.check_window` returns it; ``max_side`` lets JPEG 2000
-    be decoded at a lower resolution.
+    ``window`` is as :func:`monai_cxrssl.data.reading.dicom_lookup.check_window` returns it; ``fit`` lets JPEG and
+    JPEG 2000 be decoded at a lower resolution.
 
     Raises:
         CXRReadError: it is not one readable grey-scale film of at most ``max_pixels``, found before memory is taken.
@@ -45,7 +45,7 @@ def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, max_side
         header, pixel_data = read_header(ds, path, window, max_pixels)
         warnings = list(header.warnings)
         # Shutters are drawn on the full size.
-        pixels, meaning = decode_pixels(header, pixel_data, warnings, None if header.shutter else max_side)
+        pixels, meaning = decode_pixels(header, pixel_data, warnings, None if header.shutter else fit)
         hidden = hidden_pixels(header.shutter, pixels.shape, warnings) if header.shutter else None
         table, inverted, used = lookup_table(header, pixels, meaning, window, warnings, hidden)
         if header.shutter and hidden is not None:

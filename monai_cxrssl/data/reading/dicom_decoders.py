@@ -3,8 +3,9 @@
 """pydicom decoder plug-in on imagecodecs, and the plug-ins per transfer syntax.
 
 pydicom alone decodes neither JPEG lossless nor 12-bit JPEG. libjpeg-turbo 3 in imagecodecs does both, more than twice
-as fast as the other open decoders, and CharLS there does JPEG-LS. Exactly one plug-in is used per file: pydicom
-would try the next one after a failure, and that one may return a picture from a damaged stream.
+as fast as the other open decoders, CharLS there does JPEG-LS, and OpenJPEG works with several threads. Exactly one
+plug-in is used per file: pydicom would try the next one after a failure, and that one may return a picture from a
+damaged stream.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from monai_cxrssl.data.reading.codestream import ends_early, jpeg_lacks_data
@@ -28,7 +30,7 @@ __all__ = ["DECODER_DEPENDENCIES", "TRANSFER_SYNTAXES", "is_available", "decode_
 _PLUGINS = {
     **dict.fromkeys(("JPEG baseline", "JPEG extended", "JPEG lossless"), ("imagecodecs",)),
     "JPEG-LS": ("imagecodecs", "pyjpegls"),
-    "JPEG 2000": ("pylibjpeg", "pillow"),
+    "JPEG 2000": ("imagecodecs", "pylibjpeg", "pillow"),
     "RLE": ("pylibjpeg", "pydicom"),
 }
 
@@ -69,7 +71,8 @@ def is_available(uid: str) -> bool:
         import imagecodecs
     except ImportError:
         return False
-    codec = imagecodecs.JPEGLS if uid in TRANSFER_SYNTAXES["JPEG-LS"] else imagecodecs.JPEG8
+    names = {"JPEG-LS": "JPEGLS", "JPEG 2000": "JPEG2K"}
+    codec = getattr(imagecodecs, next((names[coding] for coding in names if uid in TRANSFER_SYNTAXES[coding]), "JPEG8"))
     return uid in DECODER_DEPENDENCIES and bool(codec.available)
 
 
@@ -80,6 +83,11 @@ def decode_frame(src: bytes, runner: DecodeRunner) -> bytearray:
 
     if runner.transfer_syntax in TRANSFER_SYNTAXES["JPEG-LS"]:
         pixels = imagecodecs.jpegls_decode(src)
+    elif runner.transfer_syntax in TRANSFER_SYNTAXES["JPEG 2000"]:
+        # Where files are decoded side by side, OpenCV was told to take one thread each.
+        pixels = imagecodecs.jpeg2k_decode(src, numthreads=cv2.getNumThreads())
+        if runner.photometric_interpretation in ("YBR_ICT", "YBR_RCT"):
+            runner.set_option("photometric_interpretation", "RGB")
     else:
         if cause := ends_early(src, "JPEG"):
             raise ValueError(cause)

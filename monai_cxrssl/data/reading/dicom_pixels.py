@@ -9,29 +9,32 @@ import struct
 
 import numpy as np
 
+from monai_cxrssl.data.reading.codecs.turbo_jpeg import decode_jpeg, jpeg_size
 from monai_cxrssl.data.reading.codestream import StreamHeader, ends_early, read_stream_header
 from monai_cxrssl.data.reading.dicom_decoders import TRANSFER_SYNTAXES, decode_stream
 from monai_cxrssl.data.reading.dicom_header import Header, refuse_colour
 from monai_cxrssl.data.reading.display.colour import grey_channel, native_samples
 from monai_cxrssl.data.reading.display.stored_bits import pattern_values
 from monai_cxrssl.data.reading.file_kind import REFETCH, error_words, refuse_damage
-from monai_cxrssl.data.reading.film import Note, reduced_size
+from monai_cxrssl.data.reading.film import Fit, Note
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["decode_pixels"]
 
 _ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+# Of the size that a lower resolution has over the one that is wanted.
+_MARGIN = 1.5
 _END_LITTLE, _END_BIG = b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\xdd"
 
 
 def decode_pixels(
-    header: Header, data: bytes, warnings: list[str], max_side: int | None = None
+    header: Header, data: bytes, warnings: list[str], fit: Fit | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode the pixels; what is odd is appended to ``warnings``.
 
     Args:
         header, data: of the film; its pixel data as stored or encapsulated.
-        max_side: JPEG 2000 may be decoded at the smallest resolution level whose longer side is at least this.
+        fit: JPEG and JPEG 2000 may be decoded at the lowest resolution that is not below the size that it gives.
 
     Returns:
         bit patterns ``(H, W)``, uint8 or uint16; and int32 ``(256,)`` or ``(65536,)``: the stored value that each bit
@@ -57,7 +60,7 @@ def decode_pixels(
     syntax = _checked_syntax(stream, header, warnings)
     if cut := ends_early(frame, stream.coding):
         raise CXRReadError(path, f"is truncated: {cut}", REFETCH)
-    reduced = _reduced_jpeg2000(frame, stream, header, max_side)
+    reduced = _reduced_jpeg2000(frame, stream, header, fit)
     if reduced is not None:
         return reduced, np.arange(1 << (8 * reduced.dtype.itemsize), dtype=np.int32)
     samples = stream.components or header.samples
@@ -66,6 +69,34 @@ def decode_pixels(
     stored = min(header.bits_stored, precision)
     high_bit = header.high_bit if header.high_bit < precision else stored - 1
     signed = header.signed and samples == 1
+    pixels = _by_turbo(frame, stream, header, fit)
+    if pixels is None:
+        pixels = _by_pydicom(syntax, data, stream, header, samples)
+    bits = 8 * pixels.dtype.itemsize
+    if bits not in (8, 16):
+        raise CXRReadError(path, f"decodes to {bits} bits per pixel", "A radiograph has 8 or 16.")
+    if precision < header.bits_stored:
+        said = f"its {stream.coding} stream has {precision} bits although the header says {header.bits_stored}"
+        warnings.append(Note("bits", said))
+    patterns = _grey(pixels.view(np.uint8 if bits == 8 else np.uint16), header)
+    stored, high_bit = min(stored, bits), min(high_bit, bits - 1)
+    return patterns, pattern_values(patterns, stored, high_bit, signed, header.has_overlay, warnings)
+
+
+def _by_turbo(frame: bytes, stream: StreamHeader, header: Header, fit: Fit | None) -> np.ndarray | None:
+    """Decode a grey JPEG of 8 bits; None for others, and for damage, which the slower way tells."""
+    size = jpeg_size(frame) if stream.precision == 8 and stream.components == 1 else None
+    if size is None:
+        return None
+    try:
+        # The mean of signed values is not that of their bit patterns.
+        return decode_jpeg(frame, size, None if header.signed or header.bits_stored < 8 else fit)
+    except ValueError:
+        return None
+
+
+def _by_pydicom(syntax: str, data: bytes, stream: StreamHeader, header: Header, samples: int) -> np.ndarray:
+    path, signed = header.path, header.signed and samples == 1
     options = {name: getattr(header, name) for name in ("rows", "columns", "bits_allocated", "bits_stored")}
     options |= {"number_of_frames": 1, "samples_per_pixel": samples, "pixel_representation": int(signed)}
     options["photometric_interpretation"] = "MONOCHROME2" if samples == 1 else header.photometric_interpretation
@@ -84,15 +115,7 @@ def decode_pixels(
     if pixels.shape[:2] != (header.rows, header.columns):
         cause = f"decodes to {pixels.shape} although its header says {header.rows} x {header.columns}"
         raise CXRReadError(path, cause, REFETCH)
-    bits = 8 * pixels.dtype.itemsize
-    if bits not in (8, 16):
-        raise CXRReadError(path, f"decodes to {bits} bits per pixel", "A radiograph has 8 or 16.")
-    if precision < header.bits_stored:
-        said = f"its {stream.coding} stream has {precision} bits although the header says {header.bits_stored}"
-        warnings.append(Note("bits", said))
-    patterns = _grey(pixels.view(np.uint8 if bits == 8 else np.uint16), header)
-    stored, high_bit = min(stored, bits), min(high_bit, bits - 1)
-    return patterns, pattern_values(patterns, stored, high_bit, signed, header.has_overlay, warnings)
+    return pixels
 
 
 def _grey(pixels: np.ndarray, header: Header) -> np.ndarray:
@@ -212,25 +235,27 @@ def _checked_syntax(stream: StreamHeader, header: Header, warnings: list[str]) -
     return TRANSFER_SYNTAXES[stream.coding][0]
 
 
-def _reduced_jpeg2000(frame: bytes, stream: StreamHeader, header: Header, max_side: int | None) -> np.ndarray | None:
+def _reduced_jpeg2000(frame: bytes, stream: StreamHeader, header: Header, fit: Fit | None) -> np.ndarray | None:
     """Decode JPEG 2000 at a lower resolution level, four times faster per level; None where that does not apply."""
-    longer = max(header.rows, header.columns)
     signed_stream = frame[42] & 0x80
-    if frame[:2] != b"\xff\x4f" or stream.components != 1:
+    if frame[:2] != b"\xff\x4f" or stream.components != 1 or stream.coding != "JPEG 2000" or fit is None:
         return None
-    if stream.coding != "JPEG 2000" or max_side is None or header.signed or signed_stream or longer < 2 * max_side:
+    # A low pass of wavelets is no average; what follows it is one.
+    wanted = [_MARGIN * side for side in fit(header.rows, header.columns)]
+    factor = int(min(header.rows / wanted[0], header.columns / wanted[1]))
+    if header.signed or signed_stream or factor < 2:
         return None
     from PIL import Image
 
-    levels = (longer // max_side).bit_length() - 1
+    levels = factor.bit_length() - 1
     try:
         with Image.open(io.BytesIO(frame), formats=("JPEG2000",)) as image:
-            image.reduce = min(levels, 5)  # type: ignore[method-assign,assignment]
+            image.reduce = min(levels, 3)  # type: ignore[method-assign,assignment]
             image.load()
             pixels = np.asarray(image)
     except Exception:  # fewer levels in the stream than asked for: the full decode reports what is really wrong
         return None
-    if pixels.ndim != 2 or max(pixels.shape) < max(reduced_size(header.rows, header.columns, max_side)):
+    if pixels.ndim != 2 or pixels.shape[0] < wanted[0] or pixels.shape[1] < wanted[1]:
         return None
     # Pillow scales every precision up to its full 8 or 16 bits.
     shift = 8 * pixels.dtype.itemsize - stream.precision

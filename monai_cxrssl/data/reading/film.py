@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import cv2
@@ -14,11 +16,16 @@ import numpy as np
 from monai_cxrssl.errors import CXRReadError
 
 __all__ = [
+    "LONGEST_ASPECT",
     "MAX_PIXELS",
     "Film",
+    "Fit",
     "Note",
     "display_affine",
+    "fit_of",
     "reduced_size",
+    "small_size",
+    "shrink_to",
     "apply_lookup",
     "min_max_table",
     "check_size",
@@ -26,6 +33,15 @@ __all__ = [
 
 # No detector gives more than 30 million pixels; above this a file is damaged or a decompression bomb.
 MAX_PIXELS = 100_000_000
+
+# Longest side in shorter sides: radiographs stay below 1.5, and a strip must not fill the memory.
+LONGEST_ASPECT = 2
+
+#: Rows and columns of a film in its file to those of the result, which are never more; None for all.
+Fit = Callable[[int, int], tuple[int, int]]
+
+# So many stored values in one grey level of 8 bits make rounding to whole ones harmless.
+_FINE_LEVELS = 4 * 255
 
 # OpenCV 5 looks up 16-bit images in vector code; OpenCV 4 takes 8-bit ones only.
 _LUT_16_BIT = int(cv2.__version__.split(".")[0]) >= 5
@@ -61,6 +77,8 @@ class Film:
         affine: ``(4, 4)`` float64, (row, column, 0, 1) of the full-size film to RAS mm.
         fields: the metadata of the file that may be shown (an allow-list; never name or birth date).
         warnings: what was odd in the file and how it was understood, as :class:`Note`.
+        fit: from ``shape`` to the size that is wanted, None for all pixels.
+        slope: where not 0, the rise of the table from each stored value of the film to the next, the same throughout.
     """
 
     path: str
@@ -71,25 +89,33 @@ class Film:
     affine: np.ndarray | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    fit: Fit | None = None
+    slope: float = 0.0
 
-    def intensities(self, max_side: int | None = None) -> np.ndarray:
-        """Return float32 ``(H, W)`` in [0, 1], at most ``max_side`` long."""
+    def intensities(self) -> np.ndarray:
+        """Return float32 ``(H, W)`` in [0, 1], of the size that is wanted."""
         if self.table is None:
             pixels = self.pixels
         else:
             pixels = apply_lookup(self.pixels, self.table.astype(np.float32))
         # Area averaging sums in float32, which may end one unit in the last place above 1.
-        return pixels if max_side is None else np.clip(_shrink(pixels, max_side), 0.0, 1.0)
+        return pixels if self.fit is None else np.clip(self._fitted(pixels), 0.0, 1.0)
 
-    def levels(self, bits: int, max_side: int | None = None) -> np.ndarray:
+    def levels(self, bits: int) -> np.ndarray:
         """Return uint8 (``bits=8``) or uint16 (``bits=16``) ``(H, W)`` spanning the full range of the type."""
         top, dtype = (255, np.uint8) if bits == 8 else (65535, np.uint16)
         if self.table is None:
-            return _shrink(np.rint(self.pixels * np.float64(top)).astype(dtype), max_side)
+            return self._fitted(np.rint(self.pixels * np.float64(top)).astype(dtype))
         table = np.rint(self.table * top).astype(dtype)
         if self.pixels.dtype == dtype and np.array_equal(table, np.arange(top + 1)):
-            return _shrink(self.pixels, max_side)
-        return _shrink(apply_lookup(self.pixels, table), max_side)
+            return self._fitted(self.pixels)
+        if bits == 8 and self.fit is not None and 0 < abs(self.slope) * _FINE_LEVELS <= 1:
+            # The mean of a straight line's values is its value of the mean: few pixels are looked up, not all.
+            return apply_lookup(self._fitted(self.pixels), table)
+        return self._fitted(apply_lookup(self.pixels, table))
+
+    def _fitted(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels if self.fit is None else shrink_to(pixels, self.fit(*self.shape))
 
     def metadata(self, shape: tuple[int, int]) -> dict[str, Any]:
         """Return the metadata of this film at a given size, as plain Python values and one array (``affine``)."""
@@ -150,6 +176,20 @@ def min_max_table(low: float, high: float, size: int = 65536) -> np.ndarray:
     return np.clip((np.arange(size, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
 
 
+def fit_of(max_side: int | None, side: int | None) -> Fit | None:
+    """Return what brings the longer side down to ``max_side``, or the shorter one to ``side``; None for neither."""
+    if side is not None:
+        return partial(small_size, side=side)
+    return None if max_side is None else partial(reduced_size, max_side=max_side)
+
+
+def small_size(rows: int, columns: int, side: int) -> tuple[int, int]:
+    """Return the rows and columns of a film whose shorter side is brought down to ``side``, never up, or further where
+    the longer one would exceed ``LONGEST_ASPECT * side``."""
+    scale = min(side / min(rows, columns), LONGEST_ASPECT * side / max(rows, columns))
+    return (rows, columns) if scale >= 1 else (max(1, round(rows * scale)), max(1, round(columns * scale)))
+
+
 def reduced_size(rows: int, columns: int, max_side: int) -> tuple[int, int]:
     """Return the rows and columns of a film whose longer side is brought down to ``max_side``, never up."""
     scale = max_side / max(rows, columns)
@@ -158,9 +198,8 @@ def reduced_size(rows: int, columns: int, max_side: int) -> tuple[int, int]:
     return max(1, math.floor(rows * scale + 0.5)), max(1, math.floor(columns * scale + 0.5))
 
 
-def _shrink(pixels: np.ndarray, max_side: int | None) -> np.ndarray:
-    if max_side is None or max(pixels.shape) <= max_side:
+def shrink_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Reduce ``(H, W)`` pixels to rows and columns by area averaging, which does not alias as sampling would."""
+    if pixels.shape == size:
         return pixels
-    rows, columns = reduced_size(pixels.shape[0], pixels.shape[1], max_side)
-    # Area averaging does not alias, unlike bilinear sampling.
-    return cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from monai_cxrssl.data.reading.codecs.jpeg import exif_block, first_picture, read_rare_jpeg
+from monai_cxrssl.data.reading.codecs.png import decode_grey_png
 from monai_cxrssl.data.reading.codecs.tiff import read_tiff
+from monai_cxrssl.data.reading.codecs.turbo_jpeg import decode_jpeg, jpeg_size
 from monai_cxrssl.data.reading.dicom_header import Window
 from monai_cxrssl.data.reading.display.used_range import ValueCounts, count_values, fits, misfit, own_range
 from monai_cxrssl.data.reading.file_kind import COPY_AGAIN, error_words, refuse_damage
-from monai_cxrssl.data.reading.film import Film, Note, check_size, min_max_table
+from monai_cxrssl.data.reading.film import Film, Fit, Note, check_size, min_max_table
 from monai_cxrssl.data.reading.raster_integrity import check_jpeg_scan, check_png, complete_jpeg, without_metadata
 from monai_cxrssl.errors import CXRReadError
 
@@ -28,14 +30,17 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 _MACHINE_ORDER = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 
-def read_raster(path: str, data: bytes, kind: str, max_pixels: int, window: Window = "first") -> Film:
+def read_raster(
+    path: str, data: bytes, kind: str, max_pixels: int, window: Window = "first", fit: Fit | None = None
+) -> Film:
     """Read a file of ``kind`` ``"png"``, ``"jpeg"``, ``"tiff"`` or ``"bmp"``.
 
     Colours become luminance (ITU-R BT.601, as Pillow's ``convert("L")``), which leaves grey stored as RGB unchanged.
     Transparent pixels are laid over black, the background of a film. 8-bit values are divided by 255; deeper ones span
     the image's own minimum to maximum. Unless ``window`` is None, a range of which the film uses less than a tenth
     gives way to the film's own, without burnt-in markers, with a note. What Pillow lacks is read by tifffile and
-    imagecodecs. Metadata that cannot be read is left out with a note.
+    imagecodecs. Metadata that cannot be read is left out with a note. ``fit`` lets JPEG be decoded at a lower
+    resolution.
 
     Raises:
         CXRReadError: truncated, damaged, several pages, or more than ``max_pixels`` (told before memory is taken).
@@ -49,13 +54,21 @@ def read_raster(path: str, data: bytes, kind: str, max_pixels: int, window: Wind
             notes.append(Note("pictures", f"{len(data) - len(first)} bytes after the picture were left out"))
         data = complete_jpeg(path, first, notes)
     with refuse_damage(path, f"is a truncated or damaged {kind.upper()} ({{}})", COPY_AGAIN):
-        film = _read(path, data, kind, max_pixels, notes)
-    if window is not None:
-        _fit(film)
+        film = _read(path, data, kind, max_pixels, notes, fit)
+        if window is not None and not fits(film.pixels, film.table):
+            if film.pixels.shape != film.shape:
+                film = _read(path, data, kind, max_pixels, notes, None)
+            _take_own_range(film)
     return film
 
 
-def _read(path: str, data: bytes, kind: str, max_pixels: int, notes: list[str]) -> Film:
+def _read(path: str, data: bytes, kind: str, max_pixels: int, notes: list[str], fit: Fit | None) -> Film:
+    if kind == "jpeg" and (film := _read_by_turbo(path, data, max_pixels, notes, fit)) is not None:
+        return film
+    if kind == "png" and (pixels := decode_grey_png(data)) is not None:
+        bits = 8 * pixels.itemsize
+        mode = "L" if bits == 8 else "I;16"
+        return _film(path, *to_unit(path, pixels), pixels.shape, mode, bits, bits > 8, False, notes)
     if kind == "jpeg" and (rare := read_rare_jpeg(path, data, max_pixels)) is not None:
         pixels, bits = rare
         orientation = _orientation(lambda: _exif(exif_block(data)), notes)
@@ -82,6 +95,33 @@ def _read(path: str, data: bytes, kind: str, max_pixels: int, notes: list[str]) 
             raise error from None
 
 
+def _read_by_turbo(path: str, data: bytes, max_pixels: int, notes: list[str], fit: Fit | None) -> Film | None:
+    """Read a usual JPEG without damage; None for others, of which slower ways tell what they are."""
+    size = jpeg_size(data)
+    if size is None or data.find(b"MPF\x00", 0, 65536) >= 0:
+        return None
+    rows, columns, _ = size
+    check_size(path, rows, columns, max_pixels)
+    try:
+        pixels = decode_jpeg(data, size, fit)
+    except ValueError:
+        return None
+    orientation = _orientation(lambda: _exif(exif_block(data)), notes)
+    shape, mode = (columns, rows) if orientation > 4 else (rows, columns), "L" if size[2] == "Gray" else "RGB"
+    return _film(path, *to_unit(path, _upright(pixels, orientation)), shape, mode, 8, False, False, notes)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn ``(H, W)`` or ``(H, W, 3)`` pixels by an Exif orientation of 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
 def _read_tiff(path: str, data: bytes, max_pixels: int, notes: list[str]) -> Film:
     picture = read_tiff(path, data, max_pixels, notes)
     bits = 8 * picture.pixels.dtype.itemsize
@@ -99,13 +139,7 @@ def _of_array(
     if values.ndim == 3:
         luminance = values @ np.array(_LUMINANCE)
         values = np.rint(luminance).astype(values.dtype) if values.dtype.kind in "iu" else luminance
-    if orientation in (5, 6, 7, 8):
-        values = values.T
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    values = np.ascontiguousarray(values)
+    values = _upright(values, orientation)
     pixels, table = to_unit(path, values)
     return _film(
         path, pixels, table, pixels.shape, f"{values.dtype}", bits, values.dtype != np.uint8, white_is_zero, notes
@@ -130,13 +164,13 @@ def _film(
             table = 1.0 - table
     window = "min-max" if is_deep else "0 to 255"
     fields = {"photometric_interpretation": mode, "bits_stored": bits, "inverted": white_is_zero, "window": window}
-    return Film(path, pixels, table, shape, fields=fields, warnings=notes)
+    # From the least to the largest value the table is a straight line.
+    slope = 0.0 if table is None else float(np.abs(np.diff(table)).max())
+    return Film(path, pixels, table, shape, fields=fields, warnings=notes, slope=slope)
 
 
-def _fit(film: Film) -> None:
+def _take_own_range(film: Film) -> None:
     """Give a film that uses little of its range its own range, with a note."""
-    if fits(film.pixels, film.table):
-        return
     if film.table is None:
         values, counts = np.unique(film.pixels, return_counts=True)
         found = ValueCounts(values.astype(np.float64), counts)
@@ -153,7 +187,7 @@ def _fit(film: Film) -> None:
         film.pixels = np.clip((film.pixels - low) / (high - low), 0.0, 1.0).astype(np.float32)
     else:
         falling = film.fields["inverted"]
-        film.table = min_max_table(low, high, len(film.table))
+        film.table, film.slope = min_max_table(low, high, len(film.table)), 0.0
         film.table = 1.0 - film.table if falling else film.table
     what = f"the film uses little of the range {film.fields['window']}; its own range {low:g} to {high:g} was taken"
     film.warnings.append(Note("range_replaced", what))
@@ -209,8 +243,7 @@ def _read_by_pillow(path: str, data: bytes, kind: str, max_pixels: int, notes: l
             pixels, table, bits = *to_unit(path, decoded), 8
         else:
             pixels, table, bits = _grey(path, upright, mode)
-    shape = (columns, rows) if orientation in (5, 6, 7, 8) else (rows, columns)
-    return _film(path, pixels, table, shape, mode, bits, bits > 8 or signed_bytes, white_is_zero, notes)
+    return _film(path, pixels, table, pixels.shape, mode, bits, bits > 8 or signed_bytes, white_is_zero, notes)
 
 
 def to_unit(path: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -14,7 +14,7 @@ from monai_cxrssl.data.reading.dicom import read_dicom
 from monai_cxrssl.data.reading.dicom_header import Window
 from monai_cxrssl.data.reading.dicom_lookup import check_window
 from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file, refuse_damage
-from monai_cxrssl.data.reading.film import MAX_PIXELS, Film
+from monai_cxrssl.data.reading.film import MAX_PIXELS, Film, Fit, fit_of
 from monai_cxrssl.data.reading.jsrt_img import read_jsrt_image
 from monai_cxrssl.data.reading.raster import read_raster
 from monai_cxrssl.data.reading.volume import read_volume
@@ -51,13 +51,19 @@ def read_cxr(
         ConfigurationError: an argument is impossible.
     """
     film = read_film(path, window, max_side, max_pixels)
-    pixels = film.intensities(max_side)
+    pixels = film.intensities()
     return pixels, film.metadata(pixels.shape)
 
 
 @overload
 def read_cxr_uint(
-    path: Path, bits: int = ..., window: Window = ..., max_side: int | None = ..., max_pixels: int = ...
+    path: Path,
+    bits: int = ...,
+    window: Window = ...,
+    max_side: int | None = ...,
+    max_pixels: int = ...,
+    *,
+    side: int | None = ...,
 ) -> np.ndarray: ...
 
 
@@ -70,6 +76,7 @@ def read_cxr_uint(
     max_pixels: int = ...,
     *,
     with_metadata: Literal[True],
+    side: int | None = ...,
 ) -> tuple[np.ndarray, dict[str, Any]]: ...
 
 
@@ -80,6 +87,7 @@ def read_cxr_uint(
     max_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
     with_metadata: bool = False,
+    side: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, dict[str, Any]]:
     """Read one chest X-ray as integers: the same film as :func:`read_cxr`, times 255 or 65,535 and rounded.
 
@@ -89,29 +97,42 @@ def read_cxr_uint(
     Args:
         bits: 8 for uint8, 16 for uint16.
         with_metadata: return the metadata of :func:`read_cxr` as well.
+        side: in place of ``max_side``: reduce the film so that its shorter side is at most this, in pixels, and the
+            longer one at most twice as long.
 
     Returns:
         uint8 or uint16 ``(H, W)``, or that and its metadata.
     """
     if bits not in (8, 16):
         raise ConfigurationError(f"bits is {bits!r}; expected 8 or 16.")
-    film = read_film(path, window, max_side, max_pixels)
-    pixels = film.levels(bits, max_side)
+    film = read_film(path, window, max_side, max_pixels, side)
+    pixels = film.levels(bits)
     return (pixels, film.metadata(pixels.shape)) if with_metadata else pixels
 
 
-def check_limits(max_side: int | None, max_pixels: int) -> None:
+def check_limits(max_side: int | None, max_pixels: int, side: int | None = None) -> None:
     """Refuse limits of a film's size that are no numbers of pixels with a ConfigurationError."""
-    if max_side is not None and (not isinstance(max_side, (int, np.integer)) or max_side < 1):
-        raise ConfigurationError(f"max_side is {max_side!r}; expected a number of pixels from 1, or null for all.")
+    for name, value in (("max_side", max_side), ("side", side)):
+        if value is not None and (not isinstance(value, (int, np.integer)) or value < 1):
+            raise ConfigurationError(f"{name} is {value!r}; expected a number of pixels from 1, or null for all.")
+    if max_side is not None and side is not None:
+        raise ConfigurationError(f"max_side {max_side} and side {side} are given; expected one of them.")
     if max_pixels < 1:
         raise ConfigurationError(f"max_pixels is {max_pixels!r}; expected a number of pixels from 1.")
 
 
-def read_film(path: Path, window: Window = "first", max_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Film:
-    """Read one film, its stored values and lookup table apart; arguments and errors are those of :func:`read_cxr`."""
+def read_film(
+    path: Path,
+    window: Window = "first",
+    max_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    side: int | None = None,
+) -> Film:
+    """Read one film, its stored values and lookup table apart; arguments and errors are those of
+    :func:`read_cxr_uint`."""
     window = check_window(window)
-    check_limits(max_side, max_pixels)
+    check_limits(max_side, max_pixels, side)
+    fit = fit_of(max_side, side)
     name = os.fsdecode(path)
     # No library's exception may stop a run without the name of the file.
     with refuse_damage(name, "cannot be decoded ({})", typed=True):
@@ -120,17 +141,18 @@ def read_film(path: Path, window: Window = "first", max_side: int | None = None,
             # First, because the raw format has no header, and a white border makes it look like a file of zeros.
             film = read_jsrt_image(name, data, max_pixels)
             if film is None:
-                film = _decode(name, data, file_kind(name, data[:4096]), window, max_side, max_pixels)
+                film = _decode(name, data, file_kind(name, data[:4096]), window, fit, max_pixels)
         except MemoryError as error:
             raise CXRReadError(name, "needs more memory than there is", "Lower max_pixels or free memory.") from error
+    film.fit = fit
     for warning in film.warnings:
         logger.warning("%s: %s", name, warning)
     return film
 
 
-def _decode(name: str, data: bytes, kind: str, window: Window, max_side: int | None, max_pixels: int) -> Film:
+def _decode(name: str, data: bytes, kind: str, window: Window, fit: Fit | None, max_pixels: int) -> Film:
     if kind == "dicom":
-        return read_dicom(name, data, window, max_pixels, max_side)
+        return read_dicom(name, data, window, max_pixels, fit)
     if kind in ("png", "jpeg", "tiff", "bmp"):
-        return read_raster(name, data, kind, max_pixels, window)
+        return read_raster(name, data, kind, max_pixels, window, fit)
     return read_volume(name, data, kind, max_pixels)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data.stores.memory import available_memory
-from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, Reader, read_small, refuse_unreadable, shrink
+from monai_cxrssl.data.stores.small_film import Reader, read_small, refuse_unreadable, shrink
 from monai_cxrssl.data.stores.timed_read import read_in_time
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 from monai_cxrssl.files import ordered_map
@@ -99,7 +99,7 @@ class DecodedImages:
         self.kept = list(range(len(items)))
         self.unreadable: list[dict[str, str]] = []
         self.warnings: list[dict[str, str]] = []
-        self._reader = reader or _default_reader(bits, window, LONGEST_ASPECT * self.side)
+        self._reader = reader or _default_reader(bits, window, self.side)
         self._read_seconds = read_seconds
         self._threads = num_threads or usable_cores()
         self._progress = progress
@@ -209,11 +209,11 @@ class DecodedImages:
         self.items = [self.items[index] for index in kept]
 
 
-def _default_reader(bits: int, window: Window, max_side: int) -> Reader:
+def _default_reader(bits: int, window: Window, side: int) -> Reader:
     from monai_cxrssl.data.reading.read import read_cxr_uint
 
-    # No more is needed of a film than its longest side kept, and some formats decode faster at a lower resolution.
-    return partial(read_cxr_uint, bits=bits, window=window, max_side=max_side, with_metadata=True)
+    # Some formats decode faster at a lower resolution.
+    return partial(read_cxr_uint, bits=bits, window=window, side=side, with_metadata=True)
 
 
 def _memory_limit(limit_gb: float | None) -> int:

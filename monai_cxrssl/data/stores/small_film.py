@@ -7,17 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
+from monai_cxrssl.data.reading.film import shrink_to, small_size
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
-__all__ = ["LONGEST_ASPECT", "Reader", "decoded_side", "read_small", "refuse_unreadable", "shrink"]
+__all__ = ["Reader", "decoded_side", "read_small", "refuse_unreadable", "shrink"]
 
 Reader = Callable[[str], np.ndarray | tuple[np.ndarray, Mapping[str, Any]]]
 
-# Longest side in shorter sides: radiographs stay below 1.5, and a strip must not fill the memory.
-LONGEST_ASPECT = 2
 # Unreadable files, however few there are in all.
 _ALWAYS_TOLERATED = 3
 
@@ -58,7 +56,8 @@ def read_small(
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.dtype != dtype:
         found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise TypeError(f"The reader gave {found} for {path}; expected a (H, W) array of {dtype}.")
-    if min(pixels.shape) < minimum_side:
+    # The reader may have reduced it to ``side`` already.
+    if min(pixels.shape) < min(minimum_side, side):
         rows, columns = pixels.shape
         raise CXRReadError(path, f"is {columns} x {rows} pixels, below the minimum side of {minimum_side}")
     if pixels.min() == pixels.max():
@@ -72,12 +71,7 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
     One factor for both axes keeps the aspect; it is smaller still where the longer side would exceed ``2 * side``, and
     never above 1: small images stay as they are.
     """
-    rows, columns = pixels.shape
-    factor = min(1.0, side / min(rows, columns), LONGEST_ASPECT * side / max(rows, columns))
-    if factor == 1.0:
-        return pixels
-    size = (max(1, round(columns * factor)), max(1, round(rows * factor)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return shrink_to(pixels, small_size(*pixels.shape, side))
 
 
 def refuse_unreadable(unreadable: Sequence[Mapping[str, str]], total: int, max_unreadable: float) -> None:

@@ -21,7 +21,7 @@ from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file
 from monai_cxrssl.data.reading.film import MAX_PIXELS, Film, display_affine
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.reading.reader import monai_metadata
-from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, read_small
+from monai_cxrssl.data.stores.small_film import read_small
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
 __all__ = ["LoadSmallCXR", "LoadSmallCXRd"]
@@ -63,10 +63,8 @@ class LoadSmallCXR(Transform):
     def read(self, filename: str | os.PathLike) -> tuple[np.ndarray, dict[str, Any]]:
         """Load ``filename`` as an array ``(1, h, w)`` and its metadata, see :meth:`__call__`."""
         path = _only_file(filename)
-        film = read_film(path, self.window, LONGEST_ASPECT * self.side)
-        pixels, _ = read_small(
-            path, lambda _: film.levels(8, LONGEST_ASPECT * self.side), self.side, np.dtype(np.uint8), self.minimum_side
-        )
+        film = read_film(path, self.window, side=self.side)
+        pixels, _ = read_small(path, lambda _: film.levels(8), self.side, np.dtype(np.uint8), self.minimum_side)
         metadata = monai_metadata(film.metadata((pixels.shape[0], pixels.shape[1])))
         metadata["film_shape"] = np.asarray(film.shape)
         metadata["film_affine"] = _itk_affine(path, film)

@@ -35,7 +35,7 @@ from monai_cxrssl.data.stores.cache.blocks import (
 )
 from monai_cxrssl.data.stores.cache.check import CacheReport, Source, clear_disk_errors, publish, with_source
 from monai_cxrssl.data.stores.cache.manifest import CacheOptions, CachePlan, read_plan, unpublish, write_plan
-from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, read_small
+from monai_cxrssl.data.stores.small_film import read_small
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 from monai_cxrssl.files import ordered_map
 
@@ -206,8 +206,7 @@ def _decode(image: tuple[str, Source], options: CacheOptions) -> tuple[Entry, np
     from monai_cxrssl.data.reading.read import read_cxr_uint
 
     path, source = image
-    longest = LONGEST_ASPECT * options.side
-    reader = partial(read_cxr_uint, bits=options.bits, window=options.window, max_side=longest, with_metadata=True)
+    reader = partial(read_cxr_uint, bits=options.bits, window=options.window, side=options.side, with_metadata=True)
     try:
         native = pixel_type(options.bits).newbyteorder("=")
         pixels, warnings = read_small(path, reader, options.side, native, options.minimum_side)

@@ -22,7 +22,7 @@ __all__ = ["CacheOptions", "CachePlan", "read_manifest", "read_plan", "unpublish
 
 FORMAT = 1
 # To be raised when the reader or ``shrink`` gives other pixels for the same file.
-READER_VERSION = 1
+READER_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from torch.utils.data import DataLoader
 from monai_cxrssl.data import CachedImages, DecodedImages, PairDataset, build_cache, join_cache, verify_cache
 from monai_cxrssl.data.reading.read import read_cxr_uint
 from monai_cxrssl.data.stores.cache.blocks import map_pixels
-from monai_cxrssl.data.stores.small_film import shrink
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
 BLOCK = 4
@@ -78,7 +77,7 @@ def test_pixels_are_those_of_decoding(items, tmp_path, bits):
         assert pixels.dtype == decoded.dtype
         assert not pixels.flags.writeable
         np.testing.assert_array_equal(pixels, decoded.image(index))
-        np.testing.assert_array_equal(pixels, shrink(read_cxr_uint(item["image"], bits, max_side=2 * SIDE), SIDE))
+        np.testing.assert_array_equal(pixels, read_cxr_uint(item["image"], bits, side=SIDE))
     assert (report.images, report.decoded, report.complete) == (12, 12, True)
 
 
