@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,10 @@ class Study:
                     tables[names[cell.folder.parent.name], cell.fraction, cell.draw] = table
         listed = [Start(start.name, kind) for start, kind in zip(starts, kinds, strict=True)]
         report = compare_starts(tables, listed, self.fractions, self.draws)
+        for each, result in zip(runs, results, strict=True):
+            if each.plan is None and not result.problem:
+                found = json.loads((each.folder / "metrics.json").read_text(encoding="utf-8"))["found_order"]
+                report["notes"].append(f"The {each.order} is {found.replace(', ', ' > ')}.")
         return {"pretrainings": list(map(_said, runs, results)), **report, "failed": failed}
 
     def pretrainings(self, orders: Sequence[Order]) -> list[Pretraining]:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 
 from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.label_efficiency import grid
+from tests.page_commands import commands_of
 
 # A stage's weights are a number made of the stages before, its name and the seed; a finished stage is not trained
 # again. A model's skill is that number, and so is its attention.
@@ -204,3 +207,39 @@ def test_data_without_classes_is_refused(data, capsys):
     (data / "d.json").write_text(json.dumps({"name": "toy", "classes": [], "task": "multi_class", "training": items}))
     assert main(words(data)) == 2
     assert "toy has no classes" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_of_the_page_truly_trains(repo, few_films, tmp_path, monkeypatch, warm_python):
+    """Two tasks, one epoch each; the order that is found is that of its own difficulties."""
+    (line,) = [line for line in commands_of((repo / "docs/methods/curricular.md").read_text()) if " compare " in line]
+    monkeypatch.chdir(repo)
+
+    def run_command(command, output, lock):
+        done = warm_python.run(command[1:], repo)
+        os.write(output, (done.stdout + done.stderr).encode())
+        return done.returncode
+
+    for module in ("curricula.pretraining", "label_efficiency.grid"):
+        monkeypatch.setattr(f"monai_cxrssl.{module}.run_command", run_command)
+    put = {"DIR": str(few_films), "OUT": str(tmp_path)}
+    written = [put.get(word, word) for word in shlex.split(line)[3:]]
+    short = ("recipe=short", "image_size=64", "batch_size=8", "num_workers=0")
+    more = (
+        "--tasks", "rotation", "jigsaw", "--orders", "rotation>jigsaw", "rotation", "difficulty", "--fractions", "1",
+        "--draws", "1", "--max_checked", "8", "--pretraining", *short, "encoder_name=resnet18", "max_epochs=2",
+        "--fine_tuning", *short[::2], "max_epochs=1", "num_workers=0",
+    )  # fmt: skip
+    assert main([*written, *more]) == 0
+    content = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["start"] for row in content["rows"]] == [
+        "scratch", "rotation > jigsaw", "rotation", "order by difficulty",
+    ]  # fmt: skip
+    for row in content["rows"]:
+        assert all(row[metric]["value"] is not None for metric in ("macro_auc", "pfs", "lung_area", "pointing"))
+    found = json.loads((tmp_path / "pretraining" / "difficulty" / "metrics.json").read_text())
+    difficulties = {name: found[f"difficulty_{name}"] for name in ("rotation", "jigsaw")}
+    order = sorted(difficulties, key=difficulties.__getitem__)
+    assert found["found_order"] == ", ".join(order)
+    assert f"The order by difficulty is {' > '.join(order)}." in content["notes"]
+    assert (tmp_path / "compare.png").stat().st_size > 10_000
