@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from monai_cxrssl.curricula.claims import fraction_claims
-from monai_cxrssl.data.datalists.predictions import Predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, take_predictions
 from monai_cxrssl.label_efficiency.analysis import label_efficiency
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan
 from monai_cxrssl.report.evaluation_files import split_predictions
@@ -63,7 +65,8 @@ def compare_starts(
     on_validation = _figures(
         label_efficiency(validation, names, fractions, draws, "macro_auc", ResamplingPlan(1)), names
     )
-    reports = {metric: label_efficiency(test, names, fractions, draws, metric, plan) for metric in METRICS}
+    films = {metric: _on_common_films(test, metric) for metric in METRICS}
+    reports = {metric: label_efficiency(films[metric], names, fractions, draws, metric, plan) for metric in METRICS}
     figures = {metric: _figures(report, names) for metric, report in reports.items()}
     rows, claims, chosen = [], [], []
     for fraction in fractions:
@@ -84,17 +87,22 @@ def compare_starts(
                 continue
             others = [reference, *(name for name in names if name != reference)]
             for metric in METRICS:
-                paired = label_efficiency(test, others, [fraction], draws, metric, plan)
+                paired = label_efficiency(films[metric], others, [fraction], draws, metric, plan)
                 for (name, _), difference in _figures(paired, others, "differences").items():
                     if name != names[0]:
                         own[name]["minus"].setdefault(words, {})[metric] = _kept(difference)
         rows += own.values()
         claims += fraction_claims(fraction, list(own.values()), best)
     first = reports[METRICS[0]]
+    seen = reports["lung_attention_excess"]["test"]
+    notes = [
+        *_notes(rows, draws, plan),
+        f"Attention: the {seen['images']} test images, of {seen['patients']} patients, that every model has it of.",
+    ]
     problems = {" ".join(map(str, cell)): reason for cell, reason in first["refused"].items()}
     return {
         "confidence": plan.confidence, "resamples": plan.resamples, "test": first["test"], "rows": rows,
-        "chosen": chosen, "claims": claims, "notes": _notes(rows, draws, plan), "problems": problems,
+        "chosen": chosen, "claims": claims, "notes": notes, "problems": problems,
     }  # fmt: skip
 
 
@@ -121,6 +129,21 @@ def _with_excess(table: Predictions) -> Predictions:
     if "pfs" not in measures or "lung_area" not in measures:
         return table
     return replace(table, measures={**measures, "lung_attention_excess": measures["pfs"] - measures["lung_area"]})
+
+
+def _on_common_films(tables: Mapping[Any, Predictions], metric: str) -> dict[Any, Predictions]:
+    """Take the films that every table with a measure has it of: means beside each other have to be of the same."""
+    having = {cell: table for cell, table in tables.items() if metric in table.measures}
+    known = [
+        {item["image"] for item, value in zip(table.items, table.measures[metric], strict=True) if np.isfinite(value)}
+        for table in having.values()
+    ]
+    common = set.intersection(*known) if known else set()
+    kept = {
+        cell: take_predictions(table, np.array([item["image"] in common for item in table.items], dtype=bool))
+        for cell, table in having.items()
+    }
+    return {**tables, **kept}
 
 
 def _figures(report: Mapping[str, Any], names: Sequence[str], kind: str = "figures") -> dict[tuple[str, float], Any]:

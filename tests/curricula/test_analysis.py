@@ -126,6 +126,16 @@ def test_without_lungs_attention_is_not_assessable(tmp_path):
     draw_starts(report, tmp_path / "compare.png")
 
 
+def test_attention_is_of_the_films_that_every_model_has_it_of():
+    tables = {(start.name, 1.0, 0): table(start.name, 1.0) for start in STARTS}
+    before = tables["moco", 1.0, 0].measures["pfs"][80:].copy()
+    tables["rotation", 1.0, 0].measures["pfs"][100:140] = np.nan  # maps that are 0 everywhere
+    report = compare_starts(tables, STARTS, [1.0], 1)
+    assert row_of(report, "moco", 1.0)["pfs"]["value"] == pytest.approx(np.delete(before, range(20, 60)).mean())
+    assert row_of(report, "moco", 1.0)["minus"]["best single"]["pfs"]["value"] is not None
+    assert "Attention: the 120 test images, of 60 patients" in comparison_table(report)
+
+
 def test_missing_runs_leave_the_others(tmp_path):
     tables = {(name, 1.0, 0): table(name, 1.0) for name in ("scratch", "rotation")}
     report = compare_starts(tables, STARTS, [1.0], 1)

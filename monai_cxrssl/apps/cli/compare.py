@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare orders of pretext tasks and single ones by AUC and attention on the lungs."""
+"""Compare orders of pretext tasks by AUC and attention on the lungs."""
 
 from __future__ import annotations
 
