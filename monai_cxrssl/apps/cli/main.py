@@ -1,10 +1,11 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Command line ``python -m monai_cxrssl``: one file in ``apps/cli`` or ``apps/cli/bundles`` per command.
+"""Command line ``python -m monai_cxrssl``: one file in ``cli`` per command.
 
-Such a file has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit
-status. One with ``TAKES_OVERRIDES = True`` gets the words that it does not declare as a list, ``args.overrides``; one
-with ``OWN_HELP = True`` declares and answers ``--help`` itself.
+Those that run one config of a bundle stand in ``cli/bundles``. Such a file has a docstring whose first line is its
+help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit status. One with ``TAKES_OVERRIDES = True`` gets the
+words that it does not declare as a list, ``args.overrides``; one with ``OWN_HELP = True`` declares and answers
+``--help`` itself.
 It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak
 or a run that failed, 2 wrong use or wrong input.
 """
