@@ -29,7 +29,8 @@ import numpy as np
 
 from monai_cxrssl.files import lock, sha256, write_json
 
-__all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "grid_lock", "run_cells"]
+__all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "grid_lock", "last_clear_line",
+           "run_cells", "run_command"]  # fmt: skip
 
 #: How a bundle is run.
 LAUNCH = (sys.executable, "-m", "monai.bundle", "run")
@@ -187,10 +188,10 @@ def _run(cell: Cell, lock: int | None) -> CellResult:
     (cell.folder / "command.txt").write_text(shlex.join(cell.command) + "\n", encoding="utf-8")
     started = time.monotonic()
     with open(cell.output, "wb") as stream:
-        status = _call(cell.command, stream.fileno(), lock)
+        status = run_command(cell.command, stream.fileno(), lock)
     seconds = time.monotonic() - started
     if status:
-        return CellResult("failed", seconds, _last_clear_line(cell.output) or f"the run ended with status {status}")
+        return CellResult("failed", seconds, last_clear_line(cell.output) or f"the run ended with status {status}")
     if not cell.predictions.is_file():
         return CellResult("failed", seconds, f"the run ended well but left no {cell.predictions.name}")
     marker = {
@@ -203,8 +204,13 @@ def _run(cell: Cell, lock: int | None) -> CellResult:
     return CellResult("finished", seconds)
 
 
-def _call(command: Sequence[str], output: int, lock: int | None) -> int:
-    """Run a command to its end and return its exit status; it does not outlive this process."""
+def run_command(command: Sequence[str], output: int, lock: int | None) -> int:
+    """Run a command to its end and return its exit status; it does not outlive this process.
+
+    Args:
+        output: file descriptor that takes what it says.
+        lock: file descriptor that it inherits, see :func:`grid_lock`.
+    """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # Loaded before the fork: little is safe between fork and exec.
     prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
@@ -230,8 +236,8 @@ def _call(command: Sequence[str], output: int, lock: int | None) -> int:
         raise
 
 
-def _last_clear_line(path: Path) -> str:
-    """The line of a run's output that best says why it failed: its last error, or else its last line."""
+def last_clear_line(path: Path) -> str:
+    """Return the line of a run's output that best says why it failed: its last error, or else its last line."""
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     errors = [line for line in lines if _ERROR_LINE.match(line)]

@@ -1,6 +1,7 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
 from .contrastive import ContrastiveMethod
+from .difficulty import easiest_first, task_difficulty
 from .distillation import DistillationMethod, load_teacher
 from .fine_tuning import FineTuningMethod
 from .inpainting import Inpainting
@@ -17,5 +18,5 @@ from .trivial_loss import RunningMean, TrivialReconstruction
 __all__ = [
     "ContrastiveMethod", "DistillationMethod", "FineTuningMethod", "Inpainting", "Jigsaw", "MICLe",
     "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "RunningMean", "SPCXR", "SimCLR",
-    "TrivialReconstruction", "load_teacher",
+    "TrivialReconstruction", "easiest_first", "load_teacher", "task_difficulty",
 ]  # fmt: skip

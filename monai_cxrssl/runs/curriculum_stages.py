@@ -78,6 +78,11 @@ class CurriculumWiring(PretrainingWiring):
         announce_data(source, images, patient_bags(images.items), self.options.recipe)
         announce_start(self.start, network.normalise.normalisation, self.options)
 
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks that there are."""
+        return tuple(self._tasks())
+
     def _tasks(self) -> dict[str, tuple[type[PretextMethod], dict[str, Any], int, dict[str, Any]]]:
         """Method, its arguments, views of an image and further arguments of the stage, by task."""
         o = self.options

@@ -1,10 +1,11 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Command line ``python -m monai_cxrssl``: one file in ``apps/cli`` per command.
+"""Command line ``python -m monai_cxrssl``: one file in ``cli`` per command.
 
-Such a file has a docstring whose first line is its help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit
-status. One with ``TAKES_OVERRIDES = True`` gets the words that it does not declare as a list, ``args.overrides``; one
-with ``OWN_HELP = True`` declares and answers ``--help`` itself.
+Those that run one config of a bundle stand in ``cli/bundles``. Such a file has a docstring whose first line is its
+help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit status. One with ``TAKES_OVERRIDES = True`` gets the
+words that it does not declare as a list, ``args.overrides``; one with ``OWN_HELP = True`` declares and answers
+``--help`` itself.
 It imports what is heavy inside ``run``, so that ``--help`` answers at once. Exit status: 0 all well, 1 a leak
 or a run that failed, 2 wrong use or wrong input.
 """
@@ -23,8 +24,10 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
-    "report", "describe", "weights", "export", "pack", "run", "runs",
+    "compare", "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
+#: Those that run one config of a bundle.
+_OF_BUNDLES = frozenset(("train", "evaluate", "predict"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runs = {}
     for name in COMMANDS:
-        module = importlib.import_module(f"monai_cxrssl.apps.cli.{name}")
+        folder = "cli.bundles" if name in _OF_BUNDLES else "cli"
+        module = importlib.import_module(f"monai_cxrssl.apps.{folder}.{name}")
         about = str(module.__doc__).strip()
         open_ended = getattr(module, "TAKES_OVERRIDES", False)
         # Where other options follow, an abbreviation could stand for one of them.

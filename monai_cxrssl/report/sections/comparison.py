@@ -20,6 +20,14 @@ from monai_cxrssl.report.paired import match_films, p_of_interval
 
 __all__ = ["comparison_findings"]
 
+#: Means over films that are compared, where both models have them.
+_MEASURES = {
+    "dice": "Dice",
+    "lung_attention_excess": "Attention on the lungs: PFS minus lung area",
+    "pointing": "Attention on the lungs: pointing game",
+    "saliency_iou": "Attention on the lungs: IoU of the most salient fifth",
+}
+
 
 @dataclass(frozen=True)
 class _Difference:
@@ -34,7 +42,8 @@ class _Difference:
 def comparison_findings(evidence: Evidence) -> Findings:
     """Make the section, on the films that all models scored.
 
-    Figures: ``<first>_minus_<second>_macro_auc``, ``…_auc_<class>`` and ``…_dice``.
+    Figures: ``<first>_minus_<second>_macro_auc``, ``…_auc_<class>``, ``…_dice``, and of attention on the lungs
+    ``…_lung_attention_excess``, ``…_pointing`` and ``…_saliency_iou``.
 
     Raises:
         DatalistError: models of other classes, no film in common, or films whose labels differ.
@@ -54,6 +63,9 @@ def comparison_findings(evidence: Evidence) -> Findings:
         note = {each.words: each.interval for each in differences}
         findings.table(f"{first} minus {second}", columns, rows, note)
         _flag(findings, first, second, differences[0])
+        for each in differences[1:]:
+            if each.key == "lung_attention_excess":
+                _flag(findings, first, second, each)
         findings.intervals({f"{first}_minus_{second}_{each.key}": each.interval for each in differences})
     films = next(iter(aligned.values()))
     findings.text(
@@ -65,6 +77,12 @@ def comparison_findings(evidence: Evidence) -> Findings:
         "correction, one in twenty would come out below 0.05 by chance.",
         "The sections above are of the first model; this one alone is of all.",
     )
+    if any(each.key == "lung_attention_excess" for each in every):
+        findings.text(
+            "Attention is compared film by film, less the share that is lung, so that a model whose lungs are drawn "
+            "larger gains nothing by it. Convolutional networks and transformers are looked at by different saliency "
+            "methods; between the two the difference is also one of methods."
+        )
     return findings
 
 
@@ -114,30 +132,43 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
                 p = delong_test(scores, others, labels).p
             words = "Macro AUROC" if key == "macro_auc" else f"AUROC of {name}"
             differences.append(_Difference(key, words, interval, p))
-    if "dice" in one.measures and "dice" in other.measures:
-        values = one.measures["dice"] - other.measures["dice"]
+    for key, words in _MEASURES.items():
+        sides = [_measure(films, key) for films in (one, other)]
+        if sides[0] is None or sides[1] is None:
+            continue
+        values = sides[0] - sides[1]
         if one.take(np.isfinite(values)).patients > 1:
-            interval = bootstrap_mean(values, one.cohort.patients, "difference of dice", evidence.plan, (-1, 1))
+            interval = bootstrap_mean(values, one.cohort.patients, f"difference of {key}", evidence.plan, (-1, 1))
         else:
             interval = missing_interval("the films with a mask are of fewer than two patients")
-        differences.append(_Difference("dice", "Dice", interval))
+        differences.append(_Difference(key, words, interval))
     if not differences:
         raise DatalistError(
-            f"{first} and {second} have neither classes nor Dice in common; there is nothing to compare."
+            f"{first} and {second} have neither classes nor Dice nor attention in common; there is nothing to compare."
         )
     return differences
+
+
+def _measure(films: Films, key: str) -> np.ndarray | None:
+    """A figure of every film ``(N,)``; ``None`` where it was not measured."""
+    if key != "lung_attention_excess":
+        return films.measures.get(key)
+    pfs, area = films.measures.get("pfs"), films.measures.get("lung_area")
+    return None if pfs is None or area is None else pfs - area
 
 
 def _flag(findings: Findings, first: str, second: str, difference: _Difference) -> None:
     interval = difference.interval
     what = "macro AUROC" if difference.key == "macro_auc" else difference.words
     shown = f"{what} {interval_text(interval, signed=True)}"
+    does = "attends to the lungs" if difference.key == "lung_attention_excess" else "is"
+    more, less = ("more", "less") if difference.key == "lung_attention_excess" else ("better", "worse")
     if not np.isfinite(interval.ci_low):
         reason = interval.reason or "there is no interval"
         findings.flag("unknown", f"{first} and {second}: {what} is not assessable, since {reason}.")
     elif interval.ci_low > 0:
-        findings.flag("good", f"{first} is better than {second}: {shown}.")
+        findings.flag("good", f"{first} {does} {more} than {second}: {shown}.")
     elif interval.ci_high < 0:
-        findings.flag("warning", f"{first} is worse than {second}: {shown}.")
+        findings.flag("warning", f"{first} {does} {less} than {second}: {shown}.")
     else:
         findings.flag("unknown", f"No difference between {first} and {second} is shown: {shown}.")

@@ -196,7 +196,7 @@ def test_interrupted_by_the_keyboard(grid, capsys, monkeypatch):
     def press(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fraction_grid, "_call", press)
+    monkeypatch.setattr(fraction_grid, "run_command", press)
     assert main(words(grid)) == 130
     assert "The same command goes on" in capsys.readouterr().out
     assert not list((grid / "out").rglob("done.json"))
