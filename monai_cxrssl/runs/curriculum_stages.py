@@ -75,7 +75,7 @@ class CurriculumWiring(PretrainingWiring):
     def begin(self, source: Datalist, images: ImageStore, network: Encoder) -> None:
         """Write what this run is into its folder; log the size of the data, the recipe, the network's normalisation."""
         self.start_run(source)
-        announce_data(source, images, patient_bags(images.items), self.options.recipe)
+        announce_data(source, images, patient_bags(images.items, self.options.bags_by), self.options.recipe)
         announce_start(self.start, network.normalise.normalisation, self.options)
 
     def _tasks(self) -> dict[str, tuple[type[PretextMethod], dict[str, Any], int, dict[str, Any]]]:
@@ -89,7 +89,7 @@ class CurriculumWiring(PretrainingWiring):
             "inpainting": (methods.Inpainting, seed, 1, {"lung_masks": True}),
             "moco": (methods.MoCo, {**seed, **contrast, **queue}, 2, {}),
             "simclr": (methods.SimCLR, contrast, 2, {}),
-            "micle": (methods.MICLe, contrast, 2, {"multi_instance": True}),
+            "micle": (methods.MICLe, contrast, 2, {"multi_instance": True, "pairs": o.pairs}),
             "spcxr": (methods.SPCXR, {**seed, "gather": o.gather}, 1, {}),
             "distillation": (methods.MaskedDistillation, {**seed, "teacher_weights": o.teacher_weights}, 1, {}),
         }

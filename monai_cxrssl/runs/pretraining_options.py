@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,8 @@ class PretrainingOptions(RunOptions):
 
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
-        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "momentum", "order", "queue_length",
+        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "momentum", "multi_image_share", "order",
+        "pair_studies", "pair_views", "queue_length",
         "reconstruction_weight", "rotation_copies", "shares", "simclr_epochs", "simclr_share", "tasks",
         "teacher_weights", "temperature", "weight_decay_end",
     ))  # fmt: skip
@@ -46,6 +47,15 @@ class PretrainingOptions(RunOptions):
     simclr_epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="how many epochs are SimCLR")
     bags_by: Literal["patient", "study"] = Field(
         "patient", description="positives are two images of one patient, or of one study (MedAug, Vu et al. 2021)"
+    )
+    pair_views: Literal["any", "same", "different"] = Field(
+        "any", description="the two images of a pair: both frontal or both lateral (same), or one of each (MedAug)"
+    )
+    pair_studies: Literal["any", "same", "different"] = Field(
+        "any", description="the two images of a pair: of one study of the patient, or of two (MedAug)"
+    )
+    multi_image_share: Share | None = Field(
+        None, description="share of MICLe's pairs that are of two different images; none: as they come"
     )
     queue_length: Count | None = Field(None, description="negatives in MoCo's queue")
     momentum: Share | None = Field(None, description="of MoCo's key encoder")
@@ -70,6 +80,12 @@ class PretrainingOptions(RunOptions):
         """Learning rate for the samples of a step over all processes."""
         samples = self.batch_size * self.world_size * self.accumulation_steps
         return scaled_learning_rate(self.base_learning_rate, samples, self.learning_rate_rule)
+
+    @property
+    def pairs(self) -> dict[str, Any]:
+        """Which pairs of two images are drawn, as arguments of :meth:`monai_cxrssl.data.PairSampler.of_items`."""
+        choice = {"by": self.bags_by, "views": self.pair_views, "studies": self.pair_studies}
+        return choice | {"multi_image_share": self.multi_image_share}
 
     def stage_epochs(self, name: str) -> dict[str, int]:
         """Return epochs by stage: SimCLR, then MICLe, where the recipe divides them so, else one stage of that name."""

@@ -13,7 +13,7 @@ import ignite.distributed as idist
 import torch
 from monai.handlers import LrScheduleHandler
 
-from monai_cxrssl.data.sampling.bags import PairSampler, patient_bags
+from monai_cxrssl.data.sampling.bags import PairSampler
 from monai_cxrssl.data.sampling.deferred_views import augments_on_device
 from monai_cxrssl.data.sampling.loader import training_loader
 from monai_cxrssl.data.sampling.pretext import PairDataset
@@ -56,6 +56,7 @@ class PretextStage:
         share: of the curriculum's epochs, relative to the shares of the other stages.
         warmup_epochs: of the learning rate, at most a tenth of the stage.
         multi_instance: pairs are of two images of one patient (MICLe) rather than of one image.
+        pairs: which pairs of two images, as arguments of :meth:`monai_cxrssl.data.PairSampler.of_items`.
         lung_masks: give the method the lungs of every view (inpainting).
         clip_grad_norm: see :class:`MethodTrainer`.
         accumulation_steps: see :class:`MethodTrainer`.
@@ -81,6 +82,7 @@ class PretextStage:
         share: float = 1.0,
         warmup_epochs: float = 0.0,
         multi_instance: bool = False,
+        pairs: Mapping[str, Any] | None = None,
         lung_masks: bool = False,
         clip_grad_norm: float | None = None,
         accumulation_steps: int = 1,
@@ -99,6 +101,7 @@ class PretextStage:
         self.share = float(share)
         self.warmup_epochs = warmup_epochs
         self.multi_instance = multi_instance
+        self.pairs = dict(pairs or {})
         self.lung_masks = lung_masks
         self.clip_grad_norm = clip_grad_norm
         self.accumulation_steps = accumulation_steps
@@ -142,8 +145,9 @@ class PretextStage:
             )
         masks = PretextLungMasks(self.images, progress=idist.get_rank() == 0) if self.lung_masks else None
         dataset = PairDataset(self.images, self.transform, lung_masks=masks, augment_on=self.augment_on, device=device)
-        sampler = PairSampler(
-            patient_bags(self.images.items),
+        sampler = PairSampler.of_items(
+            self.images.items,
+            **self.pairs,
             simclr_epochs=0 if self.multi_instance else None,
             seed=seed,
             rank=idist.get_rank(),
