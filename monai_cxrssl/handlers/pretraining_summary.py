@@ -19,6 +19,7 @@ from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.run_figures import failed_during_the_run, figure_table, history_figures
 from monai_cxrssl.handlers.run_model import RunModel
 from monai_cxrssl.handlers.tracked_run import TrackedRun
+from monai_cxrssl.handlers.trivial_answer import trivial_figures, trivial_warnings
 from monai_cxrssl.networks.description import ENCODER_SETTINGS
 
 __all__ = ["PretrainingSummary"]
@@ -95,12 +96,14 @@ class PretrainingSummary:
             "unreadable": self.unreadable,
             "warnings": self.warnings,
             **history_figures(rows),
+            **trivial_figures(rows),
         }
         for stage in dict.fromkeys(row["stage"] for row in rows):
-            losses = [row["loss"] for row in rows if row["stage"] == stage]
-            figures[f"{stage}_epochs"] = len(losses)
-            figures[f"{stage}_loss_first_epoch"] = losses[0]
-            figures[f"{stage}_loss_last_epoch"] = losses[-1]
+            of_stage = [row for row in rows if row["stage"] == stage]
+            figures[f"{stage}_epochs"] = len(of_stage)
+            figures[f"{stage}_loss_first_epoch"] = of_stage[0]["loss"]
+            figures[f"{stage}_loss_last_epoch"] = of_stage[-1]["loss"]
+            figures |= {f"{stage}_{name}": value for name, value in trivial_figures(of_stage).items()}
         figures["embedding_std"] = rows[-1].get("embedding_std")
         for when in ("before", "after"):
             for kind, name in (("linear", "probe"), ("knn", "probe_knn")):
@@ -120,4 +123,6 @@ class PretrainingSummary:
         write_json(figures, self.model.metrics_path)
         self.tracked.log_results(figures, figures["epochs"])
         logger.info("The run is complete.\n%s", figure_table(figures))
+        for sentence in trivial_warnings(self.history.rows):
+            logger.warning(sentence)
         self.model.place()

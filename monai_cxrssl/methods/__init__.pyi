@@ -1,6 +1,7 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
 from .contrastive import ContrastiveMethod
+from .difficulty import easiest_first, task_difficulty
 from .distillation import DistillationMethod, load_teacher
 from .fine_tuning import FineTuningMethod
 from .inpainting import Inpainting
@@ -12,8 +13,10 @@ from .moco import MoCo
 from .rotation import Rotation
 from .simclr import SimCLR
 from .spcxr import SPCXR
+from .trivial_loss import RunningMean, TrivialReconstruction
 
 __all__ = [
     "ContrastiveMethod", "DistillationMethod", "FineTuningMethod", "Inpainting", "Jigsaw", "MICLe",
-    "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "SPCXR", "SimCLR", "load_teacher",
+    "MaskedDistillation", "MoCo", "PretextMethod", "Rotation", "RunningMean", "SPCXR", "SimCLR",
+    "TrivialReconstruction", "easiest_first", "load_teacher", "task_difficulty",
 ]  # fmt: skip

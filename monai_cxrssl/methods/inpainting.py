@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.losses.masked_reconstruction import MaskedReconstructionLoss
 from monai_cxrssl.methods.method import PretextMethod
+from monai_cxrssl.methods.trivial_loss import TrivialReconstruction
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.normalisation import normalised_features
 from monai_cxrssl.networks.reconstruction import ReconstructionDecoder
@@ -54,9 +55,10 @@ class Inpainting(PretextMethod):
         self.decoder = ReconstructionDecoder(network, decoder, out_channels=network.in_channels)
         self.inpaint_holes = InpaintHoles(holes, hole_size, fill)
         self.loss_function = MaskedReconstructionLoss(norm)
+        self.trivial = TrivialReconstruction(self.loss_function)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of a batch.
+        """Return the loss of a batch, and ``trivial_loss``, see :class:`~monai_cxrssl.methods.TrivialReconstruction`.
 
         Args:
             batch: ``image`` ``(B, V, 1, H, W)`` float in [0, 1] and ``lung_mask`` ``(B, V, 1, H, W)``, not 0 in the
@@ -76,4 +78,5 @@ class Inpainting(PretextMethod):
         features = normalised_features(self.network, corrupted)
         loss = self.loss_function(self.decoder(features), images, holes)
         last = features[0][-1] if isinstance(features, tuple) else features[-1]
-        return {"loss": loss, "embedding": adaptive_avg_pool2d(last.detach(), 1).flatten(1)}
+        trivial = self.trivial(images, holes)
+        return {"loss": loss, "trivial_loss": trivial, "embedding": adaptive_avg_pool2d(last.detach(), 1).flatten(1)}

@@ -78,7 +78,8 @@ class Jigsaw(PretextMethod):
         """Return the cross-entropy of a batch and, as ``accuracy``, the share of puzzles solved.
 
         Each view of ``image`` ``(B, V, 1, H, W)`` float in [0, 1] is a puzzle of its own. Beside ``loss`` and
-        ``accuracy`` there is ``embedding`` ``(B * V * tiles, D)``, one per tile.
+        ``accuracy`` there are ``trivial_loss``, of equal probabilities, and ``embedding`` ``(B * V * tiles, D)``, one
+        per tile.
 
         Raises:
             ConfigurationError: the images are too small.
@@ -87,7 +88,13 @@ class Jigsaw(PretextMethod):
         embedding = self.network(tiles.flatten(0, 1))
         logits = self.classifier(self.tile_head(embedding).reshape(len(tiles), -1)).float()
         accuracy = (logits.detach().argmax(dim=1) == order).float().mean()
-        return {"loss": cross_entropy(logits, order), "accuracy": accuracy, "embedding": embedding.detach()}
+        trivial = logits.new_tensor(float(len(self.permutations))).log()
+        return {
+            "loss": cross_entropy(logits, order),
+            "trivial_loss": trivial,
+            "accuracy": accuracy,
+            "embedding": embedding.detach(),
+        }
 
     def shuffle(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Make a puzzle of every image ``(N, C, H, W)``.

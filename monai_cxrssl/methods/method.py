@@ -41,7 +41,8 @@ class PretextMethod(nn.Module, ABC):
         """Return the loss of a batch.
 
         Return ``loss``, a scalar that carries the gradient, and ``embedding`` ``(N, D)``, detached, watched for
-        collapse.
+        collapse; where it is known, ``trivial_loss`` too, a scalar: the loss of an answer that knows nothing of the
+        image, by which tasks are compared (:func:`~monai_cxrssl.methods.task_difficulty`).
 
         Args:
             batch: ``image`` ``(B, num_views, 1, H, W)``, float in [0, 1]; ``patient`` ``(B,)`` integer ids; and what

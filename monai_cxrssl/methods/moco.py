@@ -117,12 +117,14 @@ class MoCo(ContrastiveMethod):
         query, patients = embeddings.squeeze(1), self._patients(batch, self.mask_same_patient)
         keys, shared_keys, shared_patients = self._keys(batch["image"][:, 1], patients)
         filled = self.filled
-        loss = self.loss_function(
-            query, keys, self.queue[:, :filled], patients, None if patients is None else self.queue_patient[:filled]
-        )
+        groups = patients, None if patients is None else self.queue_patient[:filled]
+        loss = self.loss_function(query, keys, self.queue[:, :filled], *groups)
+        # Images that all look alike: the mean log of how many keys a query has.
+        alike = torch.ones(len(query), 1, device=query.device)
+        trivial = self.loss_function(alike, alike, alike.new_ones(1, filled), *groups)
         if self.training:
             self._waiting.append((shared_keys, shared_patients))
-        return {"loss": loss, "embedding": query.detach()}
+        return {"loss": loss, "trivial_loss": trivial, "embedding": query.detach()}
 
     @torch.no_grad()
     def _keys(self, images: Tensor, patients: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

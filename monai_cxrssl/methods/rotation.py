@@ -50,7 +50,8 @@ class Rotation(PretextMethod):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the cross-entropy of a batch and, as ``accuracy``, the share of angles that were told right.
 
-        Each view of ``image`` ``(B, V, 1, S, S)`` float in [0, 1] is a sample of its own.
+        Each view of ``image`` ``(B, V, 1, S, S)`` float in [0, 1] is a sample of its own. ``trivial_loss`` is that of
+        equal probabilities.
 
         Raises:
             ConfigurationError: the views are not square.
@@ -65,7 +66,13 @@ class Rotation(PretextMethod):
         embedding = self.network(turned)
         logits = self.classifier(embedding).float()
         accuracy = (logits.detach().argmax(dim=1) == angle).float().mean()
-        return {"loss": cross_entropy(logits, angle), "accuracy": accuracy, "embedding": embedding.detach()}
+        trivial = logits.new_tensor(float(len(self.angles))).log()
+        return {
+            "loss": cross_entropy(logits, angle),
+            "trivial_loss": trivial,
+            "accuracy": accuracy,
+            "embedding": embedding.detach(),
+        }
 
     def turn(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Turn images ``(N, C, S, S)``.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from monai_cxrssl.losses.nt_xent import NTXentLoss
@@ -58,5 +59,12 @@ class SimCLR(ContrastiveMethod):
     def contrast(self, embeddings: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of projections ``(B, 2, D)``; a ConfigurationError where patients to mask are not named."""
         first, second = embeddings.unbind(1)
-        loss = self.loss_function(first, second, self._patients(batch, self.mask_same_patient))
-        return {"loss": loss, "embedding": embeddings.detach().transpose(0, 1).flatten(0, 1)}
+        patients = self._patients(batch, self.mask_same_patient)
+        loss = self.loss_function(first, second, patients)
+        # Images that all look alike: the mean log of how many candidates a sample has.
+        alike = torch.ones(len(first), 1, device=first.device)
+        return {
+            "loss": loss,
+            "trivial_loss": self.loss_function(alike, alike, patients),
+            "embedding": embeddings.detach().transpose(0, 1).flatten(0, 1),
+        }

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-from .curriculum import Curriculum, divide_epochs
+from .curriculum import Curriculum
 from .curriculum_stages import CurriculumWiring, curriculum_summary
 from .evaluated_config import bundle_root, default_device
 from .fine_tuning import FineTuningHandlers, FineTuningWiring, Labels, validator
@@ -12,7 +12,7 @@ from .pretraining_options import PretrainingOptions, pretraining_options
 from .run_folder import phantom_folder, run_folder, training_folder
 from .run_log import open_run_log
 from .run_record import finish_run, list_runs, start_run
-from .stage import PretextStage, StageRun, stages_over_data
+from .stage import PretextStage, StageRun, divide_epochs, stages_over_data
 from .unknown_options import check_options, refuse_unknown_options
 
 __all__ = [

@@ -4,7 +4,8 @@
 
 Sources: I. de Andrés Tamé et al., "Self-Supervised Curricular Deep Learning for Chest X-Ray Image Classification",
 arXiv 2301.10687, and its predecessor, arXiv 2112.12086: several pretext tasks in sequence, ordered by a simple method.
-How the order is found here, by a probe on validation data after each candidate, is our choice.
+How the order is found here, by a probe on validation data after each candidate or by the difficulty of the tasks, is
+our choice.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from torch import Tensor
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.run_logger import RunLogger
+from monai_cxrssl.methods.difficulty import easiest_first, task_difficulty
 from monai_cxrssl.networks.encoder import Encoder
-from monai_cxrssl.runs.stage import PretextStage, StageRun
+from monai_cxrssl.runs.stage import PretextStage, StageRun, divide_epochs
 
 if TYPE_CHECKING:
     from monai_cxrssl.handlers.monitors.curves import CurvesPlot
@@ -34,30 +36,9 @@ if TYPE_CHECKING:
     from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
     from monai_cxrssl.handlers.pretraining_summary import PretrainingSummary
 
-__all__ = ["Curriculum", "divide_epochs"]
+__all__ = ["Curriculum"]
 
 logger = logging.getLogger(__name__)
-
-
-def divide_epochs(total: int, shares: Sequence[float]) -> list[int]:
-    """Divide epochs by shares, at least one to each, the rest by largest remainder.
-
-    Raises:
-        ConfigurationError: fewer epochs than shares.
-
-    Example:
-        >>> divide_epochs(10, [1, 1, 3])
-        [2, 2, 6]
-    """
-    if total < len(shares):
-        raise ConfigurationError(f"--max_epochs is {total}, which is less than one for each of {len(shares)} stages.")
-    exact = np.array(shares, dtype=float) / sum(shares) * total
-    whole = np.floor(exact).astype(int)
-    whole[np.argsort(whole - exact, kind="stable")[: total - whole.sum()]] += 1
-    while whole.min() < 1:
-        whole[whole.argmax()] -= 1
-        whole[whole.argmin()] += 1
-    return [int(epochs) for epochs in whole]
 
 
 class Curriculum(Engine):
@@ -71,6 +52,12 @@ class Curriculum(Engine):
     stage does between is fired again here, with the epochs and iterations of all stages counted together. A greedy
     one does so for the stage that was chosen only, epoch by epoch.
 
+    With ``order="difficulty"``, which looks at no label, every task is first tried for some epochs from the same
+    encoder, and the easiest comes first: that whose loss in the last of these epochs is the smallest share of its
+    trivial loss (:func:`~monai_cxrssl.methods.task_difficulty`). The trials are thrown away; what they said goes to
+    ``1_difficulty.json`` and, as ``difficulty_<task>`` and ``found_order``, to ``metrics.json``. Where stages go over
+    several data sets, each has an order of its own.
+
     Killed and resumed, a curriculum goes on in the stage it was in, from that stage's last checkpoint, and ends with
     the weights of an uninterrupted run (same machine, same options).
 
@@ -81,7 +68,7 @@ class Curriculum(Engine):
         device: where to compute.
         output_dir: of the run.
         history: takes the epochs of all stages, in order.
-        order: ``"given"`` or ``"greedy"``.
+        order: ``"given"``, ``"greedy"`` or ``"difficulty"``.
         probe: scores the frozen encoder after each stage; ``"greedy"`` cannot do without.
         summary: written at the end; a resumed run is compared by its parameters, and by the stages'.
         curves: drawn at the end.
@@ -92,6 +79,8 @@ class Curriculum(Engine):
         checkpoint_minutes: minutes between checkpoints within a stage.
         resume: ``False``, which sets an earlier run's stages aside, or ``"auto"``.
         seed: of the run; every stage has its own, made of it, the stage's place and name.
+        difficulty_epochs: of each trial by which ``"difficulty"`` orders; ``None`` for a twentieth of ``max_epochs``,
+            at least one.
 
     Attributes:
         handlers: those that are attached to the curriculum.
@@ -119,14 +108,15 @@ class Curriculum(Engine):
         checkpoint_minutes: float = 10,
         resume: bool | str = False,
         seed: int = 0,
+        difficulty_epochs: int | None = None,
     ) -> None:
         names = [stage.name for stage in stages]
         if not names:
             raise ConfigurationError("A curriculum needs at least one stage.")
         if len(set(names)) < len(names):
             raise ConfigurationError(f"Two stages have one name: {', '.join(names)}. Give each its own.")
-        if order not in ("given", "greedy"):
-            raise ConfigurationError(f"The order of a curriculum is 'given' or 'greedy', not {order!r}.")
+        if order not in ("given", "greedy", "difficulty"):
+            raise ConfigurationError(f"The order of a curriculum is 'given', 'greedy' or 'difficulty', not {order!r}.")
         if order == "greedy" and (probe is None or not len(probe.dataset)):
             raise ConfigurationError(
                 "A greedy curriculum chooses by a probe, and there are no labelled images to probe. Give labelled "
@@ -156,6 +146,7 @@ class Curriculum(Engine):
         self.resume = "auto" if str(resume).lower() in ("auto", "true") else False
         self.resumed = False
         self.seed = int(seed)
+        self.difficulty_epochs = max(1, round(int(max_epochs) / 20)) if difficulty_epochs is None else difficulty_epochs
         self.optimizer: torch.optim.Optimizer | None = None
         self.state.max_epochs = sum(self.epochs.values())
         for handler in [*([] if summary is None else [summary]), *self.handlers]:
@@ -174,16 +165,19 @@ class Curriculum(Engine):
         if self.order == "greedy":
             self._probe_score()  # raises where there are too few labelled patients: before training, not after a stage
         left = list(self.stages)
-        place = 0
+        place, ordered = 0, -1
         while left:
             place += 1
             tier = min(self.stages[name].tier for name in left)
             ready = [name for name in left if self.stages[name].tier == tier]
+            if self.order == "difficulty" and tier != ordered:
+                ready, ordered = self._easiest_first(place, ready), tier
+                left = [*ready, *(name for name in left if name not in ready)]
             tried = len(self.history.rows)
             chosen_before = self.order == "greedy" and self._choice(place, ready) is not None
             name = self._choose(place, ready) if self.order == "greedy" else ready[0]
             before = self.state.iteration
-            iterations = self._train(place, name, followed=len(ready) == 1 or self.order == "given")
+            iterations = self._train(place, name, followed=len(ready) == 1 or self.order != "greedy")
             self.state.iteration = before + iterations
             if self.order == "greedy" and len(ready) > 1 and not chosen_before:
                 self._repeat(self.history.rows[tried:], before, iterations)
@@ -191,6 +185,8 @@ class Curriculum(Engine):
             self._score(self.history.rows[-1]["epoch"])
         if idist.get_rank() == 0 and self.curves is not None:
             self.curves.draw()
+        if self.summary is not None and self.order != "given":
+            self.summary.data["found_order"] = ", ".join(dict.fromkeys(row["stage"] for row in self.history.rows))
         self.fire_event(Events.COMPLETED)
 
     def _follow(self, run: StageRun) -> None:
@@ -235,6 +231,8 @@ class Curriculum(Engine):
         from monai_cxrssl.files import write_json
 
         settings = {**self.settings, "stages": list(self.stages), "order": self.order, "seed": self.seed}
+        if self.order == "difficulty":
+            settings["difficulty_epochs"] = self.difficulty_epochs
         for name, stage in self.stages.items():
             settings |= {f"{name}'s epochs": self.epochs[name], f"{name}'s batch_size": stage.batch_size}
             settings |= data_settings(stage.images.items, f"{name}'s training images")
@@ -273,6 +271,34 @@ class Curriculum(Engine):
             write_json({"stage": place, "chosen": chosen, "probe": scores}, self._note(place))
         return chosen
 
+    def _easiest_first(self, place: int, names: Sequence[str]) -> list[str]:
+        """Try the tasks for some epochs from the same encoder, and return them ordered by their difficulty."""
+        from monai_cxrssl.files import write_json
+
+        note = self.folder / f"{place}_difficulty.json"
+        found: dict[str, float] = {}
+        if note.is_file():
+            found = json.loads(note.read_text(encoding="utf-8"))["difficulty"]
+        idist.barrier()
+        start = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        for name in names:
+            if name in found:
+                continue
+            logger.info("Difficulty of %s: a trial of %d epochs, then thrown away.", name, self.difficulty_epochs)
+            run, history = self._build(place, name, self.difficulty_epochs, b"trial")
+            run.trainer.run()
+            self.network.load_state_dict(start)
+            found[name] = task_difficulty(name, history.rows[-1])
+            if idist.get_rank() == 0:
+                write_json({"epochs": self.difficulty_epochs, "difficulty": found}, note)
+        # In the order of the names, by which ties are broken.
+        order = easiest_first({name: found[name] for name in names})
+        told = ", ".join(f"{name} {found[name]:.3f}" for name in order)
+        logger.info("Order by difficulty (loss as a share of the trivial loss, no labels), easiest first: %s.", told)
+        if self.summary is not None:
+            self.summary.data |= {f"difficulty_{name}": found[name] for name in order}
+        return order
+
     def _note(self, place: int) -> Path:
         return self.folder / f"{place}_choice.json"
 
@@ -302,7 +328,6 @@ class Curriculum(Engine):
         from monai_cxrssl.checkpoints.checkpoint import RunCheckpoint, save_atomically
         from monai_cxrssl.files import write_json
         from monai_cxrssl.handlers.monitors.curves import CurvesPlot
-        from monai_cxrssl.handlers.monitors.history import RunHistory
         from monai_cxrssl.networks.description import ENCODER_SETTINGS
         from monai_cxrssl.networks.weights.containers import read_weights
         from monai_cxrssl.networks.weights.header import put_description
@@ -318,30 +343,14 @@ class Curriculum(Engine):
             logger.info("Stage %d, %s, was finished before: taken from %s.", place, name, folder)
             return left.get("iterations", 0)
         logger.info("Stage %d of %d: %s, %d epochs.", place, len(self.stages), name, epochs)
-        words = [self.seed, place, *name.encode()]
-        run = stage.build(
-            self.network,
-            epochs,
-            self.device,
-            seed=int(np.random.SeedSequence(words).generate_state(1, np.uint32)[0]) >> 1,
-            amp=self.amp,
-            num_workers=self.num_workers,
-        )
-        history = RunHistory(run.optimizer, {name: epochs})
+        run, history = self._build(place, name, epochs)
         parts = {"method": run.method, "optimizer": run.optimizer, "lr_scheduler": run.lr_scheduler, "history": history}
-        checkpoint = RunCheckpoint(
-            folder / "checkpoints",
-            parts,
-            every_minutes=self.checkpoint_minutes,
-            resume=self.resume,
-            settings=self.settings,
-        )
-        handlers = [*self.train_handlers]
+        often = {"every_minutes": self.checkpoint_minutes, "resume": self.resume}
+        checkpoint = RunCheckpoint(folder / "checkpoints", parts, **often, settings=self.settings)
         if idist.get_rank() == 0:
-            board = folder / "tensorboard"
-            handlers.append(TensorBoardStatsHandler(log_dir=str(board), iteration_log=False, epoch_log=True))
-        # Handlers that publish metrics come first, the history next, and those that read its rows after it.
-        for handler in [*handlers, history, CurvesPlot(history, folder / "curves.png"), checkpoint]:
+            board = str(folder / "tensorboard")
+            TensorBoardStatsHandler(log_dir=board, iteration_log=False, epoch_log=True).attach(run.trainer)
+        for handler in (CurvesPlot(history, folder / "curves.png"), checkpoint):
             handler.attach(run.trainer)
         if followed:
             self._follow(run)
@@ -367,6 +376,20 @@ class Curriculum(Engine):
             )
         idist.barrier()
         return run.trainer.state.iteration
+
+    def _build(self, place: int, name: str, epochs: int, salt: bytes = b"") -> tuple[StageRun, RunHistory]:
+        """Make a stage ready to train, its epochs recorded; those of another salt draw other random numbers."""
+        from monai_cxrssl.handlers.monitors.history import RunHistory
+
+        words = [self.seed, place, *name.encode(), *salt]
+        seed = int(np.random.SeedSequence(words).generate_state(1, np.uint32)[0]) >> 1
+        stage, workers = self.stages[name], self.num_workers
+        run = stage.build(self.network, epochs, self.device, seed=seed, amp=self.amp, num_workers=workers)
+        history = RunHistory(run.optimizer, {name: epochs})
+        # Handlers that publish metrics come first; those that read the rows are attached after.
+        for handler in [*self.train_handlers, history]:
+            handler.attach(run.trainer)
+        return run, history
 
 
 def _cpu_state(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -65,7 +65,9 @@ class PretrainingOptions(RunOptions):
     contrastive: bool = Field(False, description="add the contrastive task over two views")
     reconstruction_weight: Annotated[float, Field(ge=0)] | None = Field(None, description="of the masked patches' loss")
     tasks: list[str] | None = Field(None, description="the pretext tasks, in order")
-    order: Literal["given", "greedy"] = Field("given", description="of the tasks; greedy is found by a probe")
+    order: Literal["given", "greedy", "difficulty"] = Field(
+        "given", description="of the tasks; greedy is found by a probe, difficulty without labels, the easiest first"
+    )
     shares: dict[str, Positive] | None = Field(None, description="of the epochs, by task; 1 for one not named")
     jigsaw_permutations: Annotated[int, Field(ge=2)] | None = Field(None, description="puzzles to tell apart")
     rotation_copies: Annotated[int, Field(ge=1, le=4)] | None = Field(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ignite.distributed as idist
+import numpy as np
 import torch
 from monai.handlers import LrScheduleHandler
 
@@ -28,7 +29,7 @@ from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
 
-__all__ = ["PretextStage", "StageRun", "stages_over_data"]
+__all__ = ["PretextStage", "StageRun", "divide_epochs", "stages_over_data"]
 
 
 @dataclass
@@ -198,3 +199,24 @@ def stages_over_data(stages: Sequence[PretextStage], data: Mapping[str, ImageSto
             twin.name, twin.images, twin.tier = f"{stage.name}_{name}", images, tier
             repeated.append(twin)
     return repeated
+
+
+def divide_epochs(total: int, shares: Sequence[float]) -> list[int]:
+    """Divide epochs by shares, at least one to each, the rest by largest remainder.
+
+    Raises:
+        ConfigurationError: fewer epochs than shares.
+
+    Example:
+        >>> divide_epochs(10, [1, 1, 3])
+        [2, 2, 6]
+    """
+    if total < len(shares):
+        raise ConfigurationError(f"--max_epochs is {total}, which is less than one for each of {len(shares)} stages.")
+    exact = np.array(shares, dtype=float) / sum(shares) * total
+    whole = np.floor(exact).astype(int)
+    whole[np.argsort(whole - exact, kind="stable")[: total - whole.sum()]] += 1
+    while whole.min() < 1:
+        whole[whole.argmax()] -= 1
+        whole[whole.argmin()] += 1
+    return [int(epochs) for epochs in whole]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -24,7 +25,7 @@ from monai_cxrssl.handlers import (
     RunLogger,
     StopOnInvalidLoss,
 )
-from monai_cxrssl.methods import MICLe, SimCLR
+from monai_cxrssl.methods import MICLe, PretextMethod, SimCLR
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.runs import Curriculum, PretextStage, divide_epochs, stages_over_data
 from monai_cxrssl.transforms import MultiView, ResizeCXR
@@ -134,7 +135,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("order", "kill_in"), [("given", 1), ("given", 2), ("greedy", 3)])
+@pytest.mark.parametrize(("order", "kill_in"), [("given", 1), ("given", 2), ("greedy", 3), ("difficulty", 5)])
 def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, monkeypatch, order, kill_in):
     films = Films()
 
@@ -183,6 +184,59 @@ def test_greedy_takes_the_best_probe_and_says_why(tmp_path, caplog):
     other = ({"slow", "fast"} - {choice["chosen"]}).pop()
     assert (tmp_path / f"stages/2_{other}/encoder.pt").is_file()
     assert [row["stage"] for row in run.history.rows] == [choice["chosen"]] * 2 + [other] * 2
+
+
+class KnownLoss(PretextMethod):
+    """A method whose losses are known beforehand: those of its epochs, then the last again."""
+
+    def __init__(self, network, losses, trivial) -> None:
+        super().__init__(network)
+        self.losses, self.trivial, self.steps = losses, trivial, 0
+        self.head = torch.nn.Linear(network.out_channels, 1)
+
+    def forward(self, batch):
+        embedding = self.network(batch["image"].flatten(0, 1))
+        epoch = min(self.steps // 2, len(self.losses) - 1)
+        self.steps += 1
+        loss = self.losses[epoch] + 0 * self.head(embedding).sum()
+        return {"loss": loss, "trivial_loss": torch.tensor(self.trivial), "embedding": embedding.detach()}
+
+
+def test_difficulty_puts_the_smallest_share_of_the_trivial_loss_first(tmp_path, caplog):
+    """By hand: 1.2 / 1.5 = .8 of the last epoch of the trial, 0.1 / 0.4 = .25, 3 / 3 = 1."""
+    films = Films(16)
+    for film in films.items:
+        film["label"] = None
+
+    def stages():
+        parts = {"a": ([9.0, 1.2], 1.5), "b": ([0.5, 0.1], 0.4), "c": ([3.0], 3.0)}
+        made = [stage(name, films, partial(KnownLoss, losses=x, trivial=y)) for name, (x, y) in parts.items()]
+        for one in made:
+            one.transform.num_views = 1
+        return made
+
+    with caplog.at_level("INFO"):
+        curriculum(tmp_path / "run", stages(), films, max_epochs=3, order="difficulty", difficulty_epochs=2).run()
+    assert "easiest first: b 0.250, a 0.800, c 1.000." in caplog.text
+    figures = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert figures["found_order"] == "b, a, c"
+    found = [figures[f"difficulty_{name}"] for name in "abc"]
+    assert found == pytest.approx([0.8, 0.25, 1.0])
+    # The trials leave no trace: the run is that of the same order given by hand.
+    given = [stages()[number] for number in (1, 0, 2)]
+    curriculum(tmp_path / "given", given, films, max_epochs=3).run()
+    one, other = (torch.load(tmp_path / f"{name}/model.pt", weights_only=True) for name in ("run", "given"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    # What was found is not found anew.
+    trials = len(re.findall("a trial of 2 epochs", caplog.text))
+    curriculum(
+        tmp_path / "run", stages(), films, max_epochs=3, order="difficulty", difficulty_epochs=2, resume="auto"
+    ).run()
+    assert trials == len(re.findall("a trial of 2 epochs", caplog.text)) == 3
+    again = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert [again[f"difficulty_{name}"] for name in "abc"] == found
+    with pytest.raises(ConfigurationError, match="difficulty_epochs 2, this run has 1"):
+        curriculum(tmp_path / "run", stages(), films, max_epochs=3, order="difficulty", resume="auto").run()
 
 
 @pytest.mark.parametrize("order", ["given", "greedy"])
@@ -247,7 +301,7 @@ def test_resuming_other_settings_is_refused_before_anything_is_trained(tmp_path)
     [
         ({"stages": []}, "at least one stage"),
         ({"stages": ["a", "a"]}, "one name"),
-        ({"order": "best"}, "'given' or 'greedy'"),
+        ({"order": "best"}, "'given', 'greedy' or 'difficulty'"),
         ({"resume": "some.pt"}, "auto or false"),
     ],
 )

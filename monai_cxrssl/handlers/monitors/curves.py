@@ -18,6 +18,11 @@ from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 
 __all__ = ["CurvesPlot"]
 
+# What stands beside the loss in its panel, with its name, colour and line.
+_BESIDE_LOSS = {
+    "reconstruction_loss": ("reconstruction", "#0f8a8a", "-"),
+    "trivial_loss": ("trivial answer", "0.45", "--"),
+}
 # What a validation yields, with its name, colour and line.
 _VALIDATED = {"val_macro_auc": ("macro AUC", "#7a3fa0", "-"), "val_dice": ("Dice", "#0f8a8a", "--")}
 
@@ -25,7 +30,7 @@ _VALIDATED = {"val_macro_auc": ("macro AUC", "#7a3fa0", "-"), "val_dice": ("Dice
 class CurvesPlot:
     """Draw what is known of each epoch as a PNG, anew ``every`` so many epochs and at the end.
 
-    Loss and learning rate, and where there are any: the embeddings' spread, the validation's macro AUC and Dice
+    Loss, with that of a trivial answer where the method knows it, and learning rate; where there are any: the embeddings' spread, the validation's macro AUC and Dice
     coefficient (``val_macro_auc``, ``val_dice``), the probe.
     """
 
@@ -64,6 +69,10 @@ class CurvesPlot:
             points = _points(rows, name)
             axis.plot(*zip(*points, strict=True), color="#1f5fa8", marker="." if len(points) < 30 else None)
             axis.set(xlabel="epoch", ylabel=label)
+        for name, (label, colour, style) in _BESIDE_LOSS.items():
+            if points := _points(rows, name):
+                axes[0].plot(*zip(*points, strict=True), style, color=colour, label=label)
+                axes[0].legend(frameon=False)
         if validated:
             axis = axes[len(panels)]
             for name, points in validated.items():

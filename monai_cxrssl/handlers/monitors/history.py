@@ -16,6 +16,20 @@ __all__ = ["RunHistory"]
 
 logger = logging.getLogger(__name__)
 
+#: Scalars that a method may return beside its loss, and what a row calls their means.
+_MEANS = {
+    "loss": "loss",
+    "accuracy": "pretext_accuracy",
+    "reconstruction_loss": "reconstruction_loss",
+    "trivial_loss": "trivial_loss",
+}
+#: What the line of an epoch says of them behind the loss: name, word and digits.
+_LOGGED = (
+    ("reconstruction_loss", "reconstruction", 4),
+    ("trivial_loss", "trivial", 4),
+    ("pretext_accuracy", "accuracy", 3),
+)
+
 
 class RunHistory:
     """Record loss, learning rate and speed of every epoch, log one line each, and publish them as engine metrics.
@@ -29,7 +43,9 @@ class RunHistory:
     Attributes:
         rows: one dictionary per epoch: ``epoch`` (from 1), ``stage``, ``loss``, ``learning_rate``,
             ``images_per_second`` (samples of the loader, over all processes), ``seconds``, and the engine's other
-            scalar metrics; ``pretext_accuracy``, from 0 to 1, where the method answers a question that has an answer.
+            scalar metrics; ``pretext_accuracy``, from 0 to 1, where the method answers a question that has an answer;
+            ``trivial_loss``, the loss of an answer that nobody had to learn, and ``reconstruction_loss``, the part of
+            the loss to compare with it where that is not all of it.
     """
 
     per_process = True  # within an epoch each process has sums of its own
@@ -38,8 +54,7 @@ class RunHistory:
         self.optimizer = optimizer
         self.stage_epochs = dict(stage_epochs or {})
         self.rows: list[dict[str, Any]] = []
-        self._loss: torch.Tensor | None = None
-        self._accuracy: torch.Tensor | None = None
+        self._sums: dict[str, torch.Tensor] = {}
         self._samples = 0
         self._started = 0.0
         self._resumed: dict[str, Any] | None = None
@@ -61,11 +76,10 @@ class RunHistory:
     def state_dict(self) -> dict[str, Any]:
         """Return the rows and, within an epoch, the sums of what it has been so far, as plain containers."""
         state: dict[str, Any] = {"rows": self.rows}
-        if self._loss is not None:
+        if self._sums:
             seconds = time.perf_counter() - self._started
-            state["within"] = {"samples": self._samples, "seconds": seconds, "loss": self._loss.cpu()}
-            if self._accuracy is not None:
-                state["within"]["accuracy"] = self._accuracy.cpu()
+            sums = {name: value.cpu() for name, value in self._sums.items()}
+            state["within"] = {"samples": self._samples, "seconds": seconds, "sums": sums}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -74,54 +88,52 @@ class RunHistory:
         self._resumed = state.get("within")
 
     def _start(self, engine: Any) -> None:
-        self._loss, self._accuracy, self._samples, self._started = None, None, 0, time.perf_counter()
+        self._sums, self._samples, self._started = {}, 0, time.perf_counter()
         if self._resumed is not None:
             device = engine.state.device if hasattr(engine.state, "device") else None
-            self._loss = self._resumed["loss"].to(device)
+            self._sums = {name: value.to(device) for name, value in self._resumed["sums"].items()}
             self._samples = self._resumed["samples"]
             self._started -= self._resumed["seconds"]
-            if "accuracy" in self._resumed:
-                self._accuracy = self._resumed["accuracy"].to(device)
             self._resumed = None
 
     def _add(self, engine: Any) -> None:
         # Summed on the device: reading the number here would make the processor wait for the GPU in every step.
         output = engine.state.output[0]
-        loss = output["loss"].double()
-        self._loss = loss if self._loss is None else self._loss + loss
-        if "accuracy" in output:
-            accuracy = output["accuracy"].double()
-            self._accuracy = accuracy if self._accuracy is None else self._accuracy + accuracy
+        for name in _MEANS.keys() & output.keys():
+            value = output[name].double()
+            self._sums[name] = value if name not in self._sums else self._sums[name] + value
         self._samples += len(engine.state.batch["image"])
 
     def _finish(self, engine: Any) -> None:
-        assert self._loss is not None
-        loss = _mean_over_processes(self._loss.item() / engine.state.epoch_length)
-        if self._accuracy is not None:
-            accuracy = _mean_over_processes(self._accuracy.item() / engine.state.epoch_length)
-            engine.state.metrics["pretext_accuracy"] = accuracy
+        # In a fixed order, since the processes meet once for each.
+        means = {
+            row_name: _mean_over_processes(self._sums[name].item() / engine.state.epoch_length)
+            for name, row_name in _MEANS.items()
+            if name in self._sums
+        }
+        engine.state.metrics.update(means)
         seconds = time.perf_counter() - self._started
         row = {
             "epoch": engine.state.epoch,
             "stage": self.stage(engine.state.epoch),
-            "loss": loss,
+            "loss": means["loss"],
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "images_per_second": self._samples * idist.get_world_size() / seconds,
             "seconds": seconds,
         }
-        engine.state.metrics.update({name: row[name] for name in ("loss", "learning_rate", "images_per_second")})
+        engine.state.metrics.update({name: row[name] for name in ("learning_rate", "images_per_second")})
         others = {name: float(value) for name, value in engine.state.metrics.items() if isinstance(value, (int, float))}
         row = {**others, **row}
         self.rows.append(row)
-        self._loss = self._accuracy = None  # a checkpoint after the epoch holds no part of it
+        self._sums = {}  # a checkpoint after the epoch holds no part of it
         if idist.get_rank() == 0:
             logger.info(
                 "epoch %d/%d (%s): loss %.4f,%s learning rate %.3g, %.1f images/s",
                 row["epoch"],
                 engine.state.max_epochs,
                 row["stage"],
-                loss,
-                f" accuracy {row['pretext_accuracy']:.3f}," if "pretext_accuracy" in row else "",
+                row["loss"],
+                "".join(f" {label} {row[name]:.{digits}f}," for name, label, digits in _LOGGED if name in row),
                 row["learning_rate"],
                 row["images_per_second"],
             )
