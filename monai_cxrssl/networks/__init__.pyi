@@ -10,6 +10,8 @@ from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
 from .normalisation import InputNormalisation, Normalisation
 from .prediction_head import PredictionHead
+from .pretext.dino_head import DINOHead
+from .pretext.mae import MAEDecoder, VisibleTokens
 from .reconstruction import ReconstructionDecoder
 from .settings import (
     read_encoder_arguments,
@@ -29,18 +31,21 @@ from .weights.loading import LoadAccount, load_encoder_weights
 from .weights.locations import resolve_weights
 
 __all__ = [
+    "DINOHead",
     "Encoder",
     "GMMLHead",
     "EMACopy",
     "KnownWeights",
     "LoadAccount",
     "InputNormalisation",
+    "MAEDecoder",
     "MultiTaskNet",
     "Normalisation",
     "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
     "TokenBlocks",
+    "VisibleTokens",
     "build_described",
     "build_encoder",
     "candidates",

@@ -5,14 +5,21 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from monai_cxrssl.optim.schedules import scaled_learning_rate
 from monai_cxrssl.runs.options import Count, Folder, Interval, Positive, RunOptions, Share
 
 __all__ = ["PretrainingOptions", "pretraining_options"]
+
+
+def _words(value: Any) -> Any:
+    """One word, or several between commas or spaces, are a list of them."""
+    return re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
 
 
 class PretrainingOptions(RunOptions):
@@ -25,8 +32,8 @@ class PretrainingOptions(RunOptions):
 
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
-        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "momentum", "multi_image_share", "order",
-        "pair_studies", "pair_views", "queue_length",
+        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "local_views", "mask_ratio", "momentum",
+        "multi_image_share", "order", "pair_studies", "pair_views", "prototypes", "queue_length", "teacher_momentum",
         "reconstruction_weight", "rotation_copies", "shares", "simclr_epochs", "simclr_share", "tasks",
         "teacher_weights", "temperature", "weight_decay_end",
     ))  # fmt: skip
@@ -59,12 +66,18 @@ class PretrainingOptions(RunOptions):
     )
     queue_length: Count | None = Field(None, description="negatives in MoCo's queue")
     momentum: Share | None = Field(None, description="of MoCo's key encoder")
+    teacher_momentum: Share | None = Field(
+        None, description="of BYOL's target and DINO's teacher at the start; none: 0.99 and 0.996"
+    )
+    prototypes: Count = Field(65536, description="outputs of DINO's head")
+    local_views: Annotated[int, Field(ge=0)] = Field(8, description="small views of an image beside DINO's two large")
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(0.75, description="share of the patches that MAE masks")
     holes: Count | None = Field(None, description="holes in an image")
     hole_size: Interval | None = Field(None, description="side of a hole as a share of the image's, least and most")
     weight_decay_end: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay of the last epoch")
     contrastive: bool = Field(False, description="add the contrastive task over two views")
     reconstruction_weight: Annotated[float, Field(ge=0)] | None = Field(None, description="of the masked patches' loss")
-    tasks: list[str] | None = Field(None, description="the pretext tasks, in order")
+    tasks: Annotated[list[str], BeforeValidator(_words)] | None = Field(None, description="the pretext tasks, in order")
     order: Literal["given", "greedy", "difficulty"] = Field(
         "given", description="of the tasks; greedy is found by a probe, difficulty without labels, the easiest first"
     )
@@ -76,6 +89,14 @@ class PretrainingOptions(RunOptions):
     large_dataset_dir: Folder | None = Field(None, description="images to go through all tasks on first")
     large_cache_dir: Folder | None = Field(None, description="a folder that keeps their decoded images")
     teacher_weights: Folder | None = Field(None, description="weights whose patch features distillation predicts")
+
+    @classmethod
+    def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the recipe's values; a task that is trained alone has those that its paper gives it, if any."""
+        values = super().adapted(recipe, given)
+        alone = values.pop("alone", {})
+        tasks = _words(given.get("tasks", values.get("tasks"))) or []
+        return values | (alone.get(tasks[0], {}) if len(tasks) == 1 else {})
 
     @property
     def learning_rate(self) -> float:
