@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_cxrssl.methods import Jigsaw, Rotation
+from monai_cxrssl.methods import MAE, Jigsaw, Rotation
 from monai_cxrssl.networks import Encoder
 from monai_cxrssl.transforms import GroupMask, InpaintHoles, MultiView
 from monai_cxrssl.transforms.corruptions.group_mask import draw_blocks
@@ -129,6 +129,52 @@ def moco(films: Films, seed: int) -> list[Panel]:
     ]
 
 
+def byol(films: Films, seed: int) -> list[Panel]:
+    """A film and the view of either network."""
+    image, _ = films.film(5)
+    online, target = views_of("simclr", seed)(image, key=(0, 5))
+    return [
+        ("film", image[0] / 255),
+        ("the online network's view ...", plain(online)),
+        ("... predicts the target's", plain(target)),
+    ]
+
+
+def dino(films: Films, seed: int) -> list[Panel]:
+    """The large views and the small ones, at their own size."""
+    image, _ = films.film(3)
+    scale = recipe("curricular")["alone"]["dino"]["crop_scale"]
+    large = MultiView(size=SIDE, seed=seed, scale=scale, rotation=10)(image, key=(0, 3))
+    side = SIDE * 3 // 7
+    small = MultiView(size=side, num_views=4, seed=seed, scale=(0.05, scale[0]), rotation=10)(
+        image, key=(0, 3), views=range(2, 6)
+    )
+    padded = torch.nn.functional.pad(small[:, 0], (8, 8, 8, 8), value=1.0)
+    tiles = torch.cat([torch.cat(list(row), dim=1) for row in padded.split(2)])
+    return [
+        ("film", image[0] / 255),
+        ("large view 1", plain(large[0])),
+        ("large view 2", plain(large[1])),
+        ("small views: the student's", plain(tiles)),
+    ]
+
+
+def mae(films: Films, seed: int) -> list[Panel]:
+    """The patches that the encoder sees, and those that the decoder rebuilds."""
+    image, _ = films.square(3)
+    method = MAE(Encoder("tu-vit_tiny_patch16_224", in_channels=1), seed=seed)
+    _, masked = method.choose(image)
+    side = SIDE // PATCH
+    cells = torch.zeros(1, side * side).scatter(1, masked, 1.0).reshape(1, 1, side, side)
+    mask = cells.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3) > 0
+    target = torch.nn.functional.fold(method.target(image).transpose(1, 2), SIDE, PATCH, stride=PATCH)
+    return [
+        ("film", plain(image)),
+        (f"the encoder sees {1 - mask.float().mean():.0%}", plain(torch.where(mask, torch.tensor(0.5), image))),
+        ("rebuilt: normalised patches", plain(0.5 + target / 6)),
+    ]
+
+
 def inpainting(films: Films, seed: int) -> list[Panel]:
     """Holes centred on the lungs, drawn twice."""
     image, mask = films.square(3)
@@ -208,6 +254,9 @@ FIGURES: dict[str, Callable[[Films, int], list[Panel]]] = {
     "simclr": simclr,
     "micle": micle,
     "moco": moco,
+    "byol": byol,
+    "dino": dino,
+    "mae": mae,
     "inpainting": inpainting,
     "spcxr": spcxr,
     "rotation": rotation,

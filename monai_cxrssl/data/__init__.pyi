@@ -23,6 +23,7 @@ from .sampling.bags import Draw, PairSampler, patient_bags, patient_numbers
 from .sampling.fine_tuning import FineTuningImages
 from .sampling.image_sampler import ImageSampler
 from .sampling.loader import training_loader, worker_count
+from .sampling.pair_choice import PairChoice
 from .sampling.pretext import ImageDataset, PairDataset
 from .sources.fine_tuning_source import classes_to_learn, divided_source, require_classes
 from .sources.label_table import LabelJoin, label_datalist
@@ -56,6 +57,7 @@ __all__ = [
     "LabelJoin",
     "ImageDataset",
     "PATHOLOGIES",
+    "PairChoice",
     "PairDataset",
     "PairSampler",
     "Predictions",

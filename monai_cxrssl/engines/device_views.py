@@ -23,10 +23,15 @@ class DeviceViews:
     they are only rendered, all at once (:meth:`monai_cxrssl.transforms.MultiView.apply_batch`), and nothing waits for
     the device. The result equals the loader's views within the tolerance of interpolation and of rounding to 8 bits.
     Batches whose views are made already go through :func:`~monai_cxrssl.engines.trainer.prepare_views`.
+
+    Args:
+        transform: draws and renders the views of ``image``.
+        local_transform: those of ``local_image``, if any.
     """
 
-    def __init__(self, transform: DrawnViewTransform) -> None:
+    def __init__(self, transform: DrawnViewTransform, local_transform: DrawnViewTransform | None = None) -> None:
         self.transform = transform
+        self.local_transform = local_transform
 
     def __call__(
         self,
@@ -37,7 +42,7 @@ class DeviceViews:
     ) -> dict[str, Any]:
         """Return the batch on the device, without ``film_size`` and ``view``.
 
-        Its ``image`` ``(B, V, 1, S, S)`` is float32 in [0, 1].
+        Its ``image`` ``(B, V, 1, S, S)`` is float32 in [0, 1], and so is ``local_image`` of ``local_view``, if any.
 
         Args:
             batchdata: tensors by name: ``image`` films ``(B, F, 1, H, W)`` uint8 or uint16, F being 1 or V,
@@ -61,5 +66,9 @@ class DeviceViews:
                 views.reshape(samples * each, count // each, -1),
                 sizes[:, :each].reshape(samples * each, 2),
             )
+            if "local_view" in batch:
+                assert self.local_transform is not None
+                drawn = batch.pop("local_view")
+                batch["local_image"] = self.local_transform.apply_batch(films[:, 0], drawn, sizes[:, 0])
         batch["image"] = rendered.reshape(samples, count, *rendered.shape[2:])
         return prepare_views(batch)

@@ -47,7 +47,8 @@ def prepare_views(
     """Move a batch of views to the device and make it float in [0, 1].
 
     Args:
-        batchdata: tensors by name; ``image`` is ``(B, V, 1, H, W)``, uint8, or float in [0, 1].
+        batchdata: tensors by name; ``image`` is ``(B, V, 1, H, W)``, uint8, or float in [0, 1], and so is
+            ``local_image``, if any.
         non_blocking: copy asynchronously from pinned memory.
         kwargs: further arguments of ``Tensor.to``.
 
@@ -64,8 +65,9 @@ def prepare_views(
         for name, value in batchdata.items()
     }
     # Eight-bit views cross the bus at a quarter of the size; they become float only on the device.
-    if batch["image"].dtype is torch.uint8:
-        batch["image"] = batch["image"].float().div_(255)
+    for name in {"image", "local_image"} & batch.keys():
+        if batch[name].dtype is torch.uint8:
+            batch[name] = batch[name].float().div_(255)
     return batch
 
 
@@ -144,6 +146,9 @@ class MethodTrainer(Trainer):
         self.method = method.to(device)
         if channels_last:
             self.method = self.method.to(memory_format=torch.channels_last)
+        begin = getattr(self.unwrapped_method, "begin", None)
+        if begin is not None:
+            begin(int(max_epochs))
         self.optimizer = optimizer
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.accumulation_steps = accumulation_steps

@@ -49,6 +49,9 @@ class PretextMethod(nn.Module, ABC):
                 else a method names.
         """
 
+    def begin(self, epochs: int) -> None:
+        """Take note of how many epochs the run has; called once before its first step, or its first after a stop."""
+
     def after_step(self, progress: float) -> None:
         """Update what no gradient updates (a momentum encoder, a queue) after an optimiser step.
 

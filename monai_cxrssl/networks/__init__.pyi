@@ -13,6 +13,8 @@ from .parts.label_head import LabelHead
 from .parts.pooling import Pooling, pooled_features
 from .parts.positions import sincos_positions
 from .prediction_head import PredictionHead
+from .pretext.dino_head import DINOHead
+from .pretext.mae import MAEDecoder, VisibleTokens
 from .reconstruction import ReconstructionDecoder
 from .settings import (
     read_encoder_arguments,
@@ -33,6 +35,7 @@ from .weights.loading import LoadAccount, load_encoder_weights
 from .weights.locations import resolve_weights
 
 __all__ = [
+    "DINOHead",
     "Encoder",
     "GMMLHead",
     "EMACopy",
@@ -40,6 +43,7 @@ __all__ = [
     "LabelHead",
     "LoadAccount",
     "InputNormalisation",
+    "MAEDecoder",
     "MultiTaskNet",
     "Normalisation",
     "Pooling",
@@ -47,6 +51,7 @@ __all__ = [
     "ProjectionHead",
     "ReconstructionDecoder",
     "TokenBlocks",
+    "VisibleTokens",
     "build_described",
     "build_encoder",
     "candidates",

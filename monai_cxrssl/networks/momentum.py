@@ -9,7 +9,9 @@ import math
 from typing import Any
 
 import torch
+from timm.layers import DropPath, PatchDropout
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from monai_cxrssl.errors import ConfigurationError
 
@@ -41,6 +43,7 @@ class EMACopy(nn.Module):
         momentum: m, in [0, 1], unless :meth:`update` is given another.
         keep_eval: stay in evaluation mode whatever :meth:`train` is told, as teachers do; else the mode follows the
             method's.
+        dropout: let dropout and stochastic depth act in the copy where its mode is that of training.
 
     Raises:
         ConfigurationError: when the momentum is out of range.
@@ -54,12 +57,15 @@ class EMACopy(nn.Module):
         0.25
     """
 
-    def __init__(self, network: nn.Module, momentum: float = 0.999, keep_eval: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, momentum: float = 0.999, keep_eval: bool = False, dropout: bool = True
+    ) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:
             raise ConfigurationError(f"The momentum of a moving average must be between 0 and 1, got {momentum}.")
         self.momentum = float(momentum)
         self.keep_eval = keep_eval
+        self.dropout = dropout
         self.network = copy.deepcopy(network).requires_grad_(False)
         self._followed: tuple[nn.Module, list[list[Tensor]]] | None = None
         self.train(network.training)
@@ -72,6 +78,10 @@ class EMACopy(nn.Module):
     def train(self, mode: bool = True) -> EMACopy:
         """Set the mode, unless the twin stays in evaluation mode."""
         super().train(mode and not self.keep_eval)
+        if not self.dropout:
+            for layer in self.modules():
+                if isinstance(layer, _DropoutNd | DropPath | PatchDropout):
+                    layer.eval()
         return self
 
     @torch.no_grad()

@@ -75,7 +75,7 @@ class CurriculumWiring(PretrainingWiring):
     def begin(self, source: Datalist, images: ImageStore, network: Encoder) -> None:
         """Write what this run is into its folder; log the size of the data, the recipe, the network's normalisation."""
         self.start_run(source)
-        announce_data(source, images, patient_bags(images.items), self.options.recipe)
+        announce_data(source, images, patient_bags(images.items, self.options.bags_by), self.options.recipe)
         announce_start(self.start, network.normalise.normalisation, self.options)
 
     @property
@@ -88,13 +88,18 @@ class CurriculumWiring(PretrainingWiring):
         o = self.options
         seed, contrast = {"seed": o.seed}, {"temperature": o.temperature, "gather": o.gather}
         queue = {"queue_length": o.queue_length, "momentum": o.momentum}
+        teacher = {} if o.teacher_momentum is None else {"momentum": o.teacher_momentum}
+        local = {"local_views": partial(self.local_views, o.local_views)} if o.local_views else {}
         return {
             "rotation": (methods.Rotation, {**seed, "copies": o.rotation_copies}, 1, {}),
             "jigsaw": (methods.Jigsaw, {**seed, "permutations": o.jigsaw_permutations}, 1, {}),
             "inpainting": (methods.Inpainting, seed, 1, {"lung_masks": True}),
             "moco": (methods.MoCo, {**seed, **contrast, **queue}, 2, {}),
             "simclr": (methods.SimCLR, contrast, 2, {}),
-            "micle": (methods.MICLe, contrast, 2, {"multi_instance": True}),
+            "micle": (methods.MICLe, contrast, 2, {"multi_instance": True, "pairs": o.pairs}),
+            "byol": (methods.BYOL, teacher, 2, {}),
+            "dino": (methods.DINO, {**teacher, "prototypes": o.prototypes}, 2, local),
+            "mae": (methods.MAE, {**seed, "mask_ratio": o.mask_ratio}, 1, {}),
             "spcxr": (methods.SPCXR, {**seed, "gather": o.gather}, 1, {}),
             "distillation": (methods.MaskedDistillation, {**seed, "teacher_weights": o.teacher_weights}, 1, {}),
         }
@@ -111,6 +116,7 @@ class CurriculumWiring(PretrainingWiring):
             o.batch_size,
             share=(o.shares or {}).get(task, 1),
             warmup_epochs=o.warmup_epochs or 0,
+            weight_decay_end=o.weight_decay_end,
             clip_grad_norm=o.clip_grad_norm or None,
             accumulation_steps=o.accumulation_steps,
             augment_on=o.augment_on,

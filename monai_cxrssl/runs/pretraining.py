@@ -63,9 +63,11 @@ class PretrainingWiring(Wiring):
 
     def sampler(self, images: ImageStore) -> PairSampler:
         """Make the sampler: pairs of one image, or from the second stage of MICLe on of one patient's images."""
-        o, bags = self.options, patient_bags(images.items, by=self.options.bags_by)
+        o = self.options
         simclr = o.stage_epochs(self.name).get("simclr") if len(o.stage_epochs(self.name)) > 1 else None
-        return PairSampler(bags, seed=o.seed, simclr_epochs=simclr, rank=o.rank, world_size=o.world_size)
+        return PairSampler.of_items(
+            images.items, **o.pairs, seed=o.seed, simclr_epochs=simclr, rank=o.rank, world_size=o.world_size
+        )  # fmt: skip
 
     def optimizer(self, method: nn.Module) -> Any:
         """Make the optimizer of a method."""

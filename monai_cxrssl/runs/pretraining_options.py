@@ -5,16 +5,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.optim.schedules import scaled_learning_rate
 from monai_cxrssl.runs.options import Count, Folder, Interval, Positive, RunOptions, Share, known_normalisation
 
 __all__ = ["PretrainingOptions", "pretraining_options"]
+
+
+def _words(value: Any) -> Any:
+    """One word, or several between commas or spaces, are a list of them."""
+    return re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
 
 
 class PretrainingOptions(RunOptions):
@@ -27,11 +33,11 @@ class PretrainingOptions(RunOptions):
 
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
-        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "mask_ratio", "momentum", "order",
-        "queue_length", "reconstruction_weight", "rotation_copies", "rotation_task", "shares", "simclr_epochs",
-        "simclr_share", "tasks", "teacher_arguments", "teacher_name", "teacher_normalisation", "teacher_weights",
-        "temperature",
-        "weight_decay_end", "weighting",
+        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "local_views", "mask_ratio", "momentum",
+        "multi_image_share", "order", "pair_studies", "pair_views", "prototypes", "queue_length",
+        "reconstruction_weight", "rotation_copies", "rotation_task", "shares", "simclr_epochs", "simclr_share", "tasks",
+        "teacher_arguments", "teacher_momentum", "teacher_name", "teacher_normalisation", "teacher_weights",
+        "temperature", "weight_decay_end", "weighting",
     ))  # fmt: skip
 
     splits: list[str] | str = Field(["training"], description="the splits of the datalist to train on")
@@ -51,8 +57,23 @@ class PretrainingOptions(RunOptions):
     bags_by: Literal["patient", "study"] = Field(
         "patient", description="positives are two images of one patient, or of one study (MedAug, Vu et al. 2021)"
     )
+    pair_views: Literal["any", "same", "different"] = Field(
+        "any", description="the two images of a pair: both frontal or both lateral (same), or one of each (MedAug)"
+    )
+    pair_studies: Literal["any", "same", "different"] = Field(
+        "any", description="the two images of a pair: of one study of the patient, or of two (MedAug)"
+    )
+    multi_image_share: Share | None = Field(
+        None, description="share of MICLe's pairs that are of two different images; none: as they come"
+    )
     queue_length: Count | None = Field(None, description="negatives in MoCo's queue")
     momentum: Share | None = Field(None, description="of MoCo's key encoder")
+    teacher_momentum: Share | None = Field(
+        None, description="of BYOL's target and DINO's teacher at the start; none: 0.99 and 0.996"
+    )
+    prototypes: Count = Field(65536, description="outputs of DINO's head")
+    local_views: Annotated[int, Field(ge=0)] = Field(8, description="small views of an image beside DINO's two large")
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(0.75, description="share of the patches that MAE masks")
     holes: Count | None = Field(None, description="holes in an image")
     hole_size: Interval | None = Field(None, description="side of a hole as a share of the image's, least and most")
     weight_decay_end: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay of the last epoch")
@@ -60,7 +81,7 @@ class PretrainingOptions(RunOptions):
     reconstruction_weight: Annotated[float, Field(ge=0)] | None = Field(None, description="of the masked patches' loss")
     rotation_task: bool = Field(False, description="tell quarter turns beside the reconstruction")
     weighting: Literal["fixed", "uncertainty"] = Field("fixed", description="of the tasks; uncertainty learns them")
-    tasks: list[str] | None = Field(None, description="the pretext tasks, in order")
+    tasks: Annotated[list[str], BeforeValidator(_words)] | None = Field(None, description="the pretext tasks, in order")
     order: Literal["given", "greedy", "difficulty"] = Field(
         "given", description="of the tasks; greedy is found by a probe, difficulty without labels, the easiest first"
     )
@@ -83,17 +104,26 @@ class PretrainingOptions(RunOptions):
 
     @classmethod
     def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the recipe's values; its teacher of random weights gives way to weights that were named."""
-        values = dict(recipe)
+        """Return the recipe's values; a task that is trained alone has those that its paper gives it, if any, and a
+        teacher of random weights gives way to weights that were named."""
+        values = super().adapted(recipe, given)
         if "teacher_weights" in given and "teacher_name" in values:
             values["teacher_name"] = None
-        return values
+        alone = values.pop("alone", {})
+        tasks = _words(given.get("tasks", values.get("tasks"))) or []
+        return values | (alone.get(tasks[0], {}) if len(tasks) == 1 else {})
 
     @property
     def learning_rate(self) -> float:
         """Learning rate for the samples of a step over all processes."""
         samples = self.batch_size * self.world_size * self.accumulation_steps
         return scaled_learning_rate(self.base_learning_rate, samples, self.learning_rate_rule)
+
+    @property
+    def pairs(self) -> dict[str, Any]:
+        """Which pairs of two images are drawn, as arguments of :meth:`monai_cxrssl.data.PairSampler.of_items`."""
+        choice = {"by": self.bags_by, "views": self.pair_views, "studies": self.pair_studies}
+        return choice | {"multi_image_share": self.multi_image_share}
 
     def stage_epochs(self, name: str) -> dict[str, int]:
         """Return epochs by stage: SimCLR, then MICLe, where the recipe divides them so, else one stage of that name."""

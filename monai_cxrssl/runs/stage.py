@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from monai.handlers import LrScheduleHandler
 
-from monai_cxrssl.data.sampling.bags import PairSampler, patient_bags
+from monai_cxrssl.data.sampling.bags import PairSampler
 from monai_cxrssl.data.sampling.deferred_views import augments_on_device
 from monai_cxrssl.data.sampling.loader import training_loader
 from monai_cxrssl.data.sampling.pretext import PairDataset
@@ -28,6 +28,7 @@ from monai_cxrssl.hardware.distributed import data_parallel
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
+from monai_cxrssl.optim.weight_decay import CosineWeightDecay
 
 __all__ = ["PretextStage", "StageRun", "divide_epochs", "stages_over_data"]
 
@@ -57,7 +58,12 @@ class PretextStage:
         share: of the curriculum's epochs, relative to the shares of the other stages.
         warmup_epochs: of the learning rate, at most a tenth of the stage.
         multi_instance: pairs are of two images of one patient (MICLe) rather than of one image.
+        pairs: which pairs of two images, as arguments of :meth:`monai_cxrssl.data.PairSampler.of_items`.
         lung_masks: give the method the lungs of every view (inpainting).
+        local_views: makes the transform of small views beside the others (DINO), called with the number of pixels of
+            which their side must be a multiple.
+        weight_decay_end: weight decay of the stage's last step, to which it moves along a cosine; ``None`` for no
+            change.
         clip_grad_norm: see :class:`MethodTrainer`.
         accumulation_steps: see :class:`MethodTrainer`.
         augment_on: ``"workers"``, ``"device"`` or ``"auto"``: who makes the views, see
@@ -82,7 +88,10 @@ class PretextStage:
         share: float = 1.0,
         warmup_epochs: float = 0.0,
         multi_instance: bool = False,
+        pairs: Mapping[str, Any] | None = None,
         lung_masks: bool = False,
+        local_views: Callable[[int], DrawnViewTransform] | None = None,
+        weight_decay_end: float | None = None,
         clip_grad_norm: float | None = None,
         accumulation_steps: int = 1,
         augment_on: str = "auto",
@@ -100,7 +109,10 @@ class PretextStage:
         self.share = float(share)
         self.warmup_epochs = warmup_epochs
         self.multi_instance = multi_instance
+        self.pairs = dict(pairs or {})
         self.lung_masks = lung_masks
+        self.local_views = local_views
+        self.weight_decay_end = weight_decay_end
         self.clip_grad_norm = clip_grad_norm
         self.accumulation_steps = accumulation_steps
         # Refused here rather than when the stage's turn comes, hours later.
@@ -142,9 +154,18 @@ class PretextStage:
                 f"The stage {self.name!r} takes {method.num_views} view(s) of an image, its transform draws {views}."
             )
         masks = PretextLungMasks(self.images, progress=idist.get_rank() == 0) if self.lung_masks else None
-        dataset = PairDataset(self.images, self.transform, lung_masks=masks, augment_on=self.augment_on, device=device)
-        sampler = PairSampler(
-            patient_bags(self.images.items),
+        local = None if self.local_views is None else self.local_views(int(network.encoder.output_stride))  # type: ignore[arg-type]
+        dataset = PairDataset(
+            self.images,
+            self.transform,
+            lung_masks=masks,
+            augment_on=self.augment_on,
+            device=device,
+            local_transform=local,
+        )
+        sampler = PairSampler.of_items(
+            self.images.items,
+            **self.pairs,
             simclr_epochs=0 if self.multi_instance else None,
             seed=seed,
             rank=idist.get_rank(),
@@ -156,11 +177,14 @@ class PretextStage:
         method.to(device)
         optimizer = self.optimizer(method)
         schedule = StagedWarmupCosine(optimizer, [epochs], len(loader), self.warmup_epochs)
-        follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
+        follow: list[Any] = [LrScheduleHandler(schedule, print_lr=False, epoch_level=False)]  # type: ignore[arg-type]
+        if self.weight_decay_end is not None:
+            start = max(group["weight_decay"] for group in optimizer.param_groups)
+            follow.append(CosineWeightDecay(optimizer, start, self.weight_decay_end))
         parallel = data_parallel(method, device) if idist.get_world_size() > 1 else method
         prepare: BatchPreparer = prepare_views
         if isinstance(self.transform, DrawnViewTransform):
-            prepare = DeviceViews(self.transform)
+            prepare = DeviceViews(self.transform, local)
         trainer = MethodTrainer(
             device,
             epochs,
@@ -171,7 +195,7 @@ class PretextStage:
             accumulation_steps=self.accumulation_steps,
             amp=amp,
             clip_grad_norm=self.clip_grad_norm,
-            train_handlers=[follow, *handlers],
+            train_handlers=[*follow, *handlers],
         )
         return StageRun(trainer, method, optimizer, schedule)
 

@@ -98,10 +98,25 @@ class Wiring:
             number: views of an image.
             return_uint8: give eight bits instead of floats.
         """
+        return self._views(number, self.options.image_size, self.options.crop_scale, return_uint8)
+
+    def local_views(self, number: int, multiple: int) -> MultiView:
+        """Make the small random views of an image beside two large ones (DINO): 96 px where the others have 224.
+
+        Args:
+            number: views of an image.
+            multiple: of this many pixels their side must be.
+        """
+        side = max(round(self.options.image_size * 3 / 7 / multiple), 1) * multiple
+        least = self.options.crop_scale[0]
+        # From 5 % of the image to where the large views begin.
+        return self._views(number, side, [min(0.05, least / 2), least], return_uint8=True)
+
+    def _views(self, number: int, size: int, scale: Sequence[float], return_uint8: bool) -> MultiView:
         o = self.options
         low, high = 1 - 0.8 * o.jitter, 1 + 0.8 * o.jitter
         return MultiView(
-            size=o.image_size, num_views=number, seed=o.seed, return_uint8=return_uint8, scale=tuple(o.crop_scale),
+            size=size, num_views=number, seed=o.seed, return_uint8=return_uint8, scale=tuple(scale),
             rotation=o.rotation, brightness=[low, high], contrast=[low, high],
             gamma=[1 / (1 + 0.5 * o.jitter), 1 + 0.5 * o.jitter],
         )  # fmt: skip

@@ -298,3 +298,24 @@ def test_first_epochs_of_the_default_run(run_bundle, default_phantom, tmp_path, 
     assert figures["loss_last_epoch"] < figures["loss_first_epoch"]
     if name == "inpainting":
         assert figures["probe_after"] > figures["probe_before"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["byol", "dino", "mae"])
+def test_one_method_alone(run_bundle, few_films, tmp_path, task):
+    """The encoder that its recipe names, two epochs, and the weights of what is kept."""
+    result = run_bundle(
+        "bundles/curricular/train.json", "--dataset_dir", few_films, "--output_dir", tmp_path, "--model_path",
+        tmp_path / "model.pt", "--recipe", "short", "--batch_size", 8, "--max_epochs", 2, "--tasks", task,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["tasks"] == task
+    assert figures["encoder_name"] == ("resnet18" if task == "byol" else VIT)
+    assert figures[f"{task}_trivial_loss"] > 0
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert all(name.startswith("encoder.") for name in state)
+    if task == "dino":
+        checkpoint = sorted((tmp_path / "stages" / "1_dino" / "checkpoints").glob("*.pt"))[-1]
+        method = torch.load(checkpoint, weights_only=True)["parts"]["method"]
+        assert all(torch.equal(value, method[f"teacher.network.0.{name}"]) for name, value in state.items())

@@ -19,7 +19,7 @@ from monai_cxrssl.data import load_datalist, save_datalist
 from monai_cxrssl.data.sources import registry
 from monai_cxrssl.errors import DatalistError
 
-EXAMPLES = {"method": "byol.py", "layout": "clinic_layout.py", "bundle": "byol_bundle.json"}
+EXAMPLES = {"method": "simsiam.py", "layout": "clinic_layout.py", "bundle": "simsiam_bundle.json"}
 
 
 @pytest.fixture
@@ -47,40 +47,42 @@ def make_clinic(folder, rows):
 class TestMethod:
     def test_one_epoch(self, repo, examples):
         """The page's own Python, with a loader of random views."""
-        from byol import BYOL
+        from simsiam import SimSiam
 
         from monai_cxrssl.networks import Encoder
 
         code = re.findall(r"```python\n(.*?)```", (repo / "docs/extending/method.md").read_text(), flags=re.DOTALL)
         assert len(code) == 1
         torch.manual_seed(0)
-        untrained = BYOL(Encoder("resnet18", in_channels=1)).state_dict()
+        untrained = SimSiam(Encoder("resnet18", in_channels=1)).state_dict()
         views = [{"image": torch.rand(4, 2, 1, 32, 32), "patient": torch.arange(4)} for _ in range(3)]
         torch.manual_seed(0)
         seen = {"loader": views}
         exec(compile(code[0], "docs/extending/method.md", "exec"), seen)
         method = seen["method"]
         changed = {name.split(".")[0] for name, value in method.named_parameters() if not value.equal(untrained[name])}
-        assert changed == {"network", "projection_head", "predictor", "twin"}
+        assert changed == {"network", "projection_head", "predictor"}
         assert all(value.isfinite().all() for value in method.parameters())
-        assert all(value.grad is None for value in method.twin.parameters())
+        assert method.state_dict()["mean_projection"].any()
 
     def test_loss_is_that_of_the_paper(self, examples):
-        """Two minus two cosines, each view against the twin's of the other, in float64."""
-        from byol import BYOL
+        """Minus the cosine, each view's prediction against the other's projection, in float64."""
+        from simsiam import SimSiam
 
         from monai_cxrssl.networks import Encoder
 
         torch.manual_seed(0)
-        method = BYOL(Encoder("resnet18", in_channels=1)).double().eval()
+        method = SimSiam(Encoder("resnet18", in_channels=1)).double().eval()
         image = torch.rand(3, 2, 1, 32, 32, dtype=torch.float64)
         total = 0.0
-        for student, teacher in ((0, 1), (1, 0)):
-            predicted = method.predictor(method.projection_head(method.network(image[:, student])))
-            target = method.twin(image[:, teacher])
+        for one, other in ((0, 1), (1, 0)):
+            predicted = method.predictor(method.projection_head(method.network(image[:, one])))
+            target = method.projection_head(method.network(image[:, other]))
             cosine = (predicted * target).sum(1) / (predicted.norm(dim=1) * target.norm(dim=1))
-            total += (2 - 2 * cosine).mean().item() / 2
-        assert method({"image": image})["loss"].item() == pytest.approx(total, rel=1e-5)
+            total -= cosine.mean().item() / 2
+        output = method({"image": image})
+        assert output["loss"].item() == pytest.approx(total, rel=1e-5)
+        assert not output["embedding"].requires_grad
 
 
 class TestLayout:
@@ -165,7 +167,7 @@ def test_bundle_runs(repo, tmp_path, examples, films, monkeypatch):
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config(str(examples / "byol_bundle.json"))
+    parser.read_config(str(examples / "simsiam_bundle.json"))
     parser.update({"datalist": str(films), "output_dir": str(tmp_path / "out"), "max_epochs": 1, "batch_size": 8})
     parser.parse(True)
     parser.get_parsed_content("trainer").run()

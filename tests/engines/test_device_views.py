@@ -67,6 +67,28 @@ def test_the_views_are_those_of_the_loader(images, views, simclr_epochs, bits8):
     assert films == {2} if simclr_epochs == 0 else {1}
 
 
+def test_local_views_are_those_of_the_loader_and_of_no_other_view(images):
+    """DINO's small views: of the workers, of the device, and drawn apart from the large ones."""
+    large = MultiView(size=48, num_views=2, seed=1, return_uint8=True)
+    small = MultiView(size=16, num_views=3, seed=1, return_uint8=True, scale=(0.05, 0.4))
+    batches = []
+    for place in ("workers", "device"):
+        dataset = PairDataset(images, large, augment_on=place, local_transform=small)
+        sampler = PairSampler(patient_bags(images.items), seed=1, simclr_epochs=None)
+        prepare = DeviceViews(large, small)
+        batches.append([prepare(batch, "cpu") for batch in training_loader(dataset, sampler, 3)])
+    for theirs, ours in zip(*batches, strict=True):
+        assert theirs.keys() == ours.keys()
+        assert theirs["local_image"].dtype == ours["local_image"].dtype == torch.float32
+        assert theirs["local_image"].shape == ours["local_image"].shape == (3, 3, 1, 16, 16)
+        assert (theirs["local_image"] - ours["local_image"]).abs().mean() < 0.006
+        for row, index in enumerate(theirs["first"].tolist()):
+            expected = small(images.image(index)[None], key=(0, int(theirs["index"][row])), views=(2, 3, 4))
+            torch.testing.assert_close(theirs["local_image"][row], expected.float() / 255)
+    with pytest.raises(ConfigurationError, match="local views are of one"):
+        dataset[(0, 0, 0, 1, 0)]
+
+
 @pytest.mark.parametrize("simclr_epochs", [None, 0])
 def test_draws_belong_to_their_keys(images, simclr_epochs):
     loader, _ = loader_of(images, "device", simclr_epochs=simclr_epochs)

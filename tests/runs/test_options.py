@@ -50,6 +50,22 @@ class TestRecipes:
         assert "bags_by" in names
         assert "queue_length" not in names
 
+    @pytest.mark.parametrize("recipe", ["full", "short"])
+    @pytest.mark.parametrize("task", ["byol", "dino", "mae", "rotation"])
+    def test_a_task_alone_has_the_values_of_its_paper(self, repo, recipe, task):
+        recipes = load_recipes(repo / "bundles/curricular/configs/recipes.json")
+
+        def values(tasks, **given):
+            options = PretrainingOptions.resolved({**PLACES, "recipe": recipe, "tasks": tasks, **given}, recipes)
+            return options.model_dump(exclude={"tasks"}), options.tasks
+
+        shared = values(["rotation", "jigsaw"])[0]
+        own = recipes[recipe]["alone"].get(task, {})
+        for tasks in (task, [task]):
+            assert values(tasks) == ({**shared, **own}, [task])
+        assert values(f"{task}, simclr") == (shared, [task, "simclr"])
+        assert values(task, batch_size=7, optimizer="sgd")[0] == {**shared, **own, "batch_size": 7, "optimizer": "sgd"}
+
     def test_learning_rate_of_the_batch(self, micle, monkeypatch):
         monkeypatch.setenv("WORLD_SIZE", "2")
         given = {**PLACES, "batch_size": 16, "accumulation_steps": 3, "base_learning_rate": 0.01}

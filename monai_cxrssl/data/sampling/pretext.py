@@ -38,6 +38,7 @@ class PairDataset(Dataset):
             must be a :class:`~monai_cxrssl.data.sampling.view_transform.DrawnViewTransform`.
         data: items to show as :attr:`data`, as MONAI's data sets do; by default those of ``images``.
         lung_masks: the masks of ``images``, in the same order.
+        local_transform: draws more views of an image, small ones (DINO's local views), as ``local_image``.
         augment_on, device: see :func:`~monai_cxrssl.data.sampling.deferred_views.augments_on_device`.
 
     Raises:
@@ -53,8 +54,10 @@ class PairDataset(Dataset):
         lung_masks: PretextLungMasks | None = None,
         augment_on: str = "workers",
         device: torch.device | str = "cpu",
+        local_transform: DrawnViewTransform | None = None,
     ) -> None:
         self.images, self.transform, self.lung_masks = images, transform, lung_masks
+        self.local_transform = local_transform
         self.num_views = int(transform.num_views) if isinstance(transform, ViewTransform) else 2
         self.raw = augments_on_device(augment_on, device, transform, lung_masks is not None)
         if lung_masks is not None and not isinstance(transform, DrawnViewTransform):
@@ -79,12 +82,14 @@ class PairDataset(Dataset):
         Returns:
             ``{"image": (V, 1, S, S) tensor, "patient": number of the patient, "index": position in the epoch, "first":
             item of view 0, "second": item of view 1}``, and ``"lung_mask": (V, 1, S, S) uint8`` of 0 and 1, warped as
-            the views are, where there are lung masks. Where the device makes the views, ``"image"`` is a
+            the views are, where there are lung masks; ``"local_image": (L, 1, s, s)`` where there are local views.
+            Where the device makes the views, ``"image"`` is a
             :class:`~monai_cxrssl.data.sampling.deferred_views.DeferredViews`, ``"film_size"`` the ``(V, 2)`` height and
-            width of the film of each view, and ``"view"`` the ``(V, 10)`` float32 parameters.
+            width of the film of each view, and ``"view"`` the ``(V, 10)`` float32 parameters, ``"local_view"`` those of
+            local views.
 
         Raises:
-            ConfigurationError: a pair of two images for a transform that does not make two views.
+            ConfigurationError: a pair of two images for a transform that does not make two views, or for local views.
         """
         if not isinstance(draw, tuple):
             index = int(draw)
@@ -95,6 +100,10 @@ class PairDataset(Dataset):
             raise ConfigurationError(
                 f"The sampler drew a pair of two images, but the transform makes {self.num_views} views per sample. "
                 "Give it two views, or the sampler no MICLe epochs."
+            )
+        if first != second and self.local_transform is not None:
+            raise ConfigurationError(
+                "The sampler drew a pair of two images, and local views are of one; give the sampler no MICLe epochs."
             )
         # By patient even when bags are studies: images of another study of the patient are no negatives either.
         patient = int(self.patients[first])
@@ -108,7 +117,16 @@ class PairDataset(Dataset):
             pairs = [self._views(index, key, (number,)) for number, index in enumerate((first, second))]
             views, masks = (_joined(parts) for parts in zip(*pairs, strict=True))
         sample = {"image": views, **sample}
+        if self.local_transform is not None:
+            image = self.images.image(first)[None]
+            sample["local_image"] = self.local_transform(image, key=key, views=self._local_numbers)
         return sample if masks is None else {**sample, "lung_mask": masks}
+
+    @property
+    def _local_numbers(self) -> range:
+        """Numbers of the local views: they go on after the others, so that no two views of a sample share a draw."""
+        assert self.local_transform is not None
+        return range(self.num_views, self.num_views + self.local_transform.num_views)
 
     def _films(self, first: int, second: int, key: tuple[int, int]) -> dict[str, Any]:
         """The films of a pair as they are, and the views that are drawn of them."""
@@ -117,11 +135,15 @@ class PairDataset(Dataset):
         shown = films if len(films) == self.num_views else films * self.num_views
         transform = cast(DrawnViewTransform, self.transform)
         drawn = [transform.sample(shown[n].shape, key=key, views=(n,))[0].values() for n in numbers]
-        return {
+        sample = {
             "image": DeferredViews(films, self.num_views),
             "film_size": torch.tensor([film.shape for film in shown]),
             "view": torch.tensor(drawn, dtype=torch.float32),
         }
+        if self.local_transform is not None:
+            views = self.local_transform.sample(films[0].shape, key=key, views=self._local_numbers)
+            sample["local_view"] = torch.tensor([view.values() for view in views], dtype=torch.float32)
+        return sample
 
     def _views(
         self, index: int, key: tuple[int, int], numbers: tuple[int, ...] | None
