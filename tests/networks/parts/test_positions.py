@@ -90,6 +90,16 @@ def test_weights_with_learned_ones_keep_them(tmp_path):
         Encoder(VIT, start=start, positions="sincos")
 
 
+def test_a_state_dict_with_learned_ones_brings_them_back():
+    encoder, image = Encoder(VIT, encoder_arguments=SMALL, input_normalisation="none").eval(), torch.rand(1, 1, 32, 48)
+    model = timm.create_model(VIT[3:], in_chans=1, dynamic_img_size=True, **SMALL).eval()
+    encoder.encoder.model.load_state_dict(model.state_dict())
+    assert (encoder.positions, encoder.encoder.model.pos_embed.requires_grad) == ("learned", True)
+    with torch.no_grad():
+        expected = model.forward_intermediates(image, norm=False, intermediates_only=True)[-1]
+        torch.testing.assert_close(encoder.feature_map(image), expected)
+
+
 def test_learned_ones_may_start_at_sines_and_cosines(tmp_path):
     torch.save(Encoder(VIT, encoder_arguments=SMALL).state_dict(), tmp_path / "model.pt")
     encoder = Encoder(VIT, encoder_arguments=SMALL, pretrained=tmp_path / "model.pt", positions="learned")
