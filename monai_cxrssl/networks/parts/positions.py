@@ -135,7 +135,8 @@ def _embed(model: Any, patches: Tensor) -> Tensor:
     else:
         height, width = map(int, patches.shape[1:3])
         table = sincos_positions(model.embed_dim, height, width, own, patches.device)[None]
-    patches = (patches.flatten(1, 2) if patches.ndim == 4 else patches) + table.to(patches.dtype)
+    # Not in the type of the patches: autocast makes them coarser, and timm's sum is in that of the weights.
+    patches = (patches.flatten(1, 2) if patches.ndim == 4 else patches) + table.to(model.pos_embed.dtype)
     tokens = (getattr(model, name, None) for name in ("cls_token", "dist_token", "reg_token"))
     prefix = [token.expand(patches.shape[0], -1, -1) for token in tokens if token is not None]
     return model.pos_drop(torch.cat([*prefix, patches], 1))
