@@ -125,7 +125,7 @@ def saliency_maps(
         # No gradient is needed before the map, so for the last one the encoder's activations are not kept. For others
         # the image asks for one, as the weights may be frozen.
         given = image.detach().to(next(network.encoder.parameters()).dtype, copy=deep)  # type: ignore
-        if isinstance(head, LabelHead) and head[0].takes_token:  # type: ignore[union-attr]
+        if isinstance(head, LabelHead) and head[0].takes_token:
             return _before_last_block(network, given, class_index)
         with torch.set_grad_enabled(deep):
             features = normalised_features(network, given.requires_grad_() if deep else given)
