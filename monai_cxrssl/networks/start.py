@@ -136,7 +136,7 @@ class Start:
                 f"The weights that {encoder_name} starts from have learned positions, and positions by sine and cosine "
                 "would take their place; leave --positions out."
             )
-        if positions == "sincos":
+        if positions == "sincos" and (self.positions != AUTO or positions_of(encoder)):
             use_sincos(encoder, encoder_name)
 
     def _pool(self, encoder: nn.Module, encoder_name: str, path: Path | None, said: Mapping[str, Any]) -> Pooling:

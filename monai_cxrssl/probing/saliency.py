@@ -125,7 +125,7 @@ def saliency_maps(
         # No gradient is needed before the map, so for the last one the encoder's activations are not kept. For others
         # the image asks for one, as the weights may be frozen.
         given = image.detach().to(next(network.encoder.parameters()).dtype, copy=deep)  # type: ignore
-        if isinstance(head, LabelHead) and head[0].takes_token:  # type: ignore[union-attr]
+        if isinstance(head, LabelHead) and head[0].takes_token:
             return _before_last_block(network, given, class_index)
         with torch.set_grad_enabled(deep):
             features = normalised_features(network, given.requires_grad_() if deep else given)
@@ -154,12 +154,13 @@ def _before_last_block(network: nn.Module, image: Tensor, class_index: Any) -> T
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        kept.append(arguments[0].detach().requires_grad_())  # the graph begins here
+        torch.set_grad_enabled(True)  # the graph begins here
+        kept.append(arguments[0].requires_grad_())
         return (kept[0], *arguments[1:])
 
     handle = model.blocks[-1].register_forward_pre_hook(keep)
     try:
-        with torch.enable_grad(), torch.autocast(image.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             features = normalised_features(network, image)
             logits = label_logits(network, features)
             chosen = _classes(class_index, logits)

@@ -23,7 +23,7 @@ def build(encoder_name: str = "resnet18", **options) -> Inpainting:
 
 
 def watched(method: Inpainting, data: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What the encoder saw, what the decoder made, and the result."""
+    """What the network saw, what the decoder made, and the result."""
     seen: dict[str, torch.Tensor] = {}
 
     def see(name, position):
@@ -35,7 +35,7 @@ def watched(method: Inpainting, data: dict[str, torch.Tensor]) -> dict[str, torc
         return hook
 
     handles = [
-        method.network.encoder.register_forward_hook(see("corrupted", 0)),
+        method.network.normalise.register_forward_hook(see("corrupted", 0)),
         method.decoder.register_forward_hook(see("made", None)),
     ]
     seen |= method(data)

@@ -66,16 +66,15 @@ def positions_of(encoder: nn.Module) -> str | None:
 def holds_sincos(encoder: nn.Module) -> bool:
     """Whether the table that an encoder holds is that of sine and cosine, as weights of MAE bring it."""
     model = _model(encoder)
-    if model is None or model.pos_embed.shape[-1] % 4:
-        return False
-    return bool((model.pos_embed.detach().float() - _table(model)).abs().max() < _TOLERANCE)
+    return model is not None and _is_table(model)
 
 
 def use_sincos(encoder: nn.Module, encoder_name: str) -> None:
     """Fix the positions of an encoder to sines and cosines.
 
     The table stays in the state dict, for the grid of the network's ``img_size``. Images of another size get
-    theirs computed for their own grid over the same area; nothing is resampled. Prefix tokens get 0.
+    theirs computed for their own grid over the same area; nothing is resampled. Prefix tokens get 0. A state dict with
+    learned ones that is loaded afterwards brings those back.
 
     Raises:
         ConfigurationError: the encoder is no transformer with learned positions, or its channels are no multiple of 4.
@@ -90,6 +89,7 @@ def use_sincos(encoder: nn.Module, encoder_name: str) -> None:
         model.pos_embed.copy_(_table(model))
     model.pos_embed.requires_grad_(False)
     model._pos_embed = types.MethodType(_embed, model)
+    model.register_load_state_dict_post_hook(_follow_loaded)
 
 
 def positions_at(encoder: nn.Module, height: int, width: int) -> Tensor:
@@ -99,11 +99,24 @@ def positions_at(encoder: nn.Module, height: int, width: int) -> Tensor:
     return _table(model, (height // stride, width // stride))
 
 
+def _follow_loaded(model: Any, incompatible_keys: Any) -> None:
+    """Go back to learned positions where a state dict brought some."""
+    if "_pos_embed" in vars(model) and not _is_table(model):
+        del model._pos_embed
+        model.pos_embed.requires_grad_(next(model.patch_embed.parameters()).requires_grad)
+
+
 def _model(encoder: nn.Module) -> Any:
     from timm.models.vision_transformer import VisionTransformer
 
     model = getattr(encoder, "model", None)
     return model if isinstance(model, VisionTransformer) and model.pos_embed is not None else None
+
+
+def _is_table(model: Any) -> bool:
+    if model.embed_dim % 4:
+        return False
+    return bool((model.pos_embed.detach().float() - _table(model)).abs().max() < _TOLERANCE)
 
 
 def _table(model: Any, grid: tuple[int, int] | None = None) -> Tensor:
@@ -122,7 +135,8 @@ def _embed(model: Any, patches: Tensor) -> Tensor:
     else:
         height, width = map(int, patches.shape[1:3])
         table = sincos_positions(model.embed_dim, height, width, own, patches.device)[None]
-    patches = (patches.flatten(1, 2) if patches.ndim == 4 else patches) + table.to(patches.dtype)
+    # Not in the type of the patches: autocast makes them coarser, and timm's sum is in that of the weights.
+    patches = (patches.flatten(1, 2) if patches.ndim == 4 else patches) + table.to(model.pos_embed.dtype)
     tokens = (getattr(model, name, None) for name in ("cls_token", "dist_token", "reg_token"))
     prefix = [token.expand(patches.shape[0], -1, -1) for token in tokens if token is not None]
     return model.pos_drop(torch.cat([*prefix, patches], 1))

@@ -22,6 +22,7 @@ from monai_cxrssl.apps.export.onnx_export import ExportedNetwork, open_exported
 from monai_cxrssl.data.stores.images import open_images
 from monai_cxrssl.data.stores.small_film import decoded_side
 from monai_cxrssl.handlers.model_files import write_model
+from monai_cxrssl.networks.description import described_encoder
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.normalisation import Normalisation
@@ -36,7 +37,7 @@ def made(folder, encoder="resnet18", classes=("negative", "typical", "indetermin
     torch.manual_seed(0)
     network = MultiTaskNet(encoder, num_classes=len(classes), decoder=decoder)
     settings = {
-        "encoder_name": encoder, "image_size": SIZE, "classes": list(classes), "task": task, "decoder": decoder,
+        **described_encoder(network), "image_size": SIZE, "classes": list(classes), "task": task, "decoder": decoder,
         "mask": "lung" if decoder else None, "mask_channels": 1, **further,
     }  # fmt: skip
     write_model(network, folder / "model.pt", settings, None)

@@ -61,7 +61,7 @@ def test_timm_gives_the_class_token_where_it_alone_is_read(tmp_path, pooling):
         found, ours = eval(call, {"timm": timm}).eval()(IMAGE), encoder(IMAGE)
     assert torch.allclose(found, ours if pooling == "cls" else ours[:, 192:], atol=1e-5)
     # The table of positions is that of the images' own grid; timm resamples nothing.
-    assert json.loads((tmp_path / "config.json").read_text())["model_args"]["img_size"] == 64
+    assert json.loads((tmp_path / "config.json").read_text())["model_args"]["img_size"] == [64, 64]
 
 
 def test_the_config_says_how_images_are_normalised(tmp_path):

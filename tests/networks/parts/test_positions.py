@@ -66,6 +66,18 @@ def test_images_of_any_grid_get_exact_ones(name, height, width):
         torch.testing.assert_close(encoder.feature_map(image), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_autocast_adds_them_as_timm_does():
+    """In the type of the weights, so that neighbours of a coarse type stay apart."""
+    encoder = Encoder(VIT, encoder_arguments=SMALL, input_normalisation="none").eval()
+    model = timm.create_model(VIT[3:], in_chans=1, dynamic_img_size=True, **SMALL).eval()
+    model.load_state_dict(encoder.encoder.model.state_dict())
+    patches = torch.rand(1, 4, 4, 48).bfloat16()
+    with torch.no_grad():
+        found, expected = encoder.encoder.model._pos_embed(patches), model._pos_embed(patches)
+    assert found.dtype == expected.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
 def test_they_are_not_learnt_and_travel_with_copies_and_files(tmp_path):
     encoder = Encoder(VIT, encoder_arguments=SMALL)
     assert (encoder.positions, encoder.encoder.model.pos_embed.requires_grad) == ("sincos", False)
@@ -88,6 +100,16 @@ def test_weights_with_learned_ones_keep_them(tmp_path):
     assert (encoder.positions, encoder.encoder.model.pos_embed.requires_grad) == ("learned", True)
     with pytest.raises(ConfigurationError, match=f"{VIT} starts from have learned positions.*leave --positions out"):
         Encoder(VIT, start=start, positions="sincos")
+
+
+def test_a_state_dict_with_learned_ones_brings_them_back():
+    encoder, image = Encoder(VIT, encoder_arguments=SMALL, input_normalisation="none").eval(), torch.rand(1, 1, 32, 48)
+    model = timm.create_model(VIT[3:], in_chans=1, dynamic_img_size=True, **SMALL).eval()
+    encoder.encoder.model.load_state_dict(model.state_dict())
+    assert (encoder.positions, encoder.encoder.model.pos_embed.requires_grad) == ("learned", True)
+    with torch.no_grad():
+        expected = model.forward_intermediates(image, norm=False, intermediates_only=True)[-1]
+        torch.testing.assert_close(encoder.feature_map(image), expected)
 
 
 def test_learned_ones_may_start_at_sines_and_cosines(tmp_path):
