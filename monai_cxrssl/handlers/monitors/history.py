@@ -96,9 +96,11 @@ class RunHistory:
 
     def _finish(self, engine: Any) -> None:
         assert self._loss is not None
-        loss = _mean_over_processes(self._loss.item() / engine.state.epoch_length)
+        # The last epoch of a run that counts steps may be shorter.
+        iterations = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
+        loss = _mean_over_processes(self._loss.item() / iterations)
         if self._accuracy is not None:
-            accuracy = _mean_over_processes(self._accuracy.item() / engine.state.epoch_length)
+            accuracy = _mean_over_processes(self._accuracy.item() / iterations)
             engine.state.metrics["pretext_accuracy"] = accuracy
         seconds = time.perf_counter() - self._started
         row = {
