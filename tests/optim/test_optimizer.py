@@ -120,9 +120,7 @@ def test_lars_stays_lars_whatever_the_weight_decay(weight_decay, form):
         for value, gradient in zip(model.parameters(), step, strict=True):
             value.grad = gradient.clone()
         optimizer.step()
-    for value, expected in zip(
-        model.parameters(), lars_in_float64(values, gradients, 3.0, weight_decay), strict=True
-    ):
+    for value, expected in zip(model.parameters(), lars_in_float64(values, gradients, 3.0, weight_decay), strict=True):
         torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
 
 

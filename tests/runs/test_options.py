@@ -60,25 +60,6 @@ class TestRecipes:
         options = PretrainingOptions.resolved({**PLACES, **given}, micle)
         assert options.stage_epochs("micle") == dict(zip(("simclr", "micle"), expected, strict=True))
 
-    @pytest.mark.parametrize(
-        ("given", "batches", "expected"), [({}, 50, 12), ({}, 3, 34), ({"max_epochs": 2}, 3, 2), ({"min_steps": 60}, 3, 20)]
-    )  # fmt: skip
-    def test_epochs_of_fine_tuning(self, multitask, given, batches, expected):
-        assert FineTuningOptions.resolved({**PLACES, **given}, multitask).epochs(batches) == expected
-
-    @pytest.mark.parametrize(
-        ("given", "expected"),
-        [
-            ({}, (0, 1.0)),
-            ({"pretrained": "w.pt"}, (1, 0.9)),
-            ({"encoder_weights": "imagenet", "frozen_epochs": 3}, (3, 0.9)),
-            ({"layer_decay": 0.5}, (0, 0.5)),
-        ],
-    )
-    def test_pretrained_weights_are_spared(self, multitask, given, expected):
-        options = FineTuningOptions.resolved({**PLACES, **given}, multitask)
-        assert (options.frozen_epochs, options.layer_decay) == expected
-
     def test_missing_file(self, tmp_path):
         with pytest.raises(OptionError, match=r"recipes.*cannot be read"):
             load_recipes(tmp_path / "recipes.json")
