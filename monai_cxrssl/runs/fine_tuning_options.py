@@ -69,8 +69,8 @@ class FineTuningOptions(RunOptions):
         """Return the values of the encoder's family, and over them the recipe's."""
         if "max_steps" in given and "max_epochs" in given:
             raise OptionError(
-                f"--max_steps {given['max_steps']} and --max_epochs {given['max_epochs']} both say how long the run is; "
-                "leave one out."
+                f"--max_steps {given['max_steps']} and --max_epochs {given['max_epochs']} both say how long the run is; leave "
+                "one out."
             )
         values = {**family_recipe(_family({**recipe, **given})), **recipe}
         if "max_epochs" in given:

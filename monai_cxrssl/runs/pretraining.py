@@ -79,8 +79,10 @@ class PretrainingWiring(Wiring):
 
     def schedule(self, optimizer: Any, loader: Any) -> StagedWarmupCosine:
         """Make the schedule of the learning rate, which rises and falls once per stage."""
-        o = self.options
-        return StagedWarmupCosine(optimizer, [*o.stage_epochs(self.name).values()], len(loader), o.warmup_epochs or 0)
+        o, stages = self.options, [*self.options.stage_epochs(self.name).values()]
+        later = (o.second_stage_learning_rate or o.base_learning_rate) / o.base_learning_rate
+        factors = [1.0, *[later] * (len(stages) - 1)]
+        return StagedWarmupCosine(optimizer, stages, len(loader), o.warmup_epochs or 0, factors)
 
     def probe(self, network: Encoder, source: Datalist, images: ImageStore) -> OnlineProbe:
         """Make the probe of the frozen encoder on the labelled ones of some images."""

@@ -26,7 +26,7 @@ class PretrainingOptions(RunOptions):
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
         "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "momentum", "order", "queue_length",
-        "reconstruction_weight", "rotation_copies", "shares", "simclr_epochs", "simclr_share", "tasks",
+        "reconstruction_weight", "projection_layers", "rotation_copies", "second_stage_learning_rate", "shares", "simclr_epochs", "simclr_share", "tasks",
         "teacher_weights", "temperature", "weight_decay_end",
     ))  # fmt: skip
 
@@ -35,6 +35,9 @@ class PretrainingOptions(RunOptions):
         "sqrt", description="how the rate grows with the batch: sqrt by its root, linear by batch / 256, none"
     )
     base_learning_rate: Positive = Field(description="the rate before that rule")
+    second_stage_learning_rate: Positive | None = Field(
+        None, description="that of MICLe's second stage, before the same rule; none for the first stage's"
+    )
     augment_on: Literal["auto", "device", "workers"] = Field("auto", description="where views are made")
     probe_every: Annotated[int, Field(ge=0)] = Field(0, description="epochs between probes, 0 for before and after")
     gather: bool = Field(False, description="negatives are those of all processes")
@@ -42,6 +45,7 @@ class PretrainingOptions(RunOptions):
         None, description="keep the activations of only so many samples at a time, with the negatives of the batch"
     )
     temperature: Positive | None = Field(None, description="of the contrastive loss")
+    projection_layers: Count = Field(2, description="of the projection head: 2 in SimCLR, 3 in SimCLRv2")
     simclr_share: Share | None = Field(None, description="the part of the epochs that are SimCLR, rounded up")
     simclr_epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="how many epochs are SimCLR")
     bags_by: Literal["patient", "study"] = Field(

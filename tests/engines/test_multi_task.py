@@ -293,7 +293,7 @@ def test_a_metric_that_validation_does_not_give(tmp_path):
 
 def test_a_run_that_ends_within_an_epoch_is_complete(tmp_path):
     losses: list[float] = []
-    run, ours, validation, _, history = build(tmp_path, 5, every=1, max_iterations=7)
+    run, _, validation, _, history = build(tmp_path, 5, every=1, max_iterations=7)
     run.add_event_handler(
         Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output[0]["loss"]))
     )
