@@ -68,10 +68,8 @@ class FineTuningOptions(RunOptions):
     def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the encoder's family, and over them the recipe's."""
         if "max_steps" in given and "max_epochs" in given:
-            raise OptionError(
-                f"--max_steps {given['max_steps']} and --max_epochs {given['max_epochs']} both say how long the run is; leave "
-                "one out."
-            )
+            both = f"--max_steps {given['max_steps']} and --max_epochs {given['max_epochs']}"
+            raise OptionError(f"{both} both say how long the run is; leave one out.")
         values = {**family_recipe(_family({**recipe, **given})), **recipe}
         if "max_epochs" in given:
             values |= {"min_steps": 0, "max_steps": None}

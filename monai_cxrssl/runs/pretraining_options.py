@@ -26,8 +26,8 @@ class PretrainingOptions(RunOptions):
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
         "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "momentum", "order", "queue_length",
-        "reconstruction_weight", "projection_layers", "rotation_copies", "second_stage_learning_rate", "shares", "simclr_epochs", "simclr_share", "tasks",
-        "teacher_weights", "temperature", "weight_decay_end",
+        "reconstruction_weight", "projection_layers", "rotation_copies", "second_stage_learning_rate", "shares",
+        "simclr_epochs", "simclr_share", "tasks", "teacher_weights", "temperature", "weight_decay_end",
     ))  # fmt: skip
 
     splits: list[str] | str = Field(["training"], description="the splits of the datalist to train on")

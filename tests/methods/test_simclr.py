@@ -82,9 +82,10 @@ def test_two_layers_are_lightlys(norm):
     modules = [module for module in theirs.layers if norm is False or module is not theirs.layers[-1]]
     ours = ProjectionHead(16, 8, 4, norm=norm)
     assert [type(module) for module in ours.layers] == [type(module) for module in modules]
-    values = [value for value in ours.state_dict().values()]
     if not norm:
-        assert [value.shape for value in theirs.state_dict().values()] == [value.shape for value in values]
+        assert [value.shape for value in theirs.state_dict().values()] == [
+            value.shape for value in ours.state_dict().values()
+        ]
         ours.layers.load_state_dict(theirs.layers.state_dict())
         images = torch.randn(6, 16)
         torch.testing.assert_close(ours(images), theirs(images))
