@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.description import find_description
+from monai_cxrssl.networks.description import described_start, find_description
 from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.exact import load_exactly
@@ -34,7 +34,7 @@ class LoadWeights:
 
     Raises:
         ConfigurationError: from the engine's run, when the file is absent, does not fit, is of other classes, or was
-            trained with another input normalisation than the network's.
+            trained with another input normalisation or pooling than the network's.
     """
 
     def __init__(
@@ -73,6 +73,13 @@ class LoadWeights:
             raise ConfigurationError(
                 f"{self.path} was trained with the input normalisation {trained}, and the run has "
                 f"{normalise.normalisation}; leave --input_normalisation out, or give another --model_path."
+            )
+        pool = getattr(self.network, "pool", None)
+        pooling = described_start(description)["pooling"]
+        if description and pool is not None and pool.name != pooling:
+            raise ConfigurationError(
+                f"{self.path} was trained with the pooling {pooling}, and the run has {pool.name}; give its "
+                "network_def the start that monai_cxrssl.networks.read_start reads of the weights."
             )
         load_exactly(self.network, weights, str(self.path), _REMEDY)
 

@@ -90,7 +90,7 @@ class MaskedDistillation(PretextMethod):
         self.mask_token = nn.Parameter(torch.empty(self.tokens.channels))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.prediction_head = nn.Sequential(
-            nn.LayerNorm(self.tokens.channels), nn.Linear(self.tokens.channels, teacher.out_channels)
+            nn.LayerNorm(self.tokens.channels), nn.Linear(self.tokens.channels, teacher.map_channels)
         )
 
     @property

@@ -9,12 +9,16 @@ from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
 from .normalisation import InputNormalisation, Normalisation
+from .parts.label_head import LabelHead
+from .parts.pooling import Pooling, pooled_features
+from .parts.positions import sincos_positions
 from .prediction_head import PredictionHead
 from .reconstruction import ReconstructionDecoder
 from .settings import (
     read_encoder_arguments,
     read_input_normalisation,
     read_model_setting,
+    read_start,
     read_temperature,
     read_thresholds,
     read_training_range,
@@ -33,10 +37,12 @@ __all__ = [
     "GMMLHead",
     "EMACopy",
     "KnownWeights",
+    "LabelHead",
     "LoadAccount",
     "InputNormalisation",
     "MultiTaskNet",
     "Normalisation",
+    "Pooling",
     "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
@@ -53,9 +59,11 @@ __all__ = [
     "load_trained_model",
     "load_trained_network",
     "momentum_at",
+    "pooled_features",
     "read_encoder_arguments",
     "read_input_normalisation",
     "read_model_setting",
+    "read_start",
     "read_temperature",
     "read_thresholds",
     "read_training_range",
@@ -63,5 +71,6 @@ __all__ = [
     "recognise",
     "require_description",
     "resolve_weights",
+    "sincos_positions",
     "trained_on",
 ]

@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.weights.header import read_header
 
-__all__ = ["ENCODER_SETTINGS", "described_encoder", "find_description", "require_description", "undescribed"]
+__all__ = [
+    "ENCODER_SETTINGS", "described_encoder", "described_start", "find_description", "require_description",
+    "undescribed",
+]  # fmt: skip
 
 #: What it takes to use the weights of an encoder again.
-ENCODER_SETTINGS = ("encoder_name", "encoder_arguments", "image_size", "input_mean", "input_std", "input_scale")
+ENCODER_SETTINGS = (
+    "encoder_name", "encoder_arguments", "image_size", "input_mean", "input_std", "input_scale", "pooling", "positions",
+)  # fmt: skip
 
 
 def described_encoder(network: Any) -> dict[str, Any]:
@@ -28,6 +34,21 @@ def described_encoder(network: Any) -> dict[str, Any]:
         "encoder_name": network.encoder_name,
         **({"encoder_arguments": network.encoder_arguments} if network.encoder_arguments else {}),
         **network.normalise.normalisation.described(),
+        "pooling": network.pool.name,
+        **({"positions": network.positions} if network.positions else {}),
+        **({"head_norm": network.head_norm} if getattr(network, "head_norm", None) else {}),
+    }
+
+
+def described_start(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return pooling, positions and norm of the head of described weights, as a network's ``start`` takes them.
+
+    Where a description says none of them, the weights are of before they could be chosen.
+    """
+    return {
+        "pooling": description.get("pooling", "mean"),
+        "positions": description.get("positions", "learned"),
+        "head_norm": description.get("head_norm", "none"),
     }
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder with normalised input and global average pooling."""
+"""Encoder with normalised input and pooled features."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder_factory import is_vision_transformer
+from monai_cxrssl.networks.parts.pooling import last_features
+from monai_cxrssl.networks.parts.positions import positions_of
 from monai_cxrssl.networks.start import Start
 from monai_cxrssl.networks.starting_normalisation import AUTO
 
@@ -28,7 +30,7 @@ def refuse_size(part: str, multiple: int, height: int, width: int) -> None:
 
 
 class Encoder(nn.Module):
-    """An encoder and global average pooling: image in, one vector out.
+    """An encoder and the pooling of its features: image in, one vector out.
 
     The state dict holds ``encoder.<key>`` for every key of the smp encoder and nothing else, so that the file of a
     pretrained ``Encoder`` fills the encoder of any smp model of the same name, without this package.
@@ -46,10 +48,22 @@ class Encoder(nn.Module):
             the weights to start from say, a name such as ``"imagenet"``, ``[mean, std]``, or a dictionary with
             ``mean``, ``std`` and ``scale``; see :meth:`monai_cxrssl.networks.Normalisation.of`. By the values of three
             channels a grey image becomes three normalised ones, and the smp encoder has ``in_channels`` 3.
-        start: the four above as one mapping, as the options of a run give them; what is given by itself comes first.
+        pooling: what becomes of the last features: ``"mean"`` over positions, ``"mean+std"`` with their standard
+            deviation, ``"cls"``, the class token of a vision transformer, or ``"cls+mean"``. ``"auto"`` is what the
+            weights say; else ``cls+mean`` with a class token and ``mean`` without.
+        positions: of a vision transformer: ``"learned"``, or ``"sincos"`` for fixed 2-D sine-cosine ones (MAE), exact
+            for any grid. ``"auto"`` is what the weights have, and sine-cosine for random ones.
+        drop_path: stochastic depth, the share that the last block skips in training, by timm's ``drop_path_rate``.
+            ``None`` for the architecture's own; above 0 only where it has it.
+        start: those from ``encoder_weights`` on as one mapping, as the options of a run give them; what is given by
+            itself comes first.
+
+    A vision transformer from random weights is initialised as MAE's and sees images of mean .5 and deviation .25.
 
     Attributes:
         normalise: the step before the encoder, without tensors in the state dict.
+        out_channels: length of an embedding.
+        map_channels: channels of :meth:`feature_map`.
 
     Raises:
         ConfigurationError: when the name is unknown, an argument is wrong, the weights do not fit or cannot be had, or
@@ -69,15 +83,27 @@ class Encoder(nn.Module):
         pretrained: str | os.PathLike | None = None,
         encoder_arguments: Mapping[str, Any] | None = None,
         input_normalisation: Any = AUTO,
+        pooling: str = AUTO,
+        positions: str = AUTO,
+        drop_path: float | None = None,
         start: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.encoder_name = encoder_name
         self.in_channels = in_channels
-        given = Start(encoder_weights, pretrained, encoder_arguments, input_normalisation)
-        self.normalise, self.encoder, _ = given.overlaid(start).build(encoder_name, in_channels)
+        given = Start(
+            encoder_weights, pretrained, encoder_arguments, input_normalisation, pooling, positions, drop_path
+        )  # fmt: skip
+        built = given.overlaid(start).build(encoder_name, in_channels)
+        self.normalise, self.encoder, self.pool = built.normalise, built.encoder, built.pool
         self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
-        self.out_channels = int(self.encoder.out_channels[-1])  # type: ignore[index]
+        self.out_channels = self.pool.out_channels
+        self.map_channels = int(self.encoder.out_channels[-1])  # type: ignore[index]
+
+    @property
+    def positions(self) -> str | None:
+        """``"learned"``, ``"sincos"``, or ``None`` of an encoder that is told places in another way."""
+        return positions_of(self.encoder)
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ConfigurationError for images that a vision transformer cannot cut into whole patches."""
@@ -85,16 +111,12 @@ class Encoder(nn.Module):
             refuse_size(self.encoder_name, int(self.encoder.output_stride), height, width)  # type: ignore[arg-type]
 
     def feature_map(self, image: Tensor) -> Tensor:
-        """Return the last feature map ``(B, C, h, w)`` of images ``(B, in_channels, H, W)``; see :meth:`check_size`."""
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
-            features = self.encoder(self.normalise(image))
-        else:
-            features = self._checked_features(image)
-        if isinstance(features, tuple):  # a vision transformer also returns its prefix tokens
-            features = features[0]
-        return features[-1]
+        """Return the last map ``(B, map_channels, h, w)`` of images ``(B, C, H, W)``; see :meth:`check_size`."""
+        return last_features(self._features(image))[0]
 
-    def _checked_features(self, image: Tensor) -> Any:
+    def _features(self, image: Tensor) -> Any:
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return self.encoder(self.normalise(image))
         height, width = map(int, image.shape[-2:])
         self.check_size(height, width)
         try:
@@ -106,5 +128,5 @@ class Encoder(nn.Module):
             ) from None
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return embeddings ``(B, C)`` of images ``(B, in_channels, H, W)``, float in [0, 1]."""
-        return torch.flatten(nn.functional.adaptive_avg_pool2d(self.feature_map(image), 1), 1)
+        """Return embeddings ``(B, out_channels)`` of images ``(B, in_channels, H, W)``, float in [0, 1]."""
+        return self.pool(*last_features(self._features(image)))

@@ -71,11 +71,13 @@ def build_encoder(
     in_channels: int = 1,
     encoder_weights: str | None = None,
     encoder_arguments: Mapping[str, Any] | None = None,
+    drop_path: float | None = None,
 ) -> nn.Module:
     """Build the encoder that an smp model of this name would build, with the same parameter names.
 
     The weights are random for ``None``, else of a name that smp knows (``imagenet``; downloads). Weights trained on
-    three channels are summed over them. For names and arguments see :class:`~monai_cxrssl.networks.Encoder`.
+    three channels are summed over them. For names, arguments and ``drop_path`` see
+    :class:`~monai_cxrssl.networks.Encoder`.
 
     Raises:
         ConfigurationError: when the name is unknown, an argument is wrong, or the weights cannot be had.
@@ -85,6 +87,7 @@ def build_encoder(
 
     check_name(encoder_name)
     arguments = _check_arguments(encoder_name, encoder_arguments)
+    given = {**arguments, **_depth_argument(encoder_name, arguments, drop_path)}
     try:
         if is_vision_transformer(encoder_name):
             encoder = TimmViTEncoder(
@@ -92,7 +95,7 @@ def build_encoder(
                 in_channels=in_channels,
                 depth=4,
                 pretrained=encoder_weights is not None,
-                **{"dynamic_img_size": True, **arguments},
+                **{"dynamic_img_size": True, **given},
             )
             for name in AFTER_THE_BLOCKS:
                 unused = getattr(encoder.model, name, None)
@@ -100,10 +103,16 @@ def build_encoder(
                     # Data-parallel training stops at weights that want a gradient and get none.
                     unused.requires_grad_(False)
         else:
-            encoder = get_encoder(encoder_name, in_channels=in_channels, depth=5, weights=encoder_weights, **arguments)
+            encoder = get_encoder(encoder_name, in_channels=in_channels, depth=5, weights=encoder_weights, **given)
+        if drop_path is not None:
+            _set_drop_path(encoder, encoder_name, drop_path)
         encoder.encoder_arguments = arguments
         return encoder
+    except ConfigurationError:
+        raise
     except Exception as error:
+        if drop_path and "drop_path_rate" in str(error):
+            raise _no_drop_path(encoder_name, drop_path) from error
         if arguments and encoder_weights is None:
             raise ConfigurationError(
                 f"The encoder {encoder_name!r} cannot be built with encoder_arguments {arguments}: "
@@ -116,6 +125,38 @@ def build_encoder(
                 f"stages: {error}. Choose another encoder."
             ) from error
         raise unavailable_weights(encoder_name, encoder_weights, error) from error
+
+
+def _depth_argument(encoder_name: str, arguments: Mapping[str, Any], drop_path: float | None) -> dict[str, float]:
+    """Return timm's argument of stochastic depth."""
+    if drop_path is None:
+        return {}
+    if not 0 <= drop_path < 1:
+        raise ConfigurationError(f"drop_path is {drop_path!r}; expected a share of at least 0 and below 1.")
+    if "drop_path_rate" in arguments:
+        raise ConfigurationError("encoder_arguments gives drop_path_rate, which is drop_path; give one of them.")
+    if drop_path and not encoder_name.startswith("tu-"):
+        raise _no_drop_path(encoder_name, drop_path)
+    return {"drop_path_rate": float(drop_path)} if drop_path else {}
+
+
+def _set_drop_path(encoder: nn.Module, encoder_name: str, drop_path: float) -> None:
+    """Turn off what some architectures drop by default; refuse those that do not know the argument."""
+    from timm.layers.drop import DropPath
+
+    layers = [module for module in encoder.modules() if isinstance(module, DropPath)]
+    if drop_path and not any(layer.drop_prob > 0 for layer in layers):
+        raise _no_drop_path(encoder_name, drop_path)
+    if not drop_path:
+        for layer in layers:
+            layer.drop_prob = 0.0
+
+
+def _no_drop_path(encoder_name: str, drop_path: float) -> ConfigurationError:
+    return ConfigurationError(
+        f"drop_path is {drop_path:g}, and {encoder_name} has no stochastic depth; leave it out, or take an encoder of "
+        "timm that has it, such as a vision transformer, tu-convnext_tiny or tu-resnet50."
+    )
 
 
 def _first_line(error: Exception) -> str:

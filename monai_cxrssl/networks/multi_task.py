@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder import refuse_size
 from monai_cxrssl.networks.normalisation import normalised_features
+from monai_cxrssl.networks.parts.label_head import LabelHead, label_logits
+from monai_cxrssl.networks.parts.positions import positions_of
 from monai_cxrssl.networks.start import Start
 from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.weights.containers import read_weights
@@ -54,14 +56,18 @@ class MultiTaskNet(nn.Module):
 
     The modules have the names of segmentation-models-pytorch (smp): ``encoder``, ``decoder``, ``segmentation_head``
     and ``classification_head``. So the ``model.pt`` of a pretraining bundle fills the encoder, and the state dict of a
-    whole ``MultiTaskNet`` fills the smp model of the same decoder, encoder and ``aux_params``. Weights that no output
+    whole ``MultiTaskNet`` fills the smp model of the same decoder, encoder and ``aux_params``, the label head of a
+    transformer aside, which has a norm that smp's lacks. Weights that no output
     depends on have ``requires_grad`` off, as data-parallel training demands.
 
     Args:
         encoder_name: a name of smp (``resnet18``, ``densenet121`` …) or ``tu-`` and a timm model; for it,
-            ``encoder_weights``, ``encoder_arguments``, ``input_normalisation`` and ``start`` see
-            :class:`~monai_cxrssl.networks.Encoder`.
-        num_classes: outputs of the label head (global average pooling, dropout, linear); 0 for none.
+            ``encoder_weights``, ``encoder_arguments``, ``input_normalisation``, ``pooling``, ``positions``,
+            ``drop_path`` and ``start`` see :class:`~monai_cxrssl.networks.Encoder`.
+        num_classes: outputs of the label head (pooling, norm, dropout, linear); 0 for none.
+        head_norm: before its linear layer: ``"layer"``, ``"batch"`` (without weights, for a linear probe), ``"none"``,
+            or ``"auto"``: ``layer`` for vision transformers and ``none`` for others; see
+            :class:`~monai_cxrssl.networks.parts.label_head.LabelHead`.
         decoder: ``"Unet"``, ``"UnetPlusPlus"``, ``"MAnet"``, ``"Linknet"``, ``"FPN"``, ``"UPerNet"`` or
             ``"DeepLabV3Plus"`` for convolutional encoders, ``"DPT"`` for vision transformers, ``None`` for no
             segmentation. DeepLabV3Plus dilates the last stage of the encoder, with the same weights.
@@ -93,6 +99,10 @@ class MultiTaskNet(nn.Module):
         return_dict: bool = True,
         encoder_arguments: Mapping[str, Any] | None = None,
         input_normalisation: Any = AUTO,
+        pooling: str = AUTO,
+        positions: str = AUTO,
+        drop_path: float | None = None,
+        head_norm: str = AUTO,
         start: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -110,8 +120,13 @@ class MultiTaskNet(nn.Module):
         self.num_classes = int(num_classes)
         self.decoder_name = decoder
         self.return_dict = return_dict
-        given = Start(encoder_weights, pretrained, encoder_arguments, input_normalisation)
-        self.normalise, self.encoder, path = given.overlaid(start).build(encoder_name, in_channels)
+        given = Start(
+            encoder_weights, pretrained, encoder_arguments, input_normalisation, pooling, positions, drop_path,
+            head_norm,
+        )  # fmt: skip
+        built = given.overlaid(start).build(encoder_name, in_channels)
+        self.normalise, self.encoder, self.pool, path = built.normalise, built.encoder, built.pool, built.path
+        self.head_norm = built.head_norm if num_classes else None
         self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
         self.decoder: nn.Module | None = None
         self.segmentation_head: nn.Module | None = None
@@ -120,17 +135,15 @@ class MultiTaskNet(nn.Module):
             channels = max(in_channels, self.normalise.normalisation.channels)
             self._build_decoder(decoder, channels, mask_channels)
         if num_classes:
-            from segmentation_models_pytorch.base import ClassificationHead, initialization
-
-            self.classification_head = ClassificationHead(self._channels[-1], num_classes, "avg", dropout)
-            initialization.initialize_head(self.classification_head)
+            self.classification_head = LabelHead(self.pool, num_classes, dropout, built.head_norm)
         if path is not None:
             self._load_branches(path)
         self._layer_of = self._find_layers(in_channels)
 
     @property
-    def _channels(self) -> list[int]:
-        return list(self.encoder.out_channels)  # type: ignore[arg-type]
+    def positions(self) -> str | None:
+        """``"learned"``, ``"sincos"``, or ``None`` of an encoder that is told places in another way."""
+        return positions_of(self.encoder)
 
     @property
     def _stride(self) -> int:
@@ -281,7 +294,7 @@ class MultiTaskNet(nn.Module):
         maps, prefix_tokens = features
         output = {}
         if self.classification_head is not None:
-            output["label"] = self.classification_head(maps[-1])
+            output["label"] = label_logits(self, features if self._is_transformer else maps)
         if self.decoder is not None and self.segmentation_head is not None:
             decoded = self.decoder(maps, prefix_tokens) if self._is_transformer else self.decoder(maps)
             output["mask"] = self.segmentation_head(decoded)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.description import find_description, undescribed
+from monai_cxrssl.networks.description import described_start, find_description, undescribed
 from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.header import read_header
 
@@ -18,6 +18,7 @@ __all__ = [
     "read_encoder_arguments",
     "read_input_normalisation",
     "read_model_setting",
+    "read_start",
     "read_temperature",
     "read_thresholds",
     "read_training_range",
@@ -86,6 +87,21 @@ def read_encoder_arguments(model_path: str | os.PathLike) -> dict[str, Any] | No
         ConfigurationError: see :func:`monai_cxrssl.networks.find_description`.
     """
     return (find_description(model_path) or {}).get("encoder_arguments")
+
+
+def read_start(model_path: str | os.PathLike, default: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
+    """Return pooling, positions and norm of the label head stored with a file of weights, as a network's ``start``.
+
+    Args:
+        model_path: the file of weights.
+        default: returned while there are no weights, or of weights that say nothing of themselves; ``None`` stands for
+            the architecture's.
+
+    Raises:
+        ConfigurationError: see :func:`monai_cxrssl.networks.find_description`.
+    """
+    description = find_description(model_path)
+    return default if description is None else described_start(description)
 
 
 def read_temperature(model_path: str | os.PathLike) -> float:

@@ -12,7 +12,7 @@ import torch
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import find_description
-from monai_cxrssl.networks.encoder_factory import build_encoder, unavailable_weights
+from monai_cxrssl.networks.encoder_factory import build_encoder, is_vision_transformer, unavailable_weights
 from monai_cxrssl.networks.normalisation import IDENTITY, Normalisation
 from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.known import recognise
@@ -37,7 +37,8 @@ def starting_normalisation(
         encoder_name: of segmentation-models-pytorch (smp) or ``tu-`` and a timm model.
         encoder_weights: name of weights that smp downloads; their settings say how they were normalised.
         pretrained: file of weights; its description says it, or the table of known weights.
-        input_normalisation: ``"auto"`` for what the weights say, and none of random weights; else see
+        input_normalisation: ``"auto"`` for what the weights say, of random weights ``"standard"`` for vision
+            transformers, which nothing else brings to unit variance, and none for others; else see
             :meth:`Normalisation.of`.
         encoder_arguments: of the encoder.
 
@@ -57,7 +58,9 @@ def starting_normalisation(
         return normalisation
     if encoder_weights is not None:
         return _of_settings(encoder_name, encoder_weights)
-    return IDENTITY if pretrained is None else _of_file(pretrained, *encoder)
+    if pretrained is not None:
+        return _of_file(pretrained, *encoder)
+    return Normalisation.of("standard") if is_vision_transformer(encoder_name) else IDENTITY
 
 
 def _of_settings(encoder_name: str, encoder_weights: str) -> Normalisation:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.description import require_description
+from monai_cxrssl.networks.description import described_start, require_description
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.starting_normalisation import described_normalisation
@@ -88,6 +88,7 @@ def build_described(path: str | os.PathLike, description: dict[str, Any]) -> Enc
         description["encoder_name"],
         encoder_arguments=description.get("encoder_arguments"),
         input_normalisation=described_normalisation(description, path),
+        start=described_start(description),
     )
     remedy = f"Its description says the encoder {description['encoder_name']}; take both from one training."
     load_exactly(encoder, read_weights(path), str(path), remedy)
@@ -104,6 +105,7 @@ def _network(path: Path, description: dict[str, Any], return_dict: bool = True) 
         return_dict=return_dict,
         encoder_arguments=settings.get("encoder_arguments"),
         input_normalisation=described_normalisation(settings, path),
+        start=described_start(settings),
     )
     remedy = (
         f"Its description says {settings['encoder_name']}, decoder {settings['decoder']}, {len(settings['classes'])} "

@@ -9,6 +9,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.evaluation_mode import in_evaluation
 from monai_cxrssl.networks.normalisation import normalised_features
+from monai_cxrssl.networks.parts.label_head import LabelHead, label_logits
 
 __all__ = ["attention_method", "saliency_maps", "saliency_method"]
 
@@ -62,9 +64,10 @@ def saliency_maps(
     Each channel of the encoder's last feature map, which the label head reads, is weighed with the mean gradient of the
     class's logit over the positions; their sum, negative parts cut off (ReLU), is the map (Selvaraju et al. 2017, arXiv
     1610.02391, equations 1 and 2). Vision transformers get the same on the token map after the last block, prefix
-    tokens dropped and the rest laid out as their grid. The label head pools that grid, so the sum before the ReLU is
-    the logit, less its bias and up to a factor. What such a map cannot show is that attention may have carried evidence
-    from one position to another.
+    tokens dropped and the rest laid out as their grid. Where the label head pools that grid and has no norm, the sum
+    before the ReLU is the logit, less its bias and up to a factor. Where the head reads the class token, the map is the
+    one before the last block, whose attention takes the evidence there; after it a position says nothing to the token.
+    What such a map cannot show is that attention may have carried evidence from one position to another.
 
     The last map of a convolutional encoder is coarse (stride 32) and each of its positions sees most of the image, so
     that small evidence far off, such as a marker in a corner, may be shown in the middle. An earlier ``layer`` is
@@ -122,6 +125,8 @@ def saliency_maps(
         # No gradient is needed before the map, so for the last one the encoder's activations are not kept. For others
         # the image asks for one, as the weights may be frozen.
         given = image.detach().to(next(network.encoder.parameters()).dtype, copy=deep)  # type: ignore
+        if isinstance(head, LabelHead) and head[0].takes_token:  # type: ignore[union-attr]
+            return _before_last_block(network, given, class_index)
         with torch.set_grad_enabled(deep):
             features = normalised_features(network, given.requires_grad_() if deep else given)
         maps = features[0] if isinstance(features, tuple) else features  # transformers add their prefix tokens
@@ -130,7 +135,7 @@ def saliency_maps(
         with torch.enable_grad(), torch.autocast(image.device.type, enabled=False):
             last = maps[-1].to(next(head.parameters()).dtype)
             target = maps[layer] if deep else last.detach().requires_grad_()
-            logits = head(last if deep else target)
+            logits = label_logits(network, [last if deep else target])
             chosen = _classes(class_index, logits)
             # One backward pass for all: the logit of an image depends on no other image's features.
             gradient = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), target, allow_unused=True)[0]
@@ -140,6 +145,36 @@ def saliency_maps(
             "there is no gradient at it. Choose another layer; -1 always works."
         )
     weights = gradient.float() if method == "hires_cam" else gradient.float().mean((2, 3), keepdim=True)
+    return _enlarged(weights, target, image)
+
+
+def _before_last_block(network: nn.Module, image: Tensor, class_index: Any) -> Tensor:
+    """Return the maps of a transformer whose label head reads the class token, in evaluation mode."""
+    model: Any = network.encoder.model  # type: ignore[union-attr]
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        kept.append(arguments[0].detach().requires_grad_())  # the graph begins here
+        return (kept[0], *arguments[1:])
+
+    handle = model.blocks[-1].register_forward_pre_hook(keep)
+    try:
+        with torch.enable_grad(), torch.autocast(image.device.type, enabled=False):
+            features = normalised_features(network, image)
+            logits = label_logits(network, features)
+            chosen = _classes(class_index, logits)
+            gradient = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), kept[0])[0]
+    finally:
+        handle.remove()
+    grid = features[0][-1].shape[2:]
+    patches, slopes = (
+        tokens[:, -grid.numel() :].mT.unflatten(2, grid).float() for tokens in (kept[0].detach(), gradient)
+    )
+    return _enlarged(slopes.mean((2, 3), keepdim=True), patches, image)
+
+
+def _enlarged(weights: Tensor, target: Tensor, image: Tensor) -> Tensor:
+    """Return the positive part of a weighed sum of channels, at the size of the image."""
     cam = (weights * target.detach().float()).sum(1, keepdim=True).relu_()
     return nn.functional.interpolate(cam, size=image.shape[-2:], mode="bilinear", align_corners=False)
 

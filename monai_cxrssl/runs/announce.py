@@ -53,7 +53,9 @@ def announce_start(start: StartingPoint | None, normalisation: Normalisation, op
         normalisation: of the network.
         options: of the run.
     """
-    origin = "of random weights, which want none"
+    origin = "of random weights" + (
+        ", which want none" if str(normalisation) == "none" else ", as transformers have it"
+    )
     if options.input_normalisation != "auto":
         origin = "as --input_normalisation says"
     elif start is not None:

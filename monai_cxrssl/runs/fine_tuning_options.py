@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from monai_cxrssl.errors import OptionError
+from monai_cxrssl.networks.encoder_factory import is_vision_transformer
 from monai_cxrssl.runs.options import Count, Folder, Folders, Positive, RunOptions, Share
 from monai_cxrssl.runs.recipes.family import EncoderFamily, family_recipe
 from monai_cxrssl.runs.recipes.length import RunLength
@@ -71,9 +72,17 @@ class FineTuningOptions(RunOptions):
             both = f"--max_steps {given['max_steps']} and --max_epochs {given['max_epochs']}"
             raise OptionError(f"{both} both say how long the run is; leave one out.")
         values = {**family_recipe(_family({**recipe, **given})), **recipe}
+        if "drop_path_rate" in dict(given.get("encoder_arguments") or {}):
+            values["drop_path"] = None  # said by timm's name for it
         if "max_epochs" in given:
             values |= {"min_steps": 0, "max_steps": None}
         return values
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """What the network starts from; a linear probe of a transformer standardises the features by the batch."""
+        probes = self.linear_probe and is_vision_transformer(self.encoder_name)
+        return {**super().start, "head_norm": "batch" if probes else "auto"}
 
     @property
     def family(self) -> EncoderFamily:

@@ -30,7 +30,10 @@ __all__ = ["Count", "Folder", "Folders", "Positive", "RunOptions", "Share", "loa
 #: Options that name weights, which may have to be downloaded.
 _WEIGHTS = ("pretrained", "teacher", "teacher_weights")
 #: Options that say what an encoder starts from.
-_START = ("encoder_weights", "pretrained", "encoder_arguments", "input_normalisation")
+_START = (
+    "encoder_weights", "pretrained", "encoder_arguments", "input_normalisation", "pooling", "positions", "drop_path",
+    "image_size",
+)  # fmt: skip
 Options = TypeVar("Options", bound="RunOptions")
 
 
@@ -102,6 +105,15 @@ class RunOptions(BaseModel):
     )
     input_normalisation: Annotated[Any, AfterValidator(_known_normalisation)] = Field(
         AUTO, description="of the images as the weights want them: auto, imagenet, xrv, eva-x, none or [mean,std]"
+    )
+    pooling: Literal["auto", "mean", "cls", "cls+mean", "mean+std"] = Field(
+        "auto", description="of the features: auto, mean, mean+std or, of a transformer, cls or cls+mean"
+    )
+    positions: Literal["auto", "learned", "sincos"] = Field(
+        "auto", description="of a transformer's patches: auto, learned or sincos"
+    )
+    drop_path: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="stochastic depth, of encoders of timm that have it"
     )
     image_size: Annotated[int, Field(ge=16)] = Field(description="side of the network's input, pixels")
     batch_size: Count = Field(description="samples per batch and process")

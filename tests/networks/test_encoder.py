@@ -54,7 +54,7 @@ def test_pooling_is_the_mean_of_the_feature_map():
 
 def test_images_that_cannot_be_cut_into_patches():
     encoder = Encoder("tu-vit_small_patch14_dinov2").eval()
-    assert encoder(torch.rand(1, 1, 28, 42)).shape == (1, 384)
+    assert encoder(torch.rand(1, 1, 28, 42)).shape == (1, 2 * 384)
     with pytest.raises(ConfigurationError, match="64 x 28 px; tu-vit_small_patch14_dinov2 needs multiples of 14"):
         encoder(torch.rand(1, 1, 28, 64))
 

@@ -103,7 +103,7 @@ def test_identity_changes_no_bit_and_no_key(film):
 def test_every_branch_sees_the_normalised_image(decoder, film):
     film = film[..., :64, :]
     network = MultiTaskNet(VIT if decoder == "DPT" else "resnet18", 3, decoder, input_normalisation="imagenet").eval()
-    plain = MultiTaskNet(network.encoder_name, 3, decoder, in_channels=3).eval()
+    plain = MultiTaskNet(network.encoder_name, 3, decoder, in_channels=3, input_normalisation="none").eval()
     plain.load_state_dict(network.state_dict())
     with torch.no_grad():
         ours, wanted = network(film), plain(imagenet(film))

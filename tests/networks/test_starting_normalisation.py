@@ -148,7 +148,7 @@ def test_teachers_see_their_own_normalisation(teacher_weights):
     normalised = torchvision.transforms.Normalize(IMAGENET.mean, IMAGENET.std)(films.repeat(1, 3, 1, 1))
     wanted = network.encoder(normalised)[-1].detach()
     torch.testing.assert_close(method.teacher.feature_map(films), wanted, rtol=0, atol=1e-5)
-    assert student.normalise.normalisation == Normalisation()
+    assert student.normalise.normalisation == Normalisation.of("standard")
     assert torch.isfinite(method({"image": films[:, None]})["loss"])
 
 

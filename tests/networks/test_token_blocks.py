@@ -70,7 +70,7 @@ def test_masked_patches_are_invisible(name):
 def test_what_comes_after_the_blocks_needs_no_gradient(encoder):
     TokenBlocks(encoder, "The test")
     frozen = {name.split(".")[2] for name, value in encoder.named_parameters() if not value.requires_grad}
-    assert frozen == {"norm", "head"}
+    assert frozen == {"norm", "head", "pos_embed"}  # sines and cosines
 
 
 def test_a_convolutional_encoder_is_refused():

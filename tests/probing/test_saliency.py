@@ -176,9 +176,9 @@ def test_layer_without_a_gradient():
 def test_sum_over_positions_is_the_logit(name):
     """Before the ReLU a map adds up to the logit less its bias, which ties every encoder's grid to the head."""
     torch.manual_seed(0)
-    network = MultiTaskNet(name, 3, decoder=None).eval()
+    network = MultiTaskNet(name, 3, decoder=None, pooling="mean", head_norm="none").eval()
     image = images()
-    features = network.encoder(image)
+    features = network.encoder(network.normalise(image))
     last = (features[0] if isinstance(features, tuple) else features)[-1]
     linear = next(module for module in network.classification_head.modules() if isinstance(module, nn.Linear))
     evidence = torch.einsum("kc,bchw->bkhw", linear.weight, last) / last[0, 0].numel()
@@ -197,7 +197,9 @@ def test_sum_over_positions_is_the_logit(name):
 
 def test_tokens_lie_where_their_patches_are():
     """In a transformer with attention and mixing taken out, one bright patch lights up on a grid that is not square."""
-    network = MultiTaskNet("tu-vit_tiny_patch16_224", 1, decoder=None)
+    plain = {"pooling": "mean", "positions": "learned", "head_norm": "none"}
+    network = MultiTaskNet("tu-vit_tiny_patch16_224", 1, decoder=None, **plain)
+    network.normalise = nn.Identity()
     model = network.encoder.model
     for block in model.blocks:
         for part in (block.attn.proj, block.mlp.fc2):
@@ -214,6 +216,32 @@ def test_tokens_lie_where_their_patches_are():
     assert pointing_game(maps, image) == 1
     assert maps[0, 0, 40:].sum() == 0
     assert maps[0, 0, :, :56].sum() == 0
+
+
+@pytest.mark.parametrize("name", VITS[:2])
+@pytest.mark.parametrize("pooling", ["cls", "cls+mean"])
+def test_class_token_is_shown_before_the_block_that_fills_it(name, pooling):
+    """By hand: the last block, the pooling and the head run again on tokens that want a gradient."""
+    torch.manual_seed(0)
+    network = MultiTaskNet(name, 3, decoder=None, pooling=pooling).eval()
+    model, head = network.encoder.model, network.classification_head
+    image, chosen = images(), torch.tensor([2, 0])
+    with torch.no_grad():
+        tokens = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(network.normalise(image)))))
+        for block in model.blocks[:-1]:
+            tokens = block(tokens)
+    tokens.requires_grad_()
+    last = model.blocks[-1](tokens)
+    prefix = last.shape[1] - 24
+    parts = [last[:, 0]] if pooling == "cls" else [last[:, 0], last[:, prefix:].mean(1)]
+    logits = nn.functional.linear(head[1](torch.cat(parts, 1)), head[3].weight, head[3].bias)
+    torch.testing.assert_close(logits, network(image)["label"], rtol=1e-4, atol=1e-5)
+    slopes = torch.autograd.grad(logits[torch.arange(2), chosen].sum(), tokens)[0][:, prefix:]
+    cam = (slopes.mean(1, keepdim=True) * tokens.detach()[:, prefix:]).sum(2).view(2, 1, 4, 6).relu()
+    assert cam.max() > 0
+    expected = nn.functional.interpolate(cam, (64, 96), mode="bilinear")
+    torch.testing.assert_close(saliency_maps(network, image, chosen), expected, rtol=1e-3, atol=1e-6)
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("decoder", [None, "Unet", "DeepLabV3Plus"])

@@ -27,9 +27,10 @@ def test_from_the_command_line_to_the_record(bundle, repo, few_films, tmp_path):
     )  # fmt: skip
     made.initialize()
     network, wiring = (made.parser.get_parsed_content(name) for name in ("network_def", "wiring"))
-    assert network.encoder_arguments == ARGUMENTS
+    built = {**ARGUMENTS, "img_size": wiring.options.image_size}  # the grid of its positions
+    assert network.encoder_arguments == built
     assert network.encoder.model.patch_embed.proj.weight.shape == (48, 1, 8, 8)
-    assert wiring.settings(network, 4)["encoder_arguments"] == ARGUMENTS
+    assert wiring.settings(network, 4)["encoder_arguments"] == built
 
 
 @pytest.mark.parametrize("config", ["evaluate", "inference"])

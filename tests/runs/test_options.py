@@ -56,7 +56,7 @@ class TestRecipes:
         given = {**PLACES, "batch_size": 16, "accumulation_steps": 3, "base_learning_rate": 0.01}
         assert PretrainingOptions.resolved(given, micle).learning_rate == pytest.approx(0.01 * math.sqrt(96), rel=1e-12)
 
-    @pytest.mark.parametrize(("given", "expected"), [({}, (7, 19)), ({"simclr_epochs": 3}, (3, 23))])
+    @pytest.mark.parametrize(("given", "expected"), [({}, (4, 9)), ({"simclr_epochs": 3}, (3, 10))])
     def test_stages(self, micle, given, expected):
         options = PretrainingOptions.resolved({**PLACES, **given}, micle)
         assert options.stage_epochs("micle") == dict(zip(("simclr", "micle"), expected, strict=True))

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image_size", type=int, metavar="PIXELS", help="side of the images that it was trained on")
     parser.add_argument("--input_normalisation", metavar="VALUE",
                         help="of its training: imagenet, xrv, eva-x, none ... or [mean,std]")  # fmt: skip
+    parser.add_argument("--pooling", choices=("mean", "cls", "cls+mean", "mean+std"), help="of its features")
+    parser.add_argument("--positions", choices=("learned", "sincos"), help="of a transformer's patches")
+    parser.add_argument("--head_norm", choices=("none", "layer", "batch"), help="before its label head")
     parser.add_argument("--classes", nargs="*", metavar="NAME", help="in the order of its outputs; none if it has none")
     parser.add_argument("--task", choices=("multi_class", "multi_label"), help="softmax over the classes, or sigmoids")
     parser.add_argument("--decoder", metavar="NAME", help="of a network that segments, such as Unet")
@@ -39,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.networks.trained import build_described
 
     path = Path(args.weights).expanduser()
-    names = ("encoder_name", "image_size", "classes", "task", "decoder", "mask", "mask_channels")
+    names = (
+        "encoder_name", "image_size", "classes", "task", "decoder", "mask", "mask_channels", "pooling", "positions",
+        "head_norm",
+    )  # fmt: skip
     said = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.encoder_arguments is not None:
         said["encoder_arguments"] = _arguments(args.encoder_arguments)

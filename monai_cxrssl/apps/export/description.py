@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_cxrssl.data.stores.small_film import LONGEST_ASPECT, decoded_side
+from monai_cxrssl.networks.description import described_start
 from monai_cxrssl.networks.normalisation import IDENTITY, Normalisation
 
 __all__ = ["describe_export", "describe_postprocessing", "describe_preprocessing"]
@@ -75,13 +76,14 @@ def describe_export(
     size = int(settings["image_size"])
     activation = "softmax over the classes" if settings.get("task") == "multi_class" else "sigmoid of each class"
     classes = list(settings.get("classes", []))
+    pooling = described_start(settings)["pooling"]
     known: dict[str, dict[str, Any]] = {
         "label": {"values": "probabilities", "activation": activation, "shape": ["batch", len(classes)]},
         "mask": {"values": "probabilities", "activation": "sigmoid",
                  "shape": ["batch", settings.get("mask_channels", 1), size, size], "meaning": settings.get("mask"),
                  "postprocessing": "cut off the padding, resize to the film's rows and columns (bilinear where it "
                  "grows, area average where it shrinks), 1 where above 0.5"},
-        "embedding": {"values": "features, globally average-pooled", "shape": ["batch", "features"]},
+        "embedding": {"values": f"features, pooled by {pooling}", "shape": ["batch", "features"]},
     }  # fmt: skip
     return {
         "class_names": classes,

@@ -18,6 +18,8 @@ from monai_cxrssl.files import new_folder
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.normalisation import Normalisation
+from monai_cxrssl.networks.parts.pooling import last_features
+from monai_cxrssl.networks.parts.positions import positions_at, positions_of
 from monai_cxrssl.networks.weights.shapes import stem_weights
 from monai_cxrssl.networks.weights.target import Target
 
@@ -31,6 +33,7 @@ _VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"global_pool": "avg"},
     {"global_pool": "avg", "final_norm": False, "fc_norm": False},
+    {"global_pool": "token", "final_norm": False, "fc_norm": False},
 )
 _ALTERNATIVE = "write ONNX instead (leave out --timm), or train the encoder tu-NAME of a timm model"
 
@@ -41,7 +44,8 @@ def write_timm_folder(
     """Write ``config.json`` and ``model.safetensors``, by which timm builds the encoder without this package.
 
     ``timm.create_model("local-dir:FOLDER", pretrained=True)`` gives the encoder's features of images normalised by the
-    ``mean`` and ``std`` of the config's ``pretrained_cfg``.
+    ``mean`` and ``std`` of the config's ``pretrained_cfg``: the class token where the encoder is pooled by it alone,
+    else the mean over the positions, for timm knows no two side by side.
 
     Args:
         network: trained, in evaluation mode, on the CPU.
@@ -64,10 +68,15 @@ def write_timm_folder(
     channels = next(iter(stem_weights(encoder).values()))
     target = Target(encoder)
     weights = {target.names[each]: value for each, value in encoder.state_dict().items()}
+    grid: dict[str, Any] = {}
+    if positions_of(encoder) == "sincos":  # timm would resample those of another size
+        weights["pos_embed"], grid = positions_at(encoder, size, size), {"img_size": size}
     image = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = _pooled(encoder(image))
-    for model, arguments, features_only in _built(architecture, channels, target):  # noqa: B007
+        features = encoder(image)
+    by_token = network.pool.name == "cls"
+    expected = network.pool(*last_features(features)) if by_token else _pooled(features)
+    for model, arguments, features_only in _built(architecture, channels, target, grid):  # noqa: B007
         difference = _difference(model, weights, image, expected, features_only)
         if difference is not None and difference <= _TOLERANCE:
             break
@@ -78,7 +87,7 @@ def write_timm_folder(
         )
     if features_only:
         # Of the whole model only the feature maps are the encoder's; what follows them is of no use.
-        model = next(built for built, _, _ in _built(architecture, channels, target))
+        model = next(built for built, _, _ in _built(architecture, channels, target, grid))
         model.load_state_dict(weights, strict=False)
     normalisation = Normalisation.from_description(description)
     cfg = {**_input(normalisation, channels, size), "license": description.get("licence"), "tag": ""}
@@ -92,8 +101,9 @@ def write_timm_folder(
             (partial / name).replace(folder / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    other = "" if network.pool.name in ("mean", "cls") else f"  # their mean; {network.pool.name} is what was trained"
     call = f'timm.create_model("local-dir:{folder}", pretrained=True{", features_only=True" if features_only else ""})'
-    return call, float(difference or 0)
+    return call + other, float(difference or 0)
 
 
 def _architecture(encoder_name: str) -> str:
@@ -108,11 +118,13 @@ def _architecture(encoder_name: str) -> str:
     return found.split(".")[0]
 
 
-def _built(architecture: str, channels: int, target: Target) -> Iterator[tuple[nn.Module, dict[str, Any], bool]]:
+def _built(
+    architecture: str, channels: int, target: Target, grid: Mapping[str, Any]
+) -> Iterator[tuple[nn.Module, dict[str, Any], bool]]:
     """Build the ways to have timm give the encoder's features: the model, its arguments, and whether maps only."""
     import timm
 
-    common = {"in_chans": channels, "num_classes": 0, **getattr(target.encoder, "encoder_arguments", {})}
+    common = {"in_chans": channels, "num_classes": 0, **getattr(target.encoder, "encoder_arguments", {}), **grid}
     if target.is_token_transformer:
         common = {"dynamic_img_size": True, **common}
     for variant in _VARIANTS:

@@ -29,6 +29,7 @@ from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths, r
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json
+from monai_cxrssl.networks.description import described_start
 from monai_cxrssl.networks.normalisation import IDENTITY, Normalisation
 from monai_cxrssl.networks.trained import load_trained_model
 from monai_cxrssl.networks.weights.containers import read_weights
@@ -46,6 +47,7 @@ _CONFIGS = (
 _SETTINGS = ("encoder_name", "image_size", "decoder", "classes", "task", "mask")
 _READ_SETTING = "$monai_cxrssl.networks.read_model_setting(@model_path, '{}', {!r})"
 _READ_NORMALISATION = "$monai_cxrssl.networks.read_input_normalisation(@model_path, {!r})"
+_READ_START = "$monai_cxrssl.networks.read_start(@model_path, {!r})"
 #: Of a file in the model zoo's repository; larger ones are listed with their address.
 _ZOO_LIMIT_MB = 25
 
@@ -251,6 +253,13 @@ def _fixed(config: dict[str, Any], settings: Mapping[str, Any], path: Path) -> d
     elif not training and normalisation != IDENTITY:
         raise ConfigurationError(
             f"{path} has no input_normalisation, and the model wants {normalisation}; give its network_def one, as the "
+            "bundles of this package have it."
+        )
+    if not training and "start" in config:
+        config["start"] = _READ_START.format(described_start(settings))
+    elif not training and "pooling" in settings:
+        raise ConfigurationError(
+            f"{path} has no start, and the model is pooled by {settings['pooling']}; give its network_def one, as the "
             "bundles of this package have it."
         )
     is_encoder = str(config["network_def"]["_target_"]).endswith(".Encoder")

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from monai_cxrssl.hardware.precision import autocast_dtype
 from monai_cxrssl.networks.normalisation import normalised_features
+from monai_cxrssl.networks.parts.label_head import label_logits
 from monai_cxrssl.networks.prediction_head import PredictionHead
 
-__all__ = ["NetworkOutputs", "last_map"]
+__all__ = ["NetworkOutputs"]
 
 
 class NetworkOutputs:
@@ -44,13 +45,6 @@ class NetworkOutputs:
         """Return probabilities ``(B, C)`` float64 of images ``(B, 1, H, W)``; NaN where a logit is not finite."""
         # The decoder is spared, which takes more time than the encoder.
         with torch.inference_mode(), self.autocast():
-            logits = self.network.classification_head(last_map(self.network, image.to(self.device)))  # type: ignore[operator]
+            logits = label_logits(self.network, normalised_features(self.network, image.to(self.device)))
         scores = self.head.predict({"label": logits})["label"]
         return torch.where(scores.isfinite(), scores, torch.nan).numpy()
-
-
-def last_map(network: nn.Module, image: Tensor) -> Tensor:
-    """Return the last feature map of a network's encoder, ``(B, D, h, w)``, which the label head pools."""
-    features = normalised_features(network, image)
-    maps = features[0] if isinstance(features, tuple) else features  # transformers add their prefix tokens
-    return maps[-1]

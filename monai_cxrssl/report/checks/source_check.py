@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from monai_cxrssl.data.datalists.datalist_schema import is_unknown
+from monai_cxrssl.networks.parts.pooling import pooled_features
 from monai_cxrssl.probing.embedding import embed
 from monai_cxrssl.probing.source_probe import predict_source
 from monai_cxrssl.report.checks.checked_images import CheckedImages
-from monai_cxrssl.report.checks.network_outputs import last_map
 
 __all__ = ["PooledFeatures", "check_source"]
 
 
 class PooledFeatures(nn.Module):
-    """The mean over the positions of the last feature map, which is what the label head reads."""
+    """What the label head reads: the pooled features."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class PooledFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return ``(B, D)`` of images ``(B, 1, H, W)``."""
-        return last_map(self.network, image).mean((2, 3))
+        return pooled_features(self.network, image)
 
 
 def check_source(

@@ -36,8 +36,8 @@ class EncoderFamily:
     """What the recipe of fine-tuning depends on.
 
     Args:
-        architecture: ``"cnn"`` or ``"transformer"``, which MiT, Swin and their like are too.
-        large: a vision transformer of ViT-Base's width or more.
+        architecture: ``"cnn"``, ``"vision transformer"`` of one token grid, or another ``"transformer"``: MiT, Swin …
+        large: of ViT-Base's width or more; known of vision transformers only.
         pretrained: whether it starts from weights.
     """
 
@@ -64,12 +64,13 @@ class EncoderFamily:
         if arguments is None and weights is not None and Path(weights).exists():
             name, said = encoder_of_file(weights)
             arguments = said if name == encoder_name else None
-        return cls("transformer", _width(encoder_name, json.dumps(arguments, default=str)) >= _LARGE, pretrained)
+        return cls("vision transformer", _width(encoder_name, json.dumps(arguments, default=str)) >= _LARGE, pretrained)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the parts of the recipe, the more special ones last."""
-        names = [self.architecture, *([f"large {self.architecture}"] if self.large else [])]
+        names = ["transformer"] if self.architecture == "vision transformer" else []
+        names += [self.architecture, *([f"large {self.architecture}"] if self.large else [])]
         start = "pretrained" if self.pretrained else "from scratch"
         return ("any", *names, start, *(f"{name}, {start}" for name in names))
 

@@ -22,9 +22,9 @@ from monai_cxrssl.networks.encoder import Encoder
 IMAGE = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-def trained(name: str) -> Encoder:
+def trained(name: str, pooling: str = "mean") -> Encoder:
     torch.manual_seed(0)
-    encoder = Encoder(name)
+    encoder = Encoder(name, pooling=pooling, input_normalisation="none")
     encoder.train()(IMAGE)  # statistics that are not those of a fresh network
     return encoder.eval()
 
@@ -50,6 +50,18 @@ def test_timm_gives_our_features(tmp_path, name, maps):
         found = model(IMAGE)
         found = found[-1].mean((2, 3)) if maps else found
         assert torch.allclose(found, encoder(IMAGE), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "cls+mean"])
+def test_timm_gives_the_class_token_where_it_alone_is_read(tmp_path, pooling):
+    encoder = trained("tu-vit_tiny_patch16_224", pooling)
+    call, _ = write_timm_folder(encoder, {"encoder_name": "tu-vit_tiny_patch16_224", "image_size": 64}, tmp_path)
+    assert ("cls+mean is what was trained" in call) == (pooling == "cls+mean")
+    with torch.no_grad():
+        found, ours = eval(call, {"timm": timm}).eval()(IMAGE), encoder(IMAGE)
+    assert torch.allclose(found, ours if pooling == "cls" else ours[:, 192:], atol=1e-5)
+    # The table of positions is that of the images' own grid; timm resamples nothing.
+    assert json.loads((tmp_path / "config.json").read_text())["model_args"]["img_size"] == [64, 64]
 
 
 def test_the_config_says_how_images_are_normalised(tmp_path):

@@ -26,17 +26,17 @@ def recipes(repo):
         ({"encoder_name": "resnet18"}, "cnn, from scratch", (2e-3, 1.5, 1.0, 0.0)),
         ({"encoder_name": "densenet121", "encoder_weights": "imagenet"}, "cnn, pretrained", (1e-3, 3.0, 1.0, 0.2)),
         ({"encoder_name": "tu-convnext_tiny", "pretrained": "w.pt"}, "cnn, pretrained", (1e-3, 3.0, 1.0, 0.2)),
-        ({"encoder_name": VIT}, "transformer, from scratch", (5e-4, 2.0, 1.0, 0.0)),
-        ({"encoder_name": VIT, "pretrained": "w.pt"}, "transformer, pretrained", (5e-4, 2.0, 0.75, 0.2)),
+        ({"encoder_name": VIT}, "vision transformer, from scratch", (5e-4, 2.0, 1.0, 0.0)),
+        ({"encoder_name": VIT, "pretrained": "w.pt"}, "vision transformer, pretrained", (5e-4, 2.0, 0.75, 0.2)),
         ({"encoder_name": "mit_b0", "encoder_weights": "imagenet"}, "transformer, pretrained", (5e-4, 2.0, 0.75, 0.2)),
         ({"encoder_name": "tu-swin_tiny_patch4_window7_224"}, "transformer, from scratch", (5e-4, 2.0, 1.0, 0.0)),
         (
             {"encoder_name": "tu-vit_base_patch16_224", "encoder_weights": "imagenet"},
-            "large transformer, pretrained", (5e-4, 2.0, 0.55, 0.2),
+            "large vision transformer, pretrained", (5e-4, 2.0, 0.55, 0.2),
         ),
         (
             {"encoder_name": "tu-vit_base_patch16_224", "encoder_arguments": NARROW, "pretrained": "w.pt"},
-            "transformer, pretrained", (5e-4, 2.0, 0.75, 0.2),
+            "vision transformer, pretrained", (5e-4, 2.0, 0.75, 0.2),
         ),
     ],
 )  # fmt: skip
@@ -51,6 +51,23 @@ def test_recipe_of_an_encoder(recipes, given, family, expected):
     assert {origin for _, origin in resolved.values()} == {family}
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"encoder_name": VIT}, 0.1),
+        ({"encoder_name": VIT, "pretrained": "w.pt"}, 0.2),
+        ({"encoder_name": VIT, "drop_path": 0}, 0.0),
+        ({"encoder_name": VIT, "encoder_arguments": {"drop_path_rate": 0.3}}, None),
+        ({"encoder_name": "mit_b0", "encoder_weights": "imagenet"}, None),
+        ({"encoder_name": "resnet18"}, None),
+    ],
+)
+def test_depth_is_stochastic_where_the_encoder_has_it(recipes, given, expected):
+    options = FineTuningOptions.resolved({**PLACES, **given}, recipes)
+    assert options.drop_path == expected
+    assert options.start["drop_path"] == expected
+
+
 def test_what_is_typed_wins_and_is_said(recipes):
     given = {**PLACES, "encoder_name": VIT, "pretrained": "w.pt", "learning_rate": 3e-4, "linear_probe_first": 0}
     of_recipe = {"full": {**recipes["full"], "jitter": 0.4}, "short": {**recipes["short"], "jitter": 0.1}}
@@ -59,7 +76,7 @@ def test_what_is_typed_wins_and_is_said(recipes):
     assert resolved["learning_rate"] == (3e-4, "given")
     assert resolved["linear_probe_first"] == (0.0, "given")
     assert resolved["jitter"] == (0.1, "short recipe")
-    assert resolved["layer_decay"] == (0.75, "transformer, pretrained")
+    assert resolved["layer_decay"] == (0.75, "vision transformer, pretrained")
 
 
 def test_the_width_of_weights_of_their_own_arguments_counts(tmp_path):
@@ -75,9 +92,7 @@ def test_the_width_of_weights_of_their_own_arguments_counts(tmp_path):
 
 
 def test_what_no_network_is_built_of_is_left_to_the_network():
-    assert EncoderFamily.of("tu-vit_base_patch16_224", {"patch_size": "x"}) == EncoderFamily(
-        "transformer", False, False
-    )
+    assert not EncoderFamily.of("tu-vit_base_patch16_224", {"patch_size": "x"}).large
     assert EncoderFamily.of("resnet19").architecture == "cnn"
 
 
