@@ -166,7 +166,7 @@ class RunCheckpoint:
             "%s: the run was stopped after iteration %d of %d and saved to %s; go on with --resume auto.",
             self._signal.name,
             engine.state.iteration,
-            engine.state.max_epochs * engine.state.epoch_length,
+            getattr(engine, "total_iterations", engine.state.max_epochs * engine.state.epoch_length),
             path,
         )
         engine.logger.setLevel(logging.CRITICAL)  # ignite would call this an error

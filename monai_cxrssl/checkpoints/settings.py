@@ -27,7 +27,7 @@ HARMLESS = frozenset([
     "save_execute_config", "test_datalist", "test_dataset_dir", "test_source", "tracking", "tracking_uri",
     "world_size",
 ])  # fmt: skip
-_OF_ENGINE = ("accumulation_steps", "clip_grad_norm", "frozen_epochs", "gradient_cache_chunk")
+_OF_ENGINE = ("accumulation_steps", "clip_grad_norm", "frozen_iterations", "gradient_cache_chunk", "max_iterations")
 
 
 def as_plain_values(settings: Mapping[str, Any]) -> dict[str, Any]:

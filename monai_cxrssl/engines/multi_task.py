@@ -26,9 +26,9 @@ class MultiTaskTrainer(MethodTrainer):
     accumulation, clipping, data-parallel training and exact resuming are the same. ``engine.state.output[0]`` holds
     ``loss``, ``label_loss``, ``mask_loss``, ``label_logits`` and ``mask_logits``, without a graph.
 
-    For its first ``frozen_epochs`` the encoder may be frozen, so that new heads do not disturb what pretraining learnt;
-    its weights and the statistics of its batch normalisation stay bit-identical meanwhile. Nothing of this is state: an
-    epoch's number tells whether the encoder is frozen in it.
+    For its first ``frozen_iterations`` the encoder may be frozen, so that new heads do not disturb what pretraining
+    learnt (LP-FT: Kumar et al. 2022, arXiv 2202.10054); its weights and the statistics of its batch normalisation stay
+    bit-identical meanwhile. Nothing of this is state: an iteration's number tells whether the encoder is frozen in it.
 
     Args:
         train_data_loader: batches of :class:`monai_cxrssl.data.FineTuningImages`.
@@ -37,7 +37,7 @@ class MultiTaskTrainer(MethodTrainer):
         optimizer: over the method's parameters, see :func:`~monai_cxrssl.optim.layer_decay.layer_decay_groups`.
 
     Raises:
-        ConfigurationError: ``frozen_epochs`` is negative, or what ``MethodTrainer`` raises.
+        ConfigurationError: ``frozen_iterations`` is negative, or what ``MethodTrainer`` raises.
     """
 
     def __init__(
@@ -47,19 +47,21 @@ class MultiTaskTrainer(MethodTrainer):
         train_data_loader: Iterable | DataLoader,
         method: nn.Module,
         optimizer: torch.optim.Optimizer,
-        frozen_epochs: int = 0,
+        frozen_iterations: int = 0,
         **options: Any,
     ) -> None:
-        if frozen_epochs < 0:
-            raise ConfigurationError(f"frozen_epochs must be 0 or more, got {frozen_epochs}.")
-        self.frozen_epochs = int(frozen_epochs)
+        if frozen_iterations < 0:
+            raise ConfigurationError(f"frozen_iterations must be 0 or more, got {frozen_iterations}.")
+        self.frozen_iterations = int(frozen_iterations)
         super().__init__(device, max_epochs, train_data_loader, method, optimizer, **options)
-        self.add_event_handler(Events.EPOCH_STARTED, self._freeze)
+        self.add_event_handler(Events.ITERATION_STARTED, self._freeze)
         self.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._discard)
 
     def _freeze(self, engine: Engine) -> None:
         method = self.unwrapped_method
-        method.freeze_encoder(engine.state.epoch <= self.frozen_epochs, save_gradients=self.method is method)
+        frozen = engine.state.iteration <= self.frozen_iterations
+        if frozen != method.encoder_frozen:
+            method.freeze_encoder(frozen, save_gradients=self.method is method)
 
     def _discard(self, engine: Engine) -> None:
         self.unwrapped_method.discard_frozen_gradients()

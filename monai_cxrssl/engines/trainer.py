@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -93,6 +94,7 @@ class MethodTrainer(Trainer):
         channels_last: keep convolution weights and activations channels-last, which is faster.
         clip_grad_norm: largest gradient norm, or ``None`` for no limit.
         epoch_length: iterations per epoch, by default the loader's length.
+        max_iterations: end after so many, within an epoch too, whose handlers of ``EPOCH_COMPLETED`` are then called.
         gradient_cache_chunk: samples whose activations are held at a time while the loss compares the whole batch, for
             contrastive methods (:class:`monai_cxrssl.engines.gradient_cache.GradientCache`); ``None`` for all at once.
         compile: see :func:`monai_cxrssl.hardware.compile.compile_network`; the time of the first step is then logged.
@@ -121,7 +123,13 @@ class MethodTrainer(Trainer):
         train_handlers: Sequence | None = None,
         gradient_cache_chunk: int | None = None,
         compile: bool | str = False,
+        max_iterations: int | None = None,
     ) -> None:
+        if max_iterations is not None and (max_iterations < 1 or max_iterations % accumulation_steps):
+            raise ConfigurationError(
+                f"max_iterations must be 1 or more, and a multiple of accumulation_steps ({accumulation_steps}), got "
+                f"{max_iterations}."
+            )
         if int(max_epochs) < 1:
             raise ConfigurationError(f"max_epochs must be at least 1, got {max_epochs}.")
         if accumulation_steps < 1:
@@ -161,6 +169,10 @@ class MethodTrainer(Trainer):
         if compile and str(compile).lower() != "false":
             compile_network(self.unwrapped_method, device, compile)
             FirstStepTime().attach(self)
+        self.max_iterations = max_iterations
+        if max_iterations is not None:
+            self.state.max_epochs = min(int(max_epochs), math.ceil(max_iterations / self.state.epoch_length))
+            self.add_event_handler(Events.ITERATION_COMPLETED, self._end_epoch)
         sampler = getattr(train_data_loader, "sampler", None)
         for candidate in (sampler, getattr(train_data_loader, "batch_sampler", None)):
             if hasattr(candidate, "set_epoch"):
@@ -171,6 +183,17 @@ class MethodTrainer(Trainer):
     @staticmethod
     def _tell_epoch(engine: Engine, sampler: Any) -> None:
         sampler.set_epoch(engine.state.epoch - 1)
+
+    @property
+    def total_iterations(self) -> int:
+        """Iterations of the whole run."""
+        epochs = int(self.state.max_epochs) * int(self.state.epoch_length)  # type: ignore[arg-type]
+        return epochs if self.max_iterations is None else min(epochs, self.max_iterations)
+
+    @staticmethod
+    def _end_epoch(engine: Any) -> None:
+        if engine.state.iteration == engine.total_iterations and engine.state.iteration % engine.state.epoch_length:
+            engine.terminate_epoch()
 
     @property
     def network(self) -> nn.Module:
@@ -184,7 +207,7 @@ class MethodTrainer(Trainer):
 
     def run(self) -> None:  # type: ignore[override]
         """Train from the current state to ``max_epochs``; a state that is already there only finishes."""
-        if self.state.epoch >= self.state.max_epochs:
+        if self.state.epoch >= self.state.max_epochs or self.state.iteration >= self.total_iterations:
             logger.info("All %d epochs are already trained.", self.state.max_epochs)  # ignite would start over
             self._fire_event(Events.STARTED)
             self._fire_event(Events.COMPLETED)
@@ -240,7 +263,6 @@ class MethodTrainer(Trainer):
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
             self.optimizer.zero_grad(set_to_none=True)
-            total = engine.state.max_epochs * engine.state.epoch_length
-            self.unwrapped_method.after_step(engine.state.iteration / total)
+            self.unwrapped_method.after_step(engine.state.iteration / engine.total_iterations)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return [{name: value.detach() for name, value in output.items()}]

@@ -126,6 +126,8 @@ class FineTuningSummary:
         else:
             self.evaluator.run()
         figures = self.metrics()
+        method: Any = getattr(engine, "unwrapped_method", None)
+        figures |= {"steps": method.steps} if hasattr(method, "steps") else {}
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.model.metrics_path)
         self.tracked.log_results(figures, figures["epochs"])

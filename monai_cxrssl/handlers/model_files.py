@@ -15,7 +15,7 @@ from monai_cxrssl.checkpoints.checkpoint import save_atomically
 from monai_cxrssl.data.audit.leak import training_patients_path, write_training_patients
 from monai_cxrssl.files import atomic_write, write_json
 from monai_cxrssl.networks.weights.file import read_content
-from monai_cxrssl.networks.weights.header import put_description, read_header, safetensors_header
+from monai_cxrssl.networks.weights.header import put_description, put_projection_head, read_header, safetensors_header
 
 __all__ = ["store_description", "write_model"]
 
@@ -27,6 +27,7 @@ def write_model(
     items: Sequence[Mapping[str, Any]] | None,
     name: str = "dataset",
     pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    projection_head: nn.Module | None = None,
 ) -> None:
     """Write a network's state dict with its description in it and, beside it, ``.json`` and ``.patients.json``.
 
@@ -38,15 +39,22 @@ def write_model(
             since it would tell of other weights.
         name: of the data set, the source of items that name none.
         pretrained: weights that training started from (also a teacher's), whose patients count as trained on too.
+        projection_head: of pretraining, carried along for fine-tuning from its middle.
     """
     model_path = Path(model_path)
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    state: Mapping[str, Any] = _tensors(network)
+    if projection_head is not None:
+        state = put_projection_head(state, _tensors(projection_head))
     # Before the weights: a kill in between must not leave weights of whose patients nothing is known.
     if items is None:
         training_patients_path(model_path).unlink(missing_ok=True)
     else:
         write_training_patients(items, model_path, name, pretrained)
     _write(state, settings, model_path)
+
+
+def _tensors(module: nn.Module) -> dict[str, Any]:
+    return {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
 
 
 def store_description(model_path: str | os.PathLike, description: Mapping[str, Any]) -> None:

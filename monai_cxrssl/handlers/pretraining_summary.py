@@ -50,6 +50,7 @@ class PretrainingSummary:
             since it would tell of other weights.
         pretrained: weights that the run started from (also a teacher's), whose patients count as trained on too.
         replace: weights of the phantom may replace any.
+        projection_head: of the method, which the file of weights carries for fine-tuning from its middle.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class PretrainingSummary:
         items: Sequence[Mapping[str, Any]] | None = None,
         pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         replace: bool = False,
+        projection_head: nn.Module | None = None,
     ) -> None:
         self.network = network
         self.history = history
@@ -78,6 +80,7 @@ class PretrainingSummary:
         self.model = RunModel(output_dir, model_path, recipe, source, replace)
         self.items = items
         self.pretrained = pretrained
+        self.projection_head = projection_head
         self.tracked = TrackedRun(self.settings, model_path, output_dir)
 
     def attach(self, engine: Engine) -> None:
@@ -117,7 +120,7 @@ class PretrainingSummary:
             for name, value in self.settings.items()
             if name in (*ENCODER_SETTINGS, "started_from", "trained_on")
         }
-        self.model.write(self.network, kept, self.items, self.pretrained)
+        self.model.write(self.network, kept, self.items, self.pretrained, self.projection_head)
         figures = self.metrics()
         figures["unreadable"] = [*self.unreadable, *failed_during_the_run(engine)]
         write_json(figures, self.model.metrics_path)

@@ -92,13 +92,15 @@ class RunModel:
         settings: Mapping[str, Any],
         items: Sequence[Mapping[str, Any]] | None,
         pretrained: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+        projection_head: nn.Module | None = None,
     ) -> None:
         """Write the model into the run's own folder; see :func:`~monai_cxrssl.handlers.model_files.write_model`."""
         if self.own_path not in self._kept:
             _keep(self.own_path, self.metrics_path)
             self._kept.add(self.own_path)
         described = {**settings, "run": {"folder": ".", **self.run}}
-        write_model(network, self.own_path, described, items, str(self.run["source"] or "dataset"), pretrained)
+        name = str(self.run["source"] or "dataset")
+        write_model(network, self.own_path, described, items, name, pretrained, projection_head)
 
     def place(self) -> None:
         """Put the model, whose metrics are written by now, in the bundle's place, or say why not."""

@@ -83,7 +83,7 @@ class MoCo(ContrastiveMethod):
         if queue_length < 1:
             raise ConfigurationError(f"The queue of MoCo must hold at least one key, got queue_length {queue_length}.")
         self.projection_head = ProjectionHead(
-            network.out_channels, hidden_channels, projection_channels, projection_layers
+            network.out_channels, hidden_channels, projection_channels, projection_layers, norm=False
         )
         # In a tuple, so that the trained parts are not registered, saved and optimised a second time.
         self._query_encoder = (nn.Sequential(network, self.projection_head),)

@@ -14,17 +14,24 @@ __all__ = ["ProjectionHead"]
 class ProjectionHead(nn.Module):
     """The multi-layer perceptron between an encoder and a contrastive loss (Chen et al. 2020, arXiv 2002.05709).
 
-    Hidden layers are linear, batch normalisation, ReLU; the last layer is linear.
+    Hidden layers are linear, batch normalisation, ReLU; the last layer is linear. SimCLR's code normalises its output
+    once more, which would hide a collapse from who watches the projections; we leave that out.
 
     Args:
-        layers: number of linear layers, 2 in SimCLR and 3 in SimCLRv2.
+        layers: number of linear layers, 2 in SimCLR, 3 in SimCLRv2.
+        norm: ``False`` for hidden layers without batch normalisation, as MoCo v2 has them.
 
     Raises:
         ConfigurationError: when ``layers`` is less than 1.
     """
 
     def __init__(
-        self, in_channels: int, hidden_channels: int | None = None, out_channels: int = 128, layers: int = 2
+        self,
+        in_channels: int,
+        hidden_channels: int | None = None,
+        out_channels: int = 128,
+        layers: int = 2,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         if layers < 1:
@@ -34,7 +41,8 @@ class ProjectionHead(nn.Module):
         width = in_channels
         for _ in range(layers - 1):
             # The bias would be removed again by the normalisation that follows.
-            blocks += [nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)]
+            blocks += [nn.Linear(width, hidden, bias=not norm), *([nn.BatchNorm1d(hidden)] if norm else [])]
+            blocks.append(nn.ReLU(inplace=True))
             width = hidden
         blocks.append(nn.Linear(width, out_channels))
         self.layers = nn.Sequential(*blocks)

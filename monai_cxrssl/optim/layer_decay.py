@@ -19,7 +19,12 @@ __all__ = ["layer_decay_groups"]
 
 
 def layer_decay_groups(
-    network: nn.Module, lr: float, weight_decay: float = 0.0, decay: float = 1.0, loss_function: nn.Module | None = None
+    network: nn.Module,
+    lr: float,
+    weight_decay: float = 0.0,
+    decay: float = 1.0,
+    loss_function: nn.Module | None = None,
+    head_factor: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Divide a network's parameters into groups for an optimiser, each ``{"params", "lr", "weight_decay"}``.
 
@@ -29,10 +34,11 @@ def layer_decay_groups(
     Args:
         network: its ``layer_groups()`` gives its layers from the stem to the heads, each
             ``(name, {parameter name: parameter})``: :class:`monai_cxrssl.networks.MultiTaskNet`.
-        lr: learning rate of the heads; layer i of n has the rate ``lr * decay ** (n - 1 - i)``.
+        lr: learning rate; layer i of n, the heads being the last, has the rate ``lr * decay ** (n - 1 - i)``.
         weight_decay: of the matrices and kernels.
         decay: factor on the learning rate from a group to the one below it, in (0, 1]; 1 for one rate.
         loss_function: a loss whose parameters are learnt too, with ``lr`` and without weight decay.
+        head_factor: on the learning rate of the heads alone.
 
     Raises:
         ConfigurationError: a decay out of range, nothing to learn, or a parameter that is in no group or in two.
@@ -51,12 +57,13 @@ def layer_decay_groups(
     groups: list[dict[str, Any]] = []
     for depth, layer in enumerate(reversed(layers)):
         members = [parameter for parameter in layer if parameter.requires_grad]
+        rate = lr * decay**depth if depth else lr * head_factor
         for params, decayed in (
             ([parameter for parameter in members if parameter.ndim > 1], weight_decay),
             ([parameter for parameter in members if parameter.ndim <= 1], 0.0),
         ):
             if params:
-                groups.append({"params": params, "lr": lr * decay**depth, "weight_decay": decayed})
+                groups.append({"params": params, "lr": rate, "weight_decay": decayed})
     if not groups:
         raise ConfigurationError("No parameter of the network wants a gradient, so there is nothing to train.")
     weights = [] if loss_function is None else [p for p in loss_function.parameters() if p.requires_grad]

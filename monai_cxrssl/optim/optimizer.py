@@ -39,6 +39,9 @@ def create_optimizer(
     It is ``timm.optim.create_optimizer_v2``, which leaves torch's slower default. The steps are the same up to rounding
     (benchmarks/step.py measures their time). On a GPU with float16 it also spares the wait for the gradient scaler.
 
+    LARS and LAMB adapt the rate of every matrix and kernel, and of no bias or weight of normalisation, whatever the
+    weight decay; timm's adapt what decays, and so are SGD and Adam where nothing does.
+
     Args:
         model_or_params: a module, whose biases and weights of normalisation get no weight decay; or parameters or
             groups of them, taken as they are.
@@ -51,13 +54,30 @@ def create_optimizer(
     import timm.optim
 
     groups = model_or_params if isinstance(model_or_params, nn.Module) else list(model_or_params)
+    optimizer_class = timm.optim.get_optimizer_class(opt.lower().split("_")[-1], bind_defaults=False)
+    if "always_adapt" in inspect.signature(optimizer_class).parameters:
+        groups, weight_decay = _adapted_groups(groups, weight_decay), 0.0
     if fused is None:
-        optimizer_class = timm.optim.get_optimizer_class(opt.lower().split("_")[-1], bind_defaults=False)
         fused = isinstance(optimizer_class, type) and _can_fuse(optimizer_class, _tensors(groups))
         options |= {"fused": True} if fused else {}
     else:
         options["fused"] = fused
     return timm.optim.create_optimizer_v2(groups, opt, lr=lr, weight_decay=weight_decay, momentum=momentum, **options)
+
+
+def _adapted_groups(groups: nn.Module | list[Any], weight_decay: float) -> list[dict[str, Any]]:
+    """Divide parameters into matrices and kernels, whose rate is always adapted, and vectors, which do not decay."""
+    entries = list(groups.parameters()) if isinstance(groups, nn.Module) else groups
+    divided = []
+    for group in entries if entries and isinstance(entries[0], dict) else [{"params": entries}]:
+        params = group["params"]
+        tensors = [params] if isinstance(params, Tensor) else [p[1] if isinstance(p, tuple) else p for p in params]
+        for adapted in (False, True):
+            part = [tensor for tensor in tensors if tensor.requires_grad and (tensor.ndim > 1) is adapted]
+            decay = group.get("weight_decay", weight_decay) if adapted else 0.0
+            if part:
+                divided.append({**group, "params": part, "weight_decay": decay, "always_adapt": adapted})
+    return divided
 
 
 def _tensors(groups: nn.Module | list[Any]) -> list[Tensor]:

@@ -39,8 +39,10 @@ class StagedWarmupCosine(torch.optim.lr_scheduler.LambdaLR):
         optimizer: its current learning rates are the peaks.
         stage_epochs: epochs of each stage; stages of 0 epochs are left out, and one must have some
             (ConfigurationError).
-        steps_per_epoch: iterations per epoch.
-        warmup_epochs: epochs of linear warm-up in each stage, but never more than a tenth of the stage.
+        steps_per_epoch: iterations per epoch; 1 where stages are counted in iterations.
+        warmup_epochs: epochs of linear warm-up in each stage, but never more than a tenth of the stage; or those of
+            each stage that has epochs, at most the stage itself.
+        factors: of each stage's peaks on those of the optimizer, in the order of ``stage_epochs``; 1 by default.
     """
 
     def __init__(
@@ -48,20 +50,27 @@ class StagedWarmupCosine(torch.optim.lr_scheduler.LambdaLR):
         optimizer: torch.optim.Optimizer,
         stage_epochs: Sequence[int],
         steps_per_epoch: int,
-        warmup_epochs: float = 10,
+        warmup_epochs: float | Sequence[float] = 10,
+        factors: Sequence[float] | None = None,
     ) -> None:
         self.stage_steps = [int(epochs) * int(steps_per_epoch) for epochs in stage_epochs if epochs > 0]
         if not self.stage_steps:
             raise ConfigurationError(f"A run needs a stage of at least one epoch, got stages of {list(stage_epochs)}.")
-        self.warmup_steps = [min(int(warmup_epochs * steps_per_epoch), steps // 10) for steps in self.stage_steps]
+        factors = [1.0] * len(stage_epochs) if factors is None else factors
+        self.factors = [factor for factor, epochs in zip(factors, stage_epochs, strict=True) if epochs > 0]
+        if isinstance(warmup_epochs, Sequence):
+            longest = [int(epochs * steps_per_epoch) for epochs in warmup_epochs]
+            self.warmup_steps = [min(pair) for pair in zip(longest, self.stage_steps, strict=True)]
+        else:
+            self.warmup_steps = [min(int(warmup_epochs * steps_per_epoch), steps // 10) for steps in self.stage_steps]
         super().__init__(optimizer, self._factor)
 
     def _factor(self, step: int) -> float:
-        for length, warmup in zip(self.stage_steps, self.warmup_steps, strict=True):
+        for length, warmup, peak in zip(self.stage_steps, self.warmup_steps, self.factors, strict=True):
             if step < warmup:
-                return (step + 1) / warmup
+                return peak * (step + 1) / warmup
             if step < length:
-                return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(length - warmup, 1)))
+                return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(length - warmup, 1)))
             step -= length
         return 0.0
 

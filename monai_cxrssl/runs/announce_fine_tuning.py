@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     # Only named in the signature; the command line, which shares this package, must start without torch.
     from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
+    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 
 __all__ = ["announce_fine_tuning"]
 
@@ -19,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 def announce_fine_tuning(
-    training: FineTuningImages, validation: FineTuningImages, test: FineTuningImages, recipe: str
+    training: FineTuningImages, validation: FineTuningImages, test: FineTuningImages, options: FineTuningOptions
 ) -> None:
-    """Log the size of the splits, the images of each class, and the recipe.
+    """Log the size of the splits, the images of each class, the recipe as it was resolved, and the run's length.
 
     Args:
         training: what is learnt from.
         validation: what the weights are chosen by.
         test: what they are measured on.
-        recipe: ``"full"`` or ``"short"``.
+        options: of the run.
     """
     parts = {"training": training, "validation": validation, "test": test}
     rows = {
@@ -46,7 +47,17 @@ def announce_fine_tuning(
     unreadable = sum(len(part.images.unreadable) for part in parts.values())
     if unreadable:
         logger.info("%d files could not be read and are left out.", unreadable)
-    if recipe == "short":
+    resolved = options.resolved_recipe
+    width = max(map(len, resolved))
+    lines = [f"  {name:<{width}}  {value} ({origin})" for name, (value, origin) in resolved.items()]
+    logger.info("Fine-tuning %s as %s:\n%s", options.encoder_name, options.family, "\n".join(lines))
+    length = options.length(len(training))
+    logger.info(
+        "%d steps, about %.1f passes over %d images; %d epochs of %d batches, after which is validated%s.",
+        length.steps, length.passes, len(training), length.epochs, length.epoch_iterations,
+        f"; up to batch {length.frozen} only the heads learn" if length.frozen else "",
+    )  # fmt: skip
+    if options.recipe == "short":
         logger.info(
             "Short recipe: a small encoder and few epochs, to see every part at work. "
             "Give --dataset_dir for the full one."

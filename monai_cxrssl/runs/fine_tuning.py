@@ -41,6 +41,7 @@ from monai_cxrssl.runs.announce import announce_start
 from monai_cxrssl.runs.announce_fine_tuning import announce_fine_tuning
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 from monai_cxrssl.runs.leak import refuse_leak
+from monai_cxrssl.runs.recipes.length import RunLength
 from monai_cxrssl.runs.wiring import Wiring
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 from monai_cxrssl.transforms.views.multi_view import MultiView
@@ -111,7 +112,7 @@ class FineTuningWiring(Wiring):
             network: to be trained.
         """
         o = self.options
-        self.start_run(source)
+        self.start_run(source, {name: value for name, (value, _) in o.resolved_recipe.items()})
         announce_start(self.start, network.normalise.normalisation, o)
         refuse_shared_patients(source, o.allow_leak)
         if o.learns_labels:
@@ -143,7 +144,10 @@ class FineTuningWiring(Wiring):
     def sampler(self, dataset: FineTuningImages) -> ImageSampler:
         """Make the sampler of training, of balanced classes if asked for."""
         o = self.options
-        return ImageSampler(dataset.labels, balanced=o.balanced, seed=o.seed, rank=o.rank, world_size=o.world_size)
+        return ImageSampler(
+            dataset.labels, balanced=o.balanced, seed=o.seed, rank=o.rank, world_size=o.world_size,
+            draws=self.length(dataset).draws,
+        )  # fmt: skip
 
     def fixed_loader(self, dataset: FineTuningImages) -> DataLoader:
         """Make the loader of validation or test, in order."""
@@ -170,19 +174,24 @@ class FineTuningWiring(Wiring):
         return DistillationMethod(network, loss_function, teacher, distillation, **options)
 
     def optimizer(self, method: FineTuningMethod, loss_function: nn.Module) -> Any:
-        """Make the optimizer: earlier layers of the encoder learn more slowly."""
+        """Make the optimizer: the heads have a rate of their own, and earlier layers may learn more slowly."""
         o = self.options
-        groups = layer_decay_groups(method.network, o.learning_rate, o.weight_decay, o.layer_decay, loss_function)
+        groups = layer_decay_groups(
+            method.network, o.learning_rate, o.weight_decay, o.layer_decay, loss_function, o.head_factor
+        )
         return create_optimizer(groups, opt=o.optimizer, lr=o.learning_rate, weight_decay=0.0)
 
-    def epochs(self, loader: Any) -> int:
-        """Return the epochs of the run."""
-        return self.options.epochs(len(loader))
+    def length(self, dataset: FineTuningImages) -> RunLength:
+        """Return the length of the run over the samples of training."""
+        return self.options.length(len(dataset))
 
-    def schedule(self, optimizer: Any, loader: Any) -> StagedWarmupCosine:
-        """Make the schedule of the learning rate, by default with a twentieth of the epochs to rise in."""
-        epochs, warmup = self.epochs(loader), self.options.warmup_epochs
-        return StagedWarmupCosine(optimizer, [epochs], len(loader), 0.05 * epochs if warmup is None else warmup)
+    def schedule(self, optimizer: Any, length: RunLength) -> StagedWarmupCosine:
+        """Make the schedule of the rates, which rise and fall once for the heads alone, then for everything."""
+        o, stages = self.options, [length.frozen, length.iterations - length.frozen]
+        own = o.warmup_share * stages[1]
+        if o.warmup_epochs is not None:
+            own = o.warmup_epochs * length.iterations / length.passes
+        return StagedWarmupCosine(optimizer, stages, 1, [0.1 * length.frozen, own] if length.frozen else [own])
 
     def test(self, source: Datalist, labels: Labels, method: FineTuningMethod) -> TestSplit:
         """Make what measures the best weights, once, at the end.
@@ -281,7 +290,7 @@ class FineTuningHandlers:
         engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:
-        announce_fine_tuning(*self.datasets, self.wiring.options.recipe)
+        announce_fine_tuning(*self.datasets, self.wiring.options)
 
     def _summary(self, history: RunHistory, best: BestCheckpoint, engine: Any) -> FineTuningSummary:
         o, network = self.wiring.options, cast(MultiTaskNet, self.method.network)

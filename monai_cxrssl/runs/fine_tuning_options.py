@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from monai_cxrssl.errors import OptionError
 from monai_cxrssl.networks.encoder_factory import is_vision_transformer
 from monai_cxrssl.runs.options import Count, Folder, Folders, Positive, RunOptions, Share
+from monai_cxrssl.runs.recipes.family import EncoderFamily, family_recipe
+from monai_cxrssl.runs.recipes.length import RunLength
 
 __all__ = ["FineTuningOptions", "fine_tuning_options"]
 
@@ -38,10 +40,15 @@ class FineTuningOptions(RunOptions):
     dropout: Share = Field(0.2, description="before the label head")
     mask: Literal["lung", "lesion", "boxes"] | None = Field(None, description="what the decoder learns")
     boxes_shape: list[int] | None = Field(None, description="rows and columns that boxes count the pixels of")
-    min_steps: Annotated[int, Field(ge=0)] = Field(0, description="batches that are seen at least")
-    frozen_epochs: Annotated[int, Field(ge=0)] = Field(0, description="epochs in which the encoder does not learn")
+    max_steps: Count | None = Field(None, description="steps of the optimiser, instead of epochs")
+    min_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps, where all epochs together have fewer")
+    warmup_share: Share = Field(0.2, description="of the run, in which the rate rises, unless warmup_epochs says it")
+    linear_probe_first: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the run in which the heads learn before the encoder does (LP-FT), 0 for none"
+    )
     linear_probe: bool = Field(False, description="the encoder never learns")
-    learning_rate: Positive = Field(description="of the heads")
+    learning_rate: Positive = Field(description="of the encoder's last layer, about; see layer_decay and head_factor")
+    head_factor: Positive = Field(1.0, description="factor from that rate to the heads'")
     layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="factor from a layer to the one before")
     average_momentum: Share | None = Field(None, description="of the running average of the weights, 0 for none")
     balanced: bool = Field(False, description="draw the classes equally often")
@@ -60,12 +67,15 @@ class FineTuningOptions(RunOptions):
 
     @classmethod
     def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the recipe's values; what spares pretrained weights does not apply to random ones."""
-        values = dict(recipe)
-        if not given.get("pretrained") and not given.get("encoder_weights"):
-            values |= {"frozen_epochs": 0, "layer_decay": 1.0}
+        """Return the values of the encoder's family, and over them the recipe's."""
+        if "max_steps" in given and "max_epochs" in given:
+            both = f"--max_steps {given['max_steps']} and --max_epochs {given['max_epochs']}"
+            raise OptionError(f"{both} both say how long the run is; leave one out.")
+        values = {**family_recipe(_family({**recipe, **given})), **recipe}
+        if "drop_path_rate" in dict(given.get("encoder_arguments") or {}):
+            values["drop_path"] = None  # said by timm's name for it
         if "max_epochs" in given:
-            values["min_steps"] = 0
+            values |= {"min_steps": 0, "max_steps": None}
         return values
 
     @property
@@ -74,13 +84,48 @@ class FineTuningOptions(RunOptions):
         probes = self.linear_probe and is_vision_transformer(self.encoder_name)
         return {**super().start, "head_norm": "batch" if probes else "auto"}
 
-    def epochs(self, batches: int) -> int:
-        """Return the epochs of the run: as many as were asked for, or the recipe's and what ``min_steps`` need.
+    @property
+    def family(self) -> EncoderFamily:
+        """What of the encoder the recipe goes by."""
+        return _family(dict(self))
+
+    @property
+    def resolved_recipe(self) -> dict[str, tuple[Any, str]]:
+        """What the encoder's family has a say in: values by option, and who said each."""
+        family = self.family
+
+        def origin(name: str) -> str:
+            return (
+                "given" if name in self.given else f"{self.recipe} recipe" if name in self._of_recipe else str(family)
+            )
+
+        return {name: (getattr(self, name), origin(name)) for name in family_recipe(family)}
+
+    def length(self, images: int) -> RunLength:
+        """Return the length of the run: the epochs asked for or, where they are more, the recipe's ``min_steps``.
 
         Args:
-            batches: of an epoch.
+            images: to learn from.
         """
-        return max(self.max_epochs, math.ceil(self.min_steps / batches))
+        share = 0.0 if self.linear_probe else self.linear_probe_first
+        own = max(images // self.world_size, 1)
+        batches = own // min(self.batch_size, own)
+        run = RunLength.of_epochs(self.max_epochs, batches, self.accumulation_steps, share)
+        steps = self.max_steps or self.min_steps
+        if self.max_steps is None and run.steps >= steps:
+            return run
+        batch = self.batch_size * self.world_size
+        return RunLength.of_steps(steps, batch, images, self.accumulation_steps, share)
+
+
+def _family(values: Mapping[str, Any]) -> EncoderFamily:
+    name, arguments, weights = (values.get(key) for key in ("encoder_name", "encoder_arguments", "pretrained"))
+    return EncoderFamily.of(
+        str(name),
+        arguments if isinstance(arguments, Mapping) else None,
+        weights if isinstance(weights, str) else None,
+        values.get("encoder_weights") is not None,
+    )
 
 
 def fine_tuning_options(bundle_root: str) -> FineTuningOptions:

@@ -82,8 +82,10 @@ class PretrainingWiring(Wiring):
 
     def schedule(self, optimizer: Any, loader: Any) -> StagedWarmupCosine:
         """Make the schedule of the learning rate, which rises and falls once per stage."""
-        o = self.options
-        return StagedWarmupCosine(optimizer, [*o.stage_epochs(self.name).values()], len(loader), o.warmup_epochs or 0)
+        o, stages = self.options, [*self.options.stage_epochs(self.name).values()]
+        later = (o.second_stage_learning_rate or o.base_learning_rate) / o.base_learning_rate
+        factors = [1.0, *[later] * (len(stages) - 1)]
+        return StagedWarmupCosine(optimizer, stages, len(loader), o.warmup_epochs or 0, factors)
 
     def probe(self, network: Encoder, source: Datalist, images: ImageStore) -> OnlineProbe:
         """Make the probe of the frozen encoder on the labelled ones of some images."""
@@ -104,6 +106,7 @@ class PretrainingWiring(Wiring):
         probe: OnlineProbe | None = None,
         loader: Any = None,
         more_images: ImageStore | None = None,
+        projection_head: nn.Module | None = None,
         **others: Any,
     ) -> PretrainingSummary:
         """Make the handler that writes weights and figures.
@@ -116,6 +119,7 @@ class PretrainingWiring(Wiring):
             probe: of the encoder.
             loader: of training batches; without it the batch size is the option's.
             more_images: of another data set, trained on too.
+            projection_head: of the method, kept with the weights.
             others: further settings to record.
         """
         o = self.options
@@ -138,6 +142,7 @@ class PretrainingWiring(Wiring):
             images.items if more_images is None else [*images.items, *more_images.items],
             [path for path in (o.pretrained, o.teacher_weights) if path is not None],
             replace=o.replace,
+            projection_head=projection_head,
         )
 
 
@@ -173,13 +178,14 @@ class PretrainingHandlers:
         """Attach all to the trainer."""
         wiring, loader = self.wiring, engine.data_loader
         network, schedule = self.method.network, self.lr_scheduler
+        head = getattr(self.method, "projection_head", None)
         history = RunHistory(self.optimizer, wiring.options.stage_epochs(wiring.name))
         probe = wiring.probe(network, self.source, self.images)
         state = {"method": self.method, "optimizer": self.optimizer, "lr_scheduler": schedule}
         state |= {"history": history, "probe": probe}
         engine.add_event_handler(Events.STARTED, self._announce)
         follow = LrScheduleHandler(schedule, print_lr=False, epoch_level=False)  # type: ignore[arg-type]
-        summary = wiring.summary(network, self.source, self.images, history, probe, loader)
+        summary = wiring.summary(network, self.source, self.images, history, probe, loader, projection_head=head)
         settings = wiring.all_settings(summary)
         summary.tracked.parameters = settings
         o = wiring.options

@@ -34,10 +34,10 @@ class PretrainingOptions(RunOptions):
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
         "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "local_views", "mask_ratio", "momentum",
-        "multi_image_share", "order", "pair_studies", "pair_views", "prototypes", "queue_length",
-        "reconstruction_weight", "rotation_copies", "rotation_task", "shares", "simclr_epochs", "simclr_share", "tasks",
-        "teacher_arguments", "teacher_momentum", "teacher_name", "teacher_normalisation", "teacher_weights",
-        "temperature", "weight_decay_end", "weighting",
+        "multi_image_share", "order", "pair_studies", "pair_views", "projection_layers", "prototypes", "queue_length",
+        "reconstruction_weight", "rotation_copies", "rotation_task", "second_stage_learning_rate", "shares",
+        "simclr_epochs", "simclr_share", "tasks", "teacher_arguments", "teacher_momentum", "teacher_name",
+        "teacher_normalisation", "teacher_weights", "temperature", "weight_decay_end", "weighting",
     ))  # fmt: skip
 
     splits: list[str] | str = Field(["training"], description="the splits of the datalist to train on")
@@ -45,6 +45,9 @@ class PretrainingOptions(RunOptions):
         "sqrt", description="how the rate grows with the batch: sqrt by its root, linear by batch / 256, none"
     )
     base_learning_rate: Positive = Field(description="the rate before that rule")
+    second_stage_learning_rate: Positive | None = Field(
+        None, description="that of MICLe's second stage, before the same rule; none for the first stage's"
+    )
     augment_on: Literal["auto", "device", "workers"] = Field("auto", description="where views are made")
     probe_every: Annotated[int, Field(ge=0)] = Field(0, description="epochs between probes, 0 for before and after")
     gather: bool = Field(False, description="negatives are those of all processes")
@@ -52,6 +55,7 @@ class PretrainingOptions(RunOptions):
         None, description="keep the activations of only so many samples at a time, with the negatives of the batch"
     )
     temperature: Positive | None = Field(None, description="of the contrastive loss")
+    projection_layers: Count = Field(2, description="of the projection head: 2 in SimCLR, 3 in SimCLRv2")
     simclr_share: Share | None = Field(None, description="the part of the epochs that are SimCLR, rounded up")
     simclr_epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="how many epochs are SimCLR")
     bags_by: Literal["patient", "study"] = Field(
@@ -73,7 +77,7 @@ class PretrainingOptions(RunOptions):
     )
     prototypes: Count = Field(65536, description="outputs of DINO's head")
     local_views: Annotated[int, Field(ge=0)] = Field(8, description="small views of an image beside DINO's two large")
-    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(0.75, description="share of the patches that MAE masks")
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(0.75, description="share of the patches to hide")
     holes: Count | None = Field(None, description="holes in an image")
     hole_size: Interval | None = Field(None, description="side of a hole as a share of the image's, least and most")
     weight_decay_end: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay of the last epoch")
@@ -100,7 +104,6 @@ class PretrainingOptions(RunOptions):
     teacher_normalisation: Annotated[Any, AfterValidator(known_normalisation)] = Field(
         AUTO, description="of the images as the teacher wants them: auto, imagenet, xrv, eva-x, none or [mean,std]"
     )
-    mask_ratio: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="share of the patches to hide")
 
     @classmethod
     def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def start_run(
     source: str | None = None,
     recipe: str | None = None,
     options: Mapping[str, Any] | None = None,
+    resolved: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``run.json``, by which one knows later what a run was, and hold the folder until the process ends.
 
@@ -58,6 +59,7 @@ def start_run(
         source: name of the data set.
         recipe: ``"full"`` or ``"short"``, of a training.
         options: that the user gave; by default those of the command line.
+        resolved: values that the recipe was resolved to by what is trained.
 
     Returns:
         The record's path.
@@ -80,6 +82,7 @@ def start_run(
         "options": dict(given if options is None else options),
         "changed": _changed(given if options is None else options, files, recipe),
         "recipe": recipe,
+        **({} if resolved is None else {"resolved": dict(resolved)}),
         "data": source,
         "version": __version__,
         "started": _now(),

@@ -132,10 +132,10 @@ class Wiring:
         """Make the output folder and log into it from now on."""
         open_run_log(self.options.output_dir, rank=self.options.rank)
 
-    def start_run(self, source: Datalist) -> None:
-        """Write what this run is into its folder."""
+    def start_run(self, source: Datalist, resolved: Mapping[str, Any] | None = None) -> None:
+        """Write what this run is into its folder, with what its recipe was resolved to."""
         o = self.options
-        start_run(o.output_dir, "train", source.name, o.recipe, options=o.given)
+        start_run(o.output_dir, "train", source.name, o.recipe, options=o.given, resolved=resolved)
 
     def finish_run(self) -> None:
         """Complete what was written of this run."""

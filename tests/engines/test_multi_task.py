@@ -81,14 +81,22 @@ def test_a_linear_probe_leaves_the_encoder_bit_identical(channels_last, average)
 def test_a_frozen_start_then_everything_learns():
     ours = method()
     before = copied(ours.encoder)
+    heads = copied(ours.network.label_head)
     states = []
-    run = trainer(ours, batches(2), epochs=3, frozen_epochs=2)
-    run.add_event_handler(Events.EPOCH_COMPLETED, lambda: states.append(copied(ours.encoder)))
+    run = trainer(ours, batches(2), epochs=3, frozen_iterations=3)
+    run.add_event_handler(Events.ITERATION_COMPLETED, lambda: states.append(copied(ours.encoder)))
+    run.add_event_handler(
+        Events.ITERATION_COMPLETED(once=3), lambda: states.append(copied(ours.network.label_head))
+    )  # fmt: skip
     run.run()
-    assert_equal(states[0], before)
-    assert_equal(states[1], before)
+    learnt = states.pop(3)
+    assert not torch.equal(learnt["weight"], heads["weight"])
+    # Statistics of batch normalisation are among them: the encoder was in evaluation mode.
+    assert any("running_mean" in name for name in before)
+    for state in states[:3]:
+        assert_equal(state, before)
     for name, value in before.items():
-        assert not torch.equal(states[2][name], value), name
+        assert not torch.equal(states[3][name], value), name
 
 
 @pytest.fixture
@@ -103,14 +111,14 @@ def one_process_group(free_port):
 @pytest.mark.parametrize("options", [{"linear_probe": True}, {}])
 def test_freezing_under_a_data_parallel_wrapper_equals_one_process(one_process_group, options):
     alone, wrapped = method(**options), method(**options)
-    frozen = 0 if options else 1
+    frozen = 0 if options else 3
     # No image of the second batch has a mask, no image of the third a label: every weight is waited for all the same.
     data = batches(3)
     data[1]["has_mask"][:] = False
     data[2]["label"][:] = -1
     for one, run in ((alone, alone), (wrapped, DistributedDataParallel(wrapped))):
         torch.manual_seed(3)
-        trainer(run, data, epochs=2, frozen_epochs=frozen).run()
+        trainer(run, data, epochs=2, frozen_iterations=frozen).run()
         assert one.steps == 6
     assert_equal(copied(wrapped), copied(alone))
 
@@ -188,13 +196,15 @@ def test_faulty_layer_groups(fault):
 
 
 def test_bad_options_are_one_sentence():
-    with pytest.raises(ConfigurationError, match="frozen_epochs"):
-        trainer(method(), batches(1), frozen_epochs=-1)
+    with pytest.raises(ConfigurationError, match="frozen_iterations"):
+        trainer(method(), batches(1), frozen_iterations=-1)
+    with pytest.raises(ConfigurationError, match=r"multiple of accumulation_steps \(2\), got 5"):
+        trainer(method(), batches(1), max_iterations=5, accumulation_steps=2)
     with pytest.raises(ConfigurationError, match="has no encoder"):
         FineTuningMethod(torch.nn.Linear(1, 1), PlainLoss())
 
 
-def build(folder, epochs, resume=False, patience=None, metric="val_macro_auc", every=2):
+def build(folder, epochs, resume=False, patience=None, metric="val_macro_auc", every=2, max_iterations=None):
     """A complete small run with its state in a folder."""
     ours = method(average_momentum=0.9)
     groups = layer_decay_groups(ours.network, 0.05, 0.01, 0.8, ours.loss_function)
@@ -207,7 +217,8 @@ def build(folder, epochs, resume=False, patience=None, metric="val_macro_auc", e
     checkpoint = RunCheckpoint(folder / "checkpoints", parts, every_epochs=1, resume=resume)
     handlers = [StopOnInvalidLoss(), validation, history, best, checkpoint]
     torch.manual_seed(7)  # dropout; a checkpoint takes over from here
-    run = trainer(ours, batches(2), epochs, optimizer, frozen_epochs=1, train_handlers=handlers)
+    options = {"frozen_iterations": 2, "max_iterations": max_iterations, "train_handlers": handlers}
+    run = trainer(ours, batches(2), epochs, optimizer, **options)
     return run, ours, validation, best, history
 
 
@@ -215,18 +226,20 @@ def _kill() -> None:
     raise KeyboardInterrupt
 
 
-def test_a_resumed_run_ends_bit_equal(tmp_path):
-    whole, ours, validation, best, _ = build(tmp_path / "whole", 5)
+@pytest.mark.parametrize("steps", [10, 9])
+def test_a_resumed_run_ends_bit_equal(tmp_path, steps):
+    """Also where the number of steps ends it within an epoch."""
+    whole, ours, validation, best, _ = build(tmp_path / "whole", 5, max_iterations=steps)
     whole.run()
-    killed = build(tmp_path / "parts", 5)[0]
+    killed = build(tmp_path / "parts", 5, max_iterations=steps)[0]
     killed.add_event_handler(Events.EPOCH_STARTED(once=4), _kill)
     with pytest.raises(KeyboardInterrupt):
         killed.run()
-    resumed, theirs, again, kept, history = build(tmp_path / "parts", 5, resume="auto")
+    resumed, theirs, again, kept, history = build(tmp_path / "parts", 5, resume="auto", max_iterations=steps)
     assert resumed.state.epoch == 3
     resumed.run()
     assert_equal(copied(theirs), copied(ours))
-    assert theirs.steps == ours.steps == 10
+    assert theirs.steps == ours.steps == resumed.state.iteration == resumed.total_iterations == steps
     assert again.rows == validation.rows
     assert [row["epoch"] for row in validation.rows] == [2, 4, 5]
     assert kept.state_dict() == best.state_dict()
@@ -276,3 +289,41 @@ def test_a_metric_that_validation_does_not_give(tmp_path):
     run, *_ = build(tmp_path, 1, metric="val_auc_d")
     with pytest.raises(ConfigurationError, match=r"'val_auc_d', but validation gave val_auc_a, val_auc_b"):
         run.run()
+
+
+def test_a_run_that_ends_within_an_epoch_is_complete(tmp_path):
+    losses: list[float] = []
+    run, _, validation, _, history = build(tmp_path, 5, every=1, max_iterations=7)
+    run.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output[0]["loss"]))
+    )
+    run.run()
+    assert [row["epoch"] for row in validation.rows] == [1, 2, 3, 4]
+    assert history.rows[-1]["loss"] == pytest.approx(losses[6], rel=1e-12)
+    assert history.rows[0]["loss"] == pytest.approx((losses[0] + losses[1]) / 2, rel=1e-6)
+
+
+def test_the_average_of_the_weights_is_exact():
+    """Against float64: ``m a + (1 - m) w`` after each step, with m ``min(0.9, (1 + t) / (10 + t))``."""
+    ours = method(average_momentum=0.9)
+    values = [{name: value.double() for name, value in copied(ours.network).items()}]
+    run = trainer(ours, batches(3), epochs=4)
+    run.add_event_handler(Events.ITERATION_COMPLETED, lambda: values.append(copied(ours.network)))
+    run.run()
+    average = values[0]
+    for step, after in enumerate(values[1:]):
+        momentum = min(0.9, (1 + step) / (10 + step))
+        average = {name: momentum * average[name] + (1 - momentum) * after[name].double() for name in average}
+    for name, value in ours.evaluated_network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), average[name], rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_heads_may_learn_faster_than_the_encoder():
+    network = SmallMultiTask()
+    groups = layer_decay_groups(network, 1e-3, decay=0.5, head_factor=3.0)
+    rates = {id(value): group["lr"] for group in groups for value in group["params"]}
+    layers = network.layer_groups()
+    for depth, (_, members) in enumerate(reversed(layers)):
+        for value in members.values():
+            assert rates[id(value)] == pytest.approx(3e-3 if depth == 0 else 1e-3 * 0.5**depth)

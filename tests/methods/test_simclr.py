@@ -71,3 +71,21 @@ def test_projection_head(layers, linear):
     assert head(torch.randn(5, 16)).shape == (5, 4)
     with pytest.raises(ConfigurationError):
         ProjectionHead(16, layers=0)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_two_layers_are_lightlys(norm):
+    """MoCo v2's head, and SimCLR's without the normalisation of its output, by lightly."""
+    from lightly.models.modules import MoCoProjectionHead, SimCLRProjectionHead
+
+    theirs = SimCLRProjectionHead(16, 8, 4) if norm else MoCoProjectionHead(16, 8, 4)
+    modules = [module for module in theirs.layers if norm is False or module is not theirs.layers[-1]]
+    ours = ProjectionHead(16, 8, 4, norm=norm)
+    assert [type(module) for module in ours.layers] == [type(module) for module in modules]
+    if not norm:
+        assert [value.shape for value in theirs.state_dict().values()] == [
+            value.shape for value in ours.state_dict().values()
+        ]
+        ours.layers.load_state_dict(theirs.layers.state_dict())
+        images = torch.randn(6, 16)
+        torch.testing.assert_close(ours(images), theirs(images))

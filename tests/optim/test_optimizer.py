@@ -85,3 +85,48 @@ def test_state_goes_on_from_a_checkpoint():
     step(parts, resumed)
     for value, expected in zip(parts.parameters(), whole.parameters(), strict=True):
         assert torch.equal(value, expected)
+
+
+def lars_in_float64(values, gradients, rate, weight_decay, momentum=0.9, trust=1e-3):
+    """You, Gitman & Ginsburg 2017, arXiv 1708.03888, algorithm 1; vectors by plain momentum, as SimCLR has it."""
+    values = [value.double().clone() for value in values]
+    buffers = [torch.zeros_like(value) for value in values]
+    for step in gradients:
+        for value, buffer, gradient in zip(values, buffers, step, strict=True):
+            update = gradient.double()
+            if value.ndim > 1:
+                ratio = trust * value.norm() / (update.norm() + weight_decay * value.norm())
+                update = ratio * (update + weight_decay * value)
+            buffer.mul_(momentum).add_(update)
+            value.sub_(rate * buffer)
+    return values
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
+@pytest.mark.parametrize("form", ["module", "list", "groups", "named"])
+def test_lars_stays_lars_whatever_the_weight_decay(weight_decay, form):
+    model = network()
+    given = {
+        "module": model,
+        "list": list(model.parameters()),
+        "named": model.named_parameters(),
+        "groups": [{"params": model[0].parameters()}, {"params": [*model[1].parameters(), *model[2].parameters()]}],
+    }[form]
+    optimizer = create_optimizer(given, "lars", lr=3.0, weight_decay=weight_decay)
+    generator = torch.Generator().manual_seed(1)
+    values = [value.detach().clone() for value in model.parameters()]
+    gradients = [[torch.randn(value.shape, generator=generator) for value in values] for _ in range(5)]
+    for step in gradients:
+        for value, gradient in zip(model.parameters(), step, strict=True):
+            value.grad = gradient.clone()
+        optimizer.step()
+    for value, expected in zip(model.parameters(), lars_in_float64(values, gradients, 3.0, weight_decay), strict=True):
+        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("opt", ["lars", "larc", "lamb", "nlars"])
+def test_neither_decay_nor_adaptation_of_vectors(opt):
+    for group in create_optimizer(network(), opt, lr=0.1, weight_decay=0.3).param_groups:
+        matrices = {value.ndim > 1 for value in group["params"]}
+        assert matrices == {group["always_adapt"]}
+        assert group["weight_decay"] == (0.3 if group["always_adapt"] else 0.0)

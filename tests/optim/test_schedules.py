@@ -67,3 +67,13 @@ def test_learning_rate_scales_with_the_batch(rule, expected):
 def test_unknown_rule():
     with pytest.raises(ConfigurationError, match="'sqrt', 'linear' or 'none'"):
         scaled_learning_rate(1.0, 8, "cubic")
+
+
+def test_stages_of_their_own_warmup_and_peak():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule = StagedWarmupCosine(optimizer, [10, 0, 20], 1, [2, 50], factors=[1.0, 9.0, 0.25])
+    assert schedule.warmup_steps == [2, 20]
+    seen = [2.0 * schedule._factor(step) for step in range(31)]
+    assert seen[:3] == pytest.approx([1.0, 2.0, 2.0])
+    assert seen[10:30] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])
+    assert seen[30] == 0

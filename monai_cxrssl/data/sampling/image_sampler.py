@@ -16,11 +16,12 @@ __all__ = ["ImageSampler"]
 
 
 class ImageSampler(Sampler[Draw]):
-    """Draw the images of an epoch, as many as there are; a function of (seed, epoch) alone, so a resume is exact.
+    """Draw the images of an epoch, a function of (seed, epoch) alone, so that a resume is exact.
 
-    Unbalanced, an epoch holds every image once, in random order. Balanced, the positions of an epoch are dealt to the
-    groups of images in turn, and each group gives its images round by round, every round in a new order: a rare class
-    is repeated, of a frequent one each epoch shows another part.
+    Unbalanced, a pass over the data holds every image once, in random order. Balanced, the positions of a pass are
+    dealt to the groups of images in turn, and each group gives its images round by round, every round in a new order:
+    a rare class is repeated, of a frequent one each pass shows another part. An epoch is a pass, or goes on in the
+    passes where the one before it ended.
 
     Groups are the classes of multi-class labels; the images without a label are one more group, so that those with a
     mask only are not lost. An image with multi-label labels is in the group of the rarest finding that it shows (our
@@ -32,13 +33,20 @@ class ImageSampler(Sampler[Draw]):
         seed: any whole number of 0 or more.
         rank, world_size: this process gets every ``world_size``-th draw; up to ``world_size - 1`` last ones are left
             out.
+        draws: of an epoch, over all processes; by default one pass.
 
     Raises:
         ConfigurationError: no images, fewer than processes, or numbers out of range.
     """
 
     def __init__(
-        self, labels: np.ndarray, balanced: bool = False, seed: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        labels: np.ndarray,
+        balanced: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        draws: int | None = None,
     ) -> None:
         self.size = len(labels)
         if not 0 <= rank < world_size:
@@ -50,24 +58,29 @@ class ImageSampler(Sampler[Draw]):
         groups = _groups(np.asarray(labels)) if balanced else np.zeros(self.size, dtype=np.int64)
         self.members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
         self.seed, self.rank, self.world_size, self.epoch = int(seed), rank, world_size, 0
+        self.draws = self.size if draws is None else int(draws)
+        if self.draws < world_size:
+            raise ConfigurationError(f"{self.draws} draws are too few for {world_size} processes.")
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (counted from 0) that the next pass draws."""
         self.epoch = int(epoch)
 
     def __len__(self) -> int:
-        return self.size // self.world_size
+        return self.draws // self.world_size
 
     def __iter__(self) -> Iterator[Draw]:
         epoch = self.epoch
-        order = self._order(epoch)
+        first, end = epoch * self.draws, (epoch + 1) * self.draws
+        passes = range(first // self.size, -(-end // self.size))
+        order = np.concatenate([self._order(number) for number in passes])[first - passes[0] * self.size :]
         for position in range(self.rank, len(self) * self.world_size, self.world_size):
             index = int(order[position])
             yield Draw(epoch, position, index, index, -1)
 
-    def _order(self, epoch: int) -> np.ndarray:
-        generator = np.random.default_rng([self.seed, epoch])
-        # Which groups get one draw more when the epoch does not divide evenly is drawn too.
+    def _order(self, number: int) -> np.ndarray:
+        generator = np.random.default_rng([self.seed, number])
+        # Which groups get one draw more when the pass does not divide evenly is drawn too.
         turns = generator.permutation(len(self.members))
         order = np.empty(self.size, dtype=np.int64)
         for turn, group in enumerate(turns.tolist()):

@@ -105,9 +105,11 @@ class RunHistory:
         self._samples += len(engine.state.batch["image"])
 
     def _finish(self, engine: Any) -> None:
+        # The last epoch of a run that counts steps may be shorter.
+        iterations = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
         # In a fixed order, since the processes meet once for each.
         means = {
-            row_name: _mean_over_processes(self._sums[name].item() / engine.state.epoch_length)
+            row_name: _mean_over_processes(self._sums[name].item() / iterations)
             for name, row_name in _MEANS.items()
             if name in self._sums
         }

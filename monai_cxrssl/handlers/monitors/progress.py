@@ -34,7 +34,8 @@ class RunProgressBar:
     def _open(self, engine: Any) -> None:
         if idist.get_rank() != 0:
             return
-        total = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
+        epochs = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
+        total = getattr(engine, "total_iterations", epochs)
         self._redirect = logging_redirect_tqdm()  # log lines go above the bar; good for one run only
         self._redirect.__enter__()
         self._bar = tqdm(total=total, initial=engine.state.iteration, desc="training", unit="it", dynamic_ncols=True)

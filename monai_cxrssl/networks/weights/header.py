@@ -18,11 +18,20 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.weights.containers import container_key, find_state, read_weights, tensors_of
 from monai_cxrssl.networks.weights.file import Explained, is_npz, is_safetensors, read_content, read_torch
 
-__all__ = ["put_description", "read_header", "safetensors_header", "tensors_sha256"]
+__all__ = [
+    "put_description",
+    "put_projection_head",
+    "read_header",
+    "read_projection_head",
+    "safetensors_header",
+    "tensors_sha256",
+]
 
 #: Attribute of the state dict that holds the description: ``torch.save`` keeps it, and who loads the dict sees only
 #: tensors in it, so that a strict load needs to know nothing of it.
 _ATTRIBUTE = "monai_cxrssl_description"
+#: Attribute of the state dict that holds the tensors of the head which pretraining put behind the encoder.
+_PROJECTION_HEAD = "monai_cxrssl_projection_head"
 #: Entry of the header of a safetensors file, where values are text.
 _HEADER_KEY = "monai_cxrssl_description"
 
@@ -62,6 +71,19 @@ def put_description(content: Mapping[str, Any], description: Mapping[str, Any]) 
         return result
     vars(result)[_ATTRIBUTE] = json.loads(json.dumps(dict(description), allow_nan=False))
     return result
+
+
+def put_projection_head(state: Mapping[str, Any], head: Mapping[str, torch.Tensor]) -> OrderedDict[str, Any]:
+    """Return a state dict that carries, unseen by who loads it, the tensors of a projection head by name."""
+    result = OrderedDict(state)
+    vars(result)[_PROJECTION_HEAD] = dict(head)
+    return result
+
+
+def read_projection_head(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of the projection head that a file of weights carries; none where it carries no head."""
+    content = {} if is_npz(path) or is_safetensors(path) else read_torch(path)
+    return dict(getattr(content, _PROJECTION_HEAD, {}))
 
 
 def safetensors_header(description: Mapping[str, Any]) -> dict[str, str]:

@@ -62,7 +62,7 @@ def test_help_of_train_has_each_option_with_the_default_of_each_recipe(name):
     declared = {key for key, value in config.items() if value is None}
     assert by_name.keys() >= declared | written["short"].keys() | written["full"].keys()
     assert all(option.meaning and option.default for option in options)
-    for key in (written["short"].keys() & written["full"].keys()) - {"frozen_epochs", "layer_decay"}:
+    for key in written["short"].keys() & written["full"].keys():
         values = [written[recipe][key] for recipe in recipes]
         # A recipe's 10 for a float is shown as 10.0.
         shown = [text if text == "none" else read_value(text) for text in by_name[key].default.split(" / ")]
@@ -72,10 +72,8 @@ def test_help_of_train_has_each_option_with_the_default_of_each_recipe(name):
 
 def test_help_says_what_only_pretrained_weights_change():
     by_name = {option.name: option for option in bundle_options(BUNDLES / "multitask" / "configs" / "train.json")[0]}
-    assert by_name["layer_decay"].default == (
-        "0.9 from pretrained weights, else 1.0 / 0.7 from pretrained weights, else 1.0"
-    )
-    assert by_name["frozen_epochs"].default == "1 from pretrained weights, else 0"
+    assert by_name["learning_rate"].default == "0.001 from pretrained weights, else 0.002"
+    assert by_name["linear_probe_first"].default == "0.2 from pretrained weights, else 0.0"
     assert by_name["label_loss"].values == "cross_entropy|focal|auc_margin"
     assert by_name["device"].default == "the first GPU, else cpu"
     assert by_name["recipe"].default == "full with data, else short"

@@ -55,6 +55,17 @@ def test_no_draw_depends_on_earlier_ones(labels):
 
 
 @pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("number", [7, 64, 100, 270])
+def test_epochs_of_so_many_draws_go_through_the_passes(balanced, number):
+    passes = [draw.first for epoch in range(6) for draw in draws(epoch=epoch, balanced=balanced)]
+    epochs = [draws(epoch=epoch, balanced=balanced, draws=number) for epoch in range(2)]
+    assert [draw.first for epoch in epochs for draw in epoch] == passes[: 2 * number]
+    assert len({(draw.epoch, draw.position) for epoch in epochs for draw in epoch}) == 2 * number
+    shared = [draws(balanced=balanced, draws=number, rank=rank, world_size=3) for rank in range(3)]
+    assert [len(part) for part in shared] == [number // 3] * 3
+
+
+@pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_processes_share_an_epoch(balanced, world_size):
     whole = draws(balanced=balanced)
