@@ -12,6 +12,7 @@ from .normalisation import InputNormalisation, Normalisation
 from .prediction_head import PredictionHead
 from .reconstruction import ReconstructionDecoder
 from .settings import (
+    read_collapse,
     read_encoder_arguments,
     read_input_normalisation,
     read_model_setting,
@@ -53,6 +54,7 @@ __all__ = [
     "load_trained_model",
     "load_trained_network",
     "momentum_at",
+    "read_collapse",
     "read_encoder_arguments",
     "read_input_normalisation",
     "read_model_setting",

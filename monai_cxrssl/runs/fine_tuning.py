@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from monai_cxrssl.data.audit.leak import refuse_shared_patients
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.findings import select_findings
 from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.data.sampling.image_sampler import ImageSampler
 from monai_cxrssl.data.sources.fine_tuning_source import classes_to_learn, divided_source, require_classes
@@ -79,13 +80,15 @@ class FineTuningWiring(Wiring):
     options: FineTuningOptions
 
     def source(self) -> Datalist:
-        """Open the data set, divided by patient where it does not come so."""
-        return divided_source(self.open_dataset(), self.options.split_seed)
+        """Open the data set, divided by patient where it does not come so, with the classes that are to be learnt."""
+        o = self.options
+        divided = divided_source(self.open_dataset(o.collapse), o.split_seed)
+        return divided if o.findings is None else select_findings(divided, o.findings)
 
     def test_source(self, source: Datalist) -> Datalist:
         """Open what the weights are measured on at the end: the test split, or another data set."""
         o = self.options
-        return open_test_source(source, o.test_dataset_dir, o.test_datalist, o.class_map)
+        return open_test_source(source, o.test_dataset_dir, o.test_datalist, o.class_map, o.collapse)
 
     def labels(self, source: Datalist) -> Labels:
         """Return the classes to learn and their task; a bundle that learns masks only has none.
@@ -305,6 +308,7 @@ class FineTuningHandlers:
                 "decoder": network.decoder_name,
                 "mask": o.mask,
                 "mask_channels": 1,
+                **({} if o.collapse is None else {"collapse": o.collapse.model_dump()}),
                 **self.wiring.origins(),
             },
             training.data,

@@ -8,11 +8,17 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from monai_cxrssl.data.datalists.findings import parse_findings
+from monai_cxrssl.data.datalists.label_maps import LabelMap, load_label_map
 from monai_cxrssl.runs.options import Count, Folder, Folders, Positive, RunOptions, Share
 
 __all__ = ["FineTuningOptions", "fine_tuning_options"]
+
+
+def _known_findings(value: Any) -> list[str] | None:
+    return None if value is None else parse_findings(value)
 
 
 class FineTuningOptions(RunOptions):
@@ -20,7 +26,7 @@ class FineTuningOptions(RunOptions):
 
     literal: ClassVar[frozenset[str]] = frozenset(
         {"dataset_dir", "datalist", "output_dir", "model_path", "pretrained", "cache_dir", "encoder_name", "resume"}
-        | {"test_dataset_dir", "test_datalist", "teacher", "decoder"}
+        | {"test_dataset_dir", "test_datalist", "teacher", "decoder", "collapse", "findings"}
     )
 
     special: ClassVar[frozenset[str]] = frozenset({"decoder", "mask", "learns_labels"})
@@ -29,6 +35,12 @@ class FineTuningOptions(RunOptions):
     test_dataset_dir: Folders | None = Field(None, description="measure on all images of another data set instead")
     test_datalist: Folder | None = Field(None, description="or of a datalist file")
     class_map: dict[str, str | None] | None = Field(None, description="its labels by the classes trained on")
+    collapse: Annotated[LabelMap | None, BeforeValidator(load_label_map)] = Field(
+        None, description="labels brought onto a few classes: normal_abnormal, pneumonia … or a JSON file"
+    )
+    findings: Annotated[Any, AfterValidator(_known_findings)] = Field(
+        None, description="the classes that are learnt: names, or chexpert_competition …"
+    )
     split_seed: Annotated[int, Field(ge=0)] = Field(0, description="of the division by patient, where there is none")
     ignore_absent: bool = Field(False, description="go on although validation lacks a class")
     allow_leak: bool = Field(False, description="go on although patients are in two splits")

@@ -24,6 +24,8 @@ _MEANINGS = {
     "splits": "the splits that are taken",
     "allow_leak": "go on although the weights were trained on these patients",
     "class_map": "labels of the data set by the classes of the model",
+    "collapse": "what brings labels onto the classes of the model",
+    "findings": "the classes that are measured: names, or chexpert_competition …",
     "external_dataset_dir": "another data set, measured beside, without tuning",
     "external_datalist": "or a datalist file of it",
     "external_class_map": "its labels by the classes of the model",
