@@ -69,6 +69,10 @@ class FineTuningOptions(RunOptions):
     best_metric: str = Field("val_score", description="the figure of validation that chooses the weights")
     patience: Count | None = Field(None, description="validations without a better one before training stops")
 
+    pause_at: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the epochs after which the run stops, untested; --resume goes on"
+    )
+
     @classmethod
     def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the recipe's values; what spares pretrained weights does not apply to random ones."""

@@ -195,6 +195,8 @@ def _located(target: Any) -> Any:
 def _nearest(name: str, candidates: Collection[str]) -> str:
     """The remedy: the option that was probably meant, or where they are told."""
     last = re.sub(r"(^|_)lr(?=$|_)", r"\1learning_rate", name.split("#")[-1])
+    if last == "tune":
+        return " The command python -m monai_cxrssl tune takes it."
     options = sorted(candidates)
     near = [
         *(option for option in options if option == last),

@@ -22,7 +22,7 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
-    "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
+    "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions", "tune",
     "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
 
