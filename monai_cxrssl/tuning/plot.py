@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_cxrssl.files import atomic_write
@@ -37,12 +37,14 @@ def plot_tuning(report: Mapping[str, Any], path: str | os.PathLike) -> None:
     axes = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
     ranked = [trial for trial in ranked_trials(report) if trial["validation"]]
     best = ranked[0] if ranked and ranked[0]["status"] == "finished" else None
-    for trial in reversed(ranked):
-        style = _style(trial, trial is best)
-        axes[0].plot(*_so_far(trial), **style, label=params_text(trial["params"]) if trial is best else None)
+    space = {name: _sorted(values) for name, values in report["space"].items()}
+    for place, trial in reversed(list(enumerate(ranked))):
+        chosen = best is not None and not place
+        style = _style(trial, chosen)
+        axes[0].plot(*_so_far(trial), **style, label=params_text(trial["params"]) if chosen else None)
         for axis, name in zip(axes[1:], options, strict=True):
             if trial["value"] is not None:
-                position = report["space"][name].index(trial["params"][name])
+                position = space[name].index(trial["params"][name])
                 axis.plot(position, trial["value"], "o", ms=7, color=style["color"], zorder=style["zorder"])
     epochs = max((trial["epochs"] or 0 for trial in report["trials"]), default=0)
     for rung in report["rungs"][:-1]:
@@ -53,7 +55,7 @@ def plot_tuning(report: Mapping[str, Any], path: str | os.PathLike) -> None:
     else:
         axes[0].legend(frameon=False, fontsize=9, loc="lower right")
     for axis, name in zip(axes[1:], options, strict=True):
-        texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in report["space"][name]]
+        texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in space[name]]
         axis.set_xticks(range(len(texts)), texts, rotation=40, ha="right", fontsize=9)
         axis.set_xlim(-0.5, len(texts) - 0.5)
         axis.set_title(name, fontsize=10)
@@ -76,8 +78,17 @@ def _style(trial: Mapping[str, Any], best: bool) -> dict[str, Any]:
     return {"color": _FINISHED if finished else _PRUNED, "lw": 1.4 if finished else 0.9, "zorder": 3 if finished else 2}
 
 
+def _sorted(values: Sequence[Any]) -> list[Any]:
+    """Numbers by size; what has no order as it is."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return list(values)
+
+
 def _so_far(trial: Mapping[str, Any]) -> tuple[list[int], list[float]]:
-    epochs, values = [], []
+    epochs: list[int] = []
+    values: list[float] = []
     for row in trial["validation"]:
         if row["value"] is not None:
             epochs.append(row["epoch"])
