@@ -18,6 +18,7 @@ from . import (
     report,
     runs,
     transforms,
+    tuning,
 )
 from .data import (
     CXRReader,
@@ -148,6 +149,7 @@ __all__ = [
     "split_datalist",
     "training_loader",
     "transforms",
+    "tuning",
     "verify_cache",
     "write_lung_seg",
     "write_report",

@@ -35,7 +35,7 @@ HEAVY = (
 )
 ROOMS = (
     "data", "phantom", "transforms", "networks", "losses", "methods", "metrics", "hardware", "optim", "probing", "checkpoints",
-    "handlers", "engines", "runs", "report", "label_efficiency", "curricula", "apps",
+    "handlers", "engines", "runs", "report", "label_efficiency", "curricula", "tuning", "apps",
 )  # fmt: skip
 
 

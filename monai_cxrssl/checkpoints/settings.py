@@ -23,7 +23,7 @@ HARMLESS = frozenset([
     "allow_leak", "bundle_root", "cache_dir", "checkpoint_minutes", "class_map", "datalist", "dataset_dir",
     "ignore_absent", "input_normalisation",
     "experiment_name", "large_cache_dir", "large_dataset_dir", "max_unreadable", "memory_limit_gb",
-    "model_path", "num_workers", "output_dir", "probe_every", "rank", "replace", "resume", "run_name",
+    "model_path", "num_workers", "output_dir", "pause_at", "probe_every", "rank", "replace", "resume", "run_name",
     "save_execute_config", "test_datalist", "test_dataset_dir", "test_source", "tracking", "tracking_uri",
     "world_size",
 ])  # fmt: skip

@@ -10,7 +10,10 @@ from .audit.leak import (
     write_training_patients,
 )
 from .audit.training_range import TrainingRange, measure_training_range
+from .datalists.collapse import collapse_labels
 from .datalists.datalist import Datalist, load_datalist, save_datalist, validate_datalist
+from .datalists.findings import NAMED_FINDINGS, select_findings
+from .datalists.label_maps import LABEL_MAPS, LabelMap, load_label_map
 from .datalists.label_policy import apply_label_policy
 from .datalists.predictions import Predictions, load_predictions, save_predictions
 from .datalists.split import split_datalist
@@ -56,6 +59,9 @@ __all__ = [
     "ImageStore",
     "LabelJoin",
     "ImageDataset",
+    "LABEL_MAPS",
+    "LabelMap",
+    "NAMED_FINDINGS",
     "PATHOLOGIES",
     "PairChoice",
     "PairDataset",
@@ -67,6 +73,7 @@ __all__ = [
     "build_cache",
     "canonical_pathology",
     "classes_to_learn",
+    "collapse_labels",
     "decoded_side",
     "divided_source",
     "expected_lung_mask",
@@ -75,6 +82,7 @@ __all__ = [
     "join_cache",
     "label_datalist",
     "load_datalist",
+    "load_label_map",
     "load_predictions",
     "measure_training_range",
     "on_classes_of",
@@ -94,6 +102,7 @@ __all__ = [
     "refuse_shared_patients",
     "require_classes",
     "save_datalist",
+    "select_findings",
     "save_predictions",
     "training_patients_path",
     "validate_datalist",

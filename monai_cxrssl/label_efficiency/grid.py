@@ -30,7 +30,7 @@ import numpy as np
 from monai_cxrssl.files import lock, sha256, write_json
 
 __all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "grid_lock", "last_clear_line",
-           "run_cells", "run_command"]  # fmt: skip
+           "run_cells", "run_command", "run_process"]  # fmt: skip
 
 #: How a bundle is run.
 LAUNCH = (sys.executable, "-m", "monai.bundle", "run")
@@ -181,17 +181,29 @@ def grid_lock(folder: Path) -> Iterator[int]:
             os.close(inherited)
 
 
+def run_process(command: Sequence[str], output: Path, lock: int | None = None) -> tuple[int, str]:
+    """Run a command to its end; return its exit status and, if that is not 0, the line that best says why.
+
+    Args:
+        output: file of what it prints; its folder is made.
+        lock: as for :func:`run_cells`.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with open(output, "wb") as stream:
+        status = run_command(command, stream.fileno(), lock)
+    return status, last_clear_line(output) if status else ""
+
+
 def _run(cell: Cell, lock: int | None) -> CellResult:
     """Run one cell in an emptied folder and leave its marker."""
     shutil.rmtree(cell.folder, ignore_errors=True)
     cell.folder.mkdir(parents=True)
     (cell.folder / "command.txt").write_text(shlex.join(cell.command) + "\n", encoding="utf-8")
     started = time.monotonic()
-    with open(cell.output, "wb") as stream:
-        status = run_command(cell.command, stream.fileno(), lock)
+    status, problem = run_process(cell.command, cell.output, lock)
     seconds = time.monotonic() - started
     if status:
-        return CellResult("failed", seconds, last_clear_line(cell.output) or f"the run ended with status {status}")
+        return CellResult("failed", seconds, problem or f"the run ended with status {status}")
     if not cell.predictions.is_file():
         return CellResult("failed", seconds, f"the run ended well but left no {cell.predictions.name}")
     marker = {

@@ -17,6 +17,7 @@ from .pretext.dino_head import DINOHead
 from .pretext.mae import MAEDecoder, VisibleTokens
 from .reconstruction import ReconstructionDecoder
 from .settings import (
+    read_collapse,
     read_encoder_arguments,
     read_input_normalisation,
     read_model_setting,
@@ -66,6 +67,7 @@ __all__ = [
     "mean_of_blocks",
     "momentum_at",
     "pooled_features",
+    "read_collapse",
     "read_encoder_arguments",
     "read_input_normalisation",
     "read_model_setting",

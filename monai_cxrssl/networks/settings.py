@@ -15,6 +15,7 @@ from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.header import read_header
 
 __all__ = [
+    "read_collapse",
     "read_encoder_arguments",
     "read_input_normalisation",
     "read_model_setting",
@@ -102,6 +103,18 @@ def read_start(model_path: str | os.PathLike, default: Mapping[str, Any] | None 
     """
     description = find_description(model_path)
     return default if description is None else described_start(description)
+
+
+def read_collapse(model_path: str | os.PathLike) -> dict[str, Any] | None:
+    """Return the label map stored with a file of weights, ``None`` where their labels were taken as they came.
+
+    Args:
+        model_path: the file of weights.
+
+    Raises:
+        ConfigurationError: see :func:`monai_cxrssl.networks.find_description`.
+    """
+    return (find_description(model_path) or {}).get("collapse")
 
 
 def read_temperature(model_path: str | os.PathLike) -> float:

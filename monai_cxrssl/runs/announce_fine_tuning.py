@@ -20,17 +20,17 @@ logger = logging.getLogger(__name__)
 
 
 def announce_fine_tuning(
-    training: FineTuningImages, validation: FineTuningImages, test: FineTuningImages, options: FineTuningOptions
+    training: FineTuningImages, validation: FineTuningImages, test: FineTuningImages | None, options: FineTuningOptions
 ) -> None:
     """Log the size of the splits, the images of each class, the recipe as it was resolved, and the run's length.
 
     Args:
         training: what is learnt from.
         validation: what the weights are chosen by.
-        test: what they are measured on.
+        test: what they are measured on; None of a run that pauses before.
         options: of the run.
     """
-    parts = {"training": training, "validation": validation, "test": test}
+    parts = {"training": training, "validation": validation} | ({} if test is None else {"test": test})
     rows = {
         "images": [len(part) for part in parts.values()],
         "patients": [len(np.unique(part.patients)) for part in parts.values()],
@@ -40,7 +40,7 @@ def announce_fine_tuning(
     for number, name in enumerate(training.classes):
         rows[name] = [_positive(part, number) for part in parts.values()]
     width = max(map(len, rows))
-    lines = [f"  {'':<{width}}  {'training':>10}  {'validation':>10}  {'test':>10}"]
+    lines = [f"  {'':<{width}}  " + "  ".join(f"{name:>10}" for name in parts)]
     for name, row in rows.items():
         lines.append(f"  {name:<{width}}  " + "  ".join(f"{value:>10}" for value in row))
     logger.info("Data, with the images that show each class:\n%s", "\n".join(lines))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ignite.engine import Events
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from monai_cxrssl.data.audit.leak import refuse_shared_patients
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.findings import select_findings
 from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.data.sampling.image_sampler import ImageSampler
 from monai_cxrssl.data.sources.fine_tuning_source import classes_to_learn, divided_source, require_classes
@@ -26,6 +27,7 @@ from monai_cxrssl.errors import OptionError
 from monai_cxrssl.handlers.best_checkpoint import BestCheckpoint
 from monai_cxrssl.handlers.fine_tuning_summary import FineTuningSummary
 from monai_cxrssl.handlers.monitors.history import RunHistory
+from monai_cxrssl.handlers.paused_run import PausedRun
 from monai_cxrssl.handlers.test_metrics import TestMetrics
 from monai_cxrssl.handlers.validation import Validation
 from monai_cxrssl.losses.distillation import DistillationLoss
@@ -80,13 +82,20 @@ class FineTuningWiring(Wiring):
     options: FineTuningOptions
 
     def source(self) -> Datalist:
-        """Open the data set, divided by patient where it does not come so."""
-        return divided_source(self.open_dataset(), self.options.split_seed)
+        """Open the data set, divided by patient where it does not come so, with the classes that are to be learnt."""
+        o = self.options
+        opened = self.open_dataset(o.collapse)
+        # A search of options took the test split away on purpose.
+        tested = o.pause_at is None or not opened.extra.get("untested")
+        divided = divided_source(opened, o.split_seed, tested=tested)
+        return divided if o.findings is None else select_findings(divided, o.findings)
 
     def test_source(self, source: Datalist) -> Datalist:
-        """Open what the weights are measured on at the end: the test split, or another data set."""
+        """Open what the weights are measured on at the end: the test split, another data set, or nothing yet."""
         o = self.options
-        return open_test_source(source, o.test_dataset_dir, o.test_datalist, o.class_map)
+        if o.pause_at is not None:
+            return replace(source, splits={**source.splits, "test": ()})
+        return open_test_source(source, o.test_dataset_dir, o.test_datalist, o.class_map, o.collapse)
 
     def labels(self, source: Datalist) -> Labels:
         """Return the classes to learn and their task; a bundle that learns masks only has none.
@@ -118,7 +127,7 @@ class FineTuningWiring(Wiring):
         if o.learns_labels:
             require_classes(source, o.ignore_absent)
         for path in (o.pretrained, o.teacher):
-            if path is not None:
+            if path is not None and o.pause_at is None:
                 items = test_source.items("test")
                 refuse_leak(items, path, o.allow_leak, what="fine-tuning", name=test_source.name)
         network.check_size(o.image_size, o.image_size)
@@ -193,14 +202,16 @@ class FineTuningWiring(Wiring):
             own = o.warmup_epochs * length.iterations / length.passes
         return StagedWarmupCosine(optimizer, stages, 1, [0.1 * length.frozen, own] if length.frozen else [own])
 
-    def test(self, source: Datalist, labels: Labels, method: FineTuningMethod) -> TestSplit:
-        """Make what measures the best weights, once, at the end.
+    def test(self, source: Datalist, labels: Labels, method: FineTuningMethod) -> TestSplit | None:
+        """Make what measures the best weights, once, at the end; of a run that is to pause, nothing.
 
         Args:
             source: whose split ``test`` is measured on.
             labels: classes and task.
             method: whose network is measured.
         """
+        if self.options.pause_at is not None:
+            return None
         images = self.open_images(source.items("test"), max_unreadable=1.0)
         dataset = self.fixed_dataset(images, labels, ResizeCXR(self.options.image_size))
         metrics = TestMetrics(
@@ -248,7 +259,7 @@ class FineTuningHandlers:
         training: samples that are learnt from.
         validation: samples that choose the weights.
         evaluator: of the validation split.
-        test: of the test split.
+        test: of the test split; None of a run that pauses.
     """
 
     def __init__(
@@ -261,12 +272,12 @@ class FineTuningHandlers:
         training: FineTuningImages,
         validation: FineTuningImages,
         evaluator: MultiTaskPredictor,
-        test: TestSplit,
+        test: TestSplit | None,
     ) -> None:
         self.wiring = wiring
         self.method, self.optimizer, self.lr_scheduler = method, optimizer, lr_scheduler
         self.source = source
-        self.datasets = (training, validation, test.dataset)
+        self.datasets = (training, validation, *(() if test is None else (test.dataset,)))
         self.evaluator = evaluator
         self.test = test
 
@@ -285,21 +296,25 @@ class FineTuningHandlers:
         summary = self._summary(history, best, engine)
         settings = wiring.all_settings(summary)
         summary.tracked.parameters = settings
-        for handler in (follow, validation, history, best, *wiring.records(state, settings), summary):
+        pause = [] if o.pause_at is None else [PausedRun(validation, best, o.pause_at, wiring.output_dir)]
+        end = [] if pause else [summary]
+        for handler in (follow, validation, history, best, *pause, *wiring.records(state, settings), *end):
             handler.attach(engine)
-        engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
+        if not pause:
+            engine.add_event_handler(Events.COMPLETED, wiring.finish_run)
 
     def _announce(self) -> None:
-        announce_fine_tuning(*self.datasets, self.wiring.options)
+        tested = None if self.test is None else self.test.dataset
+        announce_fine_tuning(*self.datasets[:2], tested, self.wiring.options)
 
     def _summary(self, history: RunHistory, best: BestCheckpoint, engine: Any) -> FineTuningSummary:
         o, network = self.wiring.options, cast(MultiTaskNet, self.method.network)
-        training, validation, test = self.datasets
-        stores = (training.images, validation.images, test.images)
+        training, validation = self.datasets[:2]
+        stores = [dataset.images for dataset in self.datasets]
+        tested = {} if self.test is None else {"test_source": self.test.source.name}
         settings = self.wiring.settings(
             network, engine.data_loader.batch_size, decoder=network.decoder_name,
-            source=self.source.name, test_source=self.test.source.name, pretrained=o.pretrained,
-            linear_probe=o.linear_probe,
+            source=self.source.name, **tested, pretrained=o.pretrained, linear_probe=o.linear_probe,
         )  # fmt: skip
         return FineTuningSummary(
             history,
@@ -314,12 +329,13 @@ class FineTuningHandlers:
                 "decoder": network.decoder_name,
                 "mask": o.mask,
                 "mask_channels": 1,
+                **({} if o.collapse is None else {"collapse": o.collapse.model_dump()}),
                 **self.wiring.origins(),
             },
             training.data,
             validation.data,
-            self.test.evaluator,
-            self.test.metrics,
+            None if self.test is None else self.test.evaluator,
+            None if self.test is None else self.test.metrics,
             settings,
             [file for store in stores for file in store.unreadable],
             [file for store in stores for file in store.warnings],

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from monai_cxrssl.data.datalists.findings import parse_findings
+from monai_cxrssl.data.datalists.label_maps import LabelMap, load_label_map
 from monai_cxrssl.errors import OptionError
 from monai_cxrssl.networks.encoder_factory import is_vision_transformer
 from monai_cxrssl.runs.options import Count, Folder, Folders, Positive, RunOptions, Share
@@ -18,12 +20,16 @@ from monai_cxrssl.runs.recipes.length import RunLength
 __all__ = ["FineTuningOptions", "fine_tuning_options"]
 
 
+def _known_findings(value: Any) -> list[str] | None:
+    return None if value is None else parse_findings(value)
+
+
 class FineTuningOptions(RunOptions):
     """Options of a fine-tuning run."""
 
     literal: ClassVar[frozenset[str]] = frozenset(
         {"dataset_dir", "datalist", "output_dir", "model_path", "pretrained", "cache_dir", "encoder_name", "resume"}
-        | {"test_dataset_dir", "test_datalist", "teacher", "decoder"}
+        | {"test_dataset_dir", "test_datalist", "teacher", "decoder", "collapse", "findings"}
     )
 
     special: ClassVar[frozenset[str]] = frozenset({"decoder", "mask", "learns_labels"})
@@ -32,6 +38,12 @@ class FineTuningOptions(RunOptions):
     test_dataset_dir: Folders | None = Field(None, description="measure on all images of another data set instead")
     test_datalist: Folder | None = Field(None, description="or of a datalist file")
     class_map: dict[str, str | None] | None = Field(None, description="its labels by the classes trained on")
+    collapse: Annotated[LabelMap | None, BeforeValidator(load_label_map)] = Field(
+        None, description="labels brought onto a few classes: normal_abnormal, pneumonia … or a JSON file"
+    )
+    findings: Annotated[Any, AfterValidator(_known_findings)] = Field(
+        None, description="the classes that are learnt: names, or chexpert_competition …"
+    )
     split_seed: Annotated[int, Field(ge=0)] = Field(0, description="of the division by patient, where there is none")
     ignore_absent: bool = Field(False, description="go on although validation lacks a class")
     allow_leak: bool = Field(False, description="go on although patients are in two splits")
@@ -64,6 +76,10 @@ class FineTuningOptions(RunOptions):
     validate_every: Count | None = Field(None, description="epochs between validations")
     best_metric: str = Field("val_score", description="the figure of validation that chooses the weights")
     patience: Count | None = Field(None, description="validations without a better one before training stops")
+
+    pause_at: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the epochs after which the run stops, untested; --resume goes on"
+    )
 
     @classmethod
     def adapted(cls, recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -229,7 +229,11 @@ def _sentences(faults: Sequence[Any]) -> list[str]:
     """One sentence for each option; of a choice between kinds, all that it may be."""
     told: dict[str, list[str]] = {}
     values = {}
+    sentences = []
     for fault in faults:
+        if isinstance(error := fault.get("ctx", {}).get("error"), ConfigurationError):
+            sentences.append(f"--{fault['loc'][0]}: {error}")
+            continue
         name, message = str(fault["loc"][0]), fault["msg"]
         if fault["type"] == "missing":
             message = "neither it nor its recipe says a value"
@@ -238,7 +242,7 @@ def _sentences(faults: Sequence[Any]) -> list[str]:
         )
         told.setdefault(name, []).append(message)
         values[name] = fault["input"]
-    return [
+    return sentences + [
         f"--{name}: {messages[0]}." if messages[0].startswith("neither") else
         f"--{name} is {values[name]!r}; it must be {' or '.join(dict.fromkeys(messages))}."
         for name, messages in told.items()

@@ -45,7 +45,7 @@ _OF_TRAINING, _OF_INFERENCE = (
 #: Options of evaluations and inferences whose value is text.
 _TEXTS = frozenset(
     {"dataset_dir", "datalist", "output_dir", "model_path", "cache_dir", "encoder_name", "decoder"}
-    | {"external_dataset_dir", "external_datalist", "criteria"}
+    | {"external_dataset_dir", "external_datalist", "criteria", "collapse", "findings"}
 )
 
 
@@ -195,6 +195,8 @@ def _located(target: Any) -> Any:
 def _nearest(name: str, candidates: Collection[str]) -> str:
     """The remedy: the option that was probably meant, or where they are told."""
     last = re.sub(r"(^|_)lr(?=$|_)", r"\1learning_rate", name.split("#")[-1])
+    if last == "tune":
+        return " The command python -m monai_cxrssl tune takes it."
     options = sorted(candidates)
     near = [
         *(option for option in options if option == last),

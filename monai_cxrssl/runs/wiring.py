@@ -15,6 +15,7 @@ from monai.utils import set_determinism
 
 from monai_cxrssl.checkpoints.checkpoint import RunCheckpoint
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.label_maps import LabelMap
 from monai_cxrssl.data.sampling.loader import training_loader
 from monai_cxrssl.data.sources.source import open_dataset
 from monai_cxrssl.data.stores.image_store import ImageStore
@@ -71,11 +72,11 @@ class Wiring:
         require_device(self.options.device)
         set_determinism(seed=self.options.seed)
 
-    def open_dataset(self) -> Datalist:
-        """Open the data set that the options name, or the phantom."""
+    def open_dataset(self, collapse: LabelMap | None = None) -> Datalist:
+        """Open the data set that the options name, or the phantom, its labels brought onto the classes of a map."""
         o = self.options
         phantom = phantom_folder(o.output_dir, o.phantom_patients, o.phantom_size)
-        return open_dataset(o.dataset_dir, o.datalist, phantom, o.phantom_patients, o.phantom_size)
+        return open_dataset(o.dataset_dir, o.datalist, phantom, o.phantom_patients, o.phantom_size, collapse)
 
     def open_images(
         self, items: Sequence[Mapping[str, Any]], max_unreadable: float | None = None, cache_dir: str | None = None

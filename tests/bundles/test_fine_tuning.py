@@ -332,3 +332,28 @@ def test_default_run(run_bundle, default_phantom, tmp_path):
     for figure in EXPECTED[name] & {"macro_auc", "dice"}:
         assert figures[figure] > 0.9
         assert figure in result.stdout
+
+
+def test_collapsed_labels_and_chosen_findings_travel(run_bundle, few_films, tmp_path):
+    """An evaluation finds the map in the weights' description; findings are measured of a model of more classes."""
+    where = tmp_path / "collapsed"
+    result = run_bundle(
+        "bundles/classification/train.json", *options(where, few_films), "--collapse", "covid_negative_positive",
+        "--ignore_absent", "True", "--max_epochs", 1,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    description = json.loads((where / "model.json").read_text())
+    assert description["classes"] == ["COVID-19 Negative", "COVID-19"]
+    assert description["collapse"]["name"] == "covid_negative_positive"
+    grades = {item["image"]: item["label"] for item in load_datalist(few_films / "datalist.json").all_items()}
+    trained_on = load_predictions(where / "predictions.csv")
+    out = tmp_path / "evaluated"
+    result = run_bundle(
+        "bundles/classification/configs/evaluate.json", "--dataset_dir", few_films, "--output_dir", out, "--model_path",
+        where / "model.pt", "--report", "False", "--findings", "COVID-19 Negative,COVID-19",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = load_predictions(out / "predictions.csv")
+    assert found.classes == description["classes"]
+    assert found.labels.tolist() == [int(grades[item["image"]] > 0) for item in found.items]
+    assert [item["image"] for item in found.items] == [item["image"] for item in trained_on.items]

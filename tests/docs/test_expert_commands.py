@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of the pages on label policies, security, several GPUs and MONAI Label: run as written, in a small
+"""The commands of the pages on label policies, tuning, security, several GPUs and MONAI Label: run as written, in a small
 setting, or listed with the reason why not and with what is run instead.
 """
 
@@ -56,6 +56,14 @@ RUN_HERE = {
 
 #: By page, how a command that is not run by itself begins, and why it is not.
 NOT_ALONE = {
+    "docs/label_policies.md": dict.fromkeys(
+        (f"{OURS} train classification", f"{OURS} evaluate classification"),
+        "needs public data sets; tests/bundles/test_fine_tuning.py runs these options on the phantom",
+    ),
+    "docs/tuning.md": dict.fromkeys(
+        (f"{OURS} tune classification", f"{OURS} run --config_file"),
+        "takes many runs; tests/bundles/test_tuning.py runs both on few images",
+    ),
     "docs/multi_gpu.md": {
         "'head_node=$(scontrol": "the SLURM script; test_slurm_script runs the whole block with stand-ins for SLURM",
         "head_node=": "the same",

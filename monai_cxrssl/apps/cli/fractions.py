@@ -156,14 +156,20 @@ def _divided(args: argparse.Namespace) -> Datalist:
     """The data set in three splits, with the images that count for the metric."""
     from dataclasses import replace
 
+    from monai_cxrssl.apps.cli.bundles.config_run import read_overrides
     from monai_cxrssl.data.audit.leak import refuse_shared_patients
     from monai_cxrssl.data.datalists.datalist import SPLITS, is_known
+    from monai_cxrssl.data.datalists.findings import parse_findings, select_findings
+    from monai_cxrssl.data.datalists.label_maps import load_label_map
     from monai_cxrssl.data.datalists.split import split_datalist
     from monai_cxrssl.data.sources.registry import index_folder
     from monai_cxrssl.data.stores.decoded_masks import MASK_FIELDS
     from monai_cxrssl.errors import DatalistError
 
-    opened = index_folder(args.dataset_dir, args.datalist)
+    options = read_overrides(args.bundle_options)
+    opened = index_folder(args.dataset_dir, args.datalist, load_label_map(options.get("collapse")))
+    if options.get("findings"):
+        opened = select_findings(opened, parse_findings(options["findings"]))
     auc = args.metric == "macro_auc"
 
     def counts(item: dict[str, Any]) -> bool:

@@ -24,7 +24,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
-    "compare", "report", "describe", "weights", "export", "pack", "run", "runs",
+    "compare", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
 #: Those that run one config of a bundle.
 _OF_BUNDLES = frozenset(("train", "evaluate", "predict"))

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-__all__ = ["BROADER", "PATHOLOGIES", "canonical_pathology", "map_classes"]
+__all__ = ["BROADER", "PATHOLOGIES", "canonical_pathology", "finding_key", "map_classes"]
 
 # fmt: off
 # Order: healthy; heart, vessels, mediastinum; lungs; pleura; infections; air and hernia; bones; devices; the rest.
@@ -103,6 +103,11 @@ def canonical_pathology(name: str) -> str | None:
         ('Pleural Effusion', 'Pleural Thickening', None)
     """
     return _NAMES.get(_key(name))
+
+
+def finding_key(name: str) -> str:
+    """Return what is equal of two names of one finding: the entry of the vocabulary, else the name in small letters."""
+    return canonical_pathology(name) or _key(name)
 
 
 def map_classes(classes: Sequence[str], target: Iterable[str]) -> list[int | None]:

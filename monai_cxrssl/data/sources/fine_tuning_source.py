@@ -18,10 +18,13 @@ __all__ = ["classes_to_learn", "divided_source", "require_classes"]
 logger = logging.getLogger(__name__)
 
 
-def divided_source(source: Datalist, seed: int = 0, fractions: Sequence[float] = (0.7, 0.1, 0.2)) -> Datalist:
+def divided_source(
+    source: Datalist, seed: int = 0, fractions: Sequence[float] = (0.7, 0.1, 0.2), tested: bool = True
+) -> Datalist:
     """Give a data set a training, a validation and a test split, and say in the log what was done.
 
-    A data set that has all three is returned as it is. Otherwise its training images are divided by patient among
+    A data set that has all three, or all but the test split where nothing is ``tested``, is returned as it is.
+    Otherwise its training images are divided by patient among
     training and the splits that are missing, with ``fractions`` of the patients for training, validation and test
     (:func:`~monai_cxrssl.data.datalists.split.split_datalist`).
 
@@ -30,7 +33,7 @@ def divided_source(source: Datalist, seed: int = 0, fractions: Sequence[float] =
             few.
         ConfigurationError: fractions that are no division of 1.
     """
-    missing = [name for name in ("validation", "test") if not source.splits[name]]
+    missing = [name for name in ("validation", "test") if not source.splits[name] and (tested or name != "test")]
     if not source.splits["training"]:
         raise DatalistError(
             f"{source.name} has no training images, so there is nothing to fine-tune on; put images into training, or "

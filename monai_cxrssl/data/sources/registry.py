@@ -13,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from monai_cxrssl.data.datalists.collapse import collapse_labels
 from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist
+from monai_cxrssl.data.datalists.label_maps import LabelMap
 from monai_cxrssl.data.datalists.mixing import mix_datalists
 from monai_cxrssl.data.sources.discovery.read_folder import read_folder
 from monai_cxrssl.errors import DatalistError
@@ -41,6 +43,7 @@ DATALIST_FILE = "datalist.json"
 def index_folder(
     dataset_dir: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     datalist: str | os.PathLike | None = None,
+    collapse: LabelMap | None = None,
 ) -> Datalist:
     """Read the data a user points at.
 
@@ -50,10 +53,26 @@ def index_folder(
             below or above it (:mod:`monai_cxrssl.data.sources.discovery.read_folder`). Several are mixed
             (:func:`mix_datalists`).
         datalist: a datalist file; its paths are relative to ``dataset_dir`` (then one folder), else to its own folder.
+        collapse: brings the labels of each data set onto a few classes, before several are mixed.
 
     Raises:
-        DatalistError: a folder is missing, empty, a file, or holds no image; or the datalist is wrong.
+        DatalistError: a folder is missing, empty, a file, or holds no image; the datalist is wrong; or no label is
+            known after ``collapse``.
     """
+    opened = _opened(dataset_dir, datalist)
+    if collapse is not None:
+        opened = [collapse_labels(each, collapse) for each in opened]
+    whole = opened[0] if len(opened) == 1 else mix_datalists(opened)
+    if collapse is not None and not whole.has_labels:
+        raise DatalistError(
+            f"No image of {whole.name} has a label that the map {collapse.name} brings onto "
+            f"{', '.join(collapse.classes)}; choose another map, give your own as a file, or bring labels."
+        )
+    return whole
+
+
+def _opened(dataset_dir: Any, datalist: str | os.PathLike | None) -> list[Datalist]:
+    """The data sets that are pointed at, one by one."""
     folders = _folders(dataset_dir)
     if datalist is not None:
         if len(folders) > 1:
@@ -62,11 +81,10 @@ def index_folder(
                 "paths start from, or none."
             )
         base = _existing_folder(folders[0]) if folders else None
-        return load_datalist(datalist, base)
+        return [load_datalist(datalist, base)]
     if not folders:
         raise DatalistError("Neither dataset_dir nor datalist is given; point one of them at the images.")
-    opened = [_open_folder(_existing_folder(path)) for path in folders]
-    return opened[0] if len(opened) == 1 else mix_datalists(opened)
+    return [_open_folder(_existing_folder(path)) for path in folders]
 
 
 def find_layout(path: str | os.PathLike) -> str | None:

@@ -12,7 +12,9 @@ from typing import Any
 
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_known
 from monai_cxrssl.data.datalists.datalist_schema import count_known
+from monai_cxrssl.data.datalists.findings import mask_findings, parse_findings
 from monai_cxrssl.data.datalists.label_mapping import LabelMapping
+from monai_cxrssl.data.datalists.label_maps import load_label_map
 from monai_cxrssl.data.sources.registry import index_folder
 from monai_cxrssl.errors import DatalistError
 
@@ -26,6 +28,8 @@ def open_test_source(
     dataset_dir: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     datalist: str | os.PathLike | None = None,
     class_map: Mapping[str, str | None] | None = None,
+    collapse: Any = None,
+    findings: str | Sequence[str] | None = None,
 ) -> Datalist:
     """Open the data that a model is tested on, all its images in the split ``test``, whatever splits it comes in.
 
@@ -38,7 +42,10 @@ def open_test_source(
         source: returned as it is where neither of the next two is given.
         dataset_dir, datalist: see :func:`monai_cxrssl.data.sources.registry.index_folder`.
         class_map: class of the other data set to class of ``source``, see
-            :class:`~monai_cxrssl.data.datalists.label_mapping.LabelMapping`.
+            :class:`~monai_cxrssl.data.datalists.label_mapping.LabelMapping`; with ``collapse`` further entries of it.
+        collapse: what brought the labels of ``source`` onto its classes and is to bring those of the other data set
+            there, see :func:`~monai_cxrssl.data.datalists.label_maps.load_label_map`.
+        findings: see :func:`on_classes_of`.
 
     Raises:
         DatalistError: the data cannot be used or has no image, no class is shared, or ``class_map`` is wrong.
@@ -49,22 +56,32 @@ def open_test_source(
                 "class_map is given without another data set to test on; point at one, or leave it out."
             )
         return source
-    opened = index_folder(dataset_dir, datalist)
+    label_map = load_label_map(collapse)
+    if label_map is not None:
+        label_map, class_map = label_map.with_classes(class_map), None
+    opened = index_folder(dataset_dir, datalist, label_map)
     items = [_named(item, opened.name) for item in opened.all_items()]
     if not items:
         raise DatalistError(f"The test data set {opened.name} has no image; point at one that has.")
     extra = {key: value for key, value in opened.extra.items() if key != "manifest"}
     whole = replace(opened, splits={"test": items}, root=None, extra=extra)
-    return on_classes_of(whole, source.classes, source.task, class_map)
+    return on_classes_of(whole, source.classes, source.task, class_map, findings)
 
 
 def on_classes_of(
-    target: Datalist, classes: Sequence[str], task: str, class_map: Mapping[str, str | None] | None = None
+    target: Datalist,
+    classes: Sequence[str],
+    task: str,
+    class_map: Mapping[str, str | None] | None = None,
+    findings: str | Sequence[str] | None = None,
 ) -> Datalist:
     """Rewrite the labels of a data set onto the classes and the task of a model, and log what the two share.
 
     The rules, and ``class_map``, are those of :mod:`monai_cxrssl.data.datalists.label_mapping`. Same classes in the
     same order and the same task: labels stay. Without classes (a model that only segments) all labels are taken away.
+
+    ``findings``, as :func:`~monai_cxrssl.data.datalists.findings.parse_findings` takes them, are the classes that
+    count; labels of the others become unknown.
 
     Returns:
         The same images in the same splits; those of which nothing is known have no ``label``.
@@ -88,7 +105,7 @@ def on_classes_of(
     rewritten = target.with_labels(labels, classes, task)
     if classes:
         _tell(rewritten, labels, shared, mapping, lists)
-    return rewritten
+    return mask_findings(rewritten, parse_findings(findings)) if findings else rewritten
 
 
 def _named(item: dict[str, Any], name: str) -> dict[str, Any]:

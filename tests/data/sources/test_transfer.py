@@ -167,3 +167,20 @@ def test_real_children_on_a_chestxray14_model(shared_data):
     expected = [float(item["label"] > 0) for item in children.all_items()]
     assert [label[column] for label in labels_of(found)] == expected
     assert len({item["patient_id"] for item in found.items("test")}) == len(children.patients)
+
+
+def test_labels_are_collapsed_like_those_of_the_training(tmp_path):
+    """Names that the map lacks come by class_map."""
+    source = made(["No Finding", "Abnormal"], CLASS, [0, 1], "ours")
+    folder = written(tmp_path / "other", made(["Edema", "well", "Mass"], CLASS, [0, 1, 2]))
+    opened = open_test_source(source, folder, collapse="normal_abnormal", class_map={"well": "No Finding"})
+    assert labels_of(opened) == [1, 0, 1]
+    assert opened.classes == source.classes
+
+
+def test_other_findings_do_not_count():
+    target = made(["Effusion", "Edema"], LABEL, [[1, 0]], split="test")
+    classes = ["Edema", "Mass", "Pleural Effusion"]
+    assert labels_of(on_classes_of(target, classes, LABEL, findings="Edema")) == [[0, None, None]]
+    with pytest.raises(DatalistError, match="--findings names 'Hernia', which Other does not label"):
+        on_classes_of(target, classes, LABEL, findings=["Hernia"])

@@ -16,7 +16,7 @@ from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 from monai_cxrssl.runs.options import RunOptions, load_recipes
 from monai_cxrssl.runs.pretraining_options import PretrainingOptions
 
-__all__ = ["OptionHelp", "bundle_options", "read_config"]
+__all__ = ["OptionHelp", "bundle_options", "options_class", "read_config"]
 
 #: Options of evaluation and inference that training does not have, or by which it means something else.
 _MEANINGS = {
@@ -24,6 +24,8 @@ _MEANINGS = {
     "splits": "the splits that are taken",
     "allow_leak": "go on although the weights were trained on these patients",
     "class_map": "labels of the data set by the classes of the model",
+    "collapse": "what brings labels onto the classes of the model",
+    "findings": "the classes that are measured: names, or chexpert_competition …",
     "external_dataset_dir": "another data set, measured beside, without tuning",
     "external_datalist": "or a datalist file of it",
     "external_class_map": "its labels by the classes of the model",
@@ -84,12 +86,12 @@ def bundle_options(config_file: Path) -> tuple[list[OptionHelp], list[str]]:
         ConfigurationError: the config is no JSON object, or its recipes cannot be read or resolved.
     """
     config = read_config(config_file)
-    options_class = _options_class(config)
-    if options_class is None:
+    kind = options_class(config)
+    if kind is None:
         return _plain_options(config, config_file), []
     recipes = load_recipes(config_file.with_name("recipes.json"))
     names = sorted(recipes, key=lambda name: name == "full")
-    return _declared_options(options_class, {name: recipes[name] for name in names}, config, config_file), names
+    return _declared_options(kind, {name: recipes[name] for name in names}, config, config_file), names
 
 
 def read_config(config_file: Path) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def read_config(config_file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{config_file} cannot be read as a JSON object: {error}.") from error
 
 
-def _options_class(config: Mapping[str, Any]) -> type[RunOptions] | None:
+def options_class(config: Mapping[str, Any]) -> type[RunOptions] | None:
     """Return the class of what the config's ``options`` are, if that is a function of ``runs``."""
     match = _OPTIONS.fullmatch(str(config.get("options")))
     result = get_type_hints(getattr(runs, match[1])).get("return") if match and match[1] in runs.__all__ else None

@@ -1,0 +1,200 @@
+# Copyright (c) monai_cxrssl contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Search options of a fine-tuning on its validation split."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_cxrssl.data.datalists.datalist import Datalist
+    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
+    from monai_cxrssl.tuning.trial_run import TrialRuns
+
+__all__ = ["TAKES_OVERRIDES", "add_arguments", "run"]
+
+TAKES_OVERRIDES = True
+
+#: Options of the bundle that the search sets itself.
+OWN_OPTIONS = ("config_file", "model_path", "resume", "pause_at")
+#: What the trials need not be told, for they get the divided data set.
+OF_DATA = (
+    "dataset_dir", "datalist", "phantom_patients", "phantom_size", "split_seed", "test_dataset_dir", "test_datalist",
+    "class_map",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``tune``; every other ``--OPTION VALUE`` goes to all runs of the bundle."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="name or folder of a fine-tuning bundle, or its train.json")
+    parser.add_argument(
+        "--tune", nargs="+", required=True, metavar="OPTION[=V,V,...]",
+        help='options, with values or around the recipe\'s: --tune "learning_rate weight_decay=0,0.05"',
+    )  # fmt: skip
+    parser.add_argument("--output_dir", required=True, metavar="OUT", help="a search that was stopped goes on there")
+    parser.add_argument("--reduction", type=int, default=3, metavar="N",
+                        help="from rung to rung the best 1/N train N times longer; 1: all to the end")  # fmt: skip
+    parser.add_argument("--max_trials", type=int, metavar="N", help="combinations, drawn at random; default: all")
+    parser.epilog = "Every other --OPTION VALUE is one of the bundle, such as --dataset_dir DIR, for all trials."
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search what is left; write and print the result."""
+    import logging
+
+    from monai_cxrssl.apps.cli.bundles.config_run import read_overrides
+    from monai_cxrssl.errors import ConfigurationError
+    from monai_cxrssl.label_efficiency.grid import grid_lock
+    from monai_cxrssl.runs.fine_tuning import FineTuningWiring
+    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
+    from monai_cxrssl.runs.unknown_options import check_options
+    from monai_cxrssl.runs.words_as_written import command_words, words_as_written
+    from monai_cxrssl.tuning.halving import plan_rungs
+    from monai_cxrssl.tuning.space import combinations, search_space
+
+    logging.getLogger("monai_cxrssl").setLevel(logging.INFO)
+    config_file = _config_file(args.bundle)
+    with command_words(args.overrides):
+        given = words_as_written(read_overrides(args.overrides), FineTuningOptions.literal)
+        check_options(config_file, given)
+    for name in OWN_OPTIONS:
+        if name in given:
+            raise ConfigurationError(f"--{name} is set by this command for every trial; leave it out.")
+    if args.max_trials is not None and args.max_trials < 1:
+        raise ConfigurationError(f"--max_trials is {args.max_trials}; expected 1 or more.")
+    out = Path(args.output_dir).expanduser().absolute()
+    resolve = partial(_resolved, config_file, given, out)
+    options = resolve({})
+    space = search_space(args.tune, resolve, options.names)
+    usual = {name: getattr(options, name) for name in space}
+    candidates = combinations(space, options, args.max_trials, options.seed)
+    rungs = plan_rungs(len(candidates), args.reduction)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".lock").touch()
+    except OSError as error:
+        raise ConfigurationError(f"--output_dir {out} cannot be written: {error.strerror or error}.") from error
+    with grid_lock(out) as lock:
+        wiring = FineTuningWiring(options, config_file.parent.name)
+        source = wiring.source()  # divided as for the training to come, whose test patients no trial may learn from
+        wiring.labels(source)
+        return _search(args, out, config_file, options, source, space, usual, candidates, rungs, lock)
+
+
+def _config_file(bundle: str) -> Path:
+    """The training config of a fine-tuning bundle."""
+    from monai_cxrssl.apps.cli.bundles.command import find_config
+    from monai_cxrssl.apps.cli.bundles.option_help import options_class, read_config
+    from monai_cxrssl.errors import ConfigurationError
+    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
+
+    path = Path(bundle) if bundle.endswith(".json") else find_config(bundle, "train")
+    if not path.is_file():
+        raise ConfigurationError(f"{path} does not exist; give the name of a bundle, or its train.json.")
+    kind = options_class(read_config(path))
+    if kind is None or not issubclass(kind, FineTuningOptions):
+        raise ConfigurationError(
+            f"{path} is no fine-tuning: only that has a validation split with a metric to choose by. Judge options of "
+            "a pretraining by what its encoders are worth, with the command fractions."
+        )
+    return path
+
+
+def _resolved(config_file: Path, given: Mapping[str, Any], out: Path, tuned: Mapping[str, Any]) -> FineTuningOptions:
+    """The options of a run, as its config would resolve them."""
+    from monai_cxrssl.apps.cli.bundles.option_help import read_config
+    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
+    from monai_cxrssl.runs.options import load_recipes
+
+    config = read_config(config_file)
+    recipes = config_file.parent / "recipes.json"
+    if not recipes.is_file():
+        recipes = config_file.parent / "configs" / "recipes.json"
+    own = {n: config.get(n) for n in FineTuningOptions.model_fields if not str(config.get(n)).startswith(("$", "@"))}
+    places = {"output_dir": str(out), "model_path": str(out / "model.pt")}
+    return FineTuningOptions.resolved({**own, **given, **tuned, **places}, load_recipes(recipes))
+
+
+def _search(
+    args: argparse.Namespace, out: Path, config_file: Path, options: FineTuningOptions, source: Datalist,
+    space: dict[str, list[Any]], usual: dict[str, Any], candidates: list[dict[str, Any]], rungs: list[Any], lock: int,
+) -> int:  # fmt: skip
+    """Run the trials, and report."""
+    import hashlib
+    from dataclasses import asdict, replace
+
+    from tqdm import tqdm
+
+    from monai_cxrssl.data.datalists.datalist import save_datalist
+    from monai_cxrssl.data.datalists.split import manifest_hash
+    from monai_cxrssl.networks.weights.header import tensors_sha256
+    from monai_cxrssl.tuning.halving import successive_halving
+    from monai_cxrssl.tuning.trial_run import TrialRuns
+
+    # Whatever the trials do, they know of no test image.
+    searched = replace(source, splits={**source.splits, "test": ()}, extra={**source.extra, "untested": True})
+    save_datalist(searched, out / "datalist.json")
+    words = ["--config_file", str(config_file), "--datalist", str(out / "datalist.json"), "--recipe", options.recipe]
+    left = _words_without(args.overrides, (*OF_DATA, "recipe", "cache_dir", *space))
+    words += ["--cache_dir", options.cache_dir or str(out / "cache"), *left]
+    identity = {
+        "config": hashlib.sha256(config_file.read_bytes()).hexdigest(), "data": manifest_hash(searched.to_dict(out)),
+        "options": left, "recipe": options.recipe, "rungs": [asdict(rung) for rung in rungs],
+        "weights": {
+            name: tensors_sha256(Path(path))
+            for name in ("pretrained", "teacher")
+            if (path := getattr(options, name)) is not None
+        },
+    }  # fmt: skip
+    plan = ", ".join(f"{rung.trials} to {100 * rung.share:.0f} %" for rung in rungs)
+    print(f"{len(candidates)} combinations train on {searched.name}: {plan} of the training.")
+    trials = TrialRuns(out / "trials", words, lock, tqdm.write)
+    try:
+        rows = successive_halving(out / "study.journal", candidates, rungs, trials, identity)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on with what is left.")
+        return 130
+    return _report(args, out, config_file, options, searched, space, usual, candidates, rungs, rows, trials)
+
+
+def _words_without(words: list[str], names: tuple[str, ...]) -> list[str]:
+    """The words of a command line without some options and their values."""
+    kept: list[str] = []
+    leaving = False
+    for word in words:
+        if word.startswith("--"):
+            leaving = word[2:].partition("=")[0] in names
+        if not leaving:
+            kept.append(word)
+    return kept
+
+
+def _report(
+    args: argparse.Namespace, out: Path, config_file: Path, options: FineTuningOptions, source: Datalist,
+    space: dict[str, list[Any]], usual: dict[str, Any], candidates: list[dict[str, Any]], rungs: list[Any],
+    rows: list[dict[str, Any]], trials: TrialRuns,
+) -> int:  # fmt: skip
+    """Write what came out, and print table and conclusion."""
+    from dataclasses import asdict
+
+    from monai_cxrssl.files import write_json
+    from monai_cxrssl.tuning.report import tuning_report, write_tuning
+
+    settings = {
+        "config_file": str(config_file), "tune": args.tune, "reduction": args.reduction, "seed": options.seed,
+        "max_trials": args.max_trials, "bundle_options": args.overrides,
+    }  # fmt: skip
+    described = [trials.described(number, candidates[number], row) for number, row in enumerate(rows)]
+    rungs = [asdict(rung) for rung in rungs]
+    report = tuning_report(settings, source, options.best_metric, space, usual, rungs, described)
+    print(f"{write_tuning(report, out)}\nWritten: {out / 'tuning.json'}, .txt and .png")
+    if report["best"] is None:
+        return 1
+    write_json(report["best"], out / "best.json")
+    files = f"['{config_file}','{out / 'best.json'}']"
+    print(f'Train with these options, and test once:  python -m monai_cxrssl run --config_file "{files}" ...')
+    return 0
