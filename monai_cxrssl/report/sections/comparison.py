@@ -128,7 +128,8 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
             name, p = key.removeprefix("auc_"), float("nan")
             if key != "macro_auc" and np.isfinite(interval.value):
                 c = one.classes.index(name)
-                p = delong_test(*(side[:, c] for side in sides)).p
+                scores, other_scores, labels = (side[:, c] for side in sides)
+                p = delong_test(scores, other_scores, labels).p
             words = "Macro AUROC" if key == "macro_auc" else f"AUROC of {name}"
             differences.append(_Difference(key, words, interval, p))
     for key, words in _MEASURES.items():
