@@ -104,7 +104,9 @@ def _read_by_turbo(path: str, data: bytes, max_pixels: int, notes: list[str], fi
     check_size(path, rows, columns, max_pixels)
     try:
         pixels = decode_jpeg(data, size, fit)
-    except ValueError:
+    except ValueError as error:
+        if "Huffman" in str(error):  # which Pillow would draw over
+            raise
         return None
     orientation = _orientation(lambda: _exif(exif_block(data)), notes)
     shape, mode = (columns, rows) if orientation > 4 else (rows, columns), "L" if size[2] == "Gray" else "RGB"
