@@ -14,59 +14,111 @@ import numpy as np
 from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.errors import DatalistError
-from monai_cxrssl.metrics.cohort import Cohort, macro_mean
-from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan, Statistic
-from monai_cxrssl.metrics.ranking import ranked_classes
+from monai_cxrssl.label_efficiency.measures import METRICS, is_measured, statistic_of
+from monai_cxrssl.metrics.cohort import macro_mean
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan
 
-__all__ = ["label_efficiency"]
+__all__ = ["CellName", "drift_figures", "label_efficiency"]
 
-#: Initialisation, label fraction, number of the draw.
+#: Row, label fraction, number of the draw.
 CellName = tuple[str, float, int]
 
 
 def label_efficiency(
     predictions: Mapping[CellName, Predictions],
-    inits: Sequence[str],
+    rows: Sequence[str],
     fractions: Sequence[float],
     draws: int,
     metric: str = "macro_auc",
     plan: ResamplingPlan = DEFAULT_PLAN,
+    reference: str | None = None,
 ) -> dict[str, Any]:
-    """Compare initialisations at each fraction of the labels.
+    """Compare the rows of a grid at each fraction of the labels.
 
     A figure is the mean over draws. Each resample of its percentile interval draws test patients and draws anew, both
     with replacement, the same for every cell, so that differences are paired. Draws that are missing from one of two
-    initialisations do not count in their difference.
+    rows do not count in their difference.
 
     Args:
         predictions: of the test images, of each cell that has them.
-        inits: names; the others are compared with the first.
-        metric: ``"macro_auc"``, or the name of a measure, such as ``"dice"``, whose mean over images is taken.
+        rows: names.
+        metric: one of :data:`~monai_cxrssl.label_efficiency.measures.METRICS`, or the name of another measure, whose
+            mean over images is taken.
+        reference: name of the row that the others are compared with; by default the first.
 
     Returns:
-        Plain JSON values (``None`` where there is no figure, with its ``reason``): ``metric``, ``confidence``,
-        ``resamples``, ``test`` (counts), ``figures`` and ``differences`` (a row per initialisation and fraction:
-        ``value``, ``ci_low``, ``ci_high``, ``interval_over``, ``by_draw``, ``draws``, ``per_class``), ``notes``; and
-        ``refused``: the reason for each cell whose predictions could not be used.
+        Plain JSON values (``None`` where there is no figure, with its ``reason``): ``metric``, ``reference``,
+        ``confidence``, ``resamples``, ``test`` (counts), ``figures`` and ``differences`` (an entry per row and
+        fraction: ``value``, ``ci_low``, ``ci_high``, ``interval_over``, ``by_draw``, ``draws``, ``per_class``),
+        ``without`` (rows whose predictions lack the metric), ``notes``; and ``refused``: the reason for each cell whose
+        predictions could not be used.
     """
     grid = _Grid(predictions, metric, plan)
+    base = rows[0] if reference is None else reference
     report: dict[str, Any] = {
-        "metric": metric, "confidence": plan.confidence, "resamples": plan.resamples, "test": grid.counts,
-        "figures": [], "differences": [],
+        "metric": metric, "reference": base, "confidence": plan.confidence, "resamples": plan.resamples,
+        "test": grid.counts, "figures": [], "differences": [],
     }  # fmt: skip
-    for init in inits:
+    for row in rows:
         for fraction in fractions:
-            own = grid.cells(init, fraction, draws)
-            report["figures"].append({"init": init, "fraction": fraction, **grid.figure(own)})
-            if init == inits[0]:
+            own = grid.cells(row, fraction, draws)
+            absent = {"reason": grid.absent[row]} if not own and row in grid.absent else {}
+            report["figures"].append({"row": row, "fraction": fraction, **grid.figure(own), **absent})
+            if row == base:
                 continue
-            first = grid.cells(inits[0], fraction, draws)
+            first = grid.cells(base, fraction, draws)
             paired = {draw: own[draw] - first[draw] for draw in own if draw in first}
-            row = {"init": init, "against": inits[0], "fraction": fraction}
-            report["differences"].append({**row, **grid.figure(paired)})
-    report["notes"] = _notes(draws, fractions, plan, len(report["differences"]), grid.counts["patients"])
+            entry = {"row": row, "against": base, "fraction": fraction}
+            report["differences"].append({**entry, **grid.figure(paired), **absent})
+    report["without"] = sorted(grid.absent, key=list(rows).index)
+    compared = sum(entry["value"] is not None for entry in report["differences"])
+    report["notes"] = _notes(draws, fractions, plan, compared, grid.counts["patients"])
     report["refused"] = grid.refused
     return report
+
+
+def drift_figures(
+    clean: Mapping[CellName, Predictions],
+    corrupted: Mapping[str, Mapping[CellName, Predictions]],
+    rows: Sequence[str],
+    fractions: Sequence[float],
+    draws: int,
+    metric: str = "macro_auc",
+    plan: ResamplingPlan = DEFAULT_PLAN,
+    reference: str | None = None,
+) -> list[dict[str, Any]]:
+    """Compare the rows of a grid under drift, paired: the same films as they are and corrupted, the same draws.
+
+    Args:
+        clean: predictions of the films as they are, see :func:`label_efficiency`, which explains the other arguments.
+        corrupted: predictions of the same films by the name of what was done to them.
+
+    Returns:
+        An entry per drift, row and fraction that has figures: ``under`` (the metric of the corrupted films), ``change``
+        (that, less the metric of the films as they are) and, but for the reference, ``against`` (the change, less that
+        of the reference).
+    """
+    named = {(f"{row}\n", fraction, draw): cell for (row, fraction, draw), cell in clean.items()}
+    for drift, cells in corrupted.items():
+        named |= {(f"{row}\n{drift}", fraction, draw): cell for (row, fraction, draw), cell in cells.items()}
+    grid = _Grid(named, metric, plan)
+    base = rows[0] if reference is None else reference
+    found: list[dict[str, Any]] = []
+    for drift in corrupted:
+        for fraction in fractions:
+            changes: dict[str, dict[int, np.ndarray]] = {}
+            for row in rows:
+                before = grid.cells(f"{row}\n", fraction, draws)
+                under = grid.cells(f"{row}\n{drift}", fraction, draws)
+                changes[row] = {draw: under[draw] - before[draw] for draw in under if draw in before}
+                if changes[row]:
+                    entry = {"drift": drift, "row": row, "fraction": fraction, "under": grid.figure(under)}
+                    found.append({**entry, "change": grid.figure(changes[row])})
+            for entry in found:
+                if (entry["drift"], entry["fraction"]) == (drift, fraction) and entry["row"] != base:
+                    own, other = changes[entry["row"]], changes[base]
+                    entry["against"] = grid.figure({draw: own[draw] - other[draw] for draw in own if draw in other})
+    return found
 
 
 class _Grid:
@@ -76,17 +128,21 @@ class _Grid:
         self.plan = plan
         self.classes: list[str] = []
         self.refused: dict[CellName, str] = {}
+        self.absent: dict[str, str] = {}  # rows without the metric
         self.values: dict[CellName, np.ndarray] = {}  # (1 + resamples, classes); the first row as the images are
         self.counts = {"images": 0, "patients": 0}
         self.patients: list[str] = []
         images: list[str] | None = None
         for name, cell in predictions.items():
+            if not is_measured(cell, metric):
+                self.absent[name[0]] = f"its predictions have no {metric}"
+                continue
             listed = [str(item["image"]) for item in cell.items]
-            order = sorted(range(len(listed)), key=listed.__getitem__)
-            own = [listed[number] for number in order]
+            films = sorted(range(len(listed)), key=listed.__getitem__)
+            own = [listed[number] for number in films]
             if images is None and own:
                 images = own
-                self.patients = ["\n".join(patient_of("", cell.items[number])) for number in order]
+                self.patients = ["\n".join(patient_of("", cell.items[number])) for number in films]
                 self.counts = {"images": len(own), "patients": len(set(self.patients))}
             if not own or own != images:
                 self.refused[name] = (
@@ -95,38 +151,23 @@ class _Grid:
                 )
                 continue
             try:
-                self.values[name] = self._values(cell, order, metric)
+                self.values[name] = self._values(cell, films, metric)
             except DatalistError as error:
                 self.refused[name] = str(error)
 
-    def _values(self, cell: Predictions, order: Sequence[int], metric: str) -> np.ndarray:
-        statistic = self._areas(cell, order) if metric == "macro_auc" else self._mean(cell, order, metric)
+    def _values(self, cell: Predictions, films: Sequence[int], metric: str) -> np.ndarray:
+        if metric in METRICS and METRICS[metric].of_labels:
+            if self.classes and cell.classes != self.classes:
+                raise DatalistError(f"its classes are {', '.join(cell.classes)}; those of the first cell are others.")
+            self.classes = cell.classes
+        statistic = statistic_of(cell, films, metric)
         if self.counts["patients"] > 1:
             return self.plan.resample(statistic, self.patients)
-        return statistic(np.ones((1, len(order))))
+        return statistic(np.ones((1, len(films))))
 
-    def _mean(self, cell: Predictions, order: Sequence[int], metric: str) -> Statistic:
-        if metric not in cell.measures:
-            raise DatalistError(f"its predictions have no column {metric}.")
-        measure = cell.measures[metric][order]
-        known = np.isfinite(measure)
-
-        def mean(weights: np.ndarray) -> np.ndarray:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return (weights[:, known] @ measure[known] / weights[:, known].sum(axis=1))[:, None]
-
-        return mean
-
-    def _areas(self, cell: Predictions, order: Sequence[int]) -> Statistic:
-        if self.classes and cell.classes != self.classes:
-            raise DatalistError(f"its classes are {', '.join(cell.classes)}; those of the first cell are others.")
-        self.classes = cell.classes
-        ranked = ranked_classes(Cohort.of(cell.scores[order], cell.labels[order]).finite())
-        return lambda weights: ranked(weights)[:, 0]
-
-    def cells(self, init: str, fraction: float, draws: int) -> dict[int, np.ndarray]:
+    def cells(self, row: str, fraction: float, draws: int) -> dict[int, np.ndarray]:
         """The values of the draws that there are."""
-        names = {draw: (init, fraction, draw) for draw in range(draws)}
+        names = {draw: (row, fraction, draw) for draw in range(draws)}
         return {draw: self.values[name] for draw, name in names.items() if name in self.values}
 
     def figure(self, cells: Mapping[int, np.ndarray]) -> dict[str, Any]:
@@ -144,6 +185,7 @@ class _Grid:
         per_class = {
             name: self._interval((share * values[..., number]).sum(axis=0), over)
             for number, name in enumerate(self.classes)
+            if values.shape[-1] == len(self.classes)
         }
         return {
             **self._interval((share * macro).sum(axis=0), over),
@@ -196,7 +238,10 @@ def _notes(draws: int, fractions: Sequence[float], plan: ResamplingPlan, compari
         )
     if comparisons:
         notes.append("Differences are paired: same test patients, same draws.")
-        notes.append("Each file of weights is one pretraining run: how much another run would differ is not in them.")
+        notes.append(
+            "A file of weights is one pretraining run: how much another run would differ is in the figures of a row of "
+            "several files only."
+        )
     if comparisons > 1:
         notes.append(f"{comparisons} differences are shown, their intervals not widened for that many comparisons.")
     return notes

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from .calibration import ReliabilityDiagram, calibration_figures, reliability_diagram, top_label
 from .cohort import Cohort, why_not_assessable
-from .confusion import confusion_figures, confusion_matrix
+from .confusion import class_decisions, confusion_figures, confusion_matrix, finding_decisions
 from .delong import DeLongResult, delong_test, holm_adjust
 from .lung_attention import (
     LungAttention,
@@ -23,10 +23,10 @@ from .temperature import apply_temperature, fit_temperature, negative_log_likeli
 __all__ = [
     "Cohort", "DeLongResult", "Interval", "LungAttention", "OperatingPoint", "ReliabilityDiagram", "ResamplingPlan",
     "SegmentationFigures", "Subgroup", "age_band", "apply_temperature", "attention_above_chance", "average_precision",
-    "bootstrap_auc", "bootstrap_mean", "calibration_figures", "choose_threshold", "choose_thresholds", "compare_auc",
-    "confusion_figures", "confusion_matrix", "delong_test", "fit_temperature", "flat_metrics", "holm_adjust",
-    "lung_area_fraction", "macro_auc", "negative_log_likelihood", "operating_point_figures", "overlap_per_image",
-    "pointing_game", "positive_fraction_of_saliency", "ranking_figures", "reliability_diagram", "roc_auc",
-    "saliency_iou", "segmentation_figures", "segmentation_measures", "subgroup_figures", "top_label",
-    "why_not_assessable",
+    "bootstrap_auc", "bootstrap_mean", "calibration_figures", "choose_threshold", "choose_thresholds",
+    "class_decisions", "compare_auc", "confusion_figures", "confusion_matrix", "delong_test", "finding_decisions",
+    "fit_temperature", "flat_metrics", "holm_adjust", "lung_area_fraction", "macro_auc", "negative_log_likelihood",
+    "operating_point_figures", "overlap_per_image", "pointing_game", "positive_fraction_of_saliency", "ranking_figures",
+    "reliability_diagram", "roc_auc", "saliency_iou", "segmentation_figures", "segmentation_measures",
+    "subgroup_figures", "top_label", "why_not_assessable",
 ]  # fmt: skip

@@ -53,12 +53,12 @@ def test_patients_are_drawn_in_one_module():
     assert drawing - {"report/checks/checked_images.py"} == {"metrics/patient_bootstrap.py"}  # which images to show
     # Who has figures of an own kind hands them to the plan, which draws.
     assert modules_that_call("weights") == {"metrics/patient_bootstrap.py"}
-    assert modules_that_call("resample") == {"metrics/patient_bootstrap.py", "label_efficiency/analysis.py"}
+    assert modules_that_call("resample") == {"metrics/patient_bootstrap.py", "label_efficiency/measures.py"}
 
 
 def test_areas_are_resampled_in_one_module():
     assert modules_that_call("class_ranker") == {"metrics/ranking.py"}
-    assert modules_that_call("ranked_classes") == {"metrics/ranking.py", "label_efficiency/analysis.py"}
+    assert modules_that_call("ranked_classes") == {"metrics/ranking.py", "label_efficiency/measures.py"}
     # By scikit-learn there are areas without an interval only.
     others = modules_that_call("roc_auc_score", "average_precision_score")
     assert others == {"report/plots/ranking.py", "probing/linear_probe.py"}
