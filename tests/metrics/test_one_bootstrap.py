@@ -53,7 +53,7 @@ def test_patients_are_drawn_in_one_module():
     assert drawing - {"report/checks/checked_images.py"} == {"metrics/patient_bootstrap.py"}  # which images to show
     # Who has figures of an own kind hands them to the plan, which draws.
     assert modules_that_call("weights") == {"metrics/patient_bootstrap.py"}
-    assert modules_that_call("resample") == {"metrics/patient_bootstrap.py", "label_efficiency/measures.py"}
+    assert modules_that_call("resample") == {"metrics/patient_bootstrap.py", "label_efficiency/analysis.py"}
 
 
 def test_areas_are_resampled_in_one_module():
