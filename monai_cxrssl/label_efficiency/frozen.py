@@ -30,6 +30,7 @@ from monai_cxrssl.probing.linear_probe import one_hot_labels
 from monai_cxrssl.runs.evaluated_config import default_device
 from monai_cxrssl.runs.fine_tuning import FineTuningWiring, Labels
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
+from monai_cxrssl.runs.leak import refuse_leak
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
 __all__ = ["PIXEL_SIDE", "FrozenCells"]
@@ -70,6 +71,10 @@ class FrozenCells:
         labels, test = wiring.labels(source), wiring.test_source(source)
         if not labels.classes:
             raise ConfigurationError(f"The bundle {row.bundle} learns no labels, so there is nothing to probe.")
+        if row.how != PIXELS and options.pretrained is not None:
+            refuse_leak(
+                test.items("test"), options.pretrained, options.allow_leak, what="probing", name=test.name
+            )  # fmt: skip
         vectors = self._vectors(row, draw)
         training, validation = (
             _labelled(_known(source.items(split), vectors), labels, vectors) for split in ("training", "validation")

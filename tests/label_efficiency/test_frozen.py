@@ -9,13 +9,19 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from monai_cxrssl.data.audit.leak import write_training_patients
 from monai_cxrssl.data.datalists.datalist import load_datalist
 from monai_cxrssl.data.datalists.predictions import load_predictions
+from monai_cxrssl.data.sampling.pretext import ImageDataset
+from monai_cxrssl.data.stores.images import open_images
 from monai_cxrssl.label_efficiency import Init, Study
 from monai_cxrssl.label_efficiency.logistic import LabelledFeatures, fit_logistic
 from monai_cxrssl.label_efficiency.rows import run_options
+from monai_cxrssl.networks import Encoder
 from monai_cxrssl.probing import embed
+from monai_cxrssl.transforms import ResizeCXR
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +92,6 @@ def test_probe_and_pixels(repo, films, tmp_path, monkeypatch):
 
 
 def test_embeddings_are_those_of_the_frozen_encoder(repo, films, tmp_path):
-    import torch
-
-    from monai_cxrssl.data.sampling.pretext import ImageDataset
-    from monai_cxrssl.data.stores.images import open_images
-    from monai_cxrssl.networks import Encoder
-    from monai_cxrssl.transforms import ResizeCXR
-
     torch.manual_seed(5)
     encoder = Encoder("resnet18")
     torch.save(encoder.state_dict(), tmp_path / "mine.pt")
@@ -112,6 +111,15 @@ def test_embeddings_are_those_of_the_frozen_encoder(repo, films, tmp_path):
         tmp_path / "out" / "cells" / "probe" / "classification" / "recipe" / "mine" / "1_draw0" / "predictions.csv"
     )
     np.testing.assert_allclose(found.scores, model(embedded("test").features), atol=1e-3)
+
+
+def test_patients_of_the_pretraining_are_not_tested_on(repo, films, tmp_path):
+    torch.save(Encoder("resnet18").state_dict(), tmp_path / "mine.pt")
+    write_training_patients(load_datalist(films / "d.json").items("training"), tmp_path / "mine.pt", "toy")
+    study = opened(repo, films, inits=[Init("mine", files=(tmp_path / "mine.pt",))], baselines=False)
+    cells = study.run(tmp_path / "out")["cells"]
+    assert {cell["status"] for cell in cells} == {"failed"}
+    assert "go on all the same with --allow_leak True" in cells[0]["problem"]
 
 
 def test_another_data_set_to_test_on(repo, films, tmp_path):

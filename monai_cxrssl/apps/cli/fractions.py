@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["DRIFTS", "HOWS", "METRICS", "add_arguments", "bundle_words", "print_failed", "run"]
 
 METRICS = ("macro_auc", "macro_ap", "macro_f1", "accuracy", "dice", "lung_attention")
 DRIFTS = ("contrast", "noise", "blur")
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="of the training patients, in (0, 1]; the smaller lies inside the larger")  # fmt: skip
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["macro_auc"], metavar="METRIC",
                         help=f"{', '.join(METRICS)} (default: macro_auc)")  # fmt: skip
-    add_rows(parser)
+    _add_rows(parser)
     parser.add_argument("--reference", metavar="ROW", help="the row that all are compared with (default: the first "
                         "initialisation's)")  # fmt: skip
     parser.add_argument("--draws", type=int, default=5, metavar="N", help="samples of patients, each with its own seed")
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="what stands after -- goes to every run of the bundle")  # fmt: skip
 
 
-def add_rows(parser: argparse.ArgumentParser) -> None:
+def _add_rows(parser: argparse.ArgumentParser) -> None:
     """Declare what makes rows beside bundles and initialisations named as words."""
     parser.add_argument("--init", nargs="+", default=["random"], metavar="[NAME=]WEIGHTS",
                         help="random, imagenet, or weights: a file, timm:NAME, hf://ORG/REPO/FILE; NAME=A,B: several "
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.label_efficiency.study import Study
     from monai_cxrssl.label_efficiency.table import efficiency_table
 
-    words = [*_other_data(args), *_bundle_words(args.bundle_options)]
+    words = [*_other_data(args), *bundle_words(args.bundle_options)]
     study = Study.open(
         _bundles(args), read_inits(args.init), args.dataset_dir, args.datalist, read_overrides(words), words,
         encoders=args.encoder_name, hows=HOWS[args.how], fractions=args.fractions, draws=args.draws, seed=args.seed,
@@ -136,7 +136,8 @@ def _other_data(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _bundle_words(words: Sequence[str]) -> list[str]:
+def bundle_words(words: Sequence[str]) -> list[str]:
+    """Return what stands after ``--``; a ConfigurationError where it begins with no option."""
     from monai_cxrssl.errors import ConfigurationError
 
     if words and not words[0].startswith("--"):

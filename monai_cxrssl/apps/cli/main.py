@@ -23,7 +23,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
-    "report", "describe", "weights", "export", "pack", "run", "runs",
+    "tasks", "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
 
 
