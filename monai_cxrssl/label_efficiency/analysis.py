@@ -116,7 +116,7 @@ def drift_figures(
                     found.append({**entry, "change": grid.figure(changes[row])})
             for entry in found:
                 if (entry["drift"], entry["fraction"]) == (drift, fraction) and entry["row"] != base:
-                    own, other = changes[entry["row"]], changes[base]
+                    own, other = changes[str(entry["row"])], changes[base]
                     entry["against"] = grid.figure({draw: own[draw] - other[draw] for draw in own if draw in other})
     return found
 
