@@ -29,9 +29,9 @@ BASE = ("errors", "files", "cores")
 #: Left end and width of each room.
 PLACES = {
     "apps": (290, 330), "curricula": (200, 190), "tuning": (640, 180), "report": (110, 250),
-    "label_efficiency": (630, 200), "runs": (400, 180), "engines": (400, 180),
+    "label_efficiency": (630, 200), "runs": (360, 290), "engines": (400, 180),
     "handlers": (125, 230), "checkpoints": (30, 180), "probing": (250, 190), "hardware": (250, 170),
-    "methods": (450, 160), "optim": (640, 150), "networks": (250, 170), "losses": (460, 150), "metrics": (640, 160),
+    "methods": (450, 160), "optim": (640, 150), "networks": (200, 270), "losses": (480, 150), "metrics": (640, 160),
     "transforms": (250, 330), "data": (100, 730), "phantom": (360, 210),
     "audit": (40, 300), "sampling": (390, 300), "sources": (40, 300), "stores": (390, 300), "datalists": (215, 300),
     "reading": (215, 300),

@@ -68,14 +68,17 @@ def compare_starts(
     films = {metric: _on_common_films(test, metric) for metric in METRICS}
     reports = {metric: label_efficiency(films[metric], names, fractions, draws, metric, plan) for metric in METRICS}
     figures = {metric: _figures(report, names) for metric, report in reports.items()}
-    rows, claims, chosen = [], [], []
+    rows: list[dict[str, Any]] = []
+    claims, chosen = [], []
     for fraction in fractions:
         best = {
             kind: _best([start.name for start in starts if start.kind == kind], fraction, on_validation)
             for kind in ("single task", "curriculum")
         }
         chosen.append({"fraction": fraction, **{f"best_{kind.split()[0]}": name for kind, name in best.items()}})
-        own = {start.name: {"start": start.name, "kind": start.kind, "fraction": fraction} for start in starts}
+        own: dict[str, dict[str, Any]] = {
+            start.name: {"start": start.name, "kind": start.kind, "fraction": fraction} for start in starts
+        }
         for name, row in own.items():
             row["validation_auc"] = on_validation[name, fraction]["value"]
             row |= {metric: _kept(figures[metric][name, fraction]) for metric in METRICS}

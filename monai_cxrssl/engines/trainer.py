@@ -187,7 +187,7 @@ class MethodTrainer(Trainer):
     @property
     def total_iterations(self) -> int:
         """Iterations of the whole run."""
-        epochs = int(self.state.max_epochs) * int(self.state.epoch_length)  # type: ignore[arg-type]
+        epochs = int(self.state.max_epochs) * int(self.state.epoch_length)
         return epochs if self.max_iterations is None else min(epochs, self.max_iterations)
 
     @staticmethod

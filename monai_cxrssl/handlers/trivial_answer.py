@@ -16,7 +16,7 @@ def trivial_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     Args:
         rows: of a :class:`monai_cxrssl.handlers.RunHistory`.
     """
-    last = next((row for row in reversed(rows) if "trivial_loss" in row), {})
+    last: Mapping[str, Any] = next((row for row in reversed(rows) if "trivial_loss" in row), {})
     return {name: last[name] for name in ("reconstruction_loss", "trivial_loss") if name in last}
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import ignite.distributed as idist
 import torch
@@ -133,7 +133,7 @@ class DINO(PretextMethod):
         if self._waiting:
             mean = torch.stack(self._waiting).mean(0)
             if idist.get_world_size() > 1:
-                mean = idist.all_reduce(mean) / idist.get_world_size()  # type: ignore[operator]
+                mean = cast(Tensor, idist.all_reduce(mean)) / idist.get_world_size()
             self.centre.lerp_(mean, 1 - self.centre_momentum)
             self._waiting.clear()
         self._progress = float(progress)

@@ -67,9 +67,10 @@ def create_optimizer(
 
 def _adapted_groups(groups: nn.Module | list[Any], weight_decay: float) -> list[dict[str, Any]]:
     """Divide parameters into matrices and kernels, whose rate is always adapted, and vectors, which do not decay."""
-    entries = list(groups.parameters()) if isinstance(groups, nn.Module) else groups
-    divided = []
-    for group in entries if entries and isinstance(entries[0], dict) else [{"params": entries}]:
+    entries: list[Any] = list(groups.parameters()) if isinstance(groups, nn.Module) else groups
+    divided: list[dict[str, Any]] = []
+    given: list[Any] = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
+    for group in given:
         params = group["params"]
         tensors = [params] if isinstance(params, Tensor) else [p[1] if isinstance(p, tuple) else p for p in params]
         for adapted in (False, True):

@@ -46,8 +46,10 @@ def apart_difference(first: Interval, second: Interval) -> Interval:
     difference = first.value - second.value
     if not math.isfinite(difference):
         return missing_interval(first.reason or second.reason or "one of the two has no figure")
-    sides = [np.array([getattr(side, end) for side in (first, second)]) for end in ("value", "ci_low", "ci_high")]
-    low, high = linear_interval(*sides, np.array([1.0, -1.0]))
+    values, lows, highs = (
+        np.array([getattr(side, end) for side in (first, second)]) for end in ("value", "ci_low", "ci_high")
+    )
+    low, high = linear_interval(values, lows, highs, np.array([1.0, -1.0]))
     return Interval(difference, low, high, 0, method=f"{first.method}, both squared and added")
 
 

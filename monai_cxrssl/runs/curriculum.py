@@ -345,7 +345,7 @@ class Curriculum(Engine):
         logger.info("Stage %d of %d: %s, %d epochs.", place, len(self.stages), name, epochs)
         run, history = self._build(place, name, epochs)
         parts = {"method": run.method, "optimizer": run.optimizer, "lr_scheduler": run.lr_scheduler, "history": history}
-        often = {"every_minutes": self.checkpoint_minutes, "resume": self.resume}
+        often: dict[str, Any] = {"every_minutes": self.checkpoint_minutes, "resume": self.resume}
         checkpoint = RunCheckpoint(folder / "checkpoints", parts, **often, settings=self.settings)
         if idist.get_rank() == 0:
             board = str(folder / "tensorboard")

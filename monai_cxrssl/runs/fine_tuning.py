@@ -305,7 +305,8 @@ class FineTuningHandlers:
 
     def _announce(self) -> None:
         tested = None if self.test is None else self.test.dataset
-        announce_fine_tuning(*self.datasets[:2], tested, self.wiring.options)
+        training, validation = self.datasets[:2]
+        announce_fine_tuning(training, validation, tested, self.wiring.options)
 
     def _summary(self, history: RunHistory, best: BestCheckpoint, engine: Any) -> FineTuningSummary:
         o, network = self.wiring.options, cast(MultiTaskNet, self.method.network)

@@ -126,7 +126,7 @@ def successive_halving(
 
 def _open_study(journal: Path, identity: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> optuna.Study:
     import optuna
-    from optuna.distributions import CategoricalDistribution
+    from optuna.distributions import BaseDistribution, CategoricalDistribution
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -147,7 +147,7 @@ def _open_study(journal: Path, identity: Mapping[str, Any], candidates: Sequence
     choices = {
         name: list(dict.fromkeys(_scalar(params[name]) for params in candidates)) for name in next(iter(candidates))
     }
-    space = {name: CategoricalDistribution(values) for name, values in choices.items()}
+    space: dict[str, BaseDistribution] = {name: CategoricalDistribution(values) for name, values in choices.items()}
     for params in candidates[len(study.trials) :]:
         study.enqueue_trial({name: _scalar(value) for name, value in params.items()})
     for trial in study.trials:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -48,7 +49,7 @@ def test_run_leaves_what_the_contract_names(trained):
     assert 0 <= figures["probe_before"] <= 1
     assert 0 <= figures["probe_after"] <= 1
     assert (-1 if name == "eva_x" else 0) < figures["loss_last_epoch"] < 20
-    assert ("trivial_loss" in figures) == (name in ("inpainting", *TRANSFORMERS))
+    assert np.isfinite(figures["trivial_loss"])
     assert (folder / "curves.png").stat().st_size > 5000
     assert list(folder.rglob("events*"))
     assert "it/s" in result.stderr or "s/it" in result.stderr, "no progress bar"
@@ -58,7 +59,7 @@ def test_weights_fill_the_encoder_of_an_smp_model(trained):
     name, folder, _ = trained
     state = torch.load(folder / "model.pt", weights_only=True)
     model = (
-        smp.DPT(VIT, encoder_weights=None, in_channels=1, dynamic_img_size=True)
+        smp.DPT(VIT, encoder_weights=None, in_channels=1, dynamic_img_size=True, img_size=64)
         if name in TRANSFORMERS
         else smp.Unet("resnet18", encoder_weights=None, in_channels=1)
     )

@@ -71,7 +71,8 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
     One factor for both axes keeps the aspect; it is smaller still where the longer side would exceed ``2 * side``, and
     never above 1: small images stay as they are.
     """
-    return shrink_to(pixels, small_size(*pixels.shape, side))
+    rows, columns = pixels.shape
+    return shrink_to(pixels, small_size(rows, columns, side))
 
 
 def refuse_unreadable(unreadable: Sequence[Mapping[str, str]], total: int, max_unreadable: float) -> None:

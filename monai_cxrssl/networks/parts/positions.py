@@ -122,7 +122,8 @@ def _is_table(model: Any) -> bool:
 def _table(model: Any, grid: tuple[int, int] | None = None) -> Tensor:
     """Return the table with a 0 for each prefix token that has a position."""
     own = tuple(model.patch_embed.grid_size)
-    table = sincos_positions(model.embed_dim, *(grid or own), own, model.pos_embed.device)
+    rows, columns = grid or own
+    table = sincos_positions(model.embed_dim, rows, columns, own, model.pos_embed.device)
     prefix = model.pos_embed.shape[1] - math.prod(own)
     return nn.functional.pad(table, (0, 0, prefix, 0))[None]
 

@@ -128,15 +128,15 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
             name, p = key.removeprefix("auc_"), float("nan")
             if key != "macro_auc" and np.isfinite(interval.value):
                 c = one.classes.index(name)
-                scores, others, labels = (side[:, c] for side in sides)
-                p = delong_test(scores, others, labels).p
+                scores, other_scores, labels = (side[:, c] for side in sides)
+                p = delong_test(scores, other_scores, labels).p
             words = "Macro AUROC" if key == "macro_auc" else f"AUROC of {name}"
             differences.append(_Difference(key, words, interval, p))
     for key, words in _MEASURES.items():
-        sides = [_measure(films, key) for films in (one, other)]
-        if sides[0] is None or sides[1] is None:
+        own, others = (_measure(films, key) for films in (one, other))
+        if own is None or others is None:
             continue
-        values = sides[0] - sides[1]
+        values = own - others
         if one.take(np.isfinite(values)).patients > 1:
             interval = bootstrap_mean(values, one.cohort.patients, f"difference of {key}", evidence.plan, (-1, 1))
         else:
