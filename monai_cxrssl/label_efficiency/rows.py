@@ -96,19 +96,19 @@ def grid_rows(
                 "--encoder_name."
             )
     rows: list[Row] = []
-    for encoder in choices:
+    for choice in choices:
         for init in inits:
-            if encoder is not None and init.encoder not in (None, encoder):
+            if choice is not None and init.encoder not in (None, choice):
                 continue
             for how in hows:
                 for bundle, config in bundles.items() if how == "finetune" else [next(iter(bundles.items()))]:
                     parts = [bundle] if how == "finetune" and len(bundles) > 1 else []
-                    parts += [encoder] if encoder is not None and len(choices) > 1 else []
+                    parts += [choice] if choice is not None and len(choices) > 1 else []
                     parts += [init.name] + [_WORDS[how]] * (len(hows) > 1)
-                    own = _own_options(config, encoder, given)
+                    own = _own_options(config, choice, given)
                     typed = (*(word for name, value in own.items() for word in (f"--{name}", value)), *words)
                     name = ", ".join(parts)
-                    rows.append(Row(name, how, bundle, config, {**own, **given}, typed, encoder, init))
+                    rows.append(Row(name, how, bundle, config, {**own, **given}, typed, choice, init))
     if pixels:
         first = rows[0]
         rows.insert(

@@ -50,7 +50,7 @@ class DriftCorruption:
 
     def __call__(self, image: Any) -> torch.Tensor:
         """Return the image ``(1, H, W)``, float in [0, 1], corrupted and clipped to [0, 1]."""
-        plane = torch.as_tensor(image)
+        plane: torch.Tensor = torch.as_tensor(image)
         if self.strength == 0:
             return plane
         if self.kind == "contrast":
@@ -60,7 +60,7 @@ class DriftCorruption:
             digest = np.ascontiguousarray(plane.numpy()).view(np.uint8).astype(np.uint64).sum()
             noise = RandGaussianNoise(prob=1.0, std=_NOISE * self.strength, sample_std=False)
             noise.set_random_state(seed=(self.seed + int(digest)) % 2**32)
-            changed = noise(plane)
+            changed = torch.as_tensor(noise(plane))
         else:
             changed = GaussianSmooth(sigma=_BLUR * self.strength * min(plane.shape[-2:]))(plane)
-        return torch.as_tensor(changed).clip(0, 1)
+        return changed.clip(0, 1)
