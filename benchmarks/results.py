@@ -41,6 +41,7 @@ class Script(NamedTuple):
 # The short ones first: what a window is too short for is then the least.
 SCRIPTS = (
     Script("reading", (), 1.5),
+    Script("public_formats", (), 3),
     Script("views", (), 3),
     Script("losses", (), 2.5),
     Script("scaling", (), 1.5),
