@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Cells that train no network: logistic regression on frozen embeddings or on pixels."""
+"""Cells of logistic regression on frozen embeddings or on pixels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Grid of rows, label fractions and draws on one data set, from its options to its report."""
+"""Grid on one data set, from its options to its report."""
 
 from __future__ import annotations
 
