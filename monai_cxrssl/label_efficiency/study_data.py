@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Data set of a grid, in three splits that its metrics can use."""
+"""Data set of a grid in three splits, for its metrics."""
 
 from __future__ import annotations
 
