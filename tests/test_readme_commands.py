@@ -103,6 +103,12 @@ COMMANDS = TOUR | {
         # All phantoms have the same names: the archive's test patients are among those of the tour.
         f"--fractions 1 --draws 1 -- {SMALL_SET} --max_epochs 1 --allow_leak True", {**ARCHIVE, "OUT": "grid"}, ("grid",)
     ),
+    f"{OURS} tasks bundles/micle/models/model.pt --task findings=DIR lungs=DIR:bundle=lung_segmentation --draws 3 "
+    "--output_dir OUT": Small(
+        f"--how probe --draws 1 {SMALL_SET} --max_epochs 1 --allow_leak True",
+        {"findings=DIR": "findings=my-archive", "lungs=DIR:bundle=lung_segmentation": "lungs=my-archive:bundle=lung_segmentation",
+         "OUT": "tasks"}, ("tasks/tasks.json",),
+    ),
     f"{RUN}/multitask/configs/inference.json --dataset_dir DIR --output_dir OUT": Small(
         put={**ARCHIVE, "OUT": "inferred"}, makes=("inferred/predictions.csv", "inferred/masks.csv")
     ),

@@ -15,60 +15,114 @@ from monai_cxrssl.data.audit.audit import patient_of
 from monai_cxrssl.data.datalists.predictions import Predictions
 from monai_cxrssl.errors import DatalistError
 from monai_cxrssl.label_efficiency.clustered_cell import ClusteredCell, clustered_figure
+from monai_cxrssl.label_efficiency.measures import METRICS, is_measured, statistic_of
 from monai_cxrssl.metrics.cohort import Cohort, macro_mean
-from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan, Statistic
+from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan
 from monai_cxrssl.metrics.ranking import clustered_auc
 
-__all__ = ["label_efficiency"]
+__all__ = ["CellName", "drift_figures", "label_efficiency"]
 
-#: Initialisation, label fraction, number of the draw.
+#: Row, label fraction, number of the draw.
 CellName = tuple[str, float, int]
 
 
 def label_efficiency(
     predictions: Mapping[CellName, Predictions],
-    inits: Sequence[str],
+    rows: Sequence[str],
     fractions: Sequence[float],
     draws: int,
     metric: str = "macro_auc",
     plan: ResamplingPlan = DEFAULT_PLAN,
+    reference: str | None = None,
 ) -> dict[str, Any]:
-    """Compare initialisations at each fraction of the labels.
+    """Compare the rows of a grid at each fraction of the labels.
 
     A figure is the mean over draws. The interval of an AUC is that of
     :func:`~monai_cxrssl.label_efficiency.clustered_cell.clustered_figure`. For other metrics each resample draws test
     patients and draws anew, both with replacement, the same for every cell. Differences are paired; draws that are
-    missing from one of two initialisations do not count in theirs.
+    missing from one of two rows do not count in theirs.
 
     Args:
         predictions: of the test images, of each cell that has them.
-        inits: names; the others are compared with the first.
-        metric: ``"macro_auc"``, or the name of a measure, such as ``"dice"``, whose mean over images is taken.
+        rows: names.
+        metric: one of :data:`~monai_cxrssl.label_efficiency.measures.METRICS`, or the name of another measure, whose
+            mean over images is taken.
+        reference: name of the row that the others are compared with; by default the first.
 
     Returns:
-        Plain JSON values (``None`` where there is no figure, with its ``reason``): ``metric``, ``confidence``,
-        ``resamples``, ``test`` (counts), ``figures`` and ``differences`` (a row per initialisation and fraction:
-        ``value``, ``ci_low``, ``ci_high``, ``interval_over``, ``by_draw``, ``draws``, ``per_class``), ``notes``; and
-        ``refused``: the reason for each cell whose predictions could not be used.
+        Plain JSON values (``None`` where there is no figure, with its ``reason``): ``metric``, ``reference``,
+        ``confidence``, ``resamples``, ``test`` (counts), ``figures`` and ``differences`` (an entry per row and
+        fraction: ``value``, ``ci_low``, ``ci_high``, ``interval_over``, ``by_draw``, ``draws``, ``per_class``),
+        ``without`` (rows whose predictions lack the metric), ``notes``; and ``refused``: the reason for each cell whose
+        predictions could not be used.
     """
     grid = _Grid(predictions, metric, plan)
+    base = rows[0] if reference is None else reference
     report: dict[str, Any] = {
-        "metric": metric, "confidence": plan.confidence, "resamples": plan.resamples, "test": grid.counts,
-        "figures": [], "differences": [],
+        "metric": metric, "reference": base, "confidence": plan.confidence, "resamples": plan.resamples,
+        "test": grid.counts, "figures": [], "differences": [],
     }  # fmt: skip
-    for init in inits:
+    for row in rows:
         for fraction in fractions:
-            own = grid.cells(init, fraction, draws)
-            report["figures"].append({"init": init, "fraction": fraction, **grid.figure(own)})
-            if init == inits[0]:
+            own = grid.cells(row, fraction, draws)
+            absent = {"reason": grid.absent[row]} if not own and row in grid.absent else {}
+            report["figures"].append({"row": row, "fraction": fraction, **grid.figure(own), **absent})
+            if row == base:
                 continue
-            first = grid.cells(inits[0], fraction, draws)
+            first = grid.cells(base, fraction, draws)
             paired = {draw: own[draw] - first[draw] for draw in own if draw in first}
-            row = {"init": init, "against": inits[0], "fraction": fraction}
-            report["differences"].append({**row, **grid.figure(paired)})
-    report["notes"] = _notes(metric, draws, fractions, plan, len(report["differences"]), grid.counts["patients"])
+            entry = {"row": row, "against": base, "fraction": fraction}
+            report["differences"].append({**entry, **grid.figure(paired, 1), **absent})
+    report["without"] = sorted(grid.absent, key=list(rows).index)
+    compared = sum(entry["value"] is not None for entry in report["differences"])
+    report["notes"] = _notes(metric, draws, fractions, plan, compared, grid.counts["patients"])
     report["refused"] = grid.refused
     return report
+
+
+def drift_figures(
+    clean: Mapping[CellName, Predictions],
+    corrupted: Mapping[str, Mapping[CellName, Predictions]],
+    rows: Sequence[str],
+    fractions: Sequence[float],
+    draws: int,
+    metric: str = "macro_auc",
+    plan: ResamplingPlan = DEFAULT_PLAN,
+    reference: str | None = None,
+) -> list[dict[str, Any]]:
+    """Compare the rows of a grid under drift, paired: the same films as they are and corrupted, the same draws.
+
+    Args:
+        clean: predictions of the films as they are, see :func:`label_efficiency`, which explains the other arguments.
+        corrupted: predictions of the same films by the name of what was done to them.
+
+    Returns:
+        An entry per drift, row and fraction that has figures: ``under`` (the metric of the corrupted films), ``change``
+        (that, less the metric of the films as they are) and, but for the reference, ``against`` (the change, less that
+        of the reference).
+    """
+    named = {(f"{row}\n", fraction, draw): cell for (row, fraction, draw), cell in clean.items()}
+    for drift, cells in corrupted.items():
+        named |= {(f"{row}\n{drift}", fraction, draw): cell for (row, fraction, draw), cell in cells.items()}
+    grid = _Grid(named, metric, plan)
+    base = rows[0] if reference is None else reference
+    found: list[dict[str, Any]] = []
+    for drift in corrupted:
+        for fraction in fractions:
+            changes: dict[str, dict[int, np.ndarray]] = {}
+            for row in rows:
+                before = grid.cells(f"{row}\n", fraction, draws)
+                under = grid.cells(f"{row}\n{drift}", fraction, draws)
+                changes[row] = {draw: under[draw] - before[draw] for draw in under if draw in before}
+                if changes[row]:
+                    entry = {"drift": drift, "row": row, "fraction": fraction, "under": grid.figure(under)}
+                    found.append({**entry, "change": grid.figure(changes[row], 1)})
+            for entry in found:
+                if (entry["drift"], entry["fraction"]) == (drift, fraction) and entry["row"] != base:
+                    own, other = changes[str(entry["row"])], changes[base]
+                    paired = {draw: own[draw] - other[draw] for draw in own if draw in other}
+                    entry["against"] = grid.figure(paired, 2)
+    return found
 
 
 class _Grid:
@@ -76,20 +130,26 @@ class _Grid:
 
     def __init__(self, predictions: Mapping[CellName, Predictions], metric: str, plan: ResamplingPlan) -> None:
         self.plan = plan
+        self.lowest = METRICS[metric].lowest if metric in METRICS else -1.0
         self.classes: list[str] = []
+        self.of_class = np.ones(0)  # patients that the figure of each class is of
         self.refused: dict[CellName, str] = {}
+        self.absent: dict[str, str] = {}  # rows without the metric
         # (1 + resamples, classes); the first row as the images are
         self.values: dict[CellName, np.ndarray | ClusteredCell] = {}
         self.counts = {"images": 0, "patients": 0}
         self.patients: list[str] = []
         images: list[str] | None = None
         for name, cell in predictions.items():
+            if not is_measured(cell, metric):
+                self.absent[name[0]] = f"its predictions have no {metric}"
+                continue
             listed = [str(item["image"]) for item in cell.items]
-            order = sorted(range(len(listed)), key=listed.__getitem__)
-            own = [listed[number] for number in order]
+            films = sorted(range(len(listed)), key=listed.__getitem__)
+            own = [listed[number] for number in films]
             if images is None and own:
                 images = own
-                self.patients = ["\n".join(patient_of("", cell.items[number])) for number in order]
+                self.patients = ["\n".join(patient_of("", cell.items[number])) for number in films]
                 self.counts = {"images": len(own), "patients": len(set(self.patients))}
             if not own or own != images:
                 self.refused[name] = (
@@ -98,44 +158,35 @@ class _Grid:
                 )
                 continue
             try:
-                self.values[name] = self._values(cell, order, metric)
+                self.values[name] = self._values(cell, films, metric)
             except DatalistError as error:
                 self.refused[name] = str(error)
 
-    def _values(self, cell: Predictions, order: Sequence[int], metric: str) -> np.ndarray | ClusteredCell:
-        if metric == "macro_auc":
-            return self._areas(cell, order)
-        statistic = self._mean(cell, order, metric)
+    def _values(self, cell: Predictions, films: Sequence[int], metric: str) -> np.ndarray | ClusteredCell:
+        if metric in METRICS and METRICS[metric].of_labels:
+            if self.classes and cell.classes != self.classes:
+                raise DatalistError(f"its classes are {', '.join(cell.classes)}; those of the first cell are others.")
+            self.classes = cell.classes
+            cohort = Cohort.of(cell.scores[films], cell.labels[films], self.patients).finite()
+            if metric == "macro_auc":
+                return ClusteredCell(((1.0, clustered_auc(cohort)),))
+            if METRICS[metric].by_class:
+                self.of_class = np.maximum(cohort.rarer_patients(), 1)
+        statistic = statistic_of(cell, films, metric)
         if self.counts["patients"] > 1:
             return self.plan.resample(statistic, self.patients)
-        return statistic(np.ones((1, len(order))))
+        return statistic(np.ones((1, len(films))))
 
-    def _mean(self, cell: Predictions, order: Sequence[int], metric: str) -> Statistic:
-        if metric not in cell.measures:
-            raise DatalistError(f"its predictions have no column {metric}.")
-        measure = cell.measures[metric][order]
-        known = np.isfinite(measure)
-
-        def mean(weights: np.ndarray) -> np.ndarray:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return (weights[:, known] @ measure[known] / weights[:, known].sum(axis=1))[:, None]
-
-        return mean
-
-    def _areas(self, cell: Predictions, order: Sequence[int]) -> ClusteredCell:
-        if self.classes and cell.classes != self.classes:
-            raise DatalistError(f"its classes are {', '.join(cell.classes)}; those of the first cell are others.")
-        self.classes = cell.classes
-        cohort = Cohort.of(cell.scores[order], cell.labels[order], self.patients)
-        return ClusteredCell(((1.0, clustered_auc(cohort.finite())),))
-
-    def cells(self, init: str, fraction: float, draws: int) -> dict[int, Any]:
+    def cells(self, row: str, fraction: float, draws: int) -> dict[int, Any]:
         """The values of the draws that there are."""
-        names = {draw: (init, fraction, draw) for draw in range(draws)}
+        names = {draw: (row, fraction, draw) for draw in range(draws)}
         return {draw: self.values[name] for draw, name in names.items() if name in self.values}
 
-    def figure(self, cells: Mapping[int, Any]) -> dict[str, Any]:
-        """Mean over draws and classes, and of each class, with intervals."""
+    def figure(self, cells: Mapping[int, Any], differences: int = 0) -> dict[str, Any]:
+        """Mean over draws and classes, and of each class, with intervals.
+
+        It is 1 for a difference of figures, 2 for a difference of differences.
+        """
         if not cells:
             return {**_nothing("no cell with test predictions"), "by_draw": {}, "draws": 0, "per_class": {}}
         count = len(cells)
@@ -150,21 +201,21 @@ class _Grid:
         by_draw = {str(draw): _plain(value) for draw, value in zip(cells, macro[:, 0], strict=True)}
         # A class that a resample lacks it lacks in every draw, for the labels are the same: no NaN is lost by a share
         # of 0, which stays NaN.
-        per_class = {
-            name: self._interval((share * values[..., number]).sum(axis=0), over)
-            for number, name in enumerate(self.classes)
-        }
-        return {
-            **self._interval((share * macro).sum(axis=0), over),
-            "by_draw": by_draw,
-            "draws": count,
-            "per_class": per_class,
-        }
+        span = (1 - self.lowest) * max(differences, 1)
+        limits = (-span, span) if differences else (self.lowest, 1.0)
 
-    def _interval(self, values: np.ndarray, over: str) -> dict[str, Any]:
-        """The first value with the interval of the others; all are shares, and differences of shares."""
-        interval = asdict(self.plan.interval(values, patients=self.counts["patients"], limits=(-1.0, 1.0)))
-        return self._row({key: None if value != value else value for key, value in interval.items()}, over)
+        def interval(column: np.ndarray, patients: float) -> dict[str, Any]:
+            found = asdict(self.plan.interval((share * column).sum(axis=0), patients=patients, limits=limits))
+            return self._row({key: None if value != value else value for key, value in found.items()}, over)
+
+        of_class = self.of_class if values.shape[-1] == len(self.of_class) else np.ones(0)
+        known = of_class[np.isfinite(values[:, 0]).all(axis=0)] if of_class.size else of_class
+        fewest = len(known) / (1 / known).sum() if known.size else self.counts["patients"]
+        per_class = {
+            name: interval(values[..., number], patients)
+            for number, (name, patients) in enumerate(zip(self.classes, of_class.tolist(), strict=False))
+        }
+        return {**interval(macro, fewest), "by_draw": by_draw, "draws": count, "per_class": per_class}
 
     def _row(self, found: Mapping[str, Any], over: str) -> dict[str, Any]:
         if found["value"] is None:
@@ -190,7 +241,8 @@ def _notes(
 ) -> list[str]:
     """What a reader must know of the intervals."""
     percent = f"{100 * plan.confidence:g} %"
-    brackets = f"Brackets: {percent} interval over the test patients"
+    kind = "Brackets of AUCs" if metric == "macro_auc" else "Brackets, AUCs apart"
+    brackets = f"{kind}: {percent} interval over the test patients"
     if metric != "macro_auc":
         brackets += f", of {plan.resamples} resamples"
     if patients < 2:
@@ -214,7 +266,10 @@ def _notes(
         )
     if comparisons:
         notes.append("Differences are paired: same test patients, same draws.")
-        notes.append("Each file of weights is one pretraining run: how much another run would differ is not in them.")
+        notes.append(
+            "A file of weights is one pretraining run: how much another run would differ is in the figures of a row of "
+            "several files only."
+        )
     if comparisons > 1:
         notes.append(f"{comparisons} differences are shown, their intervals not widened for that many comparisons.")
     return notes

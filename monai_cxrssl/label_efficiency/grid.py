@@ -1,8 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Resumable grid of fine-tuning runs: initialisation, label fraction, draw.
+"""Resumable grid of cells: row, label fraction, draw.
 
-Each cell is one run of a bundle in a process of its own, by the command that a person would type. A cell is finished
+A cell is one run of a bundle in a process of its own, by the command that a person would type, or work that trains no
+network and is done in this process. A cell is finished
 when its folder holds ``done.json``, which is written last, in one step, and names what the result was made of. A folder
 without it is emptied and the run started anew, so that an interrupted grid ends with the very same files.
 """
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_cxrssl.errors import CXRSSLError
 from monai_cxrssl.files import lock, sha256, write_json
 
 __all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "grid_lock", "last_clear_line",
@@ -43,13 +45,14 @@ _ERROR_LINE = re.compile(r"^(error: |[\w.]*(Error|Exception|Interrupt)\b)")
 class Cell:
     """One run of the grid."""
 
-    init: str  #: name of the initialisation.
+    row: str  #: name of the row.
     fraction: float  #: of the training patients, in (0, 1].
     draw: int  #: number of the sample of patients.
     images: int  #: training images of the subset.
     folder: Path  #: where the run's results go; nothing else is in it.
-    command: tuple[str, ...]  #: the words to run.
+    command: tuple[str, ...]  #: the words to run; none for work of this process.
     key: str  #: hash of all that decides the result.
+    work: Callable[[Path], None] | None = None  #: fills the folder, where there is no command.
 
     @property
     def predictions(self) -> Path:
@@ -62,7 +65,7 @@ class Cell:
         return self.folder / "output.txt"
 
     def __str__(self) -> str:
-        return f"{self.init}, {100 * self.fraction:.6g} %, draw {self.draw}"
+        return f"{self.row}, {100 * self.fraction:.6g} %, draw {self.draw}"
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,13 @@ def run_cells(
 
     say = say or tqdm.write
     states = [cell_state(cell) for cell in cells]
-    known = [(c.images, seconds) for c, (state, seconds) in zip(cells, states, strict=True) if state == "finished"]
-    say(f"{len(cells)} cells: {len(known)} finished, {len(cells) - len(known)} left to run.")
+    done = [(c, seconds) for c, (state, seconds) in zip(cells, states, strict=True) if state == "finished"]
+    # What this process does takes no time beside a run.
+    known = [(c.images, seconds) for c, seconds in done if c.work is None]
+    say(f"{len(cells)} cells: {len(done)} finished, {len(cells) - len(done)} left to run.")
     results: list[CellResult] = []
     told = False
-    with tqdm(total=len(cells), initial=len(known), desc="cells", unit="cell", disable=not progress) as bar:
+    with tqdm(total=len(cells), initial=len(done), desc="cells", unit="cell", disable=not progress) as bar:
         for number, (cell, (state, seconds)) in enumerate(zip(cells, states, strict=True)):
             if state == "finished":
                 results.append(CellResult("finished", seconds))
@@ -123,14 +128,17 @@ def run_cells(
             if result.status == "failed":
                 say(f"{cell}: failed: {result.problem} (see {cell.output})")
                 continue
+            if cell.work is not None:
+                continue
             known.append((cell.images, result.seconds))
             rest = [
-                c.images for c, (s, _) in zip(cells[number + 1 :], states[number + 1 :], strict=True) if s != "finished"
-            ]
+                c.images for c, (s, _) in zip(cells[number + 1 :], states[number + 1 :], strict=True)
+                if s != "finished" and c.work is None
+            ]  # fmt: skip
             if rest and not told:
                 low, high = (_duration(seconds) for seconds in estimate_seconds(known, rest))
                 left = low if low == high else f"{low} to {high}"
-                say(f"The first cell took {_duration(result.seconds)}; the {len(rest)} left will take about {left}.")
+                say(f"The first run took {_duration(result.seconds)}; the {len(rest)} left will take about {left}.")
                 told = True
     return results
 
@@ -198,12 +206,11 @@ def _run(cell: Cell, lock: int | None) -> CellResult:
     """Run one cell in an emptied folder and leave its marker."""
     shutil.rmtree(cell.folder, ignore_errors=True)
     cell.folder.mkdir(parents=True)
-    (cell.folder / "command.txt").write_text(shlex.join(cell.command) + "\n", encoding="utf-8")
     started = time.monotonic()
-    status, problem = run_process(cell.command, cell.output, lock)
+    problem = _ran(cell, lock) if cell.work is None else _worked(cell)
     seconds = time.monotonic() - started
-    if status:
-        return CellResult("failed", seconds, problem or f"the run ended with status {status}")
+    if problem:
+        return CellResult("failed", seconds, problem)
     if not cell.predictions.is_file():
         return CellResult("failed", seconds, f"the run ended well but left no {cell.predictions.name}")
     marker = {
@@ -214,6 +221,23 @@ def _run(cell: Cell, lock: int | None) -> CellResult:
     }
     write_json(marker, cell.folder / "done.json", indent=None)
     return CellResult("finished", seconds)
+
+
+def _ran(cell: Cell, lock: int | None) -> str:
+    """Run the command of a cell; return why it failed, or nothing."""
+    (cell.folder / "command.txt").write_text(shlex.join(cell.command) + "\n", encoding="utf-8")
+    status, problem = run_process(cell.command, cell.output, lock)
+    return (problem or f"the run ended with status {status}") if status else ""
+
+
+def _worked(cell: Cell) -> str:
+    """Do the work of a cell in this process; return why it failed, or nothing."""
+    try:
+        cell.work(cell.folder)  # type: ignore[misc]
+    except CXRSSLError as error:
+        cell.output.write_text(f"error: {error}\n", encoding="utf-8")
+        return str(error)
+    return ""
 
 
 def run_command(command: Sequence[str], output: int, lock: int | None) -> int:

@@ -3,7 +3,7 @@
 from .calibration import ReliabilityDiagram, calibration_figures, reliability_diagram, top_label
 from .clustered_proportion import proportion_interval
 from .cohort import Cohort, why_not_assessable
-from .confusion import confusion_figures, confusion_matrix
+from .confusion import class_decisions, confusion_figures, confusion_matrix, finding_decisions
 from .delong import DeLongResult, delong_test, holm_adjust
 from .lung_attention import (
     LungAttention,
@@ -25,9 +25,10 @@ __all__ = [
     "Cohort", "DeLongResult", "Interval", "LungAttention", "OperatingPoint", "ReliabilityDiagram", "ResamplingPlan",
     "SegmentationFigures", "Subgroup", "age_band", "apply_temperature", "attention_above_chance", "auc_intervals",
     "average_precision", "bootstrap_mean", "calibration_figures", "choose_threshold", "choose_thresholds",
-    "compare_auc", "confusion_figures", "confusion_matrix", "delong_test", "fit_temperature", "flat_metrics",
-    "holm_adjust", "lung_area_fraction", "macro_auc", "negative_log_likelihood", "operating_point_figures",
-    "overlap_per_image", "pointing_game", "positive_fraction_of_saliency", "proportion_interval", "ranking_figures",
+    "class_decisions", "compare_auc", "confusion_figures", "confusion_matrix", "delong_test", "finding_decisions",
+    "fit_temperature", "flat_metrics", "holm_adjust", "lung_area_fraction", "macro_auc", "negative_log_likelihood",
+    "operating_point_figures", "overlap_per_image", "pointing_game", "positive_fraction_of_saliency",
+    "proportion_interval", "ranking_figures",
     "reliability_diagram", "roc_auc", "saliency_iou", "segmentation_figures", "segmentation_measures",
     "subgroup_figures", "top_label", "why_not_assessable",
 ]  # fmt: skip

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from monai_cxrssl.metrics.clustered_proportion import proportion_interval
 from monai_cxrssl.metrics.cohort import Cohort, macro_mean
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, ResamplingPlan
 
-__all__ = ["confusion_figures", "confusion_matrix"]
+__all__ = ["class_decisions", "confusion_figures", "confusion_matrix", "finding_decisions"]
 
 
 def _cells(cohort: Cohort) -> np.ndarray:
@@ -48,21 +50,15 @@ def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> di
     Raises:
         DatalistError: films that may have several classes.
     """
-    from scipy.sparse import csr_matrix
-
-    cell, reason, count = _cells(cohort), cohort.why_undecided(), len(cohort.classes)
-    counted = np.flatnonzero(cell >= 0)
-    cells = csr_matrix((np.ones(len(counted)), (cell[counted], counted)), shape=(count**2, len(cell)))
+    reason, count, matrices = cohort.why_undecided(), len(cohort.classes), _weighted_matrix(cohort)
 
     def figures(weights: np.ndarray) -> np.ndarray:
-        matrix = (cells @ np.ascontiguousarray(weights.T)).T.reshape(len(weights), count, count)
-        of_class, called, right = matrix.sum(axis=2), matrix.sum(axis=1), np.einsum("rcc->rc", matrix)
-        total = of_class.sum(axis=1)
+        matrix = matrices(weights)
+        accuracy, f1 = _accuracy_and_f1(matrix)
+        of_class, called = matrix.sum(axis=2), matrix.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            accuracy = right.sum(axis=1) / total
-            chance = (of_class * called).sum(axis=1) / total**2
+            chance = (of_class * called).sum(axis=1) / of_class.sum(axis=1) ** 2
             kappa = (accuracy - chance) / (1 - chance)
-            f1 = np.where(of_class > 0, 2 * right / (of_class + called), np.nan)
         return np.column_stack([accuracy, kappa, macro_mean(f1), f1])
 
     absent = [
@@ -74,6 +70,66 @@ def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> di
     fewest = len(there) / (1 / there).sum() if there.size else 1.0
     found = plan.intervals(figures, keys, cohort, [reason] * 3 + absent, limits, [fewest] * 3 + patients.tolist())
     if not found["accuracy"].reason:
-        right = np.where(cell >= 0, cohort.scores.argmax(axis=1) == cohort.class_numbers, np.nan)
+        right = np.where(cohort.class_numbers >= 0, cohort.scores.argmax(axis=1) == cohort.class_numbers, np.nan)
         found["accuracy"] = proportion_interval(right, cohort.patients, plan.confidence)
     return found
+
+
+def class_decisions(cohort: Cohort) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Decide each film for its most probable class; return a function from weights ``(R, N)`` to accuracy and F1.
+
+    These are ``(R, 1)`` and ``(R, C)``; the F1 is NaN for classes that films of any weight do not have.
+
+    Raises:
+        DatalistError: films that may have several classes, or scores that are not finite.
+    """
+    matrices = _weighted_matrix(cohort.finite())
+
+    def figures(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        accuracy, f1 = _accuracy_and_f1(matrices(weights))
+        return accuracy[:, None], f1
+
+    return figures
+
+
+def finding_decisions(cohort: Cohort, threshold: float = 0.5) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Decide every class of a film for itself; return a function from weights ``(R, N)`` to accuracy and F1.
+
+    Both are ``(R, C)``, over the films whose label is known. The F1 is NaN for classes of which no film of any weight
+    is positive, as sklearn's ``zero_division`` would have it.
+
+    Args:
+        threshold: score from which on a class is taken as shown.
+
+    Raises:
+        DatalistError: scores that are not finite.
+    """
+    called = cohort.finite().scores >= threshold
+    known, positive = ~np.isnan(cohort.labels), cohort.labels == 1
+    counts = [np.asarray(part, dtype=np.float64) for part in (known, positive, called & known, positive & called)]
+    counts.append(np.asarray((positive == called) & known, dtype=np.float64))
+
+    def figures(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        films, shown, named, hits, right = (weights @ part for part in counts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return right / films, np.where(shown > 0, 2 * hits / (shown + named), np.nan)
+
+    return figures
+
+
+def _weighted_matrix(cohort: Cohort) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from weights ``(R, N)`` to confusion matrices ``(R, C, C)``."""
+    from scipy.sparse import csr_matrix
+
+    cell, count = _cells(cohort), len(cohort.classes)
+    counted = np.flatnonzero(cell >= 0)
+    cells = csr_matrix((np.ones(len(counted)), (cell[counted], counted)), shape=(count**2, len(cell)))
+    return lambda weights: (cells @ np.ascontiguousarray(weights.T)).T.reshape(len(weights), count, count)
+
+
+def _accuracy_and_f1(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the accuracy ``(R,)`` and the F1 of each class ``(R, C)`` of matrices ``(R, C, C)``."""
+    of_class, called, right = matrix.sum(axis=2), matrix.sum(axis=1), np.einsum("rcc->rc", matrix)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        f1 = np.where(of_class > 0, 2 * right / (of_class + called), np.nan)
+        return right.sum(axis=1) / of_class.sum(axis=1), f1

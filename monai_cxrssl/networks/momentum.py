@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import torch
-from timm.layers import DropPath, PatchDropout
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -79,6 +78,8 @@ class EMACopy(nn.Module):
         """Set the mode, unless the twin stays in evaluation mode."""
         super().train(mode and not self.keep_eval)
         if not self.dropout:
+            from timm.layers import DropPath, PatchDropout
+
             for layer in self.modules():
                 if isinstance(layer, _DropoutNd | DropPath | PatchDropout):
                     layer.eval()

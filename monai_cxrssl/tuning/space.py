@@ -24,7 +24,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "label_smoothing": (0.0, 0.05, 0.1),
     "jitter": (0.0, 0.25, 0.5),
     "average_momentum": (0.0, 0.99, 0.999),
-    "frozen_epochs": (0, 1, 3),
+    "linear_probe_first": (0.0, 0.1, 0.2),
     "balanced": (False, True),
     "label_loss": ("cross_entropy", "focal", "auc_margin"),
 }

@@ -9,10 +9,12 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import t
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
 from monai_cxrssl.data.datalists.predictions import Predictions
-from monai_cxrssl.label_efficiency import efficiency_table, label_efficiency, plot_label_efficiency
+from monai_cxrssl.label_efficiency import drift_figures, efficiency_table, label_efficiency, plot_label_efficiency
+from monai_cxrssl.label_efficiency.drift_table import drift_table
+from monai_cxrssl.label_efficiency.measures import assessed
 from monai_cxrssl.metrics import Cohort, ResamplingPlan, auc_intervals
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN
 from tests.metrics.references import expanded_percentiles
@@ -89,7 +91,7 @@ def test_figures_against_a_slow_loop(task, metric):
     slow = slow_figures(cells, metric, 15)
     assert not report["refused"]
     assert report["test"] == {"images": 40, "patients": 20}
-    rows = [(row, slow[row["init"], row["fraction"]]) for row in report["figures"]]
+    rows = [(row, slow[row["row"], row["fraction"]]) for row in report["figures"]]
     rows += [(row, slow["micle", row["fraction"]] - slow["random", row["fraction"]]) for row in report["differences"]]
     for row, values in rows:
         assert row["value"] == pytest.approx(values[0], abs=1e-12)
@@ -148,7 +150,7 @@ def test_missing_draws_count_in_no_pair():
     for draw in range(3):
         del cells["micle", 1.0, draw]
     report = label_efficiency(cells, INITS, FRACTIONS, 3, plan=ResamplingPlan(20))
-    rows = {(row["init"], row["fraction"]): row for row in report["figures"]}
+    rows = {(row["row"], row["fraction"]): row for row in report["figures"]}
     assert [rows[key]["draws"] for key in (("random", 0.1), ("random", 1.0), ("micle", 0.1), ("micle", 1.0))] == [
         2,
         3,
@@ -193,23 +195,27 @@ def test_predictions_that_do_not_belong_are_refused():
     assert "not finite" in told[1]
     assert "its classes are c2, c1, c0" in told[2]
     other = label_efficiency(predict(), INITS, FRACTIONS, 3, "iou", plan=ResamplingPlan(10))
-    assert set(other["refused"].values()) == {"its predictions have no column iou."}
+    assert (other["refused"], other["without"]) == ({}, INITS)
+    assert {figure["reason"] for figure in other["figures"]} == {"its predictions have no iou"}
 
 
-def whole_report(cells, draws=3, metric="macro_auc", status="finished"):
-    report = label_efficiency(cells, INITS, FRACTIONS, draws, metric, plan=ResamplingPlan(20))
-    del report["refused"]
+def whole_report(cells, draws=3, metrics=("macro_auc",)):
+    found = {
+        metric: label_efficiency(cells, INITS, FRACTIONS, draws, metric, plan=ResamplingPlan(20)) for metric in metrics
+    }
+    for of_metric in found.values():
+        del of_metric["refused"]
     names = [(init, fraction, draw) for init in INITS for fraction in FRACTIONS for draw in range(draws)]
     return {
-        "settings": {"inits": {"random": None, "micle": "x.pt"}, "fractions": FRACTIONS, "draws": draws},
+        "settings": {"rows": [{"name": name} for name in INITS], "fractions": FRACTIONS, "draws": draws},
         "subsets": [{"fraction": f, "draw": d, "patients": int(20 * f), "images": int(40 * f) + d * (f < 1)} for f in FRACTIONS for d in range(draws)],
-        "cells": [{"init": i, "fraction": f, "draw": d, "status": "finished" if (i, f, d) in cells else "failed"} for i, f, d in names],
-        **report,
+        "cells": [{"row": i, "fraction": f, "draw": d, "status": "finished" if (i, f, d) in cells else "failed"} for i, f, d in names],
+        "metrics": found,
     }  # fmt: skip
 
 
 def test_table_and_picture(tmp_path):
-    report = json.loads(json.dumps(whole_report(predict()), allow_nan=False))
+    report = json.loads(json.dumps(whole_report(predict(), metrics=("macro_auc", "macro_f1", "dice")), allow_nan=False))
     text = efficiency_table(report).splitlines()
     assert text[0] == "macro AUC on 40 test images of 20 patients, mean of 3 draws"
     assert text[2].split() == ["share", "of", "labels", "10", "%", "100", "%"]
@@ -218,6 +224,11 @@ def test_table_and_picture(tmp_path):
     assert text[7].startswith("micle - random ")
     assert text[7].split()[3][:3] == "+0."
     assert len({line.index("[") for line in text[5:8]}) <= 2
+    assert [line for line in text if " test images of " in line][1:] == [
+        "macro F1 on 40 test images of 20 patients, mean of 3 draws",
+        "mean Dice on 40 test images of 20 patients, mean of 3 draws",
+    ]
+    assert [line.split(":")[0] for line in text if "Brackets" in line] == ["Brackets of AUCs", "Brackets, AUCs apart"]
     assert efficiency_table(report, markdown=True).splitlines()[3] == "|---|---|---|"
     plot_label_efficiency(report, tmp_path / "f.png")
     assert (tmp_path / "f.png").stat().st_size > 20_000
@@ -234,3 +245,96 @@ def test_table_and_picture_of_what_is_there(kept, tmp_path):
     assert ("(1 of 3 draws)" in text) == (kept > 0)
     plot_label_efficiency(report, tmp_path / "f.png")
     assert (tmp_path / "f.png").stat().st_size > 5_000
+
+
+def by_sklearn(cell, metric):
+    order = np.argsort([item["image"] for item in cell.items])
+    scores, labels = cell.scores[order], cell.labels[order]
+    if cell.task == "multi_class":
+        called = scores.argmax(axis=1)
+        return {
+            "macro_ap": np.mean([average_precision_score(labels == c, scores[:, c]) for c in range(3)]),
+            "macro_f1": f1_score(labels, called, average="macro"), "accuracy": accuracy_score(labels, called),
+        }[metric]  # fmt: skip
+    values = []
+    for score, label in zip(scores.T, labels.T, strict=True):
+        known = ~np.isnan(label)
+        shown, truth = score[known], label[known].astype(int)
+        values.append(
+            {
+                "macro_ap": average_precision_score(truth, shown), "macro_f1": f1_score(truth, shown >= 0.5),
+                "accuracy": accuracy_score(truth, shown >= 0.5),
+            }[metric]
+        )  # fmt: skip
+    return np.mean(values)
+
+
+@pytest.mark.parametrize("task", ["multi_class", "multi_label"])
+@pytest.mark.parametrize("metric", ["macro_ap", "macro_f1", "accuracy"])
+def test_metrics_are_those_of_scikit_learn(task, metric):
+    cells = predict(task)
+    report = label_efficiency(cells, INITS, FRACTIONS, 3, metric, plan=ResamplingPlan(15), reference="micle")
+    for figure in report["figures"]:
+        expected = [by_sklearn(cells[figure["row"], figure["fraction"], draw], metric) for draw in range(3)]
+        np.testing.assert_allclose(list(figure["by_draw"].values()), expected, atol=1e-12)
+        assert figure["value"] == pytest.approx(np.mean(expected), abs=1e-12)
+        assert figure["ci_low"] <= figure["value"] <= figure["ci_high"]
+    assert {(row["row"], row["against"]) for row in report["differences"]} == {("random", "micle")}
+    assert all(row["value"] < 0 for row in report["differences"])
+
+
+def test_rows_that_lack_a_metric_stand_beside_those_that_have_it():
+    """A probe draws no masks, and a network of two branches also marks films that nobody labelled."""
+    cells = predict()
+    for name, cell in cells.items():
+        if name[0] == "random":
+            cell.measures.clear()
+        else:
+            cell.items.append({"image": "masked.png", "patient_id": "p99"})
+            object.__setattr__(cell, "labels", np.append(cell.labels, -1))
+            object.__setattr__(cell, "scores", np.append(cell.scores, [[0.2, 0.3, 0.5]], axis=0))
+            cell.measures["dice"] = np.append(cell.measures["dice"], 0.7)
+    on = {metric: {name: assessed(cell, metric) for name, cell in cells.items()} for metric in ("macro_auc", "dice")}
+    auc = label_efficiency(on["macro_auc"], INITS, FRACTIONS, 3, plan=ResamplingPlan(10))
+    assert (auc["refused"], auc["without"], auc["test"]["images"]) == ({}, [], 40)
+    dice = label_efficiency(on["dice"], INITS, FRACTIONS, 3, "dice", plan=ResamplingPlan(10))
+    assert (dice["refused"], dice["without"], dice["test"]["images"]) == ({}, ["random"], 33)
+    text = efficiency_table(whole_report(on["dice"], metrics=("dice",)))
+    assert "Without mean Dice: random." in text
+    assert "micle - random" not in text
+
+
+def test_drift_is_paired_with_the_clean_films():
+    clean = predict()
+    worse = {
+        name: Predictions(cell.classes, cell.task, cell.items, cell.scores.copy(), cell.labels)
+        for name, cell in clean.items()
+    }
+    for name, cell in worse.items():
+        if name[0] == "micle":
+            cell.scores[::3] = cell.scores[::3, ::-1]
+    found = drift_figures(clean, {"noise": worse}, INITS, FRACTIONS, 3, "accuracy", ResamplingPlan(20))
+    assert [(entry["row"], entry["fraction"]) for entry in found] == [(i, f) for f in FRACTIONS for i in INITS]
+    for entry in found:
+        draws = [
+            (by_sklearn(worse[entry["row"], entry["fraction"], d], "accuracy"), by_sklearn(clean[entry["row"], entry["fraction"], d], "accuracy"))
+            for d in range(3)
+        ]  # fmt: skip
+        assert entry["under"]["value"] == pytest.approx(np.mean(draws, axis=0)[0], abs=1e-12)
+        assert entry["change"]["value"] == pytest.approx(np.subtract(*np.mean(draws, axis=0)), abs=1e-12)
+        if entry["row"] == "random":
+            # Nothing changed on these films, which is no proof for those of other patients.
+            unseen = 1 - 0.025 ** (1 / 20)
+            assert [entry["change"]["ci_low"], entry["change"]["ci_high"]] == pytest.approx([-unseen, unseen])
+            assert "against" not in entry
+        else:
+            assert entry["against"] == entry["change"]  # the reference changed by 0 in every resample
+            assert entry["change"]["ci_high"] < 0
+    report = {
+        "drift": {"accuracy": found},
+        "settings": {"fractions": FRACTIONS, "reference": "random", "drifts": ["noise"]},
+    }
+    lines = drift_table(report).splitlines()
+    assert lines[0] == "accuracy under drift, 100 % of the labels"
+    assert lines[2].split()[:3] == ["drift", "row", "accuracy"]
+    assert [line.split()[:2] for line in lines[3:5]] == [["noise", "random"], ["noise", "micle"]]

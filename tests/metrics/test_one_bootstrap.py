@@ -58,7 +58,7 @@ def test_patients_are_drawn_in_one_module():
 
 def test_areas_have_their_intervals_from_one_module():
     assert modules_that_call("class_ranker") == {"metrics/ranking.py"}
-    assert modules_that_call("ranked_classes") == {"metrics/ranking.py"}
+    assert modules_that_call("ranked_classes") == {"metrics/ranking.py", "label_efficiency/measures.py"}
     assert modules_that_call("wilson_ends") == {"metrics/clustered_auc.py", "metrics/clustered_proportion.py"}
     assert modules_that_call("proportion_ci", "proportion_confint") == set()
     # By scikit-learn there are areas without an interval only.

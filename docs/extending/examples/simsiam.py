@@ -40,7 +40,7 @@ class SimSiam(PretextMethod):
         self._latest: Tensor | None = None
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of views ``(B, 2, 1, H, W)``, float in [0, 1]: minus the cosine, both directions meaned."""
+        """Return the loss of views ``(B, 2, 1, H, W)``, float in [0, 1]: minus the cosine, mean of both directions."""
         views = batch["image"].transpose(0, 1).flatten(0, 1)
         projected = self.projection_head(self.network(views))
         predicted, target = self.predictor(projected).float(), projected.detach().float()

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command line ``python -m monai_cxrssl``: one file in ``cli`` per command.
 
-Those that run one config of a bundle stand in ``cli/bundles``. Such a file has a docstring whose first line is its
+Those that run one config of a bundle stand in ``cli/bundles``, those that compare many models in ``cli/comparisons``. A
+command's file has a docstring whose first line is its
 help, ``add_arguments(parser)`` and ``run(args) -> int``, the exit status. One with ``TAKES_OVERRIDES = True`` gets the
 words that it does not declare as a list, ``args.overrides``; one with ``OWN_HELP = True`` declares and answers
 ``--help`` itself.
@@ -24,10 +25,13 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
-    "compare", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
+    "compare", "tasks", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
-#: Those that run one config of a bundle.
-_OF_BUNDLES = frozenset(("train", "evaluate", "predict"))
+#: Those that do not stand in ``cli`` itself, and the folder below it where they do.
+_FOLDERS = {
+    **dict.fromkeys(("train", "evaluate", "predict"), "bundles"),
+    **dict.fromkeys(("fractions", "compare", "tasks", "tune"), "comparisons"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runs = {}
     for name in COMMANDS:
-        folder = "cli.bundles" if name in _OF_BUNDLES else "cli"
+        folder = f"cli.{_FOLDERS[name]}" if name in _FOLDERS else "cli"
         module = importlib.import_module(f"monai_cxrssl.apps.{folder}.{name}")
         about = str(module.__doc__).strip()
         open_ended = getattr(module, "TAKES_OVERRIDES", False)

@@ -7,8 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers import build_sincos2d_pos_embed
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
@@ -48,6 +46,8 @@ class VisibleTokens:
     """
 
     def __init__(self, network: Encoder, purpose: str) -> None:
+        from timm.models.vision_transformer import VisionTransformer
+
         tokens = TokenBlocks(network, purpose)
         if not isinstance(network.encoder.model, VisionTransformer):
             raise ConfigurationError(
@@ -106,6 +106,8 @@ class MAEDecoder(nn.Module):
     def __init__(self, in_channels: int, patch_values: int, channels: int | None = None, depth: int = 8) -> None:
         super().__init__()
         width = in_channels // 2 if channels is None else int(channels)
+        from timm.models.vision_transformer import Block
+
         if depth < 1 or width < 1:
             raise ConfigurationError(
                 f"A decoder of {depth} blocks and {width} channels decodes nothing; give 1 or more."
@@ -129,6 +131,8 @@ class MAEDecoder(nn.Module):
             kept: int64 numbers of the visible patches, counted row by row.
             grid: rows and columns of patches.
         """
+        from timm.layers import build_sincos2d_pos_embed
+
         embedded = self.embed(torch.cat([prefix, visible], dim=1))
         extra, shown = embedded[:, : prefix.shape[1]], embedded[:, prefix.shape[1] :]
         everyone = self.mask_token.to(shown.dtype).expand(len(shown), grid[0] * grid[1], -1)

@@ -22,7 +22,7 @@ from monai_cxrssl.label_efficiency import grid as fraction_grid
 
 # Needs no torch, so that a cell takes a tenth of a second. What it predicts depends on subset, seed and weights only.
 STAND_IN = """
-import csv, hashlib, json, struct, sys, time
+import csv, hashlib, json, os, struct, sys, time
 from pathlib import Path
 words = sys.argv[1:]
 options = {k[2:]: v for k, v in zip(words[::2], words[1::2])}
@@ -50,7 +50,8 @@ with open(out / "predictions.csv", "w", newline="") as stream:
             key = f"{options['seed']} {item['image']} {c}".encode()
             noise.append(int(hashlib.sha256(key).hexdigest()[:8], 16) / 16**8)
         p = [min(1, (skill * r + n * 2) / (2 + skill)) for r, n in zip(row, noise)]
-        writer.writerow([Path(item["image"]).name, item["patient_id"], "test", "multi_class", "", *row,
+        place = os.path.join(os.path.dirname(options["datalist"]), item["image"])
+        writer.writerow([place, item["patient_id"], "test", "multi_class", "", *row,
                          *(f"{v:.9g}" for v in p), f"{p[0]:.9g}"])
 (out / "model.pt").write_text("weights")
 """
@@ -84,10 +85,14 @@ def grid(tmp_path, monkeypatch):
 def words(folder, out="out", init=("random", "micle"), fractions=(0.1, 1), draws=2, options=(), extra=()):
     inits = [name if name == "random" else str(folder / name / "models" / "model.pt") for name in init]
     return [
-        "fractions", "--config_file", str(folder / "train.json"), "--datalist", str(folder / "d.json"),
+        "fractions", "--config_file", str(folder / "train.json"), "--datalist", str(folder / "d.json"), "--no_baselines",
         "--fractions", *map(str, fractions), "--init", *inits, "--draws", str(draws),
         "--output_dir", str(folder / out), *extra, "--", "--log", str(folder / f"{out}.log"), *options,
     ]  # fmt: skip
+
+
+def folder_of(folder):
+    return f"finetune/{folder.name}/recipe"
 
 
 def ran(folder, out="out"):
@@ -99,7 +104,7 @@ def ran(folder, out="out"):
 
 def figures(folder, out="out"):
     content = json.loads((folder / out / "fractions.json").read_text())
-    return {key: content[key] for key in ("figures", "differences", "notes", "subsets", "data")}
+    return {**content["metrics"]["macro_auc"], "subsets": content["subsets"], "data": content["data"]}
 
 
 def test_grid_of_nested_subsets_and_its_report(grid, capsys):
@@ -125,12 +130,12 @@ def test_grid_of_nested_subsets_and_its_report(grid, capsys):
     content = json.loads((out / "fractions.json").read_text())
     assert content["subsets"][1]["sha256"] == content["subsets"][3]["sha256"]
     cell = content["cells"][1]
-    assert (cell["init"], cell["status"]) == ("micle", "finished")
+    assert (cell["row"], cell["status"]) == ("micle", "finished")
     command = " ".join(cell["command"])
     for part in (f"--pretrained {grid}/micle/models/model.pt", "--seed 0", f"--cache_dir {out}/cache", "--model_path"):
         assert part in command
     assert "--pretrained" not in " ".join(content["cells"][0]["command"])
-    assert [row["value"] > 0 for row in content["differences"]] == [True, True]
+    assert [row["value"] > 0 for row in content["metrics"]["macro_auc"]["differences"]] == [True, True]
     assert "| micle |" in (out / "fractions.md").read_text()
     assert (out / "fractions.png").read_bytes()[:4] == b"\x89PNG"
     # Nothing is run twice; only what a change concerns is run again.
@@ -143,7 +148,7 @@ def test_grid_of_nested_subsets_and_its_report(grid, capsys):
     assert main(words(grid)) == 0
     assert not ran(grid)
     save_skill(grid / "micle" / "models" / "model.pt", 0.8)
-    (out / "cells" / "random" / "1_draw0" / "predictions.csv").write_text("cut off")
+    (out / "cells" / folder_of(grid) / "random" / "1_draw0" / "predictions.csv").write_text("cut off")
     capsys.readouterr()
     assert main(words(grid, draws=1)) == 0
     assert ran(grid) == ["micle/0.1_draw0 0", "random/1_draw0 0", "micle/1_draw0 0"]
@@ -156,7 +161,7 @@ def test_a_failed_cell_does_not_stop_the_others(grid, capsys):
     assert main(words(grid, options=["--fails", "micle"])) == 1
     told = capsys.readouterr().out
     assert "micle, 10 %, draw 0: failed: The stand-in was told to fail. (see " in told
-    assert str(grid / "out" / "cells" / "micle" / "0.1_draw0" / "output.txt") in told
+    assert str(grid / "out" / "cells" / folder_of(grid) / "micle" / "0.1_draw0" / "output.txt") in told
     assert len(ran(grid)) == 8
     table = [line for line in told.splitlines() if line.startswith("micle  ")]
     assert table[0].split()[1:] == ["failed", "failed"]
@@ -208,7 +213,7 @@ def test_two_weights_of_one_name_and_a_second_grid(grid, capsys, monkeypatch):
     start = words(grid, fractions=(1,), draws=1)
     start.insert(start.index("--draws"), str(grid / "b" / "micle" / "model.pt"))
     assert main(start) == 0
-    assert list(json.loads((grid / "out" / "fractions.json").read_text())["settings"]["inits"]) == [
+    assert [row["name"] for row in json.loads((grid / "out" / "fractions.json").read_text())["settings"]["rows"]] == [
         "random",
         "micle",
         "b_micle",
@@ -229,8 +234,11 @@ def test_two_weights_of_one_name_and_a_second_grid(grid, capsys, monkeypatch):
         ({"init": ("random", "absent")}, "there is no such file of weights"),
         ({"init": ("micle", "micle")}, "twice; give each initialisation once"),
         ({"extra": ["--config_file", "absent.json"]}, "--config_file absent.json does not exist"),
+        ({"options": ["--findings", "a,e"]}, "--findings names 'e', which toy does not label"),
+        ({"options": ["--findings", ""]}, "--findings is ''; expected at least one name of a finding"),
+        ({"options": ["--collapse", "absent"]}, "There is no label map absent"),
         ({"options": ["--seed", "3"]}, "--seed after -- is set by this command"),
-        ({"extra": ["--metric", "dice"]}, "has a known mask, which dice needs"),
+        ({"extra": ["--metrics", "dice"]}, "has a known mask, which dice needs"),
     ],
 )
 def test_all_is_checked_before_the_first_cell(grid, change, message, capsys):
@@ -240,6 +248,34 @@ def test_all_is_checked_before_the_first_cell(grid, change, message, capsys):
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert not ran(grid)
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "kept"),
+    [
+        (["--findings", "c,a"], ["c", "a"], {0: 1, 2: 0}),
+        (["--findings", "['c','a']"], ["c", "a"], {0: 1, 2: 0}),
+        (["--collapse", "map.json"], ["well", "ill"], {0: 0, 1: 1, 2: 1}),
+        (["--collapse", "map.json", "--findings", "ill,well"], ["ill", "well"], {0: 1, 1: 0, 2: 0}),
+    ],
+)
+def test_classes_are_those_that_the_runs_learn(grid, options, classes, kept):
+    """The data are divided and scored by the labels that the bundle's options make of them."""
+    (grid / "map.json").write_text(
+        json.dumps({"classes": ["well", "ill"], "map": {"a": "well", "b": "ill", "c": "ill"}})
+    )
+    options = [str(grid / word) if word == "map.json" else word for word in options]
+    assert main(words(grid, init=("random",), fractions=(1,), draws=1, options=options)) == 0
+    cell = json.loads((grid / "out" / "fractions.json").read_text())["cells"][0]
+    assert cell["command"][-len(options) :] == options
+    for path in (grid / "out" / "datalist.json", grid / "out" / "subsets" / "1_draw0.json"):
+        content = json.loads(path.read_text())
+        assert content["classes"] == classes
+        items = [item for split in ("training", "validation", "test") for item in content[split]]
+        assert len(items) == 40 * len(kept)
+        for item in items:
+            assert item["label"] == kept[int(Path(item["image"]).stem.split("_")[0]) % 3]
+    assert sorted(figures(grid)["figures"][0]["per_class"]) == sorted(classes)
 
 
 def test_data_without_labels_is_refused(grid, capsys):
@@ -265,7 +301,9 @@ def test_through_monai(grid, monkeypatch):
     assert main(words(grid, init=("random",), fractions=(1,), draws=1, options=["--max_epochs", "7"])) == 0
     assert ran(grid) == ["random/1_draw0 0"]
     assert np.isfinite(figures(grid)["figures"][0]["value"])
-    assert Path(grid / "out" / "cells" / "random" / "1_draw0" / "command.txt").read_text().split()[1:4] == [
+    assert Path(grid / "out" / "cells" / folder_of(grid) / "random" / "1_draw0" / "command.txt").read_text().split()[
+        1:4
+    ] == [
         "-m",
         "monai.bundle",
         "run",

@@ -15,7 +15,7 @@ from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.data import divided_source, load_datalist
 from monai_cxrssl.label_efficiency import grid as fraction_grid
 
-REPO = Path(__file__).parents[3]
+REPO = Path(__file__).parents[4]
 TRAIN = REPO / "bundles" / "classification" / "train.json"
 
 #: Best near a rate of 0.003; writes what a paused run leaves.
