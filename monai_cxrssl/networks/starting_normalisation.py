@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from monai_cxrssl.networks.weights.known import recognise
 from monai_cxrssl.networks.weights.loading import stem_channels
 
 __all__ = ["AUTO", "described_normalisation", "starting_normalisation"]
+
+logger = logging.getLogger(__name__)
 
 #: By the weights that the encoder starts from.
 AUTO = "auto"
@@ -89,6 +92,8 @@ def _of_file(path: str | os.PathLike, name: str, arguments: Mapping[str, Any] | 
             f"give --input_normalisation, which is {', '.join(Normalisation.names())}, or [mean, std] as its authors "
             "say."
         )
+    if is_vision_transformer(name):
+        logger.info("%s does not say how its images were normalised; they are taken as they are, in [0, 1].", path)
     return IDENTITY
 
 

@@ -135,8 +135,8 @@ def test_own_configs_pass_as_they_are(path):
     parser.parse()
 
 
-def test_all_nine_bundles_are_tried():
-    assert len({path.parts[-3] for path in OWN}) == 9
+def test_all_ten_bundles_are_tried():
+    assert len({path.parts[-3] for path in OWN}) == 10
 
 
 @pytest.mark.parametrize("attack", EXPRESSIONS.values(), ids=EXPRESSIONS)

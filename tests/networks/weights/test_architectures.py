@@ -48,7 +48,7 @@ def features(encoder, image):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", marked(SMP + TIMM))
 def test_a_file_of_its_own_comes_back(name, tmp_path, caplog):
-    donor = Encoder(name)
+    donor = Encoder(name, positions="learned", input_normalisation="none")  # a bare file says neither
     seeded(donor)
     torch.save(donor.state_dict(), tmp_path / "encoder.pt")
     with caplog.at_level("INFO"):
@@ -67,8 +67,8 @@ def test_no_family_of_smp_is_left_out():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", marked(SMP + TIMM))
 def test_three_channels_never_leave_a_random_stem(name, caplog):
-    donor = seeded(Encoder(name, in_channels=3))
-    encoder = Encoder(name)
+    donor = seeded(Encoder(name, in_channels=3, positions="learned", input_normalisation="none"))
+    encoder = Encoder(name, positions="learned", input_normalisation="none")
     account = load_encoder_weights(encoder.encoder, donor.state_dict())
     assert list(account.reshaped.values()) == ["3 channels summed"] * (2 if "mobileone" in name else 1)
     image = torch.rand(1, 1, side(name), side(name))
@@ -80,7 +80,7 @@ def test_three_channels_never_leave_a_random_stem(name, caplog):
 def test_names_of_timm(name):
     """The state dict that timm itself publishes gives what timm's network gives."""
     donor = seeded(timm.create_model(name[3:]))
-    encoder = Encoder(name)
+    encoder = Encoder(name, positions="learned", input_normalisation="none")
     account = load_encoder_weights(encoder.encoder, donor.state_dict())
     assert account.missing == ()
     image = torch.rand(1, 1, side(name), side(name)) if "patch" not in name else torch.rand(1, 1, 224, 224)
