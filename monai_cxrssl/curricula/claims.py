@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["fraction_claims", "verdict"]
+__all__ = ["fraction_claims", "verdict", "verdict_words"]
 
 _AUC, _ATTENTION = "macro_auc", "lung_attention_excess"
 _NO_CURRICULUM = "no curriculum has a macro AUC on validation films, by which the best is chosen"
 
 
-def verdict(figure: Mapping[str, Any]) -> str:
-    """Return ``"shown"`` (interval above 0), ``"contradicted"`` (below), ``"not shown"`` or ``"not assessable"``.
+def verdict(figure: Mapping[str, Any], margin: float = 0.0) -> str:
+    """Say ``"shown"`` (interval above the margin), ``"contradicted"`` (below), ``"not shown"`` or ``"not assessable"``.
 
     Example:
         >>> verdict({"value": 0.02, "ci_low": -0.01, "ci_high": 0.05})
@@ -22,7 +22,24 @@ def verdict(figure: Mapping[str, Any]) -> str:
     """
     if figure.get("ci_low") is None:
         return "not assessable"
-    return "shown" if figure["ci_low"] > 0 else "contradicted" if figure["ci_high"] < 0 else "not shown"
+    return "shown" if figure["ci_low"] > margin else "contradicted" if figure["ci_high"] < margin else "not shown"
+
+
+def verdict_words(figure: Mapping[str, Any], margin: float = 0.0) -> str:
+    """Say the verdict with its difference and interval, of one that is not shown the size that could have been seen.
+
+    Example:
+        >>> verdict_words({"value": 0.02, "ci_low": -0.01, "ci_high": 0.05})
+        'not shown, +0.020 (-0.010 to +0.050); a difference of about 0.030 could have been seen'
+        >>> verdict_words({"reason": "not run yet"})
+        'not assessable: not run yet'
+    """
+    judged = verdict(figure, margin)
+    if judged == "not assessable":
+        return f"{judged}: {figure.get('reason') or 'there is no interval'}"
+    low, high = figure["ci_low"], figure["ci_high"]
+    seen = f"; a difference of about {(high - low) / 2:.3f} could have been seen" if judged == "not shown" else ""
+    return f"{judged}, {figure['value']:+.3f} ({low:+.3f} to {high:+.3f}){seen}"
 
 
 def fraction_claims(
@@ -63,18 +80,9 @@ def fraction_claims(
 
 
 def _claim(fraction: float, words: str, name: str | None, metric: str, figure: Mapping[str, Any]) -> dict[str, Any]:
-    judged = verdict(figure)
     value, low, high = (figure.get(key) for key in ("value", "ci_low", "ci_high"))
-    if judged == "not assessable":
-        told = f": {figure.get('reason') or 'there is no interval'}"
-    else:
-        assert value is not None
-        assert low is not None
-        assert high is not None
-        told = f", {value:+.3f} ({low:+.3f} to {high:+.3f})"
-        if judged == "not shown":
-            told += f"; a difference of about {(high - low) / 2:.3f} could have been seen"
     return {
         "fraction": fraction, "claim": words, "metric": metric, "start": name, "value": value, "ci_low": low,
-        "ci_high": high, "verdict": judged, "text": f"{100 * fraction:.6g} % of the labels: {words}: {judged}{told}.",
+        "ci_high": high, "verdict": verdict(figure),
+        "text": f"{100 * fraction:.6g} % of the labels: {words}: {verdict_words(figure)}.",
     }  # fmt: skip

@@ -15,6 +15,7 @@ from monai_cxrssl.networks.encoder_factory import check_name, is_vision_transfor
 from monai_cxrssl.networks.multi_task import VIT_DECODERS
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 from monai_cxrssl.runs.options import load_recipes
+from monai_cxrssl.runs.words_as_written import words_without
 
 __all__ = ["HOWS", "PIXELS", "Row", "grid_rows", "run_options"]
 
@@ -77,7 +78,8 @@ def grid_rows(
     Args:
         bundles: ``train.json`` by name.
         encoders: names; none for those of the recipes.
-        given: options of every run, and ``words``, the same as typed.
+        given: options of every run, and ``words``, the same as typed; one that only some of several bundles have, such
+            as ``mask``, goes to those.
         pixels: whether a row of grey values is there.
 
     Raises:
@@ -96,6 +98,7 @@ def grid_rows(
                 "--encoder_name."
             )
     rows: list[Row] = []
+    of_bundle = {name: _options_of(name, bundles, given, words) for name in bundles}
     for choice in choices:
         for init in inits:
             if choice is not None and init.encoder not in (None, choice):
@@ -105,16 +108,28 @@ def grid_rows(
                     parts = [bundle] if how == "finetune" and len(bundles) > 1 else []
                     parts += [choice] if choice is not None and len(choices) > 1 else []
                     parts += [init.name] + [_WORDS[how]] * (len(hows) > 1)
-                    own = _own_options(config, choice, given)
-                    typed = (*(word for name, value in own.items() for word in (f"--{name}", value)), *words)
+                    options, said_words = of_bundle[bundle]
+                    own = _own_options(config, choice, options)
+                    typed = (*(word for name, value in own.items() for word in (f"--{name}", value)), *said_words)
                     name = ", ".join(parts)
-                    rows.append(Row(name, how, bundle, config, {**own, **given}, typed, choice, init))
+                    rows.append(Row(name, how, bundle, config, {**own, **options}, typed, choice, init))
     if pixels:
         first = rows[0]
-        rows.insert(
-            0, replace(first, name=PIXELS, how=PIXELS, given=given, words=tuple(words), encoder=None, init=RANDOM)
-        )
+        options, said_words = of_bundle[first.bundle]
+        rows.insert(0, replace(first, name=PIXELS, how=PIXELS, given=options, words=tuple(said_words), encoder=None,
+                               init=RANDOM))  # fmt: skip
     return rows
+
+
+def _options_of(
+    bundle: str, bundles: Mapping[str, Path], given: Mapping[str, Any], words: Sequence[str]
+) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """Options and words without those that other bundles of the grid have and this one has not."""
+    if len(bundles) == 1:
+        return given, words
+    names = {name: run_options(config, {}).names for name, config in bundles.items()}
+    foreign = frozenset[str]().union(*names.values()) - names[bundle]
+    return {name: value for name, value in given.items() if name not in foreign}, words_without(words, foreign)
 
 
 def _own_options(config: Path, encoder: str | None, given: Mapping[str, Any]) -> dict[str, str]:

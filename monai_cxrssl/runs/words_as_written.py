@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["command_words", "typed_words", "words_as_written", "words_of_command"]
+__all__ = ["command_words", "typed_words", "words_as_written", "words_of_command", "words_without"]
 
 _COMMAND: ContextVar[Sequence[str] | None] = ContextVar("command", default=None)
 
@@ -67,6 +67,18 @@ def typed_words(words: Sequence[str]) -> dict[str, str]:
         if text != "None":
             typed[name] = text
     return typed
+
+
+def words_without(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the words of a command line without some options and their values."""
+    kept: list[str] = []
+    leaving = False
+    for word in words:
+        if word.startswith("--"):
+            leaving = word[2:].partition("=")[0] in names
+        if not leaving:
+            kept.append(word)
+    return kept
 
 
 def _is_list(text: str) -> bool:

@@ -19,6 +19,7 @@ import pytest
 from monai_cxrssl.phantom import make_phantom_dataset
 from tests import test_readme_commands as readme
 from tests.docs.test_expert_commands import NOT_ALONE, RUN_HERE
+from tests.docs.test_reproductions import PAGES as REPRODUCTIONS
 from tests.page_commands import OURS, RUN, SMALL_SET, Small, as_run, commands_of, run
 
 ARCHIVE = {"ARCHIVE": "my-archive", "NEW": "new-films"}
@@ -56,6 +57,7 @@ NOT_HERE = {
     "docs/extending/method.md": "tests/docs/test_extending.py",
     "docs/extending/bundle.md": "tests/docs/test_extending.py",
     **dict.fromkeys([*RUN_HERE, *NOT_ALONE], "tests/docs/test_expert_commands.py"),
+    **dict.fromkeys((f"docs/reproductions/{page}.md" for page in REPRODUCTIONS), "tests/docs/test_reproductions.py"),
 }
 
 

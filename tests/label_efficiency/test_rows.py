@@ -91,3 +91,14 @@ def test_weights_of_an_encoder_that_the_grid_lacks(weights):
             grid_rows(BUNDLES, encoders, inits, ("finetune",), given, ())
     with pytest.raises(ConfigurationError, match="given before and after --"):
         grid_rows(BUNDLES, ["resnet18"], [Init("random")], ("finetune",), {"encoder_name": "resnet18"}, ())
+
+
+def test_option_of_one_of_two_bundles_goes_to_that_one():
+    given, words = {"mask": "boxes", "max_epochs": 2}, ("--mask", "boxes", "--max_epochs=2")
+    rows = {row.bundle: row for row in grid_rows(BUNDLES, [], [Init("random")], ("finetune",), given, words, False)}
+    assert rows["multitask"].words == words
+    assert (rows["multitask"].options().mask, rows["classification"].words) == ("boxes", ("--max_epochs=2",))
+    assert rows["classification"].given == {"max_epochs": 2}
+    # An option that none has goes to all, for each to refuse.
+    [row, _] = grid_rows(BUNDLES, [], [Init("random")], ("finetune",), {"maks": 1}, ("--maks", "1"), False)
+    assert row.given == {"maks": 1}

@@ -132,6 +132,7 @@ def _search(
     from monai_cxrssl.data.datalists.datalist import save_datalist
     from monai_cxrssl.data.datalists.split import manifest_hash
     from monai_cxrssl.networks.weights.header import tensors_sha256
+    from monai_cxrssl.runs.words_as_written import words_without
     from monai_cxrssl.tuning.halving import successive_halving
     from monai_cxrssl.tuning.trial_run import TrialRuns
 
@@ -139,7 +140,7 @@ def _search(
     searched = replace(source, splits={**source.splits, "test": ()}, extra={**source.extra, "untested": True})
     save_datalist(searched, out / "datalist.json")
     words = ["--config_file", str(config_file), "--datalist", str(out / "datalist.json"), "--recipe", options.recipe]
-    left = _words_without(args.overrides, (*OF_DATA, "recipe", "cache_dir", *space))
+    left = words_without(args.overrides, (*OF_DATA, "recipe", "cache_dir", *space))
     words += ["--cache_dir", options.cache_dir or str(out / "cache"), *left]
     identity = {
         "config": hashlib.sha256(config_file.read_bytes()).hexdigest(), "data": manifest_hash(searched.to_dict(out)),
@@ -159,18 +160,6 @@ def _search(
         print("Stopped. The same command goes on with what is left.")
         return 130
     return _report(args, out, config_file, options, searched, space, usual, candidates, rungs, rows, trials)
-
-
-def _words_without(words: list[str], names: tuple[str, ...]) -> list[str]:
-    """The words of a command line without some options and their values."""
-    kept: list[str] = []
-    leaving = False
-    for word in words:
-        if word.startswith("--"):
-            leaving = word[2:].partition("=")[0] in names
-        if not leaving:
-            kept.append(word)
-    return kept
 
 
 def _report(
