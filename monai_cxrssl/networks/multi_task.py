@@ -285,8 +285,8 @@ class MultiTaskNet(nn.Module):
 
         These are pairs of a name and ``{parameter name: parameter}``. Convolutional encoders: the stem, then one group
         per stage (per feature map that the decoder may read). Vision transformers: patch embedding and tokens, then one
-        group per block. Then layers of a projection head, if any. Last, the decoder and the heads. Weights frozen at the moment are in it; weights that no output
-        depends on are not.
+        group per block. Then layers of a projection head, if any. Last, the decoder and the heads. Weights frozen at
+        the moment are in it; weights that no output depends on are not.
         """
         named = dict(self.named_parameters())
         groups: dict[str, dict[str, nn.Parameter]] = {}

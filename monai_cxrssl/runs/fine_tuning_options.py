@@ -103,8 +103,8 @@ class FineTuningOptions(RunOptions):
         probes = self.linear_probe and is_vision_transformer(self.encoder_name)
         if self.head_layers and not self.learns_labels:
             raise OptionError(
-                f"--head_layers is {self.head_layers}, and stands before a label head, which this bundle has not; leave "
-                "it out."
+                f"--head_layers is {self.head_layers}, and stands before a label head, which this bundle has not; "
+                "leave it out."
             )
         return {**super().start, "head_norm": "batch" if probes else "auto", "head_layers": self.head_layers}
 

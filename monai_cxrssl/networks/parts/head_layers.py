@@ -110,8 +110,8 @@ def _projection_head(path: Path) -> HeadLayers:
     matrices = [value for value in state.values() if value.ndim == 2]
     if not matrices:
         raise ConfigurationError(
-            f"{path} carries no projection head, as the model.pt of a SimCLR, MICLe or MoCo pretraining of this package "
-            "does; leave --head_layers out, or pretrain again."
+            f"{path} carries no projection head, as the model.pt of a SimCLR, MICLe or MoCo pretraining does; leave "
+            "--head_layers out, or pretrain again."
         )
     norm = any(name.endswith("running_mean") for name in state)
     width, before = matrices[0].shape
