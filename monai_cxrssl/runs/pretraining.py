@@ -124,7 +124,8 @@ class PretrainingWiring(Wiring):
         """
         o = self.options
         bags = patient_bags(images.items, by=o.bags_by)
-        data = {"images": len(images), "patients": len(bags), "multi_image_bags": sum(len(bag) > 1 for bag in bags)}
+        data: dict[str, Any] = {"images": len(images), "patients": len(bags)}
+        data["multi_image_bags"] = sum(len(bag) > 1 for bag in bags)
         sampler = getattr(getattr(loader, "sampler", None), "sampler", None)
         if isinstance(sampler, PairSampler) and sampler.simclr_epochs is not None:
             data["multi_image_share"] = sampler.multi_image_pairs(o.max_epochs - 1)
