@@ -51,6 +51,20 @@ class HeadLayers(nn.Sequential):
         self.described = {"layers": layers, "hidden_channels": hidden_channels, "norm": norm}
         self.described |= {"out_channels": out_channels} if out_channels else {}
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``(B, out_channels)`` of embeddings ``(B, in_channels)``.
+
+        Raises:
+            ConfigurationError: batch normalisation learns and has one image to do so.
+        """
+        # A frozen layer is in evaluation mode.
+        if self.training and self.described["norm"] and len(input) == 1:
+            raise ConfigurationError(
+                "The layers of the projection head have batch normalisation, which cannot learn from batches of one "
+                "image; give --batch_size 2 or more, or leave --head_layers out."
+            )
+        return super().forward(input)
+
     def first(self, number: int) -> HeadLayers:
         """Return a copy of the first layers alone, as many as asked for."""
         if number == self.described["layers"]:

@@ -124,6 +124,8 @@ def test_layers_are_frozen_and_decayed_with_the_encoder(simclr, image):
     method.freeze_encoder(False)
     assert all(weight.requires_grad for weight in network.head_layers.parameters())
     assert method.train().network.head_layers.training is True
+    with pytest.raises(ConfigurationError, match="cannot learn from batches of one image; give --batch_size 2"):
+        network(image[:1])
 
 
 def test_transformer_normalises_behind_the_layers(tmp_path):
