@@ -18,8 +18,9 @@ __all__ = ["FineTuningMethod"]
 class FineTuningMethod(nn.Module):
     """What one step of fine-tuning computes, and what a checkpoint must hold of it.
 
-    The encoder may be frozen: its weights then get no gradient, and it stays in evaluation mode, so that the running
-    statistics of batch normalisation do not move either. A linear probe freezes it for the whole run.
+    The encoder may be frozen, and with it the network's ``head_layers``: its weights then get no gradient, and it stays
+    in evaluation mode, so that the running statistics of batch normalisation do not move either. A linear probe freezes
+    it for the whole run.
 
     The average of the weights follows every optimiser step t (from 0) with the momentum
     ``min(average_momentum, (1 + t) / (10 + t))``: a short run is not dominated by the weights that it began with.
@@ -53,7 +54,7 @@ class FineTuningMethod(nn.Module):
         self.average = None if average_momentum is None else EMACopy(network, float(average_momentum), keep_eval=True)
         self.steps = 0
         # Some weights of an encoder may never want a gradient, such as the last normalisation of a transformer.
-        self._learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        self._learning = [p for module in self.pretrained for p in module.parameters() if p.requires_grad]
         # Now, because data-parallel training takes no change of what wants a gradient once it wraps the method.
         self.freeze_encoder(self.linear_probe)
 
@@ -61,6 +62,12 @@ class FineTuningMethod(nn.Module):
     def encoder(self) -> nn.Module:
         """The encoder that is trained."""
         return self.network.encoder  # type: ignore[return-value]
+
+    @property
+    def pretrained(self) -> list[nn.Module]:
+        """The encoder and, if any, the layers of a projection head that are frozen with it."""
+        layers = getattr(self.network, "head_layers", None)
+        return [self.encoder] if layers is None else [self.encoder, layers]
 
     @property
     def evaluated_network(self) -> nn.Module:
@@ -82,7 +89,8 @@ class FineTuningMethod(nn.Module):
         """Set the mode; a frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.encoder_frozen:
-            self.encoder.eval()
+            for module in self.pretrained:
+                module.eval()
         return self
 
     def check_batch(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -116,7 +124,7 @@ class FineTuningMethod(nn.Module):
     def discard_frozen_gradients(self) -> None:
         """Drop the gradients of a frozen encoder before an optimiser step, which then passes it over."""
         if self.encoder_frozen:
-            for parameter in self.encoder.parameters():
+            for parameter in (p for module in self.pretrained for p in module.parameters()):
                 parameter.grad = None
 
     def after_step(self, progress: float) -> None:

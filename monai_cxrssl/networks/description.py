@@ -37,11 +37,12 @@ def described_encoder(network: Any) -> dict[str, Any]:
         "pooling": network.pool.name,
         **({"positions": network.positions} if network.positions else {}),
         **({"head_norm": network.head_norm} if getattr(network, "head_norm", None) else {}),
+        **({"head_layers": layers.described} if (layers := getattr(network, "head_layers", None)) is not None else {}),
     }
 
 
 def described_start(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return pooling, positions and norm of the head of described weights, as a network's ``start`` takes them.
+    """Return pooling, positions, norm and layers of the head of described weights, as a network's ``start`` takes them.
 
     Where a description says none of them, the weights are of before they could be chosen.
     """
@@ -49,6 +50,7 @@ def described_start(description: Mapping[str, Any]) -> dict[str, Any]:
         "pooling": description.get("pooling", "mean"),
         "positions": description.get("positions", "learned"),
         "head_norm": description.get("head_norm", "none"),
+        **({"head_layers": description["head_layers"]} if "head_layers" in description else {}),
     }
 
 

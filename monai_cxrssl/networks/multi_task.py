@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder import refuse_size
 from monai_cxrssl.networks.normalisation import normalised_features
+from monai_cxrssl.networks.parts.head_layers import HeadLayers, starting_head_layers
 from monai_cxrssl.networks.parts.label_head import LabelHead, label_logits
 from monai_cxrssl.networks.parts.positions import positions_of
 from monai_cxrssl.networks.start import Start
@@ -57,7 +58,7 @@ class MultiTaskNet(nn.Module):
     The modules have the names of segmentation-models-pytorch (smp): ``encoder``, ``decoder``, ``segmentation_head``
     and ``classification_head``. So the ``model.pt`` of a pretraining bundle fills the encoder, and the state dict of a
     whole ``MultiTaskNet`` fills the smp model of the same decoder, encoder and ``aux_params``, the label head of a
-    transformer aside, which has a norm that smp's lacks. Weights that no output
+    transformer aside, which has a norm that smp's lacks, and one with ``head_layers``. Weights that no output
     depends on have ``requires_grad`` off, as data-parallel training demands.
 
     Args:
@@ -68,6 +69,8 @@ class MultiTaskNet(nn.Module):
         head_norm: before its linear layer: ``"layer"``, ``"batch"`` (without weights, for a linear probe), ``"none"``,
             or ``"auto"``: ``layer`` for vision transformers and ``none`` for others; see
             :class:`~monai_cxrssl.networks.parts.label_head.LabelHead`.
+        head_layers: how many layers of the projection head that ``pretrained`` carries stand between the pooling and
+            the label head (SimCLRv2); they count as pretrained, not as heads. ``None`` for those of fine-tuned weights.
         decoder: ``"Unet"``, ``"UnetPlusPlus"``, ``"MAnet"``, ``"Linknet"``, ``"FPN"``, ``"UPerNet"`` or
             ``"DeepLabV3Plus"`` for convolutional encoders, ``"DPT"`` for vision transformers, ``None`` for no
             segmentation. DeepLabV3Plus dilates the last stage of the encoder, with the same weights.
@@ -103,6 +106,7 @@ class MultiTaskNet(nn.Module):
         positions: str = AUTO,
         drop_path: float | None = None,
         head_norm: str = AUTO,
+        head_layers: int | Mapping[str, Any] | None = None,
         start: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -122,9 +126,10 @@ class MultiTaskNet(nn.Module):
         self.return_dict = return_dict
         given = Start(
             encoder_weights, pretrained, encoder_arguments, input_normalisation, pooling, positions, drop_path,
-            head_norm,
+            head_norm, head_layers,
         )  # fmt: skip
-        built = given.overlaid(start).build(encoder_name, in_channels)
+        given = given.overlaid(start)
+        built = given.build(encoder_name, in_channels)
         self.normalise, self.encoder, self.pool, path = built.normalise, built.encoder, built.pool, built.path
         self.head_norm = built.head_norm if num_classes else None
         self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
@@ -135,7 +140,8 @@ class MultiTaskNet(nn.Module):
             channels = max(in_channels, self.normalise.normalisation.channels)
             self._build_decoder(decoder, channels, mask_channels)
         if num_classes:
-            self.classification_head = LabelHead(self.pool, num_classes, dropout, built.head_norm)
+            layers = starting_head_layers(given.head_layers, path, self.pool)
+            self.classification_head = LabelHead(self.pool, num_classes, dropout, built.head_norm, layers)
         if path is not None:
             self._load_branches(path)
         self._layer_of = self._find_layers(in_channels)
@@ -144,6 +150,11 @@ class MultiTaskNet(nn.Module):
     def positions(self) -> str | None:
         """``"learned"``, ``"sincos"``, or ``None`` of an encoder that is told places in another way."""
         return positions_of(self.encoder)
+
+    @property
+    def head_layers(self) -> HeadLayers | None:
+        """The layers of a projection head before the label head, if any."""
+        return getattr(self.classification_head, "projection", None)
 
     @property
     def _stride(self) -> int:
@@ -247,7 +258,7 @@ class MultiTaskNet(nn.Module):
             if name.startswith("encoder."):
                 continue
             if id(parameter) in used:
-                layer_of[name] = "heads"
+                layer_of[name] = "projection" if ".projection." in name else "heads"
             else:
                 parameter.requires_grad_(False)
         return layer_of
@@ -274,16 +285,17 @@ class MultiTaskNet(nn.Module):
 
         These are pairs of a name and ``{parameter name: parameter}``. Convolutional encoders: the stem, then one group
         per stage (per feature map that the decoder may read). Vision transformers: patch embedding and tokens, then one
-        group per block. Last, the decoder and the heads. Weights frozen at the moment are in it; weights that no output
-        depends on are not.
+        group per block. Then layers of a projection head, if any. Last, the decoder and the heads. Weights frozen at
+        the moment are in it; weights that no output depends on are not.
         """
         named = dict(self.named_parameters())
         groups: dict[str, dict[str, nn.Parameter]] = {}
         for name, layer in self._layer_of.items():
             groups.setdefault(layer, {})[name] = named[name]
-        ordered = [*sorted(layer for layer in groups if layer != "heads"), "heads"]
+        last = ["projection", "heads"] if "projection" in groups else ["heads"]
+        ordered = [*sorted(groups.keys() - set(last)), *last]
         first, following = ("patch_embed", "block") if self._is_transformer else ("stem", "stage")
-        shown = [first, *(f"{following}_{number}" for number in range(1, len(ordered) - 1)), "heads"]
+        shown = [first, *(f"{following}_{number}" for number in range(1, len(groups) - len(last))), *last]
         return [(name, groups[layer]) for name, layer in zip(shown, ordered, strict=True)]
 
     def _features(self, image: Tensor) -> tuple[list[Tensor], Any]:

@@ -91,7 +91,7 @@ def read_encoder_arguments(model_path: str | os.PathLike) -> dict[str, Any] | No
 
 
 def read_start(model_path: str | os.PathLike, default: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
-    """Return pooling, positions and norm of the label head stored with a file of weights, as a network's ``start``.
+    """Return pooling, positions and what a label head has of weights that are described, as a network's ``start``.
 
     Args:
         model_path: the file of weights.

@@ -45,7 +45,7 @@ class Start:
     """What an encoder starts from; for the fields see :class:`~monai_cxrssl.networks.Encoder`.
 
     ``image_size`` is the side of the images that a run is on: a transformer with positions by sine and cosine and
-    random weights is built for it. ``head_norm`` see :class:`~monai_cxrssl.networks.MultiTaskNet`.
+    random weights is built for it. ``head_norm`` and ``head_layers`` see :class:`~monai_cxrssl.networks.MultiTaskNet`.
     """
 
     encoder_weights: str | None = None
@@ -56,6 +56,7 @@ class Start:
     positions: str = AUTO
     drop_path: float | None = None
     head_norm: str = AUTO
+    head_layers: int | Mapping[str, Any] | None = None
     image_size: int | None = None
 
     def overlaid(self, start: Mapping[str, Any] | None) -> Start:

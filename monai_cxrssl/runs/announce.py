@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     # Only named in the signature; the command line, which shares this package, must start without torch.
     from monai_cxrssl.data.datalists.datalist import Datalist
     from monai_cxrssl.data.stores.image_store import ImageStore
-    from monai_cxrssl.networks.normalisation import Normalisation
+    from monai_cxrssl.networks.encoder import Encoder
+    from monai_cxrssl.networks.multi_task import MultiTaskNet
     from monai_cxrssl.runs.options import RunOptions
     from monai_cxrssl.runs.starting_point import StartingPoint
 
@@ -45,14 +46,15 @@ def announce_data(source: Datalist, images: ImageStore, bags: Sequence[Sequence[
         )
 
 
-def announce_start(start: StartingPoint | None, normalisation: Normalisation, options: RunOptions) -> None:
-    """Log what the encoder starts from, how images are normalised before it, and who says so.
+def announce_start(start: StartingPoint | None, network: Encoder | MultiTaskNet, options: RunOptions) -> None:
+    """Log what the encoder starts from, its form, how images are normalised before it, and who says so.
 
     Args:
         start: ``None`` for random weights.
-        normalisation: of the network.
+        network: that has the encoder.
         options: of the run.
     """
+    normalisation = network.normalise.normalisation
     origin = "of random weights" + (
         ", which want none" if str(normalisation) == "none" else ", as transformers have it"
     )
@@ -63,3 +65,12 @@ def announce_start(start: StartingPoint | None, normalisation: Normalisation, op
     logger.info(
         "The encoder starts from %s. Input normalisation: %s, %s.", start or "random weights", normalisation, origin
     )
+    form = [f"pooling {network.pool.name}", *([f"positions {network.positions}"] if network.positions else [])]
+    logger.info("The encoder is %s: %s, drop path %g.", network.encoder_name, ", ".join(form), _drop_path(network))
+
+
+def _drop_path(network: Encoder | MultiTaskNet) -> float:
+    """The share that the last block skips in training, 0 where there is no stochastic depth."""
+    from timm.layers.drop import DropPath
+
+    return max((float(m.drop_prob) for m in network.encoder.modules() if isinstance(m, DropPath)), default=0.0)

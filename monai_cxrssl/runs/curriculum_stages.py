@@ -76,7 +76,7 @@ class CurriculumWiring(PretrainingWiring):
         """Write what this run is into its folder; log the size of the data, the recipe, the network's normalisation."""
         self.start_run(source)
         announce_data(source, images, patient_bags(images.items, self.options.bags_by), self.options.recipe)
-        announce_start(self.start, network.normalise.normalisation, self.options)
+        announce_start(self.start, network, self.options)
 
     @property
     def task_names(self) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class FineTuningWiring(Wiring):
         """
         o = self.options
         self.start_run(source, {name: value for name, (value, _) in o.resolved_recipe.items()})
-        announce_start(self.start, network.normalise.normalisation, o)
+        announce_start(self.start, network, o)
         refuse_shared_patients(source, o.allow_leak)
         if o.learns_labels:
             require_classes(source, o.ignore_absent)

@@ -50,6 +50,9 @@ class FineTuningOptions(RunOptions):
     learns_labels: bool = Field(True, description="the network has a label head")
     decoder: str | None = Field(None, description="Unet, FPN … for convolutional encoders, DPT for transformers")
     dropout: Share = Field(0.2, description="before the label head")
+    head_layers: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="layers of the pretrained projection head before the label head (SimCLRv2)"
+    )
     mask: Literal["lung", "lesion", "boxes"] | None = Field(None, description="what the decoder learns")
     boxes_shape: list[int] | None = Field(None, description="rows and columns that boxes count the pixels of")
     max_steps: Count | None = Field(None, description="steps of the optimiser, instead of epochs")
@@ -98,7 +101,12 @@ class FineTuningOptions(RunOptions):
     def start(self) -> dict[str, Any]:
         """What the network starts from; a linear probe of a transformer standardises the features by the batch."""
         probes = self.linear_probe and is_vision_transformer(self.encoder_name)
-        return {**super().start, "head_norm": "batch" if probes else "auto"}
+        if self.head_layers and not self.learns_labels:
+            raise OptionError(
+                f"--head_layers is {self.head_layers}, and stands before a label head, which this bundle has not; "
+                "leave it out."
+            )
+        return {**super().start, "head_norm": "batch" if probes else "auto", "head_layers": self.head_layers}
 
     @property
     def family(self) -> EncoderFamily:

@@ -124,12 +124,17 @@ class PretrainingWiring(Wiring):
         """
         o = self.options
         bags = patient_bags(images.items, by=o.bags_by)
+        data: dict[str, Any] = {"images": len(images), "patients": len(bags)}
+        data["multi_image_bags"] = sum(len(bag) > 1 for bag in bags)
+        sampler = getattr(getattr(loader, "sampler", None), "sampler", None)
+        if isinstance(sampler, PairSampler) and sampler.simclr_epochs is not None:
+            data["multi_image_share"] = sampler.multi_image_pairs(o.max_epochs - 1)
         return PretrainingSummary(
             network,
             history,
             self.output_dir,
             o.model_path,
-            {"images": len(images), "patients": len(bags), "multi_image_bags": sum(len(bag) > 1 for bag in bags)},
+            data,
             images.unreadable,
             images.warnings,
             probe,
@@ -198,5 +203,4 @@ class PretrainingHandlers:
     def _announce(self) -> None:
         bags = patient_bags(self.images.items, by=self.wiring.options.bags_by)
         announce_data(self.source, self.images, bags, self.wiring.options.recipe)
-        normalisation = self.method.network.normalise.normalisation
-        announce_start(self.wiring.start, normalisation, self.wiring.options)
+        announce_start(self.wiring.start, self.method.network, self.wiring.options)

@@ -78,6 +78,11 @@ def test_figures_count_the_data(trained, phantom_dir):
     assert figures["images"] == len(items)
     assert figures["patients"] == len(per_patient)
     assert figures["multi_image_bags"] == sum(count > 1 for count in per_patient)
+    # Bags take turns, and each gives one pair for a film: of the turns of those with several films all are different.
+    expected = figures["multi_image_bags"] / len(per_patient)
+    assert figures["multi_image_share"] == pytest.approx(expected, abs=0.1)
+    log = (trained[0] / "log.txt").read_text()
+    assert log.count("The encoder is resnet18: pooling mean, drop path 0.") == 1
 
 
 def test_weights_fill_the_encoder_of_an_smp_model(trained):

@@ -18,6 +18,7 @@ from monai_cxrssl.handlers import LoadWeights
 from monai_cxrssl.networks import Encoder, MultiTaskNet, Normalisation, load_trained_model, read_start
 from monai_cxrssl.networks.description import described_encoder
 from monai_cxrssl.networks.weights.header import put_description
+from monai_cxrssl.runs.announce import announce_start
 
 NAME = "tu-vit_tiny_patch16_224"
 SMALL = {"img_size": 64, "embed_dim": 48, "num_heads": 3}
@@ -44,7 +45,7 @@ LABELS = {"classes": ["a", "b"], "task": "multi_label", "decoder": None, "mask":
 
 
 @pytest.mark.parametrize("bundle", ["classification", "simclr"])
-def test_as_they_are_typed(bundle, repo, few_films, tmp_path):
+def test_as_they_are_typed(bundle, repo, few_films, tmp_path, caplog):
     given = {name: DefaultParseValue(value) for name, value in
              (("pooling", "mean+std"), ("positions", "learned"), ("drop_path", "0.2"))}  # fmt: skip
     network, wiring = built(repo, few_films, tmp_path, bundle, **given)
@@ -52,6 +53,9 @@ def test_as_they_are_typed(bundle, repo, few_films, tmp_path):
     assert (said["pooling"], said["positions"]) == ("mean+std", "learned")
     rates = [module.drop_prob for module in network.modules() if isinstance(module, DropPath)]
     assert max(rates) == pytest.approx(0.2)
+    with caplog.at_level("INFO"):
+        announce_start(None, network, wiring.options)
+    assert f"The encoder is {NAME}: pooling mean+std, positions learned, drop path 0.2." in caplog.text
     assert said.get("head_norm") == ("layer" if bundle == "classification" else None)
 
 

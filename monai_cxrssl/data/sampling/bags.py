@@ -208,6 +208,11 @@ class PairSampler(Sampler[Draw]):
         for position in range(self.rank, len(self) * self.world_size, self.world_size):
             yield Draw(epoch, position, int(first[position]), int(second[position]), int(bag[position]))
 
+    def multi_image_pairs(self, epoch: int) -> float:
+        """Return the share of an epoch's pairs, of all processes, that are of two different images."""
+        first, second, _ = self._pairs(epoch)
+        return float((first != second).mean())
+
     def _pairs(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """First image, second image and bag of every draw of an epoch, each ``(images,)`` int64."""
         generator = np.random.default_rng([self.seed, epoch])

@@ -1,14 +1,16 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Label head: pooling, normalisation, dropout, linear layer."""
+"""Label head: pooling, layers of a projection head, norm, dropout, linear layer."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.parts.head_layers import HeadLayers
 from monai_cxrssl.networks.parts.pooling import Pooling, last_features
 
 __all__ = ["HEAD_NORMS", "LabelHead", "label_logits"]
@@ -29,13 +31,21 @@ class LabelHead(nn.Sequential):
         dropout: share of the vector that is dropped in training.
         norm: ``"layer"``, the ``fc_norm`` of transformers (timm, DeiT, MAE), for they end in a residual stream of any
             size; ``"batch"``, without weights, as linear probes of them have it (MAE); or ``"none"``.
+        projection: layers of pretraining's head between the pooling and the norm (SimCLRv2), as ``projection``.
 
     Raises:
         ConfigurationError: an unknown norm.
     """
 
-    def __init__(self, pool: Pooling, num_classes: int, dropout: float = 0.0, norm: str = "none") -> None:
-        width = pool.out_channels
+    def __init__(
+        self,
+        pool: Pooling,
+        num_classes: int,
+        dropout: float = 0.0,
+        norm: str = "none",
+        projection: HeadLayers | None = None,
+    ) -> None:
+        width = pool.out_channels if projection is None else projection.out_channels
         norms: dict[str, Any] = {
             "none": nn.Identity, "layer": lambda: nn.LayerNorm(width, eps=1e-6),
             "batch": lambda: nn.BatchNorm1d(width, affine=False, eps=1e-6),
@@ -49,7 +59,8 @@ class LabelHead(nn.Sequential):
             nn.init.trunc_normal_(linear.weight, std=0.02)
         nn.init.zeros_(linear.bias)
         drop = nn.Dropout(dropout) if dropout else nn.Identity()
-        super().__init__(pool, norms[norm](), drop, linear)
+        between = {} if projection is None else {"projection": projection}
+        super().__init__(OrderedDict({"0": pool, **between, "1": norms[norm](), "2": drop, "3": linear}))
 
     def forward(self, feature_map: Tensor, prefix_tokens: Tensor | None = None) -> Tensor:
         """Return logits ``(B, num_classes)`` of a map ``(B, C, h, w)`` and prefix tokens ``(B, P, C)``."""

@@ -122,6 +122,7 @@ def test_bags_take_turns():
     sampler = PairSampler(bags_of(50, 10), multi_image_share=0.5)
     draws = list(sampler)
     turns = Counter(draw.bag for draw in draws if draw.first != draw.second)
+    assert sampler.multi_image_pairs(0) == sum(turns.values()) / len(draws)
     assert sorted(set(turns.values())) in ([3, 4], [3])
     assert max(Counter(draw.bag for draw in draws if draw.first == draw.second).values()) == 1
 
