@@ -323,7 +323,7 @@ def test_several_labels_unknown_labels_and_unreadable_files(tmp_path, phantoms, 
 def test_scores_that_are_no_numbers(tmp_path, phantoms):
     network = network_of(4, None)
     with torch.no_grad():
-        network.classification_head[-2].bias.fill_(float("nan"))
+        network.classification_head[-1].bias.fill_(float("nan"))
     dataset = data_of(phantoms[:4])
     run = SimpleNamespace(
         indices=np.arange(4), scores=np.full((4, 4), np.nan), labels=dataset.labels, dice=np.full(4, np.nan)
