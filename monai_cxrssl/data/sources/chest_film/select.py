@@ -55,8 +55,8 @@ def select_films(
     """Return those of the files found below a folder that are chest films, and count the others.
 
     Costs one header per DICOM file, of many at once. Pixels are read of few files alone: colour objects; files that
-    are called masks or are so small for their pixels that they may be, of each group of them 16 where these agree; and raw images whose
-    study tells no pair.
+    are called masks or are so small for their pixels that they may be, of each group of them 16 where these agree; and
+    raw images whose study tells no pair.
 
     Args:
         candidates: sorted by path.
