@@ -187,9 +187,8 @@ def audit_datalists(
         look = partial(_look, phi=phi, cached=cached)
         seen = ordered_map(look, (film.item for film in unique), workers or usable_cores(), name="audit")
         looks = list(tqdm(seen, total=len(unique), desc="auditing", disable=not progress))
-        findings += [finding for look in looks for finding in look.problems] + _duplicates(
-            unique, looks, " at the cache's size" if cached else ""
-        )
+        findings += [finding for look in looks for finding in look.problems]
+        findings += _duplicates(unique, looks, " at the cache's size" if cached else "")
         findings += _notes_of_reading(unique, looks)
     rank = {"leak": 0, "warning": 1, "note": 2}
     return AuditResult(len(films), tuple(sorted(findings, key=lambda f: (rank[f.severity], f.kind, f.items))))

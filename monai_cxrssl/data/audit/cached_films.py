@@ -50,8 +50,7 @@ class CachedFilms:
         self._views = dict(zip(self._places, ordered_map(_view, self._places, name="headers"), strict=True))
 
     def read(self, path: str) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the pixels as cached ``(h, w)``, and of the reader's metadata ``warnings`` and ``view_position``, which
-        is read from the header of a DICOM file.
+        """Return the pixels as cached ``(h, w)``, and ``warnings`` and ``view_position`` of the reader's metadata.
 
         Raises:
             CXRReadError: the file could not be read when it was cached, or its pixels in the cache are damaged.

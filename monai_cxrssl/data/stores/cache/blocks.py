@@ -56,15 +56,8 @@ class Entry(NamedTuple):
     def from_json(cls, values: list) -> Entry:
         """Take over a list of the fields; raises ``TypeError`` if it is none."""
         image, source, rows, columns, crc32, cause, warnings = values
-        return cls(
-            image,
-            source and (source[0], source[1]),
-            rows,
-            columns,
-            crc32,
-            cause,
-            tuple((kind, words) for kind, words in warnings),
-        )
+        notes = tuple((kind, words) for kind, words in warnings)
+        return cls(image, source and (source[0], source[1]), rows, columns, crc32, cause, notes)
 
 
 def block_path(folder: Path, number: int) -> Path:
