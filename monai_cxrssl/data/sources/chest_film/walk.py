@@ -14,6 +14,7 @@ from typing import NamedTuple
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension
 from monai_cxrssl.data.datalists.left_out import LeftOut
 from monai_cxrssl.data.sources.chest_film.candidate import Candidate, look_at_file
+from monai_cxrssl.data.sources.chest_film.folder_walk import FolderWalk
 from monai_cxrssl.data.sources.chest_film.names import folder_kind, is_snapshot, packed_kind
 from monai_cxrssl.files import ordered_map
 
@@ -53,7 +54,7 @@ def walk_files(folder: Path, left_out: LeftOut) -> Iterator[Candidate]:
     yielded that hold an image. What lies in folders that are left out is counted by names alone, a folder of snapshots
     as one; of hidden folders only files with an image's extension count.
 
-    Costs one listing per folder, and 4 KiB read of each file yielded, of many at once.
+    Costs one listing per folder, and 4 KiB read of each file yielded, each of many at once.
     """
     top = str(folder)
 
@@ -79,17 +80,18 @@ def walk_files(folder: Path, left_out: LeftOut) -> Iterator[Candidate]:
 
 def _files(top: str, keep: Collection[str]) -> Iterator[_File]:
     """Yield what stands in the folders, by names alone."""
-    pending = [(top, "")]
-    visited: set[tuple[int, int]] = set()
+    kinds = {top: ""}
     written: set[str] = set()
-    while pending:
-        here, kind = pending.pop()
-        names = _listed(here, visited)
+    walk = FolderWalk(top, lambda name: not is_snapshot(name))
+    for here, (_, names, error) in walk:
+        kind = kinds.pop(here)
+        if error is not None:
+            logger.warning("folder %s cannot be listed (%s); passed over", here, error.strerror or error)
         if not kind and here != top and "own_output" not in keep and _is_own(here, names):
             kind = "own_output"
         if _INFERENCE_RECORD in names:
             written |= _written_files(here)
-        folders = []
+        folders: dict[str, str] = {}
         for name, is_folder in names.items():
             path = f"{here}{os.sep}{name}"
             if is_folder:
@@ -98,7 +100,7 @@ def _files(top: str, keep: Collection[str]) -> Iterator[_File]:
                     yield _File(path, inner, name)
                     continue
                 kept = inner in keep or (inner == "hidden" and "system" in keep)
-                folders.append((path, "" if kept else inner))
+                folders[path] = "" if kept else inner
                 continue
             extension = file_extension(name)
             hidden = name.startswith(".") and "system" not in keep
@@ -114,29 +116,8 @@ def _files(top: str, keep: Collection[str]) -> Iterator[_File]:
                 yield _File(path, "other_file", extension)
             else:
                 yield _File(path, written=path in written)
-        pending.extend(reversed(folders))
-
-
-def _listed(here: str, visited: set[tuple[int, int]]) -> dict[str, bool]:
-    """Sorted names in a folder, and whether each is one of a folder; none when it was listed before or cannot be."""
-    try:
-        status = os.stat(here)  # noqa: PTH116 (follows links: a loop leads to a folder seen before)
-        if (status.st_dev, status.st_ino) in visited:
-            return {}
-        visited.add((status.st_dev, status.st_ino))
-        with os.scandir(here) as entries:
-            return dict(sorted((entry.name, _is_folder(entry)) for entry in entries))
-    except OSError as error:
-        logger.warning("folder %s cannot be listed (%s); passed over", here, error.strerror or error)
-        return {}
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry is a folder or a link to one: the listing says so but of links, without a look at each file."""
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links
-        return False
+        kinds |= folders
+        walk.enter(folders)
 
 
 def _is_own(here: str, names: Collection[str]) -> bool:
