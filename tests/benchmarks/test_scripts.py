@@ -20,6 +20,7 @@ from tests.warm_python import WarmPython
 LEAST = {
     "reading": "--side 64 --repeats 1",
     "cache": "--images 20 --side 32 --films 1 --film_side 64 --repeats 1",
+    "archives": "--files 12 --latency_ms 5 --films 1 --patients 2 --repeats 1",
     "data_layer": "--images 300 --films 30",
     "losses": "--batches 16 --large_batch 0 --repeats 1 --vit_repeats 0",
     "step": "--size 32 --batch 2 --steps 1 --repeats 1",
