@@ -149,7 +149,8 @@ def make_phantom_dataset(
             processes = max(1, min(usable_cores(), len(everybody) // _PATIENTS_OF_A_PROCESS))
         if processes < 1:
             raise ConfigurationError(f"workers must be at least 1, not {workers}.")
-        films = draw_patients(draft, everybody, (int(seed), int(size), int(patients)), processes)
+        recipe = {"seed": int(seed), "size": int(size), "images_per_patient": [int(n) for n in images_per_patient]}
+        films = draw_patients(draft, everybody, recipe, (int(seed), int(size), int(patients)), processes)
         written = list(tqdm(films, total=len(everybody), desc="phantom patients", disable=not progress))
         split = _split_of(everybody)
         datalist: dict[str, Any] = {"name": PHANTOM_NAME, "classes": list(CLASSES), "task": "multi_class"}

@@ -9,19 +9,19 @@ the caller's main module, which ``multiprocessing`` would import again, and torc
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import ordered_map
-from monai_cxrssl.phantom.patient import PhantomPatient
+from monai_cxrssl.phantom.patient import PhantomPatient, sample_patient
 from monai_cxrssl.phantom.write import write_patient
 
 __all__ = ["draw_patients", "serve"]
@@ -30,16 +30,23 @@ Items = list[dict[str, Any]]
 
 
 def draw_patients(
-    folder: Path, patients: Sequence[PhantomPatient], key: tuple[int, ...], processes: int
+    folder: Path, patients: Sequence[PhantomPatient], recipe: Mapping[str, Any], key: Sequence[int], processes: int
 ) -> Iterator[Items]:
-    """Write the films of patients below a folder and yield the items of each in order, the same files whatever
-    ``processes`` is; 1 draws in this process.
+    """Write the films of patients below a folder and yield the items of each in order.
+
+    Args:
+        folder: where :func:`~monai_cxrssl.phantom.write.write_patient` writes.
+        patients: those to draw.
+        recipe: the arguments of :func:`~monai_cxrssl.phantom.patient.sample_patient` that all of them were made by.
+        key: numbers that tell the data set.
+        processes: how many draw, the same files for any number; 1 draws in this process.
 
     Raises:
-        ConfigurationError: a process was ended from outside.
+        ConfigurationError: a process ended.
+        OSError: a file cannot be written.
     """
     if processes == 1:
-        yield from (write_patient(folder, patient, key) for patient in patients)
+        yield from (write_patient(folder, patient, tuple(key)) for patient in patients)
         return
     with contextlib.ExitStack() as stack:
         idle: SimpleQueue[subprocess.Popen] = SimpleQueue()
@@ -48,8 +55,9 @@ def draw_patients(
 
         def draw(patient: PhantomPatient) -> Items:
             process = idle.get()
+            made_by = {"index": patient.index, "label": patient.label, **recipe}
             try:
-                return _ask(process, (folder, patient, key))
+                return _ask(process, {"folder": str(folder), "patient": made_by, "key": list(key)})
             finally:
                 idle.put(process)
 
@@ -76,25 +84,28 @@ def _process() -> Iterator[subprocess.Popen]:
                 process.stdin.close()
 
 
-def _ask(process: subprocess.Popen, call: tuple[Path, PhantomPatient, tuple[int, ...]]) -> Items:
+def _ask(process: subprocess.Popen, call: dict[str, Any]) -> Items:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        pickle.dump(call, process.stdin)
+        process.stdin.write(json.dumps(call).encode() + b"\n")
         process.stdin.flush()
-        items, error = pickle.load(process.stdout)
-    except (BrokenPipeError, EOFError):
+        line = process.stdout.readline()
+    except BrokenPipeError:
+        line = b""
+    if not line:
         raise ConfigurationError(
             f"A process that draws phantoms ended with status {process.wait()}, perhaps for want of memory; draw them "
             "with fewer workers."
-        ) from None
-    if error is not None:
-        raise error
-    return items
+        )
+    answer = json.loads(line)
+    if "error" in answer:
+        raise OSError(*answer["error"])
+    return answer["items"]
 
 
 def serve() -> None:
-    """Draw what the process that started this one asks for on standard input, until that ends."""
+    """Draw what the process that started this one asks for on standard input, a line of JSON each, until that ends."""
     import cv2
 
     cv2.setNumThreads(1)  # there is a process for each core
@@ -102,15 +113,14 @@ def serve() -> None:
     # What a library prints must not come between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    answer: tuple[Items | None, Exception | None]
-    while True:
+    for line in sys.stdin.buffer:
+        call = json.loads(line)
+        answer: dict[str, Any]
         try:
-            folder, patient, key = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            answer = write_patient(folder, patient, key), None
-        except Exception as error:
-            answer = None, error
-        pickle.dump(answer, answers)
+            answer = {
+                "items": write_patient(Path(call["folder"]), sample_patient(**call["patient"]), tuple(call["key"]))
+            }
+        except OSError as error:
+            answer = {"error": [error.errno, error.strerror, error.filename and os.fsdecode(error.filename)]}
+        answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()

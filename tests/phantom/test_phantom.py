@@ -476,7 +476,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
 def test_an_error_in_a_process_is_raised_here(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
-        list(drawing.draw_patients(tmp_path / "file", list(iter_patients(4, size=64)), (0,), 2))
+        list(drawing.draw_patients(tmp_path / "file", list(iter_patients(4, size=64)), {"size": 64}, (0,), 2))
 
 
 def test_a_process_that_is_ended_is_told(tmp_path, monkeypatch):
@@ -488,7 +488,7 @@ def test_a_process_that_is_ended_is_told(tmp_path, monkeypatch):
             started.append(self)
 
     monkeypatch.setattr(subprocess, "Popen", Recorded)
-    drawn = drawing.draw_patients(tmp_path, list(iter_patients(16, size=64)), (0,), 2)
+    drawn = drawing.draw_patients(tmp_path, list(iter_patients(16, size=64)), {"size": 64}, (0,), 2)
     next(drawn)
     for process in started:
         process.kill()
