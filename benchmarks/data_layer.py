@@ -145,6 +145,7 @@ TASKS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "python -m monai_cxrssl cache, films": command("cache", "f.json", "--out", "cache", "--side", "64", films=True),
     "open that cache": open_only,
     "python -m monai_cxrssl audit, films": command("audit", "f.json", films=True),
+    "python -m monai_cxrssl audit, films of that cache": command("audit", "f.json", "--cache_dir", "cache", films=True),
 }
 
 

@@ -51,6 +51,7 @@ SCRIPTS = (
     Script("cache", (), 1.5),
     Script("evaluation", (), 1.5),
     Script("data_layer", (), 3.5),
+    Script("archives", ("--repeats", "2"), 4),
     Script("memory", (), 6.5),
 )
 GPU = "python benchmarks/gpu.py --out gpu.json"

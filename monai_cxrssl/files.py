@@ -11,14 +11,17 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["atomic_write", "lock", "new_folder", "ordered_map", "replace", "sha256", "sync_folder", "write_json"]
+__all__ = [
+    *("FILES_IN_FLIGHT", "ask_all", "atomic_write", "lock", "new_folder", "ordered_map", "replace", "sha256"),
+    *("sync_folder", "write_json"),
+]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,12 @@ R = TypeVar("R")
 
 #: Characters of a file's name that its temporary name keeps: four bytes each at most, of the 255 that a name may have.
 _KEPT_NAME = 50
+#: Files that are opened or looked for at once where the wait for the disk is long and the work is short. A network disk
+#: that takes 20 ms then gives 1,600 files per second, more than the headers of which one core parses; a local one is
+#: no slower for it.
+FILES_IN_FLIGHT = 32
+#: Questions of one call of a thread, which costs as much as some of them on a local disk.
+_ASKED_AT_ONCE = 64
 
 
 @contextlib.contextmanager
@@ -196,8 +205,12 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], threads: int, name: str = "map") -> Iterator[R]:
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], threads: int = FILES_IN_FLIGHT, name: str = "map"
+) -> Iterator[R]:
     """Apply a function in threads and yield the results in order.
+
+    Give :func:`monai_cxrssl.cores.usable_cores` threads to what decodes; the default is for what waits for a disk.
 
     At most ``4 * threads`` calls are under way or wait to be taken, so that one slow call does not fill the memory with
     the results behind it; items are taken only as far ahead. An error of a call is raised in its turn. It, and leaving
@@ -214,3 +227,11 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], threads: int, na
             yield calls.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def ask_all(function: Callable[[T], R], items: Sequence[T], name: str = "ask") -> list[R]:
+    """Ask the file system about each item (its size, whether it exists), many at once; return the answers in order."""
+    size = max(1, min(_ASKED_AT_ONCE, len(items) // (4 * FILES_IN_FLIGHT)))
+    batches = (items[start : start + size] for start in range(0, len(items), size))
+    answers = ordered_map(lambda batch: [function(item) for item in batch], batches, name=name)
+    return [answer for batch in answers for answer in batch]

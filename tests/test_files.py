@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import hashlib
 import itertools
@@ -24,7 +25,7 @@ import numpy as np
 import pytest
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.files import atomic_write, lock, ordered_map, replace, sha256, write_json
+from monai_cxrssl.files import FILES_IN_FLIGHT, ask_all, atomic_write, lock, ordered_map, replace, sha256, write_json
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX processes")
 
@@ -394,6 +395,32 @@ def test_leaving_cancels_what_waits():
         break
     assert len(called) <= 4
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("left early")]
+
+
+def test_ctrl_c_ends_what_runs_in_threads():
+    called: list[int] = []
+
+    def call(number: int) -> int:
+        called.append(number)
+        if number == 5:
+            _thread.interrupt_main()
+        time.sleep(0.02)
+        return number
+
+    with pytest.raises(KeyboardInterrupt):
+        list(ordered_map(call, range(10_000), name="interrupted"))
+    assert len(called) < 1000
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("interrupted")]
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 1000, 20_000])
+def test_questions_are_answered_in_order(count):
+    assert ask_all(lambda number: -number, range(count)) == [-number for number in range(count)]
+
+
+def test_questions_are_asked_side_by_side():
+    barrier = threading.Barrier(FILES_IN_FLIGHT, timeout=30)
+    assert ask_all(lambda _: barrier.wait() >= 0, range(FILES_IN_FLIGHT)) == [True] * FILES_IN_FLIGHT
 
 
 def test_nowhere_else(repo):

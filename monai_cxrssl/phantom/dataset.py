@@ -10,7 +10,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from tqdm import tqdm
 from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.phantom.anatomy import stream
+from monai_cxrssl.phantom.drawing import draw_patients
 from monai_cxrssl.phantom.findings import CLASSES
 from monai_cxrssl.phantom.patient import PhantomPatient, sample_patient
-from monai_cxrssl.phantom.write import GENERATOR_VERSION, write_patient
+from monai_cxrssl.phantom.write import GENERATOR_VERSION
 
 __all__ = ["PHANTOM_NAME", "make_phantom_dataset", "iter_patients"]
 
@@ -32,6 +32,8 @@ PHANTOM_NAME = "phantom"
 _DATALIST = "datalist.json"
 _MANIFEST = "manifest.json"
 _GENERATOR = "monai_cxrssl.phantom"
+#: A process takes as long to start as two or three of them take to draw.
+_PATIENTS_OF_A_PROCESS = 8
 # Five patients of a class go three to training and one each to validation and test; each class starts elsewhere
 # in this row, so that small sets fill all splits too.
 _SPLIT_ROW = ("training", "validation", "training", "test", "training")
@@ -116,7 +118,7 @@ def make_phantom_dataset(
         size: longer side of a film, pixels.
         images_per_patient: least and largest number of films of a patient.
         progress: show a progress bar.
-        workers: threads (NumPy and OpenCV compute outside of the interpreter lock); default one per core, at most 4.
+        workers: processes that draw; by default one per usable CPU core, fewer for less than eight patients each.
 
     Returns:
         Path of ``datalist.json`` in Decathlon form, paths relative to its folder.
@@ -142,13 +144,14 @@ def make_phantom_dataset(
     retired = folder.parent / f".{folder.name}.{mark}.old"
     draft.mkdir()
     try:
-        threads = workers if workers is not None else min(4, usable_cores())
-        if threads < 1:
+        processes = workers
+        if processes is None:
+            processes = max(1, min(usable_cores(), len(everybody) // _PATIENTS_OF_A_PROCESS))
+        if processes < 1:
             raise ConfigurationError(f"workers must be at least 1, not {workers}.")
-        key = (int(seed), int(size), int(patients))
-        with ThreadPoolExecutor(threads) as pool:
-            films = pool.map(lambda p: write_patient(draft, p, key), everybody)
-            written = list(tqdm(films, total=len(everybody), desc="phantom patients", disable=not progress))
+        recipe = {"seed": int(seed), "size": int(size), "images_per_patient": [int(n) for n in images_per_patient]}
+        films = draw_patients(draft, everybody, recipe, (int(seed), int(size), int(patients)), processes)
+        written = list(tqdm(films, total=len(everybody), desc="phantom patients", disable=not progress))
         split = _split_of(everybody)
         datalist: dict[str, Any] = {"name": PHANTOM_NAME, "classes": list(CLASSES), "task": "multi_class"}
         for part in ("training", "validation", "test"):

@@ -21,6 +21,7 @@ LEAST = {
     "reading": "--side 64 --repeats 1",
     "public_formats": "--scale 0.05 --turns 1 --films 4 --side 64",
     "cache": "--images 20 --side 32 --films 1 --film_side 64 --repeats 1",
+    "archives": "--files 12 --latency_ms 5 --films 1 --patients 2 --repeats 1",
     "data_layer": "--images 300 --films 30",
     "losses": "--batches 16 --large_batch 0 --repeats 1 --vit_repeats 0",
     "step": "--size 32 --batch 2 --steps 1 --repeats 1",

@@ -7,6 +7,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from monai_cxrssl.phantom import (
     MU,
     Exposure,
     Pose,
+    drawing,
     iter_patients,
     line_integral,
     make_phantom_dataset,
@@ -438,7 +441,7 @@ def test_a_complete_set_is_left_alone(tmp_path, monkeypatch):
     arguments = {"patients": 4, "seed": 1, "size": 64, "images_per_patient": (1, 2), "progress": False}
     path = make_phantom_dataset(tmp_path / "set", **arguments)
     stamp = path.stat().st_mtime_ns
-    monkeypatch.setattr(dataset_module, "write_patient", lambda *a, **k: pytest.fail("rendered again"))
+    monkeypatch.setattr(dataset_module, "draw_patients", lambda *a, **k: pytest.fail("rendered again"))
     assert make_phantom_dataset(tmp_path / "set", **arguments) == path
     assert path.stat().st_mtime_ns == stamp
 
@@ -456,7 +459,7 @@ def test_a_damaged_or_different_set_is_made_anew(tmp_path):
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
-    real, calls = dataset_module.write_patient, []
+    real, calls = drawing.write_patient, []
 
     def fail_late(*args, **kwargs):
         calls.append(1)
@@ -464,10 +467,45 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
             raise OSError("No space left on device")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(dataset_module, "write_patient", fail_late)
+    monkeypatch.setattr(drawing, "write_patient", fail_late)
     with pytest.raises(OSError, match="No space left"):
         make_phantom_dataset(tmp_path / "set", 6, size=64, images_per_patient=(1, 1), progress=False, workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_in_a_process_is_raised_here(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        list(drawing.draw_patients(tmp_path / "file", list(iter_patients(4, size=64)), {"size": 64}, (0,), 2))
+
+
+def test_a_process_that_is_ended_is_told(tmp_path, monkeypatch):
+    started = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    drawn = drawing.draw_patients(tmp_path, list(iter_patients(16, size=64)), {"size": 64}, (0,), 2)
+    next(drawn)
+    for process in started:
+        process.kill()
+    with pytest.raises(ConfigurationError, match="ended with status"):
+        list(drawn)
+    assert all(process.poll() is not None for process in started)
+
+
+def test_processes_neither_run_the_caller_again_nor_import_torch(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import sys\nfrom monai_cxrssl.phantom import make_phantom_dataset\nprint('begun')\n"
+        f"make_phantom_dataset({str(tmp_path / 'set')!r}, 4, size=64, progress=False, workers=2)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["begun", "False"]
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "manifest.json"])

@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="list identifying DICOM tags, and films that seem to have text in their pixels",
     )
-    parser.add_argument("--no-pixels", action="store_true", help="look at the datalists only, read no image")
+    pixels = parser.add_mutually_exclusive_group()
+    pixels.add_argument("--no-pixels", action="store_true", help="look at the datalists only, read no image")
+    pixels.add_argument(
+        "--cache_dir", metavar="DIR", help="look at the films of this cache, made of these datalists, and decode none"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     pixels = not args.no_pixels
     datalists = [load_datalist(path, check_files=pixels) for path in args.datalists]
-    result = audit_datalists(datalists, args.phi, pixels)
+    result = audit_datalists(datalists, args.phi, pixels, cache_dir=args.cache_dir)
     print(result.table())
     if args.json:
         Path(args.json).write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")

@@ -132,22 +132,17 @@ def _existing(datalist: Datalist, args: argparse.Namespace) -> Datalist:
     """Check what the layout did not: the images that a ``datalist.json`` names."""
     from dataclasses import replace
 
-    from tqdm import tqdm
-
     from monai_cxrssl.data.datalists.datalist import SPLITS
     from monai_cxrssl.errors import DatalistError
+    from monai_cxrssl.files import ask_all
 
     kept: dict[str, list[dict[str, Any]]] = {}
     absent: list[str] = []
-    with tqdm(total=sum(map(len, datalist.splits.values())), desc="checking files", disable=args.json) as bar:
-        for split in SPLITS:
-            kept[split] = []
-            for own, item in zip(datalist.splits[split], datalist.items(split), strict=True):
-                bar.update()
-                if os.path.lexists(item["image"]):
-                    kept[split].append(own)
-                else:
-                    absent.append(item["image"])
+    for split in SPLITS:
+        images = [item["image"] for item in datalist.items(split)]
+        exist = ask_all(os.path.lexists, images)
+        kept[split] = [own for own, there in zip(datalist.splits[split], exist, strict=True) if there]
+        absent += [image for image, there in zip(images, exist, strict=True) if not there]
     if not absent:
         return datalist
     shown = ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else "")

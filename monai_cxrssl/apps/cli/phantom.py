@@ -15,11 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patients", type=int, default=64)
     parser.add_argument("--size", type=int, default=512, help="longer side of a film, pixels")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, help="processes that draw (default: one per core); same files for any")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the data set and print the path of its datalist."""
     from monai_cxrssl.phantom.dataset import make_phantom_dataset
 
-    print(make_phantom_dataset(args.out, args.patients, args.seed, args.size))
+    print(make_phantom_dataset(args.out, args.patients, args.seed, args.size, workers=args.workers))
     return 0

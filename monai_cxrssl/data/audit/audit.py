@@ -15,15 +15,17 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data.audit.burned_in_text import text_lines
+from monai_cxrssl.data.audit.cached_films import CachedFilms
 from monai_cxrssl.data.audit.duplicates import fingerprint, near_duplicates, pixel_digest
 from monai_cxrssl.data.audit.patients import doubts_about_patients
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist, is_unknown
@@ -31,7 +33,8 @@ from monai_cxrssl.data.datalists.datalist_schema import is_path_field
 from monai_cxrssl.data.datalists.persons import MOST_PATIENTS, study_key
 from monai_cxrssl.data.reading.file_kind import file_kind
 from monai_cxrssl.data.reading.read import read_cxr_uint, read_film
-from monai_cxrssl.errors import CXRReadError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["AuditResult", "Finding", "audit_datalists", "looks_inverted", "patient_numbers", "patient_of"]
 
@@ -130,7 +133,12 @@ class _Look:
 
 
 def audit_datalists(
-    datalists: Sequence[Datalist], phi: bool = False, pixels: bool = True, workers: int = 4, progress: bool = True
+    datalists: Sequence[Datalist],
+    phi: bool = False,
+    pixels: bool = True,
+    workers: int | None = None,
+    progress: bool = True,
+    cache_dir: str | os.PathLike | None = None,
 ) -> AuditResult:
     """Look for leaks, duplicates and bad films in one datalist or over several.
 
@@ -140,9 +148,19 @@ def audit_datalists(
         phi: list identifying DICOM tags that hold something, and films that seem to have text in their pixels
             (:func:`monai_cxrssl.data.audit.burned_in_text.text_lines`).
         pixels: read the files; False looks at the datalists only.
-        workers: threads that read.
+        workers: threads that read; by default one per usable CPU core.
         progress: show a progress bar.
+        cache_dir: a cache of all these films, whose pixels are looked at in place of the files'. Duplicates are then
+            equal at its size, and sizes of masks are compared after the same reduction.
+
+    Raises:
+        ConfigurationError: the cache does not hold these films as their files are now; ``phi`` with a cache, whose
+            films are too small to show letters.
     """
+    if cache_dir is not None and phi:
+        raise ConfigurationError(
+            "The films of a cache are too small to show letters in their pixels; give --phi without --cache_dir."
+        )
     # One file may be in several datalists; it is read once.
     films: dict[str, _Film] = {}
     where: dict[tuple[str, ...], set[_Place]] = defaultdict(set)
@@ -165,10 +183,12 @@ def audit_datalists(
     findings += _doubts(datalists)
     if pixels:
         unique = list(films.values())
-        with ThreadPoolExecutor(workers) as pool:
-            seen = pool.map(lambda film: _look(film.item, phi), unique)
-            looks = list(tqdm(seen, total=len(unique), desc="auditing", disable=not progress))
-        findings += [finding for look in looks for finding in look.problems] + _duplicates(unique, looks)
+        cached = None if cache_dir is None else CachedFilms(cache_dir, [film.item for film in unique])
+        look = partial(_look, phi=phi, cached=cached)
+        seen = ordered_map(look, (film.item for film in unique), workers or usable_cores(), name="audit")
+        looks = list(tqdm(seen, total=len(unique), desc="auditing", disable=not progress))
+        findings += [finding for look in looks for finding in look.problems]
+        findings += _duplicates(unique, looks, " at the cache's size" if cached else "")
         findings += _notes_of_reading(unique, looks)
     rank = {"leak": 0, "warning": 1, "note": 2}
     return AuditResult(len(films), tuple(sorted(findings, key=lambda f: (rank[f.severity], f.kind, f.items))))
@@ -245,10 +265,12 @@ def _imbalance(datalist: Datalist) -> list[Finding]:
     return [Finding("label_imbalance", "note", (name,), text) for name, text in images.items()]
 
 
-def _look(item: dict[str, Any], phi: bool) -> _Look:
+def _look(item: dict[str, Any], phi: bool, cached: CachedFilms | None) -> _Look:
     look, path = _Look(), item["image"]
     try:
-        pixels, metadata = read_cxr_uint(path, with_metadata=True)
+        pixels, metadata = cached.read(path) if cached else read_cxr_uint(path, with_metadata=True)
+    except ConfigurationError:  # of the cache, and not of this film
+        raise
     except CXRReadError as error:
         look.warn("unreadable", path, f"{error.cause or error}")
         return look
@@ -266,7 +288,7 @@ def _look(item: dict[str, Any], phi: bool) -> _Look:
         look.warn("lateral", path, f"is listed as {declared or 'a film of unknown view'}, but its header says {found}")
     elif (not declared or declared.startswith(_FRONTAL)) and looks_inverted(pixels):
         look.warn("inverted", path, "looks inverted (lungs and background brighter than the rest); look at it")
-    _look_at_mask(item, pixels.shape, look)
+    _look_at_mask(item, pixels.shape, look, cached)
     if phi:
         _look_at_tags(path, look)
         _look_for_text(path, pixels, look)
@@ -311,7 +333,7 @@ def _polarity(pixels: np.ndarray) -> float:
     return float(sum_of_three / max(float(small.std()), 1e-6))
 
 
-def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look) -> None:
+def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look, cached: CachedFilms | None) -> None:
     for key in (key for key in item if key != "image" and is_path_field(key)):
         masks = item[key]
         for mask in [masks] if isinstance(masks, str) else list(masks or ()):
@@ -320,9 +342,10 @@ def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look) -> 
             except CXRReadError as error:
                 look.warn("mask_unreadable", mask, f"{error.cause or error}")
                 continue
-            found = pixels.shape
+            found = cached.reduced(pixels.shape) if cached else pixels.shape
             if found != shape:
-                look.warn("mask_size", mask, f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}")
+                size = f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}"
+                look.warn("mask_size", mask, f"{size}, both as reduced for the cache" if cached else size)
             # Without a finding, a mask of a finding may well be empty; lungs are on every chest film.
             if key == "lung_mask" and pixels.min() == pixels.max():
                 look.warn("mask_empty", mask, "holds one value only, so it marks no lung")
@@ -351,7 +374,7 @@ def _look_for_text(path: str, pixels: np.ndarray, look: _Look) -> None:
         look.warn("burned_in_text", path, f"may have text burned into its pixels ({where}{more}); look at it")
 
 
-def _duplicates(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]:
+def _duplicates(films: Sequence[_Film], looks: Sequence[_Look], size: str) -> list[Finding]:
     """Pairs of files with the same pixels, and near-duplicates of different patients."""
     vectors = {index: look.vector for index, look in enumerate(looks) if look.vector is not None}
     if not vectors:
@@ -367,7 +390,7 @@ def _duplicates(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]
             continue
         leak = _leaking(films[first].places, films[second].places)
         whose = "one patient" if same_patient else f"patients {a['patient_id']} and {b['patient_id']}"
-        what = "hold the same pixels" if exact else f"look the same (cosine {cosine:.3f})"
+        what = f"hold the same pixels{size}" if exact else f"look the same (cosine {cosine:.3f})"
         where = " and ".join(leak or sorted({place.split for place in films[first].places}))
         kind = "exact_duplicate" if exact else "near_duplicate"
         text = f"{a['image']} and {b['image']} of {whose}, in {where}, {what}."

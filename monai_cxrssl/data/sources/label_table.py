@@ -36,6 +36,7 @@ from monai_cxrssl.data.sources.tables.file_names import FileNames, same_id
 from monai_cxrssl.data.sources.tables.label_columns import class_numbers, policy_labels
 from monai_cxrssl.data.sources.tables.table import read_table
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+from monai_cxrssl.files import ordered_map
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,14 +189,18 @@ def _header_names(items: Sequence[dict[str, Any]], keyword: str, progress: bool)
             f"Films cannot be matched by {keyword!r}: it is neither file nor path, no entry of the datalist's items, "
             "and no DICOM keyword (such as AccessionNumber)."
         )
-    names = []
-    failures: list[CXRReadError] = []
-    for item in tqdm(items, desc=f"reading {keyword}", unit="film", disable=None if progress else True):
+
+    def read(item: Mapping[str, Any]) -> str | CXRReadError:
         try:
-            names.append(read_dicom_element(item["image"], keyword))
+            return read_dicom_element(item["image"], keyword)
         except CXRReadError as error:
-            failures.append(error)
-            names.append("")
+            return error
+
+    elements = ordered_map(read, items, name="headers")
+    shown = None if progress else True
+    read_all = list(tqdm(elements, total=len(items), desc=f"reading {keyword}", unit="film", disable=shown))
+    failures = [element for element in read_all if isinstance(element, CXRReadError)]
+    names = ["" if isinstance(element, CXRReadError) else element for element in read_all]
     if failures:
         logger.warning("%d of %d headers cannot be read; first: %s", len(failures), len(items), failures[0])
     return names

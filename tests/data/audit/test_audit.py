@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.data.audit.audit import _INVERTED_BELOW, _polarity, audit_datalists
 from monai_cxrssl.data.audit.duplicates import near_duplicates
-from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist
+from monai_cxrssl.data.datalists.datalist import Datalist, load_datalist, save_datalist
 from monai_cxrssl.data.datalists.split import fold_datalists
 from monai_cxrssl.data.reading.read import read_cxr_uint
 from monai_cxrssl.data.sources.registry import index_folder
+from monai_cxrssl.data.stores.cache.build import build_cache
 from monai_cxrssl.phantom import make_phantom_dataset
 
 
@@ -62,6 +64,43 @@ def test_bad_films_are_told(phantom, tmp_path):
     tagged = audit_datalists([phantom], phi=True, progress=False)
     assert {f.kind for f in tagged.findings} == {"phi"}
     assert "PatientName" in tagged.findings[0].sentence
+
+
+def test_films_of_a_cache_are_not_decoded(phantom, tmp_path, monkeypatch, capsys):
+    from monai_cxrssl.data.audit import audit
+
+    item = next(i for i in phantom.items("training") if i["view_position"] == "PA")
+    lateral = next(i for i in phantom.all_items() if i["view_position"] not in ("PA", "AP"))
+    film, mask = tmp_path / "inverted.png", tmp_path / "mask.png"
+    cv2.imwrite(str(film), 255 - read_cxr_uint(item["image"]))
+    cv2.imwrite(str(tmp_path / "copy.png"), read_cxr_uint(item["image"]))
+    cv2.imwrite(str(mask), np.eye(50, dtype=np.uint8) * 255)
+    (tmp_path / "bad.png").write_text("<html>")
+    items = [
+        item | {"study_id": None, "patient_id": "a"},
+        {"image": str(tmp_path / "copy.png"), "patient_id": "b"},
+        {"image": str(film), "patient_id": "c", "lung_mask": str(mask)},
+        {"image": str(tmp_path / "bad.png"), "patient_id": "d"},
+        lateral | {"study_id": None, "patient_id": "e", "view_position": "AP"},
+    ]
+    planted = replace(phantom, root=None, splits={"training": items})
+    path = save_datalist(planted, tmp_path / "d.json")
+    decoded = audit_datalists([planted], progress=False).findings
+    build_cache(load_datalist(path), tmp_path / "cache", side=96, progress=False)
+    monkeypatch.setattr(audit, "read_cxr_uint", lambda *_, **__: pytest.fail("decoded"))
+    assert main(["audit", str(path), "--cache_dir", str(tmp_path / "cache"), "--json", str(tmp_path / "a.json")]) == 0
+    found = json.loads((tmp_path / "a.json").read_text())["findings"]
+    assert [(f["kind"], tuple(f["items"])) for f in found] == [(f.kind, f.items) for f in decoded]
+    assert {f["kind"] for f in found} >= {"exact_duplicate", "inverted", "lateral", "mask_size", "unreadable"}
+    sentences = {f["kind"]: f["sentence"] for f in found}
+    assert "at the cache's size" in sentences["exact_duplicate"]
+    assert "as reduced for the cache" in sentences["mask_size"]
+    capsys.readouterr()
+    assert main(["audit", str(path), "--cache_dir", str(tmp_path / "cache"), "--phi"]) == 2
+    assert "give --phi without --cache_dir" in capsys.readouterr().err
+    cv2.imwrite(str(film), np.eye(200, dtype=np.uint8))
+    assert main(["audit", str(path), "--cache_dir", str(tmp_path / "cache")]) == 2
+    assert "no finished cache of the 5 films" in capsys.readouterr().err
 
 
 def test_banded_search_finds_what_all_pairs_find():

@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
-from monai_cxrssl.data import audit_datalists, read_cxr
+from monai_cxrssl.data import audit_datalists, build_cache, read_cxr
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.errors import CXRReadError
 
@@ -64,10 +64,13 @@ def test_the_audit_lists_films_whose_range_was_replaced(tmp_path, dicom):
     turned = dicom.make_dicom(FILM[:, ::-1].copy(), PatientOrientation=["R", "F"])
     paths = [str(dicom.save(ds, tmp_path / f"{name}.dcm")) for name, ds in (("wide", wide), ("turned", turned))]
     items = [{"image": path, "patient_id": str(number)} for number, path in enumerate(paths)]
-    found = audit_datalists([Datalist(name="films", splits={"training": items})], progress=False).findings
-    notes = {finding.kind: finding.items for finding in found}
-    assert notes["range_replaced"] == (paths[0],)
-    assert notes["reading_turned"] == (paths[1],)
+    datalist = Datalist(name="films", splits={"training": items})
+    build_cache(datalist, tmp_path / "cache", side=32, progress=False)
+    for cache in (None, tmp_path / "cache"):
+        found = audit_datalists([datalist], progress=False, cache_dir=cache).findings
+        notes = {finding.kind: finding.items for finding in found}
+        assert notes["range_replaced"] == (paths[0],)
+        assert notes["reading_turned"] == (paths[1],)
 
 
 @pytest.mark.parametrize("entries_bits", [8, 10, 12, 15])

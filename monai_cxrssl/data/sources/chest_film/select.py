@@ -8,7 +8,7 @@ import logging
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data.datalists.datalist import SPLITS, Datalist
 from monai_cxrssl.data.datalists.image_names import DICOM_EXTENSIONS, file_extension
 from monai_cxrssl.data.datalists.left_out import LeftOut, map_examples, merge_records, sentence
@@ -31,6 +32,7 @@ from monai_cxrssl.data.sources.chest_film.names import (
 )
 from monai_cxrssl.data.sources.chest_film.pixels import is_mask
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import ask_all, ordered_map
 
 __all__ = ["only_films", "say_left_out", "select_films"]
 
@@ -45,21 +47,22 @@ _SMALL = 1 / 8
 
 
 def select_films(
-    candidates: Iterable[Candidate],
+    candidates: Sequence[Candidate],
     left_out: LeftOut,
     header_reader: Callable[[str], dict[str, Any]] | None = None,
     modalities: Collection[str] = KEPT_MODALITIES,
 ) -> list[Candidate]:
     """Return those of the files found below a folder that are chest films, and count the others.
 
-    Costs one header per DICOM file. Pixels are read of few files alone: colour objects; files that are called masks or
-    are so small for their pixels that they may be, of each group of them 16 where these agree; and raw images whose
-    study tells no pair.
+    Costs one header per DICOM file, of many at once. Pixels are read of few files alone: colour objects; files that
+    are called masks or are so small for their pixels that they may be, of each group of them 16 where these agree; and
+    raw images whose study tells no pair.
 
     Args:
         candidates: sorted by path.
         left_out: counts.
-        header_reader: by default :func:`~monai_cxrssl.data.sources.chest_film.header.read_film_header`.
+        header_reader: by default :func:`~monai_cxrssl.data.sources.chest_film.header.read_film_header`; several
+            threads call it.
         modalities: in capitals; ``""`` for a missing one.
     """
     films = _without_objects(candidates, left_out, header_reader, modalities)
@@ -122,21 +125,31 @@ def _relative_to(root: Path | None, records: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_objects(
-    candidates: Iterable[Candidate],
+    candidates: Sequence[Candidate],
     left_out: LeftOut,
     header_reader: Callable[[str], dict[str, Any]] | None,
     modalities: Collection[str],
 ) -> list[Candidate]:
     """Leave out what a DICOM header tells."""
-    films = []
-    for candidate in tqdm(candidates, desc="indexing", unit="file", leave=False, disable=None):
+
+    def with_header(candidate: Candidate) -> Candidate:
         if candidate.kind == "dicom":
-            header = candidate.header = header_of(candidate.path, header_reader)
-            kind, detail = why_no_film(candidate.path, header, modalities)
-            if kind and left_out.add(kind, candidate.path, detail):
-                continue
-            if candidate.side and candidate.kind == "dicom" and candidate.size:
-                candidate.light = candidate.size < 0.05 * header["rows"] * header["columns"]
+            candidate.header = header_of(candidate.path, header_reader)
+        return candidate
+
+    def judged(candidate: Candidate) -> tuple[Candidate, str, str]:
+        return candidate, *why_no_film(candidate.path, candidate.header, modalities)
+
+    known = ordered_map(with_header, candidates, name="headers")
+    # Colour is told by pixels: as many films are decoded at once as there are cores.
+    looked_at = ordered_map(judged, known, usable_cores(), name="colour")
+    films = []
+    bar = tqdm(looked_at, total=len(candidates), desc="indexing", unit="file", leave=False, disable=None)
+    for candidate, kind, detail in bar:
+        if kind and left_out.add(kind, candidate.path, detail):
+            continue
+        if candidate.kind == "dicom" and candidate.side and candidate.size:
+            candidate.light = candidate.size < 0.05 * candidate.header["rows"] * candidate.header["columns"]
         films.append(candidate)
     return films
 
@@ -161,13 +174,12 @@ def _without_masks(films: list[Candidate], left_out: LeftOut) -> list[Candidate]
     masks: set[int] = set()
     for (_, named, _), group in groups.items():
         sample = group[:: max(1, len(group) // _SAMPLE)][:_SAMPLE]
-        found = {id(film) for film in sample if is_mask(film.path, film.kind, named)}
+        found = _masks_of(sample, named)
         if len(found) == len(sample):
             found = {id(film) for film in group}
         elif found:
             looked_at = {id(film) for film in sample}
-            rest = (film for film in group if id(film) not in looked_at)
-            found |= {id(film) for film in rest if is_mask(film.path, film.kind, named)}
+            found |= _masks_of([film for film in group if id(film) not in looked_at], named)
         masks |= found
     for film in films:
         if id(film) in masks:
@@ -175,6 +187,12 @@ def _without_masks(films: list[Candidate], left_out: LeftOut) -> list[Candidate]
         elif words[id(film)]:
             left_out.doubt("mask", film.path)
     return [film for film in films if id(film) not in masks]
+
+
+def _masks_of(films: Sequence[Candidate], named: bool) -> set[int]:
+    """The ids of those that are masks by their pixels."""
+    told = ordered_map(lambda film: is_mask(film.path, film.kind, named), films, usable_cores(), name="masks")
+    return {id(film) for film, mask in zip(films, told, strict=True) if mask}
 
 
 def _without_thumbnails(films: list[Candidate], left_out: LeftOut, named_only: bool = False) -> list[Candidate]:
@@ -202,13 +220,14 @@ def _listed(datalist: Datalist, images: Sequence[str], left_out: LeftOut, header
     """A candidate for each listed image, None for one that its path leaves out; most are not opened."""
     top = str(datalist.root or "")
     paths = [os.path.join(top, image) for image in images]  # noqa: PTH118
-    sizes = [_size(path) for path in paths]
+    sizes = ask_all(_size, paths)
     extensions = [file_extension(path) for path in paths]
     by_extension: dict[str, list[int]] = defaultdict(list)
     for extension, size in zip(extensions, sizes, strict=True):
         by_extension[extension].append(size)
     small = {extension: _SMALL * statistics.median(known) for extension, known in by_extension.items()}
     candidates: list[Candidate | None] = []
+    opened: dict[int, Candidate] = {}
     for image, path, size, extension in zip(images, paths, sizes, extensions, strict=True):
         relative = image if not os.path.isabs(image) else os.path.basename(image)  # noqa: PTH117, PTH119
         kind, detail = _place_kind(relative)
@@ -217,7 +236,13 @@ def _listed(datalist: Datalist, images: Sequence[str], left_out: LeftOut, header
             continue
         suspicious = size < small[extension] or bool(mask_word(relative)) or says_thumbnail(relative)
         dicom = headers and (extension in DICOM_EXTENSIONS or extension not in _RASTER)
-        candidates.append(look_at_file(path, relative) if size and (suspicious or dicom) else Candidate(path, relative))
+        candidate = Candidate(path, relative)
+        if size and (suspicious or dicom):
+            opened[len(candidates)] = candidate
+        candidates.append(candidate)
+    looks = ordered_map(lambda unread: look_at_file(unread.path, unread.relative), opened.values(), name="look")
+    for number, look in zip(opened, looks, strict=True):
+        candidates[number] = look
     return candidates
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension
 from monai_cxrssl.data.datalists.left_out import LeftOut
 from monai_cxrssl.data.sources.chest_film.candidate import Candidate, look_at_file
+from monai_cxrssl.data.sources.chest_film.folder_walk import FolderWalk
 from monai_cxrssl.data.sources.chest_film.names import folder_kind, is_snapshot, packed_kind
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["walk_files"]
 
@@ -32,6 +35,18 @@ _OWN_MARKS = ({"run.json"}, {"items.json", "cache.json"}, {"index.html", "metric
 _INFERENCE_RECORD = "inference_files.jsonl"
 
 
+class _File(NamedTuple):
+    """A file of the tree: what its place or name tells it to be, or ``""`` where its first bytes are to be read."""
+
+    path: str
+    kind: str = ""
+    detail: str = ""
+    #: Whether an inference recorded that it wrote the file.
+    written: bool = False
+    #: Whether it is given whatever it holds.
+    given: bool = False
+
+
 def walk_files(folder: Path, left_out: LeftOut) -> Iterator[Candidate]:
     """Yield every file that may be an image, each real folder once, and count what is left out by its place or name.
 
@@ -39,73 +54,73 @@ def walk_files(folder: Path, left_out: LeftOut) -> Iterator[Candidate]:
     yielded that hold an image. What lies in folders that are left out is counted by names alone, a folder of snapshots
     as one; of hidden folders only files with an image's extension count.
 
-    Costs one listing per folder, and 4 KiB read of each file yielded.
+    Costs one listing per folder, and 4 KiB read of each file yielded, each of many at once.
     """
     top = str(folder)
-    pending = [(top, "")]
-    visited: set[tuple[int, int]] = set()
+
+    def look(file: _File) -> tuple[_File, Candidate | None]:
+        relative = file.path[len(top) :].lstrip(os.sep).replace(os.sep, "/")
+        return file, None if file.kind else look_at_file(file.path, relative)
+
+    for file, candidate in ordered_map(look, _files(top, left_out.keep), name="walk"):
+        extension = file_extension(file.path)
+        if candidate is None:
+            left_out.add(file.kind, file.path, file.detail)
+        elif file.given:
+            yield candidate
+        elif (file.written or candidate.own) and left_out.add("own_output", file.path):
+            continue
+        elif extension in IMAGE_EXTENSIONS or candidate.kind:
+            yield candidate
+        elif candidate.packed:
+            left_out.add("packed", file.path, candidate.packed)
+        else:
+            left_out.add("other_file", file.path, extension)
+
+
+def _files(top: str, keep: Collection[str]) -> Iterator[_File]:
+    """Yield what stands in the folders, by names alone."""
+    kinds = {top: ""}
     written: set[str] = set()
-    while pending:
-        here, kind = pending.pop()
-        names = _listed(here, visited)
-        if not kind and here != top and "own_output" not in left_out.keep and _is_own(here, names):
+    walk = FolderWalk(top, lambda name: not is_snapshot(name))
+    for here, (_, names, error) in walk:
+        kind = kinds.pop(here)
+        if error is not None:
+            logger.warning("folder %s cannot be listed (%s); passed over", here, error.strerror or error)
+        if not kind and here != top and "own_output" not in keep and _is_own(here, names):
             kind = "own_output"
         if _INFERENCE_RECORD in names:
             written |= _written_files(here)
-        folders = []
-        for name in names:
+        folders: dict[str, str] = {}
+        for name, is_folder in names.items():
             path = f"{here}{os.sep}{name}"
-            if os.path.isdir(path):  # noqa: PTH112
+            if is_folder:
                 inner = kind or folder_kind(name) or ("hidden" if name.startswith(".") else "")
-                if inner == "system" and is_snapshot(name) and left_out.add(inner, path, name):
+                if inner == "system" and is_snapshot(name) and inner not in keep:
+                    yield _File(path, inner, name)
                     continue
-                folders.append((path, "" if inner in left_out.keep or _keeps_hidden(inner, left_out) else inner))
+                kept = inner in keep or (inner == "hidden" and "system" in keep)
+                folders[path] = "" if kept else inner
                 continue
             extension = file_extension(name)
-            hidden = name.startswith(".") and "system" not in left_out.keep
+            hidden = name.startswith(".") and "system" not in keep
             may_be_image = extension in IMAGE_EXTENSIONS or not (kind == "hidden" or hidden)
             if kind or hidden:
                 if may_be_image and extension not in _OTHER_EXTENSIONS:
-                    left_out.add("system" if kind in ("", "hidden") else kind, path)
+                    yield _File(path, "system" if kind in ("", "hidden") else kind)
             elif packed := packed_kind(name):
-                left_out.add("packed", path, packed)
+                yield _File(path, "packed", packed)
             elif name.upper().split(".")[0] == "DICOMDIR":
-                if not left_out.add("dicomdir", path):
-                    yield look_at_file(path, _relative(path, top))
+                yield _File(path, given=True) if "dicomdir" in keep else _File(path, "dicomdir")
             elif extension in _OTHER_EXTENSIONS:
-                left_out.add("other_file", path, extension)
+                yield _File(path, "other_file", extension)
             else:
-                candidate = look_at_file(path, _relative(path, top))
-                if (path in written or candidate.own) and left_out.add("own_output", path):
-                    continue
-                if extension in IMAGE_EXTENSIONS or candidate.kind:
-                    yield candidate
-                elif candidate.packed:
-                    left_out.add("packed", path, candidate.packed)
-                else:
-                    left_out.add("other_file", path, extension)
-        pending.extend(reversed(folders))
+                yield _File(path, written=path in written)
+        kinds |= folders
+        walk.enter(folders)
 
 
-def _listed(here: str, visited: set[tuple[int, int]]) -> list[str]:
-    """Sorted names in a folder; none when it was listed before or cannot be."""
-    try:
-        status = os.stat(here)  # noqa: PTH116 (follows links: a loop leads to a folder seen before)
-        if (status.st_dev, status.st_ino) in visited:
-            return []
-        visited.add((status.st_dev, status.st_ino))
-        with os.scandir(here) as entries:
-            return sorted(entry.name for entry in entries)
-    except OSError as error:
-        logger.warning("folder %s cannot be listed (%s); passed over", here, error.strerror or error)
-        return []
-
-
-def _keeps_hidden(kind: str, left_out: LeftOut) -> bool:
-    return kind == "hidden" and "system" in left_out.keep
-
-
-def _is_own(here: str, names: list[str]) -> bool:
+def _is_own(here: str, names: Collection[str]) -> bool:
     """Whether a folder is a run, a cache, a report or a phantom of this package."""
     if any(mark.issubset(names) for mark in _OWN_MARKS[1:]):
         return True
@@ -129,7 +144,3 @@ def _written_files(here: str) -> set[str]:
         return {f"{here}{os.sep}{json.loads(line)['file'].replace('/', os.sep)}" for line in lines if line.strip()}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
-
-
-def _relative(path: str, top: str) -> str:
-    return path[len(top) :].lstrip(os.sep).replace(os.sep, "/")

@@ -19,6 +19,7 @@ from monai_cxrssl.data.sources.chest_film.select import only_films
 from monai_cxrssl.data.sources.discovery.places import GENERIC, SELECTING, Place
 from monai_cxrssl.data.sources.discovery.unlisted import told_files
 from monai_cxrssl.errors import ConfigurationError, DatalistError
+from monai_cxrssl.files import ask_all
 
 __all__ = ["IDS", "Part", "PartReader", "distinct_parts", "shown_counts", "shown_parts"]
 
@@ -113,7 +114,7 @@ def distinct_parts(parts: list[Part], keep: Collection[str] = ()) -> list[Part]:
     for place, datalist in parts:
         root = str(datalist.root or "")
         images = [os.path.join(root, item["image"]) for items in datalist.splits.values() for item in items]  # noqa: PTH118
-        keys = {(os.path.basename(image), _size(image)) for image in images}  # noqa: PTH119
+        keys = set(zip(map(os.path.basename, images), ask_all(_size, images), strict=True))
         if not read.isdisjoint(images):
             logger.warning("%s: layout %s names images that were read before; left out", place.folder, place.layout)
         elif "copy" not in left_out.keep and keys <= copies.get(place.layout, set()):

@@ -12,6 +12,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.datalist_schema import is_path_field
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension
 from monai_cxrssl.data.datalists.left_out import LeftOut
+from monai_cxrssl.data.sources.chest_film.folder_walk import FolderWalk
 from monai_cxrssl.data.sources.chest_film.names import folder_kind
 
 __all__ = ["count_unlisted", "told_files"]
@@ -35,16 +36,16 @@ def count_unlisted(folders: Collection[Path], told: Collection[str], left_out: L
     """
     visited: set[tuple[int, int]] = set()
     for top in sorted(folders):
-        for here, names, files in os.walk(top, followlinks=True):
-            status = os.stat(here)  # noqa: PTH116 (follows links)
-            if (status.st_dev, status.st_ino) in visited:
-                names.clear()
-                continue
-            visited.add((status.st_dev, status.st_ino))
+        walk = FolderWalk(str(top), _is_counted, visited)
+        for here, (_, names, _) in walk:
+            walk.enter(f"{here}{os.sep}{name}" for name, is_folder in names.items() if is_folder and _is_counted(name))
             place = Path(os.path.relpath(here, top)).parts
-            names[:] = sorted(name for name in names if not name.startswith(".") or folder_kind(name))
             kind = next((kind for name in place if (kind := folder_kind(name))), "unlisted")
-            for name in sorted(files):
+            for name in (name for name, is_folder in names.items() if not is_folder):
                 path = f"{here}{os.sep}{name}"
                 if file_extension(name) in IMAGE_EXTENSIONS and not name.startswith(".") and path not in told:
                     left_out.add(kind, path, place[0] if place else "")
+
+
+def _is_counted(name: str) -> bool:
+    return not name.startswith(".") or bool(folder_kind(name))

@@ -43,6 +43,7 @@ from monai_cxrssl.data.datalists.vocabulary import canonical_pathology
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, is_missing, nearest_word
 from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["CLASSES", "NAME", "detect", "mesh_labels", "read"]
 
@@ -159,6 +160,13 @@ def _from_tables(folder: Path, allow_absent: bool, strict: bool) -> list[dict[st
     return build_items(table["image"].tolist(), uids, NAME, study_id=uids, view_position=views, label=label)
 
 
+def _parsed(report: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(report).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        raise DatalistError(f"{report} cannot be read as a report ({error}); unpack it again.") from error
+
+
 def _from_reports(folder: Path, allow_absent: bool, strict: bool) -> list[dict[str, Any]]:
     files = (file for file in folder.rglob("*") if file_extension(file.name) in IMAGE_EXTENSIONS)
     films = {image_stem(file.name): file.relative_to(folder).as_posix() for file in files}
@@ -167,11 +175,8 @@ def _from_reports(folder: Path, allow_absent: bool, strict: bool) -> list[dict[s
     labels = []
     absent = []
     unknown = UnknownLabels(folder / XML, (*TERMS, *CLASSES), strict, "term", "terms", "MeSH terms")
-    for report in sorted((folder / XML).glob("*.xml"), key=lambda path: (len(path.stem), path.stem)):
-        try:
-            root = ElementTree.parse(report).getroot()
-        except (OSError, ElementTree.ParseError) as error:
-            raise DatalistError(f"{report} cannot be read as a report ({error}); unpack it again.") from error
+    reports = sorted((folder / XML).glob("*.xml"), key=lambda path: (len(path.stem), path.stem))
+    for report, root in zip(reports, ordered_map(_parsed, reports, name="reports"), strict=True):
         terms = [term.text or "" for term in root.iterfind(".//MeSH/*")]
         label = mesh_labels(terms)
         for head in filter(_nearly, _heads(terms)):

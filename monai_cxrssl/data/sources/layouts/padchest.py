@@ -46,6 +46,7 @@ from monai_cxrssl.data.sources.tables.label_words import UnknownLabels, class_ke
 from monai_cxrssl.data.sources.tables.sex_words import read_sexes
 from monai_cxrssl.data.sources.tables.table import build_items, column, has_columns, keep_existing, read_table
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import ask_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,14 +180,22 @@ def _images(folder: Path, table: pd.DataFrame, check_files: bool) -> list[str]:
     with os.scandir(folder) as entries:
         below = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".") and not e.name.isdigit())
     tops = ["", *(f"{name}/" for name in below)]
-    images = []
+    known: dict[str, bool] = {}
+
+    def exists(path: str) -> bool:
+        return known[path] if path in known else os.path.lexists(folder / path)
+
+    images: list[str] = []
     for place, name in zip(listed, table["ImageID"], strict=True):
         for number, top in enumerate(tops):
-            found = next((top + path for path in (place, name) if os.path.lexists(folder / (top + path))), None)
+            found = next((top + path for path in (place, name) if exists(top + path)), None)
             if found is not None:
                 # The next image most likely lies beside this one.
                 tops.insert(0, tops.pop(number))
                 break
+        if not images:  # where the first one lies, all of them are looked for at once
+            paths = [tops[0] + path for pair in zip(listed, table["ImageID"], strict=True) for path in pair]
+            known.update(zip(paths, ask_all(exists, paths), strict=True))
         images.append(found or place)
     return images
 

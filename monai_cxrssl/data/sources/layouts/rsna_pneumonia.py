@@ -42,6 +42,7 @@ from monai_cxrssl.data.sources.tables.label_columns import class_numbers, report
 from monai_cxrssl.data.sources.tables.label_words import truth_value
 from monai_cxrssl.data.sources.tables.table import build_items, check_unique, has_columns, keep_existing, read_table
 from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
+from monai_cxrssl.files import ask_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,8 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_
     films = keep_existing(path, films, films["image"].tolist(), folder, allow_absent)
     images, patients = films["image"].tolist(), films["patientId"].tolist()
     label = [kinds[patient] for patient in patients]
-    shown = [_on_grid_of(folder / image, boxes[patient]) for image, patient in zip(images, patients, strict=True)]
+    places = [(folder / image, boxes[patient]) for image, patient in zip(images, patients, strict=True)]
+    shown = ask_all(lambda place: _on_grid_of(*place), places)
     items = build_items(images, patients, NAME, label=label, boxes=shown)
     dicom = [number for number, image in enumerate(images) if file_extension(image) in DICOM_EXTENSIONS]
     if headers:

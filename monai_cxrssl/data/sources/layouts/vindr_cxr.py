@@ -61,6 +61,7 @@ from monai_cxrssl.data.sources.tables.table import (
 )
 from monai_cxrssl.data.sources.trees.converted_films import find_films, raster_size
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.files import ordered_map
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,10 +178,15 @@ def _fit_boxes(
     """Scale boxes to converted films where the DICOM file's columns and rows are known, else take those of reduced ones
     away; in place."""
     reduced = 0
-    for name, image in images.items():
-        corners = boxes.get(name, {}).get("boxes")
-        if not corners or file_extension(image) in DICOM_EXTENSIONS or (size := raster_size(folder / image)) is None:
+    converted = {
+        name: folder / image
+        for name, image in images.items()
+        if boxes.get(name, {}).get("boxes") and file_extension(image) not in DICOM_EXTENSIONS
+    }
+    for name, size in zip(converted, ordered_map(raster_size, converted.values(), name="sizes"), strict=True):
+        if size is None:
             continue
+        corners = boxes[name]["boxes"]
         if name in sizes:
             scale = 2 * (size[0] / sizes[name][0], size[1] / sizes[name][1])
             boxes[name]["boxes"] = [[side * by for side, by in zip(box, scale, strict=True)] for box in corners]

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_cxrssl.errors import CXRReadError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["read_headers"]
 
@@ -19,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[str, Any]]:
-    """Read the headers of films, not their pixels, by paths relative to ``folder``; ``source`` names the data set.
+    """Read the headers of films, not their pixels, many at once, by paths relative to ``folder``; ``source`` names the
+    data set.
 
     Returns:
         for each image ``patient_id``, ``view_position``, ``sex`` and ``age``, each left out when unknown; for a file
@@ -27,13 +29,18 @@ def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[
     """
     from monai_cxrssl.data.reading.dicom import read_dicom_header
 
+    def read(image: str) -> dict[str, Any] | CXRReadError:
+        try:
+            return read_dicom_header(folder / image)
+        except CXRReadError as error:
+            return error
+
     known: list[dict[str, Any]] = []
     failures: list[CXRReadError] = []
-    for image in tqdm(images, desc=f"headers of {source}", unit="file", leave=False, disable=None):
-        try:
-            header = read_dicom_header(folder / image)
-        except CXRReadError as error:
-            failures.append(error)
+    headers = ordered_map(read, images, name="headers")
+    for header in tqdm(headers, total=len(images), desc=f"headers of {source}", unit="file", leave=False, disable=None):
+        if isinstance(header, CXRReadError):
+            failures.append(header)
             header = {}
         wanted = {name: header.get(name) for name in ("patient_id", "view_position", "sex", "age")}
         known.append({name: value for name, value in wanted.items() if value not in (None, "")})

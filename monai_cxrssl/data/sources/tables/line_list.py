@@ -14,6 +14,7 @@ from monai_cxrssl.data.datalists.rows import shown_rows
 from monai_cxrssl.data.sources.tables.file_names import FolderNames
 from monai_cxrssl.data.sources.tables.table_file import open_text
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import ask_all
 
 __all__ = ["check_unique_lines", "keep_existing_lines", "read_lines", "refuse_lines"]
 
@@ -76,7 +77,8 @@ def keep_existing_lines(
         DatalistError: an image is absent (or all are, with ``allow_absent``).
     """
     # lexists: a broken link or an unreadable file is the reader's to refuse, by name.
-    kept = {index: image for index, image in enumerate(images) if os.path.lexists(folder / image)}
+    exist = ask_all(lambda image: os.path.lexists(folder / image), images)
+    kept = {index: image for index, image in enumerate(images) if exist[index]}
     names = FolderNames(folder)
     respelt = {index: names.find(image) for index, image in enumerate(images) if index not in kept}
     once = Counter([*kept.values(), *respelt.values()])

@@ -22,6 +22,7 @@ from monai_cxrssl.data.sources.tables.file_names import FileNames, FolderNames, 
 from monai_cxrssl.data.sources.tables.label_words import is_missing
 from monai_cxrssl.data.sources.tables.table_file import REMEDY, read_cells, read_columns
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import ask_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +161,7 @@ def keep_existing(
 
     top, images = str(folder), list(images)
     # lexists: a broken link or an unreadable file is the reader's to refuse, by name.
-    exists = np.fromiter((bool(i) and os.path.lexists(f"{top}{os.sep}{i}") for i in images), bool, len(images))
+    exists = np.array(ask_all(lambda i: bool(i) and os.path.lexists(f"{top}{os.sep}{i}"), images), bool)
     if not exists.all():
         respelt = _respelt(images, exists.tolist(), folder, anywhere)
         if respelt:

@@ -16,6 +16,7 @@ from typing import Any
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["CLASSES", "MASKS", "find_top", "read_top"]
 
@@ -64,7 +65,14 @@ def read_top(
         raise DatalistError(f"{Path(folder) / FILMS} holds no film named {prefix}_<number>_<label>.png.")
     items: list[dict[str, Any]] = []
     unknown = UnknownLabels(top / FILMS, ("0", "1"), strict_labels, "label of a file name", "labels of file names")
-    for film in sorted((top / FILMS).glob(f"{prefix}_*.png")):
+    films = sorted((top / FILMS).glob(f"{prefix}_*.png"))
+
+    def files_beside(film: Path) -> tuple[Any, str | None]:
+        reading = top / READINGS / f"{film.stem}.txt"
+        text = reading.read_text(encoding="utf-8-sig", errors="replace") if reading.is_file() else None
+        return find_mask(top, film.stem), text
+
+    for film, (mask, text) in zip(films, ordered_map(files_beside, films, name="readings"), strict=True):
         parts = re.fullmatch(rf"({prefix}_\d+)(?:_(.*))?", film.stem)
         if parts is None:
             raise DatalistError(
@@ -76,12 +84,10 @@ def read_top(
             item["label"] = int(parts[2])
         else:
             unknown.add(parts[2] or "", item["image"])
-        mask = find_mask(top, film.stem)
         if mask is not None:
             item["lung_mask"] = mask
-        reading = top / READINGS / f"{film.stem}.txt"
-        if reading.is_file():
-            item |= parse_reading(reading.read_text(encoding="utf-8-sig", errors="replace"))
+        if text is not None:
+            item |= parse_reading(text)
         items.append(item)
     unknown.tell()
     bare = sum("lung_mask" not in item for item in items)

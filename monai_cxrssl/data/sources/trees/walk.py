@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from monai_cxrssl.data.datalists.image_names import IMAGE_EXTENSIONS, file_extension, image_stem
+from monai_cxrssl.data.sources.chest_film.folder_walk import FolderWalk
 from monai_cxrssl.data.sources.chest_film.names import folder_kind
 
 __all__ = ["common_length", "find_images", "image_files", "is_within", "sub_folders", "walk"]
@@ -20,17 +21,15 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
     Links are followed; hidden entries and what systems and network drives put beside data are passed over.
     """
-    visited: set[tuple[int, int]] = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        status = os.stat(here)  # noqa: PTH116 (follows links: a loop leads to a folder seen before)
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
+    folders = FolderWalk(str(folder), _is_of_the_data)
+    for here, (_, names, error) in folders:
+        if error is not None:
             continue
-        visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if _is_of_the_data(name))
+        inner = (name for name, is_folder in names.items() if is_folder and _is_of_the_data(name))
+        folders.enter(f"{here}{os.sep}{name}" for name in inner)
         relative = os.path.relpath(here, folder)
         place = "" if relative == "." else relative.replace(os.sep, "/")
-        yield place, sorted(name for name in files if not name.startswith("."))
+        yield place, [name for name, is_folder in names.items() if not is_folder and not name.startswith(".")]
 
 
 def image_files(folder: Path) -> list[str]:

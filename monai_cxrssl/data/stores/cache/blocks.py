@@ -41,7 +41,7 @@ class Entry(NamedTuple):
         source: size in bytes and modification time in ns of that file when it was read; None if there was none.
         rows, columns: 0 if the file could not be read; ``cause`` then says why, in words.
         crc32: of its pixels.
-        warnings: what the reader found odd.
+        warnings: what the reader found odd, each as the kind and the sentence of a note.
     """
 
     image: str
@@ -50,13 +50,14 @@ class Entry(NamedTuple):
     columns: int = 0
     crc32: int = 0
     cause: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_json(cls, values: list) -> Entry:
         """Take over a list of the fields; raises ``TypeError`` if it is none."""
         image, source, rows, columns, crc32, cause, warnings = values
-        return cls(image, source and (source[0], source[1]), rows, columns, crc32, cause, tuple(warnings))
+        notes = tuple((kind, words) for kind, words in warnings)
+        return cls(image, source and (source[0], source[1]), rows, columns, crc32, cause, notes)
 
 
 def block_path(folder: Path, number: int) -> Path:

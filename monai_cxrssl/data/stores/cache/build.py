@@ -37,7 +37,7 @@ from monai_cxrssl.data.stores.cache.check import CacheReport, Source, clear_disk
 from monai_cxrssl.data.stores.cache.manifest import CacheOptions, CachePlan, read_plan, unpublish, write_plan
 from monai_cxrssl.data.stores.small_film import read_small
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
-from monai_cxrssl.files import ordered_map
+from monai_cxrssl.files import ask_all, ordered_map
 
 __all__ = ["build_cache"]
 
@@ -103,7 +103,7 @@ def build_cache(
         blocks = plan.block_images()
         mine = range(part - 1, len(blocks), parts)
         threads = workers or usable_cores()
-        sources = {number: list(ordered_map(with_source, blocks[number], threads)) for number in mine}
+        sources = {number: ask_all(with_source, blocks[number], name="sources") for number in mine}
         _check_not_vanished(folder, sources, options)
         if earlier is not None and earlier.images != plan.images:
             unpublish(folder)
@@ -214,7 +214,8 @@ def _decode(image: tuple[str, Source], options: CacheOptions) -> tuple[Entry, np
         # An address in the words of a library would differ from run to run.
         cause = re.sub(r"0x[0-9a-fA-F]{6,}", "0x", error.cause or str(error))
         return Entry(path, source, cause=cause), None
-    return Entry(path, source, warnings=tuple(warnings)), pixels.astype(pixel_type(options.bits), copy=False)
+    notes = tuple((getattr(words, "kind", "other"), str(words)) for words in warnings)
+    return Entry(path, source, warnings=notes), pixels.astype(pixel_type(options.bits), copy=False)
 
 
 def _check_not_vanished(folder: Path, sources: dict[int, Images], options: CacheOptions) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_cxrssl.data.reading.film import Note
 from monai_cxrssl.data.stores.cache.blocks import block_path, is_cut, map_pixels, pixel_type, read_index, starts_of
 from monai_cxrssl.data.stores.cache.manifest import read_manifest, read_plan
 from monai_cxrssl.data.stores.small_film import refuse_unreadable
@@ -206,7 +207,7 @@ class CachedImages:
                 for position in wanted.get(entry.image, ()):
                     found[position] = entry.cause or (block, start, entry.rows, entry.columns, entry.crc32)
                 if entry.image in wanted:
-                    self.warnings.extend({"image": entry.image, "warning": words} for words in entry.warnings)
+                    self.warnings.extend({"image": entry.image, "warning": Note(*note)} for note in entry.warnings)
         absent = [item["image"] for item, place in zip(given, found, strict=True) if place is None]
         if absent:
             raise DatalistError(

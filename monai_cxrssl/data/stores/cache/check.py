@@ -10,7 +10,6 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from monai_cxrssl.data.stores.cache.blocks import Entry, block_path, map_pixels, pixel_type, read_index, starts_of
 from monai_cxrssl.data.stores.cache.manifest import CachePlan, read_manifest, read_plan, write_manifest
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
+from monai_cxrssl.files import ask_all
 
 __all__ = ["CacheReport", "Source", "clear_disk_errors", "is_current", "join_cache", "publish", "verify_cache"]
 __all__ += ["with_source"]
@@ -66,7 +66,7 @@ class CacheReport:
             self.pixel_bytes += entry.rows * entry.columns * itemsize
             if entry.cause:
                 self.unreadable.append({"image": entry.image, "cause": entry.cause})
-            self.warnings.extend({"image": entry.image, "warning": words} for words in entry.warnings)
+            self.warnings.extend({"image": entry.image, "warning": words} for _, words in entry.warnings)
 
 
 def join_cache(out_dir: str | os.PathLike, progress: bool = True) -> CacheReport:
@@ -136,7 +136,8 @@ def _check(folder: Path, progress: bool, sources: bool, digests: list[str] | Non
         report.damaged.extend(bad)
         report.take(entries, itemsize)
         if sources:
-            report.changed.extend(entry.image for entry in entries if with_source(entry.image)[1] != entry.source)
+            now = ask_all(with_source, images, name="sources")
+            report.changed.extend(e.image for e, (_, source) in zip(entries, now, strict=True) if source != e.source)
     report.seconds = time.monotonic() - started
     return report
 
@@ -144,8 +145,8 @@ def _check(folder: Path, progress: bool, sources: bool, digests: list[str] | Non
 def is_current(folder: Path, images: Iterable[str]) -> bool:
     """Whether a published cache holds these image files as they are now, or as they last were where they are gone.
 
-    The folder need not exist. Only sizes and modification times are looked at, with a few threads: on a network disk
-    each look takes its time. ConfigurationError: the cache is damaged, or being built.
+    The folder need not exist. Only sizes and modification times are looked at, of many files at once.
+    ConfigurationError: the cache is damaged, or being built.
     """
     plan = read_plan(folder)
     if plan is None or not (folder / "cache.json").exists():
@@ -160,8 +161,7 @@ def is_current(folder: Path, images: Iterable[str]) -> bool:
     wanted = list(dict.fromkeys(images))
     if any(image not in known for image in wanted):
         return False
-    with ThreadPoolExecutor(8, thread_name_prefix="sources") as pool:
-        now = list(pool.map(with_source, wanted, chunksize=256))
+    now = ask_all(with_source, wanted, name="sources")
     gone = [image for image, source in now if source is None and known[image] is not None]
     if gone:
         logger.warning("the files of %d cached images are gone, the first %s: using the cache", len(gone), gone[0])

@@ -20,7 +20,7 @@ from monai_cxrssl.files import write_json
 
 __all__ = ["CacheOptions", "CachePlan", "read_manifest", "read_plan", "unpublish", "write_manifest", "write_plan"]
 
-FORMAT = 1
+FORMAT = 2
 # To be raised when the reader or ``shrink`` gives other pixels for the same file.
 READER_VERSION = 2
 

@@ -7,15 +7,21 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 import shutil
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
+from monai_cxrssl import files
 from monai_cxrssl.apps.cli.main import main
 from monai_cxrssl.data.datalists.datalist import load_datalist
 from monai_cxrssl.data.sources.discovery.read_folder import read_folder
 from monai_cxrssl.data.sources.registry import LAYOUTS, index_folder
+from monai_cxrssl.data.sources.tables.dicom_headers import read_headers
 from monai_cxrssl.errors import DatalistError
 
 from .archive import PROCESSING, dicom, grey, indexed, lungs, picture
@@ -159,3 +165,73 @@ def test_noise_is_no_mask_whatever_its_folder(tmp_path):
     rng = np.random.default_rng(0)
     picture(tmp_path / "segmentations" / "a.png", rng.integers(0, 255, (64, 64), np.uint8))
     assert indexed(tmp_path)[0] == ["segmentations/a.png"]
+
+
+def test_many_files_in_flight_give_what_one_at_a_time_gives(mixed, tmp_path, caplog, monkeypatch, capsys):
+    (mixed / "p2" / "cut.dcm").write_bytes((mixed / "p2" / "film").read_bytes()[:300])
+    (mixed / "p3" / "nothing.dcm").write_bytes(b"")
+    (mixed / "p3" / "lost.dcm").symlink_to(mixed / "gone.dcm")
+    (mixed / "p3" / "loop.dcm").symlink_to(mixed / "p3" / "loop.dcm")
+    seen = []
+    for name in ("many", "one"):
+        if name == "one":
+            for module in [m for n, m in sys.modules.items() if n.startswith("monai_cxrssl.") and n != files.__name__]:
+                if hasattr(module, "ordered_map"):
+                    monkeypatch.setattr(module, "ordered_map", lambda function, items, *_, **__: map(function, items))
+                if hasattr(module, "ask_all"):
+                    monkeypatch.setattr(module, "ask_all", lambda function, items, *_, **__: [*map(function, items)])
+        caplog.clear()
+        assert main(["index", str(mixed), "--out", str(tmp_path / "d.json")]) == 0
+        said = [(record.levelno, record.getMessage()) for record in caplog.records]
+        seen.append((said, capsys.readouterr(), (tmp_path / "d.json").read_bytes()))
+    assert seen[0] == seen[1]
+    assert seen[0][0]
+
+
+class SlowDisk:
+    """A network disk: every file takes a tenth of a second to open."""
+
+    SECONDS = 0.1
+
+    def __init__(self, folder, monkeypatch):
+        self.opened = self.now = self.most = 0
+        self._lock = threading.Lock()
+        real = os.open
+
+        def slow(path, *args, **options):
+            if not str(path).startswith(str(folder)):
+                return real(path, *args, **options)
+            with self._lock:
+                self.opened += 1
+                self.now += 1
+                self.most = max(self.most, self.now)
+            time.sleep(self.SECONDS)
+            with self._lock:
+                self.now -= 1
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(os, "open", slow)
+
+
+def test_a_slow_disk_is_waited_for_once(tmp_path, monkeypatch):
+    root, count = tmp_path / "archive", 96
+    first = root / "p" / "0.dcm"
+    dicom(first, AccessionNumber="A1", PatientID="p")
+    for n in range(1, count):
+        shutil.copy(first, root / "p" / f"{n}.dcm")
+    disk = SlowDisk(root, monkeypatch)
+    started = time.monotonic()
+    assert main(["index", str(root), "--out", str(tmp_path / "d.json"), "--json"]) == 0
+    seconds = time.monotonic() - started
+    assert disk.opened >= 2 * count  # first bytes, and the header
+    assert disk.most >= 16
+    assert disk.opened * disk.SECONDS >= 8 * seconds
+    (tmp_path / "labels.csv").write_text("accession,finding\nA1,pneumonia\n")
+    disk.opened = disk.most = 0
+    words = ["label", tmp_path / "d.json", tmp_path / "labels.csv", "--out", tmp_path / "l.json", "--label_column"]
+    assert main([*map(str, words), "finding", "--match", "accession=AccessionNumber"]) == 0
+    assert (disk.opened, disk.most >= 16) == (count, True)
+    disk.most = 0
+    headers = read_headers(root, [f"p/{n}.dcm" for n in range(count)], "films")
+    assert [header["patient_id"] for header in headers] == ["p"] * count
+    assert disk.most >= 16

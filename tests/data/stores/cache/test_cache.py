@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from monai_cxrssl.data import CachedImages, DecodedImages, PairDataset, build_cache, join_cache, verify_cache
 from monai_cxrssl.data.reading.read import read_cxr_uint
+from monai_cxrssl.data.stores.cache import build as cache_build
 from monai_cxrssl.data.stores.cache.blocks import map_pixels
 from monai_cxrssl.errors import ConfigurationError, CXRReadError, DatalistError
 
@@ -457,3 +459,44 @@ def test_two_builders_of_one_block(items, tmp_path):
         pytest.raises(ConfigurationError, match="Another process is building"),
     ):
         build(items, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["8.jpg", "8.png", "16.png", "16.dcm"])
+def test_decoding_leaves_the_interpreter_to_other_threads(tmp_path, dicom, name):
+    """So that a build with two threads is nearly twice as fast (benchmarks/archives.py measures it)."""
+    from monai_cxrssl.data.stores.cache.manifest import CacheOptions
+
+    bits, kind = name.split(".")
+    film = np.random.default_rng(0).integers(0, 2 ** int(bits), (3000, 3000)).astype(np.uint16)
+    if kind == "dcm":
+        dicom.save(dicom.make_dicom(film), tmp_path / name)
+    else:
+        assert cv2.imwrite(str(tmp_path / name), film if bits == "16" else film.astype(np.uint8))
+    ran, ended = 0, threading.Event()
+
+    def run():
+        nonlocal ran
+        while not ended.wait(0.001):
+            ran += 1
+
+    other = threading.Thread(target=run)
+    cache_build._decode((str(tmp_path / name), None), CacheOptions())  # what is imported is imported once
+    other.start()
+    for _ in range(3):
+        entry, _ = cache_build._decode((str(tmp_path / name), None), CacheOptions())
+    ended.set()
+    other.join()
+    assert not entry.cause
+    assert ran >= 10
+
+
+def test_sources_are_looked_for_side_by_side(items, tmp_path, monkeypatch):
+    whole = build(items, tmp_path / "cache").images
+    barrier, real = threading.Barrier(BLOCK, timeout=30), cache_build.with_source
+
+    def together(image):
+        barrier.wait()  # a block at a time
+        return real(image)
+
+    monkeypatch.setattr(cache_build, "with_source", together)
+    assert build(items, tmp_path / "cache", workers=1).images == whole

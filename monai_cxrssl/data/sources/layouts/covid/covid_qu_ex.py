@@ -38,6 +38,7 @@ from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.sources.tables.label_columns import known_class
 from monai_cxrssl.data.sources.tables.label_words import UnknownLabels
 from monai_cxrssl.errors import DatalistError
+from monai_cxrssl.files import ordered_map
 
 __all__ = ["CLASSES", "NAME", "detect", "read"]
 
@@ -75,9 +76,23 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
     bare: list[Path] = []
     differing = 0
     unknown = UnknownLabels(top, KINDS, strict_labels, "image of a class", "images of classes")
-    for (part, kind, name), film in _films(top).items():
-        lungs = film.parent.parent / "lung masks" / name
-        if not lungs.is_file():
+    films = _films(top)
+
+    def beside(key: tuple[str, str, str]) -> tuple[bool, list[Path], list[Path], Path | None]:
+        """Whether there are lungs, the twins of a film and those that are the same file, and its infection mask."""
+        _, kind, name = key
+        film = films[key]
+        # The two parts have splits of their own, so the same film may lie in another one there.
+        twins = [infected[place] for other in SPLITS if (place := (other, kind, name)) in infected]
+        same = [twin for twin in twins if filecmp.cmp(film, twin, shallow=False)]
+        infection = (same[0] if same else film).parent.parent / "infection masks" / name
+        return _lungs(film).is_file(), twins, same, infection if infection.is_file() else None
+
+    for ((part, kind, _), film), (has_lungs, twins, same, infection) in zip(
+        films.items(), ordered_map(beside, films, name="masks"), strict=True
+    ):
+        lungs = _lungs(film)
+        if not has_lungs:
             bare.append(lungs)
             continue
         image, mask = (path.relative_to(folder).as_posix() for path in (film, lungs))
@@ -88,12 +103,8 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
             unknown.add(kind, image)
         else:
             item["label"] = number
-        # The two parts have splits of their own, so the same film may lie in another one there.
-        twins = [infected[key] for other in SPLITS if (key := (other, kind, name)) in infected]
-        same = [twin for twin in twins if filecmp.cmp(film, twin, shallow=False)]
         differing += bool(twins) and not same
-        infection = (same[0] if same else film).parent.parent / "infection masks" / name
-        if infection.is_file():
+        if infection is not None:
             item["infection_mask"] = infection.relative_to(folder).as_posix()
         splits[SPLITS[part]].append(item)
     unknown.tell()
@@ -106,6 +117,10 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
         logger.warning("%s: %d films differ from those of the same name in %s", NAME, differing, INFECTIONS)
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", **splits}
     return Datalist.from_dict(content, folder, origin=str(top))
+
+
+def _lungs(film: Path) -> Path:
+    return film.parent.parent / "lung masks" / film.name
 
 
 def _parts(folder: Path) -> list[Path]:
