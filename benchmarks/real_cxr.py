@@ -55,7 +55,7 @@ SETTINGS = {
     "pretraining_batch": (64, "films per step of pretraining"),
     "epochs_share": (1.0, "factor on the epochs of every pretraining"),
     "steps": (400, "of fine-tuning on labels"),
-    "mask_steps": (300, "of fine-tuning on masks"),
+    "mask_steps": (250, "of fine-tuning on masks"),
     "batch": (16, "films per step of fine-tuning"),
     "split_seed": (1, "of the division by patient"),
 }

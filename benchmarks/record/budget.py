@@ -16,8 +16,8 @@ from record.rows import CNN, LITE, VIT, Unit
 __all__ = ["Budget"]
 
 #: Images that a network of these is fine-tuned on per second and core, and that it embeds, until they are measured.
-_TRAINED = {CNN: 60.0, VIT: 110.0, LITE: 45.0}
-_EMBEDDED = {CNN: 190.0, VIT: 350.0, LITE: 150.0}
+_TRAINED = {CNN: 70.0, VIT: 65.0, LITE: 24.0}
+_EMBEDDED = {CNN: 375.0, VIT: 360.0, LITE: 300.0}
 #: Start of a process that trains, seconds.
 _START = 15.0
 

@@ -16,7 +16,10 @@ FRACTIONS = (0.1, 1.0)
 #: Draws of labels that a probe on a share has.
 DRAWS = 3
 #: Rows of which classification with lungs is compared to classification alone.
-WITH_LUNGS = (f"random {CNN}", "ImageNet EfficientNet-Lite0", "MoCo v2", "inpainting-CXR")
+WITH_LUNGS = (f"random {CNN}", "MoCo v2")
+#: Rows that have all cells, in each of three seeds what is compared; others have these once, by which starved ones show.
+CORE = (f"random {CNN}", "random ViT-Ti", "ImageNet EfficientNet-Lite0", "SimCLR", "MICLe", "SPCXR (SiT)",
+        "rotation → jigsaw → MoCo v2")  # fmt: skip
 
 
 class Cell(NamedTuple):
@@ -49,7 +52,7 @@ def cells_of(unit: Unit, further: Sequence[str] = ()) -> list[tuple[int, Cell]]:
 
     The seed of a unit is the draw of labels or masks that it is fine-tuned on, alike for all rows.
     """
-    row, first, claimed = unit.row, unit.seed == 0, unit.seed < 3
+    row, first, claimed, core = unit.row, unit.seed == 0, unit.seed < 3, unit.row.name in CORE
     cells = [(0, cell) for cell in further_cells(("kermany", "chestxray14", *further))]
     cells += [(0, Cell(task, "shift", 1.0)) for task in ("kermany", "chestxray14")]
     if row.name == PIXELS:
@@ -57,10 +60,11 @@ def cells_of(unit: Unit, further: Sequence[str] = ()) -> list[tuple[int, Cell]]:
     if row.bundle:
         cells.insert(0, (0, Cell("kermany", "curve", 0.1)))
     cells.append((0, Cell("kermany", "fine-tuned", 0.1)))
-    if claimed:
-        cells += [(1, Cell("lungs", "fine-tuned", 10)), (1 + unit.seed, Cell("chestxray14", "fine-tuned", 0.1))]
+    if first or (claimed and core):
+        cells += [(1 + unit.seed, Cell("chestxray14", "fine-tuned", 0.1)), (2, Cell("lungs", "fine-tuned", 10))]
     if first:
         cells += [(1, Cell("kermany", "fine-tuned", 1.0)), (1, Cell("chestxray14", "fine-tuned", 1.0))]
+    if first and core:
         cells += [(3, Cell("lungs", "fine-tuned", count)) for count in (5, 50)]
         cells += [(3, Cell("lungs-adults", "fine-tuned", 10)), (3, Cell("infection", "fine-tuned", 50))]
     if claimed and row.name in WITH_LUNGS:

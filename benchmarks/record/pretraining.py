@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def run_bundle(bundle: str, options: Mapping[str, Any], log: Path, overlay: Mapp
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files) if overlay else files[0]]
     for key, value in options.items():
         command += [f"--{key}", str(value)]
-    with open(log, "a", encoding="utf-8") if log else nullcontext() as stream:
+    with open(log, "a", encoding="utf-8") as stream:
         process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=stream, stderr=stream)
         try:
             # The processor time of this child and of those that it waited for, whatever else runs on the machine.
@@ -97,8 +96,8 @@ def pretrain(unit: Unit, work: Path, settings: Mapping[str, Any], films: int) ->
         options["pretrained"] = start
     if options.get("teacher_weights") == IMAGENET:
         options["teacher_weights"] = imagenet_file()
-    follow = f"$snapshots.follow(@train#trainer, @network_def, {str(folder / 'snapshots')!r}, {steps})"
-    overlay = {"+imports": ["$from record import snapshots"], "+initialize": [follow]}
+    follow = f"$follow(@train#trainer, @network_def, {str(folder / 'snapshots')!r}, {steps})"
+    overlay = {"+imports": ["$from record.snapshots import follow"], "+initialize": [follow]}
     resumed = folder.exists()
     seconds = run_bundle(row.bundle, options, work / "logs" / f"{row.folder}_{unit.seed}.txt", overlay)
     figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

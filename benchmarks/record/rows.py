@@ -73,13 +73,13 @@ def _order(*tasks: str, seeds: int = 3) -> Row:
         **_VIEWS, **_QUEUE, "tasks": list(tasks), "shares": {"rotation": 1, "jigsaw": 1, "moco": 2},
         "jigsaw_permutations": 100, "rotation_copies": 1,
     }  # fmt: skip
-    rate = {1: 60.0, 3: 38.0}[len(tasks)]
+    rate = {1: 60.0, 3: 40.0}[len(tasks)]
     return Row(" → ".join("MoCo v2" if task == "moco" else task for task in tasks), CNN, "curricular", options, 4,
                rate, seeds)  # fmt: skip
 
 
 def _alone(name: str, task: str, encoder: str, epochs: int, rate: float, **options: Any) -> Row:
-    return Row(name, encoder, "curricular", {"tasks": [task], **options}, epochs, rate, tier=2)
+    return Row(name, encoder, "curricular", {"tasks": [task], **options}, epochs, rate, tier=4)
 
 
 ROWS = (
@@ -87,9 +87,9 @@ ROWS = (
     Row(f"random {CNN}", CNN, seeds=5),
     Row("random ViT-Ti", VIT, seeds=3),
     Row("ImageNet EfficientNet-Lite0", LITE, seeds=3, start=IMAGENET),
-    Row("SimCLR", CNN, "simclr", _VIEWS, 4, 29.0, seeds=5),
-    Row("MICLe", CNN, "micle", _MICLE, 4, 29.0, seeds=5),
-    Row("SPCXR (SiT)", VIT, "spcxr", {}, 6, 45.0, seeds=3),
+    Row("SimCLR", CNN, "simclr", _VIEWS, 4, 34.0, seeds=5),
+    Row("MICLe", CNN, "micle", _MICLE, 4, 34.0, seeds=5),
+    Row("SPCXR (SiT)", VIT, "spcxr", {}, 6, 30.0, seeds=3),
     _order("rotation", "jigsaw", "moco"),
     Row("MoCo v2", CNN, "moco", {**_VIEWS, **_QUEUE}, 4, 32.0, seeds=3),
     _order("rotation"),
@@ -97,10 +97,10 @@ ROWS = (
     Row("inpainting-CXR", CNN, "inpainting", {}, 4, 40.0, seeds=3),
     replace(_order("jigsaw", "rotation", "moco"), tier=1),
     replace(_order("moco", "rotation", "jigsaw"), tier=1),
-    Row("GMML alone", VIT, "spcxr", {"contrastive": False}, 10, 90.0, tier=1),
-    Row("ImageNet → SimCLR → MICLe", LITE, "micle", _MICLE, 2, 20.0, seeds=3, tier=1, start=IMAGENET),
-    Row("EVA-X form, ImageNet teacher", VIT, "eva_x", {"teacher_weights": IMAGENET}, 6, 70.0, tier=2),
-    _alone("MAE", "mae", VIT, 10, 150.0),
+    Row("GMML alone", VIT, "spcxr", {"contrastive": False}, 10, 60.0, tier=1),
+    Row("ImageNet → SimCLR → MICLe", LITE, "micle", _MICLE, 2, 12.0, seeds=3, tier=1, start=IMAGENET),
+    Row("EVA-X form, ImageNet teacher", VIT, "eva_x", {"teacher_weights": IMAGENET}, 6, 45.0, tier=4),
+    _alone("MAE", "mae", VIT, 10, 100.0),
     _alone("DINO", "dino", VIT, 3, 20.0, prototypes=1024, local_views=4),
     _alone("BYOL", "byol", CNN, 4, 22.0, optimizer="adamw", base_learning_rate=0.0012, learning_rate_rule="none",
            **_VIEWS),
