@@ -35,7 +35,7 @@ class Budget:
     def __init__(
         self, work: Path, settings: Mapping[str, Any], films: int, jobs: Sequence[tuple[Unit, Sequence[Cell]]]
     ) -> None:
-        self.settings, self.films, self.jobs = settings, films, jobs
+        self.work, self.settings, self.films, self.jobs = work, settings, films, jobs
         self.spent = 0.0
         self.known: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         #: What is there: units pretrained, and cells.
@@ -70,10 +70,14 @@ class Budget:
         """Return the core-seconds of what is missing."""
         missing = [(unit, cell) for unit, cells in self.jobs for cell in cells if (unit.folder, cell) not in self.there]
         # A unit without anything to do needs no weights.
-        units = {unit.folder: unit for unit, _ in missing if unit.row.bundle and (unit.folder, None) not in self.there}
+        units = {unit.folder: unit for unit, _ in missing if unit.row.bundle and not self._has_weights(unit)}
         return sum(self.seconds(unit, cell) for unit, cell in missing) + sum(
             self.seconds(unit, None) for unit in units.values()
         )
+
+    def _has_weights(self, unit: Unit) -> bool:
+        """Tell whether a pretraining's weights are here; another machine has its small files alone."""
+        return (self.work / "pretraining" / unit.folder / "done.json").is_file()
 
     def sentence(self, jobs: int) -> str:
         """Say how much is done, and how long the rest takes."""

@@ -17,7 +17,7 @@ FRACTIONS = (0.1, 1.0)
 DRAWS = 3
 #: Rows of which classification with lungs is compared to classification alone.
 WITH_LUNGS = (f"random {CNN}", "MoCo v2")
-#: Rows that have all cells, in each of three seeds what is compared; others have these once, by which starved ones show.
+#: Rows that have all cells, and what is compared in each of three seeds; others have the most important ones once.
 CORE = (f"random {CNN}", "random ViT-Ti", "ImageNet EfficientNet-Lite0", "SimCLR", "MICLe", "SPCXR (SiT)",
         "rotation → jigsaw → MoCo v2")  # fmt: skip
 

@@ -98,16 +98,22 @@ def compute_all(
     """Compute jobs, never two of one unit at once; say how far it is after each."""
     if processes == 1:
         for job in jobs:
+            if time.time() > deadline:
+                return
             compute(job, place, settings, deadline)
             say()
         return
     waiting, running = list(jobs), dict[Future[None], Unit]()
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         while waiting or running:
+            if time.time() > deadline:
+                waiting.clear()
             for job in list(waiting):
                 if len(running) < processes and job[0] not in running.values():
                     waiting.remove(job)
                     running[pool.submit(compute, job, place, settings, deadline)] = job[0]
+            if not running:
+                return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 del running[future]
