@@ -61,7 +61,7 @@ def cells_of(unit: Unit, further: Sequence[str] = ()) -> list[tuple[int, Cell]]:
         cells.insert(0, (0, Cell("kermany", "curve", 0.1)))
     cells.append((0, Cell("kermany", "fine-tuned", 0.1)))
     if first or (claimed and core):
-        cells += [(1 + unit.seed, Cell("chestxray14", "fine-tuned", 0.1)), (2, Cell("lungs", "fine-tuned", 10))]
+        cells += [(1, Cell("chestxray14", "fine-tuned", 0.1)), (2, Cell("lungs", "fine-tuned", 10))]
     if first:
         cells += [(1, Cell("kermany", "fine-tuned", 1.0)), (1, Cell("chestxray14", "fine-tuned", 1.0))]
     if first and core:
