@@ -1,210 +1,152 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark of record: every pretext method and the curriculum on real X-rays, each task within one source.
+"""The benchmark of record: pretext methods on real X-rays, each task within one source.
 
-    python benchmarks/real_cxr.py --work DIR [--data ../shared/data] [--jobs 2]
+    python benchmarks/real_cxr.py --work DIR [--data ../shared/data] [--corpus ../shared/corpus] [--jobs 2]
 
-Three sources are divided by patient, 60 to 40, before anything is trained. Each method pretrains one encoder, from its
-bundle and without labels or masks, on the films of the 60 % of all sources, for the same number of epochs. The encoder
-then serves every task of the same patients: three classes of the paediatric films of Kermany et al., pneumonia in the
-ChestX-ray14 subset, COVID-19 against other pneumonia in covid-chestxray (macro AUC of a linear probe and of a short
-fine-tuning with the labels of 1, 10 and 100 % of the patients), and lungs in covid-chestxray from 5, 10 and 50 masks
-(Dice). Of the networks fine-tuned on all labels of covid-chestxray it is asked how much of their attention lies on the
-lungs of the test films, beside chance. Everything is scored on films of the 40 %.
+Kermany, ChestX-ray14 and covid-chestxray are divided by patient into training, validation and test before anything is
+trained. Each row pretrains an encoder by its bundle, without labels or masks, on the training films of these and on
+further sources (``record/sources.py``); its linear probe on validation patients and its loss are followed on the way.
+The encoder is then probed and fine-tuned by the package's own recipes on shares of the labels and on few masks, and
+scored on the test films, beside random encoders, ImageNet and the pixels themselves.
 
-Each cell (task, protocol, share of the labels, draw) leaves a file in ``--work``: a run that was stopped goes on where
-it was. Random encoders are measured in the same cells. Intervals are 95 % percentile intervals over test patients and
-draws, paired for the difference from the random encoder of the same architecture; each method is pretrained once, so
-they do not hold the spread between pretraining runs. Everything is seeded and computed with one thread per process:
-the same command gives the same ``figures`` in ``real_cxr.json`` on the same machine, and ``--check OLD.json`` says
-whether it did. What differs from run to run stands under ``cost``.
+Each cell (row, seed, task, protocol, amount) leaves a JSON file in ``--work``/cells, the most important ones first: a
+run that was stopped, or that ``--minutes`` ended, goes on where it was, on any machine that has those files (without
+the weights, which are trained again where a missing cell asks for them). Everything is seeded and computed with one
+thread per process, so that the same command gives the same figures on the same machine; ``--check OLD.json`` says
+whether it did.
+What the whole costs, and what is left, is computed from measured rates and printed first and after each group of cells;
+``--estimate`` prints it and ends.
 
-The table is printed, and written with its JSON and the plot to ``--out``; ``--page docs/real_cxr.md`` and ``--readme
-README.md`` put it into these pages, between their marks. ``--report_only`` does that from the cells that are there.
+The tables are printed, and written with JSON and plots to ``--out``; ``--page docs/real_cxr.md`` and ``--readme
+README.md`` put them into these pages, between their marks. ``--report_only`` does that from the cells that are there,
+without the films.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import cv2
-import torch
 from measure import machine
 from page_marks import into_page
-from pretraining_runs import CNN, ROOT, RUNS, VIT, Run, file_name, pretrain, write_corpus
-from real_cells import CellMaker, Films, cells_of
-from real_figures import differing, figures_of
-from real_plot import plot
-from real_table import page_text, readme_text
-from real_tasks import make_tasks
-from tqdm import tqdm
+from record.budget import Budget
+from record.described import described
+from record.figures import Results
+from record.plot import plot_curves, plot_rows
+from record.pretraining import ROOT
+from record.report import differing, report_of
+from record.rows import ROWS, units_of
+from record.schedule import Place, compute_all, jobs_of, loaded
+from record.table import page_text, readme_text
 
+from monai_cxrssl.data import Datalist, save_datalist
 from monai_cxrssl.files import write_json
 
 __all__ = ["main"]
 
-#: Encoders that nothing was pretrained for, the first two rows.
-RANDOM = [Run(f"random {encoder}", "", encoder, {}) for encoder in (CNN, VIT)]
-#: What figures depend on; a work folder belongs to one choice of these.
-SETTINGS = ("image_size", "batch_size", "epochs", "steps", "full_steps", "mask_steps", "split_seed")
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+#: What figures depend on, and its defaults; a work folder belongs to one choice of these.
+SETTINGS = {
+    "image_size": (112, "side of what networks see, pixels"),
+    "pretraining_batch": (64, "films per step of pretraining"),
+    "epochs_share": (1.0, "factor on the epochs of every pretraining"),
+    "steps": (400, "of fine-tuning on labels"),
+    "mask_steps": (250, "of fine-tuning on masks"),
+    "batch": (16, "films per step of fine-tuning"),
+    "split_seed": (1, "of the division by patient"),
+}
 
 
-def compute(run: Run, settings: dict[str, Any], work: Path, data: Path, bar: Any = None) -> None:
-    """Pretrain one encoder, where there is something to pretrain, and make its cells; what is there is kept."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    torch.use_deterministic_algorithms(True)
-    size = settings["image_size"]
-    tasks = make_tasks(data, settings["split_seed"])
-    wanted = cells_of(tasks, settings["draws"], settings["full_draws"])
-    folder = work / "cells" / file_name(run.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [cell for cell in wanted if not (folder / cell.file).is_file()]
-    if not missing and bar is None:
-        return
-    weights = None
-    if run.bundle:
-        environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "CUDA_VISIBLE_DEVICES": ""}
-        log = work / f"{file_name(run.name)}.log"
-        where = work / "pretraining" / file_name(run.name)
-        weights = pretrain(
-            run, where, work, size, settings["batch_size"], settings["epochs"], environment, log, num_workers=0
-        )
-        _tick(bar, 1)
-    _tick(bar, len(wanted) - len(missing))
-    if not missing:
-        return
-    steps = (settings["steps"], settings["full_steps"])
-    films = Films(tasks, size, work / "cache")
-    maker = CellMaker(run.encoder, weights, tasks, films, size, steps, settings["mask_steps"])
-    for cell in missing:
-        maker.make(cell, folder / cell.file)
-        _tick(bar, 1)
-
-
-def _tick(bar: Any, count: int) -> None:
-    if bar is not None:
-        bar.update(count)
-
-
-def compute_all(runs: list[Run], settings: dict[str, Any], work: Path, data: Path, jobs: int) -> None:
-    """Compute every run, several at a time where wanted, under one progress bar that counts files."""
-    tasks = make_tasks(data, settings["split_seed"])
-    write_corpus(tasks.corpus, work / "corpus.json")
-    # Before any process starts, so that none waits for another one's.
-    Films(tasks, settings["image_size"], work / "cache")
-    count = len(cells_of(tasks, settings["draws"], settings["full_draws"]))
-    total = sum(count + bool(run.bundle) for run in runs)
-    with tqdm(total=total, desc="cells and pretrainings", unit="file", smoothing=0.05) as bar:
-        if jobs == 1:
-            for run in runs:
-                bar.set_postfix_str(run.name)
-                compute(run, settings, work, data, bar)
-            return
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            waiting: list[Future[None]] = [pool.submit(compute, run, settings, work, data) for run in runs]
-            while waiting:
-                time.sleep(1)
-                for future in [future for future in waiting if future.done()]:
-                    waiting.remove(future)
-                    if future.exception() is not None:
-                        pool.shutdown(cancel_futures=True)
-                    future.result()
-                names = [file_name(run.name) for run in runs]
-                done = sum(len(list((work / "cells" / name).glob("*.npz"))) for name in names)
-                done += sum((work / "pretraining" / name / "cost.json").is_file() for name in names)
-                bar.update(done - bar.n)
-
-
-def keep_settings(settings: dict[str, Any], work: Path) -> None:
-    """Remember what a work folder was made with.
-
-    Raises:
-        SystemExit: it was made with something else.
-    """
-    file = work / "settings.json"
-    fixed = {name: settings[name] for name in SETTINGS}
+def keep(content: dict[str, Any], file: Path, what: str) -> None:
+    """Write what a work folder was made with, or leave where it was made with something else."""
     if not file.is_file():
-        write_json(fixed, file)
+        write_json(content, file)
     found = json.loads(file.read_text(encoding="utf-8"))
-    other = [f"{name} {found.get(name)} (now {value})" for name, value in fixed.items() if found.get(name) != value]
+    other = [f"{name} {found.get(name)} (now {value})" for name, value in content.items() if found.get(name) != value]
     if other:
-        sys.exit(f"{work} holds cells of other settings: {', '.join(other)}. Give these, or another --work.")
+        shown = ", ".join(text[:80] for text in other[:3])
+        sys.exit(f"{file.parent} holds cells of other {what}: {shown}. Give these, or another --work.")
 
 
 def arguments(words: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="holds the three sources")
+    shared = ROOT.parent / "shared"
+    parser.add_argument("--data", type=Path, default=shared / "data", help="ChestX-ray14 subset and covid-chestxray")
+    parser.add_argument("--corpus", type=Path, default=shared / "corpus", help="the other sources, masks and labels")
     parser.add_argument("--work", type=Path, required=True, help="folder for everything in between")
-    parser.add_argument("--out", type=Path, help="folder for table, JSON and plot, by default --work")
+    parser.add_argument("--out", type=Path, help="folder for tables, JSON and plots, by default --work")
     parser.add_argument("--page", type=Path, help="page to put the tables into")
     parser.add_argument("--readme", type=Path, help="page to put the short table into, between its marks real_cxr")
-    parser.add_argument("--image", type=Path, help="where else the plot goes, such as docs/images/real_cxr.png")
+    parser.add_argument("--image", type=Path, help="where else the plot goes; that of the curves gets _curves behind")
     parser.add_argument("--check", type=Path, help="JSON of an earlier run whose figures must be equal")
     parser.add_argument("--report_only", action="store_true", help="compute nothing, show the cells that are there")
-    parser.add_argument("--jobs", type=int, default=1, help="encoders that are worked on at a time")
-    parser.add_argument("--only", nargs="+", help="names of the rows to compute and show, by default all")
-    parser.add_argument("--image_size", type=int, default=96)
-    parser.add_argument("--batch_size", type=int, default=64, help="films per step of pretraining")
-    parser.add_argument("--epochs", type=int, default=15, help="of every pretraining")
-    parser.add_argument("--draws", type=int, default=3, help="draws of labels")
-    parser.add_argument("--full_draws", type=int, default=2, help="runs of fine-tuning on all labels or 50 masks")
-    parser.add_argument(
-        "--steps", type=int, default=30, help="of fine-tuning on 1 and 10 % of the labels".replace("%", "%%")
-    )
-    parser.add_argument("--full_steps", type=int, default=60, help="of fine-tuning on all labels")
-    parser.add_argument("--mask_steps", type=int, default=30, help="of fine-tuning on masks")
-    parser.add_argument("--split_seed", type=int, default=1, help="of the division by patient")
+    parser.add_argument("--estimate", action="store_true", help="compute nothing, say what is left")
+    parser.add_argument("--jobs", type=int, default=1, help="units that are worked on at a time, a core each")
+    parser.add_argument("--minutes", type=float, help="start no further cell after so many minutes")
+    parser.add_argument("--only", nargs="+", help="names of the rows to compute, by default all")
+    for name, (value, text) in SETTINGS.items():
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{text} ({value})")
     options = parser.parse_args(words)
-    names = [run.name for run in (*RANDOM, *RUNS)]
-    unknown = sorted(set(options.only or ()) - set(names))
-    if unknown:
+    names = [row.name for row in ROWS]
+    if unknown := sorted(set(options.only or ()) - set(names)):
         parser.error(f"--only names {', '.join(unknown)}; the rows are {', '.join(names)}.")
-    if min(options.jobs, options.draws, options.full_draws) < 1:
-        parser.error("--jobs, --draws and --full_draws are 1 or more.")
+    if options.jobs < 1:
+        parser.error("--jobs is 1 or more.")
     return options
 
 
+def compute(options: argparse.Namespace, settings: dict[str, Any], work: Path) -> None:
+    """Compute what is missing, or only say how much that is."""
+    place = Place(options.data.resolve(), options.corpus.resolve(), work)
+    deadline = float("inf") if options.minutes is None else time.time() + 60 * options.minutes
+    tasks, _ = loaded(place, settings["image_size"], settings["split_seed"])
+    keep(described(tasks), work / "tasks.json", "films")
+    save_datalist(Datalist("real X-rays, unlabelled", splits={"training": tasks.corpus}), work / "corpus.json")
+    jobs = jobs_of(units_of(options.only), list(tasks.further))
+
+    def say() -> None:
+        print(Budget(work, settings, len(tasks.corpus), jobs).sentence(options.jobs), flush=True)
+
+    say()
+    if not options.estimate:
+        compute_all(jobs, place, settings, options.jobs, deadline, say)
+
+
 def main(words: list[str] | None = None) -> None:
-    """Compute what is missing, then show and write the tables and the plot."""
+    """Compute what is missing, then show and write the tables and the plots."""
     options = arguments(words)
-    work, data = options.work.resolve(), options.data.resolve()
-    out = (options.out or options.work).resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-    settings = {name: getattr(options, name) for name in (*SETTINGS, "draws", "full_draws")}
-    keep_settings(settings, work)
-    runs = [run for run in (*RANDOM, *RUNS) if not options.only or run.name in options.only]
+    work, out = options.work.resolve(), (options.out or options.work).resolve()
+    for folder in (work, out):
+        folder.mkdir(parents=True, exist_ok=True)
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    keep(settings, work / "settings.json", "settings")
     if not options.report_only:
-        compute_all(runs, settings, work, data, options.jobs)
-    report = {
-        "settings": settings,
-        **figures_of(runs, settings, work, make_tasks(data, settings["split_seed"])),
-    }
+        compute(options, settings, work)
+    if options.estimate:
+        return
+    if not (work / "tasks.json").is_file():
+        sys.exit(f"{work} has no tasks.json, and with it no cell to report; run without --report_only first.")
+    results = Results(work, json.loads((work / "tasks.json").read_text(encoding="utf-8")))
+    report = report_of(results, settings)
     report["cost"] |= {"date": time.strftime("%Y-%m-%d"), "machine": machine(("monai", "timm"))}
     write_json(report, out / "real_cxr.json")
     text = page_text(report)
     (out / "real_cxr.md").write_text(text, encoding="utf-8")
     print(text)
     for path in filter(None, (out / "real_cxr.png", options.image)):
-        plot(report, path)
+        plot_rows(report, path)
+        plot_curves(report, path.with_stem(f"{path.stem}_curves"))
     if options.page:
         into_page(options.page, text)
     if options.readme:
         into_page(options.readme, readme_text(report), "real_cxr")
     if options.check:
-        told = differing(json.loads(options.check.read_text(encoding="utf-8")), report)
-        if told:
+        if told := differing(json.loads(options.check.read_text(encoding="utf-8")), report):
             sys.exit(told)
         print(f"The figures are those of {options.check}.")
 
