@@ -25,8 +25,9 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("short"), derandomize=False, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 # It mixes numbers in that it found in the modules loaded so far, which depend on the tests that ran before.
-NO_CONSTANTS = copy.deepcopy(providers._local_constants)
-providers._get_local_constants = lambda: NO_CONSTANTS
+if hasattr(providers, "_local_constants"):
+    NO_CONSTANTS = copy.deepcopy(providers._local_constants)
+    providers._get_local_constants = lambda: NO_CONSTANTS
 # What hypothesis keeps of the source files that it looked through does not belong into the checkout.
 set_hypothesis_home_dir(tempfile.mkdtemp(prefix="hypothesis-"))
 
