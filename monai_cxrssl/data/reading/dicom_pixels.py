@@ -21,10 +21,10 @@ from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["decode_pixels"]
 
-_ITEM_LITTLE, _ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+# The tags of an item and of the end of them.
+_LITTLE, _BIG = (b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"), (b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0\xdd")
 # Of the size that a lower resolution has over the one that is wanted.
 _MARGIN = 1.5
-_END_LITTLE, _END_BIG = b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\xdd"
 
 
 def decode_pixels(
@@ -45,9 +45,9 @@ def decode_pixels(
     """
     path = header.path
     frame_bytes = header.rows * header.columns * header.samples * header.bits_allocated // 8
-    begins_as_item = data[:4] in (_ITEM_LITTLE, _ITEM_BIG)
+    begins_as_item = data[:4] in (_LITTLE[0], _BIG[0])
     # Native pixels may begin with the bytes of an item, and encapsulated ones may be as long as native ones.
-    if not begins_as_item or (0 <= len(data) - frame_bytes <= 1 and not _is_chain_of_items(data)):
+    if not begins_as_item or (0 <= len(data) - frame_bytes <= 1 and not _begins_a_chain(data)):
         return _native(header, data, frame_bytes, warnings)
     frame = _single_frame(data, path)
     stream = read_stream_header(frame)
@@ -185,13 +185,13 @@ def _values_of(pixels: np.ndarray, header: Header, warnings: list[str]) -> np.nd
     return pattern_values(pixels, header.bits_stored, header.high_bit, signed, header.has_overlay, warnings)
 
 
-def _is_chain_of_items(data: bytes) -> bool:
-    """Return whether items follow each other, each by its length, as far as the end (PS3.5 A.4)."""
-    position, order = 0, "<" if data[:4] == _ITEM_LITTLE else ">"
-    item, end = ((_ITEM_LITTLE, _END_LITTLE), (_ITEM_BIG, _END_BIG))[order == ">"]
-    while position + 8 <= len(data) and data[position : position + 4] == item:
-        position += 8 + struct.unpack(f"{order}I", data[position + 4 : position + 8])[0]
-    return position == len(data) or data[position : position + 4] == end
+def _begins_a_chain(data: bytes) -> bool:
+    """Return whether another item or the end of them follows the first item (PS3.5 A.4), also where the rest is cut."""
+    order, others = ("<", _LITTLE) if data[:4] == _LITTLE[0] else (">", _BIG)
+    if len(data) < 8:
+        return False
+    second = 8 + int(struct.unpack(f"{order}I", data[4:8])[0])
+    return data[second : second + 4] in others
 
 
 def _single_frame(data: bytes, path: str) -> bytes:

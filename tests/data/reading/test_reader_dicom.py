@@ -330,6 +330,18 @@ def test_encapsulated_frames_as_long_as_native_ones(tmp_path, dicom):
     assert metadata["warnings"] == []
 
 
+def test_a_stream_cut_to_the_length_of_native_pixels_is_refused(tmp_path, dicom):
+    stored = np.random.default_rng(0).integers(0, 65536, (40, 40)).astype(np.uint16)
+    syntax, frame = dicom.coded("rle", stored)  # noise takes more than it saves
+    ds = dicom.make_dicom(stored, syntax=syntax, frame=frame, BitsStored=16, HighBit=15)
+    assert len(ds.PixelData) > stored.nbytes
+    body = dicom.save(ds, tmp_path / "film.dcm").read_bytes()
+    start = body.index(ds.PixelData[:64])
+    (tmp_path / "film.dcm").write_bytes(body[: start + stored.nbytes])
+    with pytest.raises(CXRReadError):
+        read_cxr(tmp_path / "film.dcm")
+
+
 @pytest.mark.parametrize("head", ["feff00e0", "feff00e000000000", "feff00e004000000", "feff00e0ffffffff"])
 def test_native_pixels_that_begin_as_an_item(tmp_path, head, dicom):
     stored = dicom.stored_film(16)
@@ -338,6 +350,12 @@ def test_native_pixels_that_begin_as_an_item(tmp_path, head, dicom):
     film, metadata = read_cxr(dicom.save(dicom.make_dicom(stored, 16), tmp_path / "film.dcm"))
     np.testing.assert_allclose(film, dicom.own_range(stored), atol=TOLERANCE)
     assert metadata["warnings"] == []
+
+
+def test_two_pixels_that_are_an_item_tag(tmp_path, dicom):
+    stored = np.frombuffer(bytes.fromhex("feff00e0"), "<u2").reshape(1, 2)
+    film, _ = read_cxr(dicom.save(dicom.make_dicom(stored, 16), tmp_path / "film.dcm"))
+    np.testing.assert_array_equal(film, [[1, 0]])
 
 
 def test_metadata_is_an_allow_list(tmp_path, dicom):
