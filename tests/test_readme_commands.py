@@ -29,7 +29,10 @@ from monai_cxrssl.phantom import make_phantom_dataset
 from tests.apps.monai_label.label_server import LabelServer
 from tests.page_commands import OURS, RUN, SMALL_SET, TINY, Small, as_run, commands_of, run
 
-PAGES = ("README.md", "docs/deploy.md", "docs/fine_tuning.md", "docs/report.md", "docs/data.md", "docs/federated.md")
+PAGES = (
+    "README.md", "docs/commands.md", "docs/deploy.md", "docs/fine_tuning.md", "docs/report.md", "docs/data.md",
+    "docs/federated.md",
+)  # fmt: skip
 PHANTOM = "--phantom_patients 24 --phantom_size 96"
 
 
