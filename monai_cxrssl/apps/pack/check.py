@@ -247,16 +247,15 @@ class BundleCheck:
         return f"A random image of {sides[0]} x {sides[1]} px gives {', '.join(sorted(outputs))} as the metadata says."
 
     def check_shapes(self) -> str:
-        """``verify_net_in_out`` for each output, since it can judge only a bare tensor called ``pred``."""
+        """``verify_net_in_out``; of two outputs for each, since it can judge only a bare tensor called ``pred``."""
         from monai.bundle import verify_net_in_out
 
         outputs = self.metadata["network_data_format"]["outputs"]
         for name, about in outputs.items():
-            options: dict[str, Any] = {"_meta_#network_data_format#outputs#pred": about}
-            if "classes" in self.settings:
-                options["network_def#return_dict"] = False
+            options: dict[str, Any] = {}
             if len(outputs) > 1:  # the other branch off
-                options |= {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
+                options = {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
+                options |= {"_meta_#network_data_format#outputs#pred": about, "network_def#return_dict": False}
             verify_net_in_out(
                 net_id="network_def", meta_file=str(self.folder / "configs" / "metadata.json"), device="cpu",
                 config_file=str(self.folder / "configs" / "inference.json"), bundle_root=str(self.folder), **options,
