@@ -33,6 +33,7 @@ from monai_cxrssl.apps.pack.archive import extract_archive
 from monai_cxrssl.apps.pack.evidence import find_machine_paths, is_of_weights
 from monai_cxrssl.apps.pack.metadata import read_json, stated_versions
 from monai_cxrssl.apps.pack.package import SUMS, file_sums
+from monai_cxrssl.apps.pack.phantom import phantom_of_model
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import require_description
 
@@ -266,7 +267,7 @@ class BundleCheck:
         """Every workflow has the properties that MONAI requires; tried on a phantom with the model's classes."""
         from monai.bundle import ConfigWorkflow
 
-        data = self._phantom()
+        data = phantom_of_model(self.settings, self.scratch / "phantom")
         for kind, config in _WORKFLOWS:
             path = self.folder / "configs" / f"{config}.json"
             if not path.is_file():
@@ -280,22 +281,6 @@ class BundleCheck:
             if missing:
                 self.problems.append(f"configs/{config}.json lacks what MONAI requires: {', '.join(missing)}.")
         return "check_properties finds all that MONAI requires of training, inference and evaluation."
-
-    def _phantom(self) -> Path:
-        from monai_cxrssl.phantom.dataset import make_phantom_dataset
-
-        path = Path(make_phantom_dataset(self.scratch / "phantom", patients=12, size=64, progress=False))
-        classes, task = self.settings.get("classes"), self.settings.get("task")
-        if classes:
-            content = read_json(path)
-            items = [item for split in content.values() if isinstance(split, list) for item in split]
-            for number, item in enumerate(each for each in items if isinstance(each, dict)):
-                right = number % len(classes)
-                many = [int(each == right) for each in range(len(classes))]
-                item["label"] = right if task == "multi_class" else many
-            content |= {"classes": classes, "task": task}
-            path.write_text(json.dumps(content), encoding="utf-8")
-        return path.parent
 
 
 @contextlib.contextmanager
