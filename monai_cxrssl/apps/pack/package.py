@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 import zipfile
@@ -28,7 +27,14 @@ from monai_cxrssl.apps.pack.card import write_card
 from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths, report_is_of
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
 from monai_cxrssl.apps.pack.zoo import (
-    LIMIT_MB, check_name, exclusions, lay_out, no_address, script_problem, write_large_files, zoo_name,
+    LIMIT_MB,
+    check_name,
+    exclusions,
+    lay_out,
+    no_address,
+    script_problem,
+    write_large_files,
+    zoo_name,
 )  # fmt: skip
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json

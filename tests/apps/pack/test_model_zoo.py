@@ -131,7 +131,9 @@ def test_the_zoos_calls_pass_without_overrides(bundle, encoder, name, tmp_path, 
 def test_two_outputs_are_named_for_the_zoos_lists(tmp_path, capsys):
     status, zoo = packed("multitask", tmp_path)
     assert status == 0
-    assert "Add 'chest_xray_multitask_segmentation' to exclude_verify_shape_list in the zoo's" in capsys.readouterr().out
+    assert (
+        "Add 'chest_xray_multitask_segmentation' to exclude_verify_shape_list in the zoo's" in capsys.readouterr().out
+    )
     zoo_calls(zoo / "models" / "chest_xray_multitask_segmentation", shape=False)
 
 
