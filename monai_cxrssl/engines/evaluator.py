@@ -20,6 +20,7 @@ from monai_cxrssl.engines.trainer import prepare_views
 from monai_cxrssl.hardware.precision import autocast_dtype
 from monai_cxrssl.metrics.ranking import roc_auc
 from monai_cxrssl.metrics.segmentation import overlap_per_image
+from monai_cxrssl.networks.parts.named_logits import named_logits
 from monai_cxrssl.networks.prediction_head import PredictionHead
 
 __all__ = ["MultiTaskPredictor"]
@@ -40,7 +41,8 @@ class MultiTaskPredictor(Evaluator):
 
     Args:
         val_data_loader: batches of :class:`monai_cxrssl.data.FineTuningImages` without augmentation.
-        network: returns ``{"label": logits}``, ``{"mask": logits}`` or both.
+        network: returns ``{"label": logits}``, ``{"mask": logits}`` or both, or is a
+            :class:`~monai_cxrssl.networks.MultiTaskNet`.
         task: ``"multi_class"`` or ``"multi_label"``; ConfigurationError for another.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
 
@@ -92,7 +94,8 @@ class MultiTaskPredictor(Evaluator):
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
         enabled = self.autocast_dtype is not None
         with eval_mode(self.network), torch.autocast(self.state.device.type, self.autocast_dtype, enabled):
-            output = {name: logits.float() for name, logits in self.network(batch["image"]).items()}
+            output = named_logits(self.network, self.network(batch["image"]))
+        output = {name: logits.float() for name, logits in output.items()}
         self._parts.append({name: value.cpu().numpy() for name, value in self._judged(output, batch).items()})
         return output
 

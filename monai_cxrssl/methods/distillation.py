@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.losses.distillation import DistillationLoss
 from monai_cxrssl.methods.fine_tuning import FineTuningMethod
+from monai_cxrssl.networks.parts.named_logits import named_logits
 from monai_cxrssl.networks.trained import load_trained_network
 
 __all__ = ["DistillationMethod", "load_teacher"]
@@ -38,8 +39,8 @@ class DistillationMethod(FineTuningMethod):
         network: the student, see :class:`FineTuningMethod`; it must have a label head.
         loss_function: :class:`monai_cxrssl.losses.MultiTaskLoss`, or one that like it takes an output with one of the
             two branches.
-        teacher: called with images ``(B, 1, H, W)`` it returns a dictionary with ``label`` ``(B, C)``, logits of the
-            same classes: a :class:`monai_cxrssl.networks.MultiTaskNet`, see :func:`load_teacher`.
+        teacher: called with images ``(B, 1, H, W)`` it returns logits ``(B, C)`` of the same classes, named ``label``
+            unless it has ``branches``: a :class:`monai_cxrssl.networks.MultiTaskNet`, see :func:`load_teacher`.
 
     Raises:
         ConfigurationError: student or teacher has no label head, or the tasks or numbers of classes differ.
@@ -98,10 +99,10 @@ class DistillationMethod(FineTuningMethod):
         ``mask_loss`` (0 where the batch has none), and the student's logits, without a graph, as ``label_logits`` and
         ``mask_logits``.
         """
-        output = self.network(batch["image"])
+        output = named_logits(self.network, self.network(batch["image"]))
         soft = _label_logits(output, "student")
         with torch.no_grad():
-            told = _label_logits(self.teacher(batch["image"]), "teacher")
+            told = _label_logits(named_logits(self.teacher, self.teacher(batch["image"])), "teacher")
         losses = {name: self._part(name, output, batch) for name in ("label", "mask")}
         label, mask = losses["label"], losses["mask"]
         distilled = self.distillation(soft, told)
@@ -159,10 +160,7 @@ def load_teacher(path: str | os.PathLike, classes: Sequence[str], task: str) -> 
     return network
 
 
-def _label_logits(output: Any, who: str) -> Tensor:
-    if not isinstance(output, Mapping) or "label" not in output:
-        raise ConfigurationError(
-            f"The {who} returns no dictionary with 'label'; distillation takes a MultiTaskNet with classes and "
-            "return_dict True."
-        )
+def _label_logits(output: Mapping[str, Tensor], who: str) -> Tensor:
+    if "label" not in output:
+        raise ConfigurationError(f"The {who} gives no 'label'; distillation takes a MultiTaskNet with classes.")
     return output["label"]

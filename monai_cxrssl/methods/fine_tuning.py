@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.momentum import EMACopy
+from monai_cxrssl.networks.parts.named_logits import named_logits
 
 __all__ = ["FineTuningMethod"]
 
@@ -27,7 +28,8 @@ class FineTuningMethod(nn.Module):
 
     Args:
         network: has ``encoder``; called with images ``(B, 1, H, W)`` it returns ``{"label": (B, C) logits}``,
-            ``{"mask": (B, M, H, W) logits}`` or both: :class:`monai_cxrssl.networks.MultiTaskNet`.
+            ``{"mask": (B, M, H, W) logits}`` or both, or the bare logits where it names its ``branches``:
+            :class:`monai_cxrssl.networks.MultiTaskNet`.
         loss_function: called with the network's output and the batch, returns ``loss`` and its parts, scalars, by
             name: :class:`monai_cxrssl.losses.MultiTaskLoss`. Where a batch has nothing to say to a branch, the gradient
             must be zero rather than absent: processes that train together wait for that of every weight. The loss's
@@ -116,7 +118,7 @@ class FineTuningMethod(nn.Module):
             ``loss``, the other scalars of the loss (``label_loss``, ``mask_loss``), and the logits, without a graph, as
             ``label_logits`` and ``mask_logits``.
         """
-        output = self.network(batch["image"])
+        output = named_logits(self.network, self.network(batch["image"]))
         losses = self.loss_function(output, batch)
         result = {name: value for name, value in losses.items() if isinstance(value, Tensor)}
         return result | {f"{name}_logits": branch.detach() for name, branch in output.items()}

@@ -15,6 +15,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder_factory import is_vision_transformer
 from monai_cxrssl.networks.parts.pooling import last_features
 from monai_cxrssl.networks.parts.positions import positions_of
+from monai_cxrssl.networks.parts.scripted import scripted_encoder
 from monai_cxrssl.networks.start import Start
 from monai_cxrssl.networks.starting_normalisation import AUTO
 
@@ -99,6 +100,7 @@ class Encoder(nn.Module):
         self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
         self.out_channels = self.pool.out_channels
         self.map_channels = int(self.encoder.out_channels[-1])  # type: ignore[index]
+        self._is_transformer = is_vision_transformer(encoder_name)
 
     @property
     def positions(self) -> str | None:
@@ -107,8 +109,12 @@ class Encoder(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ConfigurationError for images that a vision transformer cannot cut into whole patches."""
-        if is_vision_transformer(self.encoder_name):
+        if self._is_transformer:
             refuse_size(self.encoder_name, int(self.encoder.output_stride), height, width)  # type: ignore[arg-type]
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return what ``torch.jit.script`` compiles: the same weights without the checks of sizes."""
+        return scripted_encoder(self)
 
     def feature_map(self, image: Tensor) -> Tensor:
         """Return the last map ``(B, map_channels, h, w)`` of images ``(B, C, H, W)``; see :meth:`check_size`."""

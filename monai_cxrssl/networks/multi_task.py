@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder import refuse_size
+from monai_cxrssl.networks.encoder_factory import is_vision_transformer
 from monai_cxrssl.networks.normalisation import normalised_features
 from monai_cxrssl.networks.parts.head_layers import HeadLayers, starting_head_layers
 from monai_cxrssl.networks.parts.label_head import LabelHead, label_logits
 from monai_cxrssl.networks.parts.positions import positions_of
+from monai_cxrssl.networks.parts.scripted import scripted_network
 from monai_cxrssl.networks.start import Start
 from monai_cxrssl.networks.starting_normalisation import AUTO
 from monai_cxrssl.networks.weights.containers import read_weights
@@ -131,6 +133,7 @@ class MultiTaskNet(nn.Module):
         given = given.overlaid(start)
         built = given.build(encoder_name, in_channels)
         self.normalise, self.encoder, self.pool, path = built.normalise, built.encoder, built.pool, built.path
+        self._is_transformer = is_vision_transformer(encoder_name)
         self.head_norm = built.head_norm if num_classes else None
         self.encoder_arguments: dict[str, Any] = self.encoder.encoder_arguments  # type: ignore[assignment]
         self.decoder: nn.Module | None = None
@@ -161,10 +164,14 @@ class MultiTaskNet(nn.Module):
         return int(self.encoder.output_stride)  # type: ignore[arg-type]
 
     @property
-    def _is_transformer(self) -> bool:
-        from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
+    def branches(self) -> tuple[str, ...]:
+        """``"label"``, ``"mask"`` or both: what the outputs are, in their order."""
+        modules = {"label": self.classification_head, "mask": self.decoder}
+        return tuple(name for name, module in modules.items() if module is not None)
 
-        return isinstance(self.encoder, TimmViTEncoder)
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return what ``torch.jit.script`` compiles: the same weights without the checks of sizes."""
+        return scripted_network(self)
 
     def _build_decoder(self, name: str, in_channels: int, mask_channels: int) -> None:
         import segmentation_models_pytorch as smp

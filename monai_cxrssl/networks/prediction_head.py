@@ -65,8 +65,13 @@ class PredictionHead(nn.Module):
         self.thresholds = given
         self.mask_threshold = float(mask_threshold)
 
-    def forward(self, output: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def named(self, output: Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
+        """Name a bare output of logits: those of the classes, or of a mask where there are none."""
+        return {"label" if self.classes else "mask": output} if isinstance(output, Tensor) else output
+
+    def forward(self, output: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
         """Return the probabilities of ``"label"`` ``(..., C)`` and ``"mask"``, what there is of them, in their type."""
+        output = self.named(output)
         probabilities = {}
         if "label" in output:
             logits = output["label"] / self.temperature
@@ -75,15 +80,16 @@ class PredictionHead(nn.Module):
             probabilities["mask"] = output["mask"].sigmoid()
         return probabilities
 
-    def predict(self, output: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def predict(self, output: Mapping[str, Tensor] | Tensor) -> dict[str, Tensor]:
         """Return the probabilities that are written and shown, on the CPU.
 
-        Logits ``{"label": (..., C), "mask": (..., 1, h, w)}``, or one of both, give ``"label"`` in float64 where there
-        are classes, and ``"mask"`` in float32.
+        Logits ``{"label": (..., C), "mask": (..., 1, h, w)}``, or one of both, also bare, give ``"label"`` in float64
+        where there are classes, and ``"mask"`` in float32.
 
         Raises:
             ConfigurationError: other numbers of classes or of masks.
         """
+        output = self.named(output)
         logits = {}
         width = output["label"].shape[-1] if "label" in output else 0
         if width != len(self.classes):

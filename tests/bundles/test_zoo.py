@@ -36,7 +36,8 @@ def _is_fine_tuning(bundle):
 
 
 def _without_defaults(content, bundle):
-    """The config without the values that stand for a model that is not there yet."""
+    """The config without the values that stand for a model that is not there yet, or for its number of branches."""
+    assert content["network_def"].pop("return_dict", None) in (None, bundle.name == "multitask")
     text = json.dumps(content).replace(bundle.name, "NAME")
     content = json.loads(re.sub(r"(read_model_setting\(@model_path, '\w+'), [^)]*\)", r"\1)", text))
     return {name: value for name, value in content.items() if name not in ("classes", "decoder", "mask")}

@@ -70,9 +70,17 @@ def test_versions_are_exact_and_those_tested(bundle):
 
 
 def test_another_runtime_is_told_what_comes_before_and_after(bundle):
+    """Of the recipe that a run without arguments takes, whose weights the bundle then has."""
     formats = about(bundle)["network_data_format"]
-    (side,) = set(formats["inputs"]["image"]["spatial_shape"])
-    assert formats["inputs"]["image"]["preprocessing"] == describe_preprocessing({"image_size": side})
+    short = json.loads((bundle / "configs" / "recipes.json").read_text(encoding="utf-8"))["short"]
+    side = short["image_size"]
+    assert formats["inputs"]["image"]["spatial_shape"] == [side, side]
+    for config in ("inference", "evaluate"):
+        text = (bundle / "configs" / f"{config}.json").read_text(encoding="utf-8")
+        for name in ("encoder_name", "image_size"):
+            assert f"read_model_setting(@model_path, '{name}', {short[name]!r})" in text
+    normalisation = Encoder(short["encoder_name"]).normalise.normalisation.described()
+    assert formats["inputs"]["image"]["preprocessing"] == describe_preprocessing({"image_size": side, **normalisation})
     for output in formats["outputs"].values():
         kind = {"probabilities": "label", "image": "mask"}.get(output["type"], "embedding")
         expected = describe_postprocessing(kind, {"task": "multi_class"})
@@ -131,13 +139,11 @@ def test_verify_net_in_out(bundle, monkeypatch):
     """Network and metadata of an untrained bundle agree; of a dictionary of outputs, one at a time is verified."""
     monkeypatch.chdir(bundle)
     outputs = about(bundle)["network_data_format"]["outputs"]
-    config = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
     for name, output in outputs.items():
-        options = {"_meta_#network_data_format#outputs#pred": output}
-        if config["network_def"]["_target_"].endswith("MultiTaskNet"):
-            options["network_def#return_dict"] = False
+        options = {}
         if len(outputs) > 1:  # None would be taken for "not given"
-            options |= {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
+            options = {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
+            options |= {"_meta_#network_data_format#outputs#pred": output, "network_def#return_dict": False}
         monai.bundle.verify_net_in_out(
             net_id="network_def", meta_file="configs/metadata.json", config_file="configs/inference.json", device="cpu",
             model_path="absent/model.pt", **options,

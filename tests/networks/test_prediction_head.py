@@ -60,3 +60,11 @@ def test_a_mask_is_where_the_probability_is_above_its_threshold(threshold):
 def test_refusals(options, prediction, words):
     with pytest.raises(ConfigurationError, match=words):
         PredictionHead(**options).predict(prediction)
+
+
+def test_a_bare_output_is_of_the_classes_or_of_the_mask():
+    logits = torch.randn(2, 3)
+    head = PredictionHead("multi_label", CLASSES)
+    assert torch.equal(head.predict(logits)["label"], head.predict({"label": logits})["label"])
+    mask = torch.randn(2, 1, 4, 4)
+    assert torch.equal(PredictionHead()(mask)["mask"], mask.sigmoid())

@@ -12,9 +12,12 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``pack``."""
     parser.add_argument("bundle", nargs="?", help="folder of a trained bundle, such as bundles/multitask")
-    parser.add_argument("--name", help="of the pack: data and task, such as chest_xray_multitask_segmentation")
+    parser.add_argument("--name", help="of the pack: data and task, such as chest_xray_multitask_segmentation; with "
+                        "--zoo by default after the bundle")  # fmt: skip
     parser.add_argument("--out", metavar="DIR", help="folder that gets DIR/NAME, or the zip")
     parser.add_argument("--zip", action="store_true", help="write NAME_vVERSION.zip instead of a folder")
+    parser.add_argument("--zoo", action="store_true", help="write DIR/models/NAME and DIR/ci/unit_tests/test_NAME.py, "
+                        "a pull request to MONAI's model zoo; weights over 25 MB lie in DIR/upload/NAME")  # fmt: skip
     parser.add_argument("--model_path", metavar="FILE", help="weights; default models/model.pt of the bundle")
     parser.add_argument("--report", metavar="DIR", help="report about these weights; default eval/report of the bundle")
     parser.add_argument("--version", help="such as 1.0.0; default the bundle's")
@@ -43,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         return _check(args.check, args.strict)
     if args.strict:
         raise ConfigurationError("--strict goes with --check; a pack of your own is written as it is.")
-    absent = [name for name in ("bundle", "name", "out") if getattr(args, name) is None]
+    needed = ("bundle", "out") if args.zoo else ("bundle", "name", "out")
+    absent = [name for name in needed if getattr(args, name) is None]
     if absent:
         raise ConfigurationError(
             f"Not given: {', '.join(absent)}; expected pack BUNDLE --name NAME --out DIR, or pack --check PACK."
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         facts=args.facts,
         weights_url=args.weights_url,
         as_zip=args.zip,
+        zoo=args.zoo,
         include_patients=args.patients,
         include_predictions=args.predictions,
         include_films=args.films,

@@ -17,9 +17,20 @@ __all__ = ["write_card"]
 
 
 def write_card(
-    path: Path, name: str, metadata: Mapping[str, Any], settings: Mapping[str, Any], figures: Mapping[str, Any]
+    path: Path,
+    name: str,
+    metadata: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    unscripted: str | None = None,
 ) -> None:
-    """Write the card from the pack's metadata, ``model.json`` and the report's ``metrics.json``, ``{}`` without one."""
+    """Write the card of a pack.
+
+    Args:
+        metadata, settings: its ``metadata.json`` and ``model.json``.
+        figures: the report's ``metrics.json``, ``{}`` without one.
+        unscripted: why TorchScript cannot compile the network, if it cannot.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")), trim_blocks=True, undefined=StrictUndefined
     )
@@ -29,5 +40,6 @@ def write_card(
         name=name, metadata=metadata, settings=settings, figures=figures, versions=stated_versions(metadata),
         measured=[(field.field, field.value) for field in card if field.section == "Evaluation" and field.stated],
         card=[(field.section, field.field, field.value, field.item) for field in card], not_stated=NOT_STATED,
+        unscripted=unscripted, several=len(metadata["network_data_format"]["outputs"]) > 1,
     )  # fmt: skip
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

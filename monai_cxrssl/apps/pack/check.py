@@ -33,6 +33,7 @@ from monai_cxrssl.apps.pack.archive import extract_archive
 from monai_cxrssl.apps.pack.evidence import find_machine_paths, is_of_weights
 from monai_cxrssl.apps.pack.metadata import read_json, stated_versions
 from monai_cxrssl.apps.pack.package import SUMS, file_sums
+from monai_cxrssl.apps.pack.phantom import phantom_of_model
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import require_description
 
@@ -247,16 +248,15 @@ class BundleCheck:
         return f"A random image of {sides[0]} x {sides[1]} px gives {', '.join(sorted(outputs))} as the metadata says."
 
     def check_shapes(self) -> str:
-        """``verify_net_in_out`` for each output, since it can judge only a bare tensor called ``pred``."""
+        """``verify_net_in_out``; of two outputs for each, since it can judge only a bare tensor called ``pred``."""
         from monai.bundle import verify_net_in_out
 
         outputs = self.metadata["network_data_format"]["outputs"]
         for name, about in outputs.items():
-            options: dict[str, Any] = {"_meta_#network_data_format#outputs#pred": about}
-            if "classes" in self.settings:
-                options["network_def#return_dict"] = False
+            options: dict[str, Any] = {}
             if len(outputs) > 1:  # the other branch off
-                options |= {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
+                options = {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
+                options |= {"_meta_#network_data_format#outputs#pred": about, "network_def#return_dict": False}
             verify_net_in_out(
                 net_id="network_def", meta_file=str(self.folder / "configs" / "metadata.json"), device="cpu",
                 config_file=str(self.folder / "configs" / "inference.json"), bundle_root=str(self.folder), **options,
@@ -267,7 +267,7 @@ class BundleCheck:
         """Every workflow has the properties that MONAI requires; tried on a phantom with the model's classes."""
         from monai.bundle import ConfigWorkflow
 
-        data = self._phantom()
+        data = phantom_of_model(self.settings, self.scratch / "phantom")
         for kind, config in _WORKFLOWS:
             path = self.folder / "configs" / f"{config}.json"
             if not path.is_file():
@@ -281,22 +281,6 @@ class BundleCheck:
             if missing:
                 self.problems.append(f"configs/{config}.json lacks what MONAI requires: {', '.join(missing)}.")
         return "check_properties finds all that MONAI requires of training, inference and evaluation."
-
-    def _phantom(self) -> Path:
-        from monai_cxrssl.phantom.dataset import make_phantom_dataset
-
-        path = Path(make_phantom_dataset(self.scratch / "phantom", patients=12, size=64, progress=False))
-        classes, task = self.settings.get("classes"), self.settings.get("task")
-        if classes:
-            content = read_json(path)
-            items = [item for split in content.values() if isinstance(split, list) for item in split]
-            for number, item in enumerate(each for each in items if isinstance(each, dict)):
-                right = number % len(classes)
-                many = [int(each == right) for each in range(len(classes))]
-                item["label"] = right if task == "multi_class" else many
-            content |= {"classes": classes, "task": task}
-            path.write_text(json.dumps(content), encoding="utf-8")
-        return path.parent
 
 
 @contextlib.contextmanager

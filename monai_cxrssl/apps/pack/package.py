@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 import zipfile
@@ -27,6 +26,16 @@ import torch
 from monai_cxrssl.apps.pack.card import write_card
 from monai_cxrssl.apps.pack.evidence import copy_evidence, find_machine_paths, report_is_of
 from monai_cxrssl.apps.pack.metadata import packed_metadata, read_facts
+from monai_cxrssl.apps.pack.zoo import (
+    LIMIT_MB,
+    check_name,
+    exclusions,
+    lay_out,
+    no_address,
+    script_problem,
+    write_large_files,
+    zoo_name,
+)  # fmt: skip
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256, write_json
 from monai_cxrssl.networks.description import described_start
@@ -48,13 +57,11 @@ _SETTINGS = ("encoder_name", "image_size", "decoder", "classes", "task", "mask")
 _READ_SETTING = "$monai_cxrssl.networks.read_model_setting(@model_path, '{}', {!r})"
 _READ_NORMALISATION = "$monai_cxrssl.networks.read_input_normalisation(@model_path, {!r})"
 _READ_START = "$monai_cxrssl.networks.read_start(@model_path, {!r})"
-#: Of a file in the model zoo's repository; larger ones are listed with their address.
-_ZOO_LIMIT_MB = 25
 
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """The folder or zip; whether it was written, not there already; sentences on what was left out or is unknown."""
+    """The folder or zip; whether anything was written, not there already; sentences on what a reader must know."""
 
     path: Path
     written: bool
@@ -63,7 +70,7 @@ class PackedBundle:
 
 def pack_bundle(
     bundle: str | os.PathLike,
-    name: str,
+    name: str | None,
     out: str | os.PathLike,
     *,
     model_path: str | os.PathLike | None = None,
@@ -73,6 +80,7 @@ def pack_bundle(
     facts: str | os.PathLike | None = None,
     weights_url: str | None = None,
     as_zip: bool = False,
+    zoo: bool = False,
     include_patients: bool = False,
     include_predictions: bool = False,
     include_films: bool = False,
@@ -81,7 +89,8 @@ def pack_bundle(
 
     Args:
         bundle: folder of a bundle of this package.
-        name: of the pack, in the model zoo's manner: ``chest_xray_lung_segmentation``.
+        name: of the pack, in the model zoo's manner: ``chest_xray_lung_segmentation``; ``None`` to be named after the
+            bundle.
         out: folder that gets it.
         model_path: trained weights with their description; by default ``models/model.pt`` of the bundle.
         report: folder that ``python -m monai_cxrssl report`` or an evaluation wrote about these weights; by default
@@ -91,22 +100,31 @@ def pack_bundle(
         facts: JSON file of metadata that only its maker knows of this model, such as ``data_source``,
             ``target_population``, ``limitations``; it fills the model card.
         weights_url: where the weights will lie, for ``large_files.yml``, which the model zoo wants of large files.
+        zoo: write what a pull request to the model zoo holds, to be copied over a checkout: ``models/NAME`` and
+            ``ci/unit_tests/test_NAME.py``; weights above its limit lie in ``upload/NAME``, and need a ``weights_url``.
         include_patients: with ``model.patients.json``.
         include_predictions: with ``report/predictions.csv``, which holds patient ids.
         include_films: with the report's galleries, which show films of patients.
 
     Raises:
         ConfigurationError: there are no weights, they are no plain state dict or do not fit the bundle, the name breaks
-            the zoo's rules, the report is of other weights, a file names a path of this machine, or something else is
-            already there.
+            the zoo's rules, weights are too large for the zoo and have no address, the report is of other weights, a
+            file names a path of this machine, or something else is already there.
     """
     source, out = Path(bundle).expanduser(), Path(out).expanduser()
     about = bundle_metadata(source)
     if not (source / "configs" / "inference.json").is_file():
         raise ConfigurationError(f"{source} has no configs/inference.json; give the folder of a bundle.")
     weights = Path(model_path).expanduser() if model_path is not None else source / "models" / "model.pt"
-    settings, outputs = _read_model(weights)
-    _check_name(name, settings)
+    network, settings, outputs = _read_model(weights)
+    name = zoo_name(source.resolve().name, settings) if name is None else name
+    check_name(name, settings)
+    if as_zip and zoo:
+        raise ConfigurationError("The model zoo takes a folder; leave out --zip or --zoo.")
+    large = weights.stat().st_size > LIMIT_MB * 2**20
+    if zoo and large and weights_url is None:
+        raise no_address(weights)
+    unscripted = script_problem(network)
     about = packed_metadata(about | read_facts(facts), settings, outputs, version, changes)
     digest, notes = sha256(weights), []
     evidence = (
@@ -139,28 +157,25 @@ def pack_bundle(
         metrics = {key: figures[key] for key in ("macro_auc", "dice") if isinstance(figures.get(key), float)}
         about |= {"eval_metrics": metrics} if metrics else {}
         write_json(about, folder / "configs" / "metadata.json", indent=4)
-        write_card(folder / "docs" / "README.md", name, about, settings, figures)
-        megabytes = weights.stat().st_size / 2**20
+        write_card(folder / "docs" / "README.md", name, about, settings, figures, unscripted)
         if weights_url is not None:
-            (folder / "large_files.yml").write_text(
-                f'large_files:\n  - path: "models/model.pt"\n    url: {json.dumps(weights_url)}\n'
-                f'    hash_val: "{digest}"\n    hash_type: "sha256"\n',
-                encoding="utf-8",
-            )
-        elif megabytes > _ZOO_LIMIT_MB:
-            notes.append(
-                f"The weights have {megabytes:.0f} MB, over the model zoo's {_ZOO_LIMIT_MB}: for a pull request there, "
-                "give their address (weights_url) and leave the file out."
-            )
+            write_large_files(folder, weights_url, digest)
         if told := find_machine_paths(folder, source.resolve().parent, weights.resolve().parent):
             raise ConfigurationError(f"{told[0]} Take it out of the bundle, the model's json file or the report.")
         lines = [f"{digest}  {path}\n" for path, digest in file_sums(folder).items()]
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+        if zoo:
+            notes += exclusions(name, outputs, unscripted is None)
+            parts = lay_out(Path(temporary), folder, large)
+            if large:
+                notes.append(f"Upload {out / parts[-1]} to {weights_url}; it stays out of the pull request.")
+            written = _place({Path(temporary) / part: out / part for part in parts}, "--out or --name")
+            return PackedBundle(out / parts[0], written, tuple(notes))
         if not as_zip:
-            return PackedBundle(out / name, _place(folder, out / name, "--out or --name"), tuple(notes))
+            return PackedBundle(out / name, _place({folder: out / name}, "--out or --name"), tuple(notes))
         archive = Path(temporary) / f"{name}_v{about['version']}.zip"
         _write_zip(folder, archive)
-        return PackedBundle(out / archive.name, _place(archive, out / archive.name, "--version"), tuple(notes))
+        return PackedBundle(out / archive.name, _place({archive: out / archive.name}, "--version"), tuple(notes))
 
 
 def file_sums(folder: Path) -> dict[str, str]:
@@ -169,26 +184,8 @@ def file_sums(folder: Path) -> dict[str, str]:
     return {path: sha256(folder / path) for path in files if path != SUMS}
 
 
-def _check_name(name: str, settings: Mapping[str, Any]) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)+", name):
-        raise ConfigurationError(
-            f"{name!r} is no name of the model zoo; expected words of small letters and digits with _ between them, "
-            "first the data, then the task, such as chest_xray_lung_segmentation."
-        )
-    # MONAI Label reads the kind of a bundle off its folder's name, "segmentation" first.
-    segments, classifies = settings.get("decoder") is not None, bool(settings.get("classes"))
-    wanted = "segmentation" if segments else "classification" if classifies else "pretraining"
-    words = name.split("_")
-    if wanted not in words or (not segments and "segmentation" in words):
-        raise ConfigurationError(
-            f"The name {name} does not say what the model does; it must hold the word {wanted}"
-            + ("" if segments else " and not segmentation")
-            + ", by which MONAI Label knows its kind."
-        )
-
-
-def _read_model(weights: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
-    """Return the model's settings, and the shape of each output for one image, measured."""
+def _read_model(weights: Path) -> tuple[torch.nn.Module, dict[str, Any], dict[str, tuple[int, ...]]]:
+    """Return the model, its settings, and the shape of each output for one image, measured."""
     if not weights.is_file():
         raise ConfigurationError(f"There are no weights at {weights}; train the bundle first, or give --model_path.")
     state = read_weights(weights)
@@ -207,7 +204,7 @@ def _read_model(weights: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...
     with torch.no_grad():
         result = network(torch.zeros(1, 1, settings["image_size"], settings["image_size"]))
     named = result if isinstance(result, dict) else {"pred": result}
-    return settings, {key: tuple(value.shape) for key, value in named.items()}
+    return network, settings, {key: tuple(value.shape) for key, value in named.items()}
 
 
 def _copy_texts(source: Path, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
@@ -281,14 +278,16 @@ def _write_zip(folder: Path, archive: Path) -> None:
             file.writestr(entry, path.read_bytes(), compresslevel=9)
 
 
-def _place(made: Path, target: Path, options: str) -> bool:
-    """Give a folder or zip its name; False where the same content bears it already."""
-    if not target.exists():
+def _place(parts: Mapping[Path, Path], options: str) -> bool:
+    """Move files or folders to their targets, all or none; False where all are there already, with the same content."""
+    for made, target in parts.items():
+        if target.exists() and (made.is_dir() != target.is_dir() or _content(made) != _content(target)):
+            raise ConfigurationError(f"{target} exists with other content; remove it, or choose another {options}.")
+    absent = {made: target for made, target in parts.items() if not target.exists()}
+    for made, target in absent.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
         made.rename(target)
-        return True
-    if made.is_dir() == target.is_dir() and _content(made) == _content(target):
-        return False
-    raise ConfigurationError(f"{target} exists with other content; remove it, or choose another {options}.")
+    return bool(absent)
 
 
 def _content(path: Path) -> Any:

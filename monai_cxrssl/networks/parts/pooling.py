@@ -41,6 +41,7 @@ class Pooling(nn.Module):
     Attributes:
         name: what is done.
         out_channels: length of the vector.
+        takes_token: whether the class token is in it.
 
     Raises:
         ConfigurationError: an unknown pooling, or one by a class token that the encoder does not have.
@@ -61,12 +62,8 @@ class Pooling(nn.Module):
                 "choose mean or mean+std."
             )
         self.name = pooling
+        self.takes_token, self._mean, self._std = (part in pooling for part in ("cls", "mean", "std"))
         self.out_channels = int(encoder.out_channels[-1]) * (1 + pooling.count("+"))  # type: ignore[index]
-
-    @property
-    def takes_token(self) -> bool:
-        """Whether the class token is in the embedding."""
-        return "cls" in self.name
 
     def forward(self, feature_map: Tensor, prefix_tokens: Tensor | None = None) -> Tensor:
         """Return ``(B, out_channels)`` of :func:`last_features`."""
@@ -74,9 +71,9 @@ class Pooling(nn.Module):
         if self.takes_token:
             assert prefix_tokens is not None  # the constructor asked for a class token
             parts.append(prefix_tokens[:, 0])
-        if "mean" in self.name:
+        if self._mean:
             parts.append(torch.flatten(nn.functional.adaptive_avg_pool2d(feature_map, 1), 1))
-        if "std" in self.name:
+        if self._std:
             # The root has no gradient at 0, where all positions are alike.
             variance = feature_map.float().flatten(2).var(-1, correction=0)
             parts.append((variance + 1e-12).sqrt().to(feature_map.dtype))

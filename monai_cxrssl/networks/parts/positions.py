@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 
-__all__ = ["POSITIONS", "holds_sincos", "positions_at", "positions_of", "sincos_positions", "use_sincos"]
+__all__ = [
+    "POSITIONS", "holds_sincos", "positions_at", "positions_of", "sincos_grid", "sincos_positions", "use_sincos",
+]  # fmt: skip
 
 POSITIONS = ("learned", "sincos")
 #: Largest difference from the table that half precision explains.
@@ -43,10 +45,17 @@ def sincos_positions(
         raise ConfigurationError(
             f"Sine-cosine positions take a multiple of 4 channels, and the encoder has {channels}."
         )
-    rows, columns = (
-        (torch.arange(size, device=device, dtype=torch.float64) + 0.5) * (whole / size) - 0.5
-        for size, whole in zip((height, width), reference or (height, width), strict=True)
-    )
+    whole_height, whole_width = reference or (height, width)
+    where = torch.get_default_device() if device is None else torch.device(device)
+    return sincos_grid(channels, height, width, whole_height, whole_width, where)
+
+
+def sincos_grid(
+    channels: int, height: int, width: int, whole_height: int, whole_width: int, device: torch.device
+) -> Tensor:
+    """Compute :func:`sincos_positions`, in the words that TorchScript knows."""
+    rows = (torch.arange(height, device=device, dtype=torch.float64) + 0.5) * (whole_height / height) - 0.5
+    columns = (torch.arange(width, device=device, dtype=torch.float64) + 0.5) * (whole_width / width) - 0.5
     omega = 10000.0 ** -(torch.arange(channels // 4, device=device, dtype=torch.float64) / (channels // 4))
     halves = []
     for coordinate in (columns.expand(height, -1), rows[:, None].expand(-1, width)):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from monai_cxrssl.hardware.precision import autocast_dtype
 from monai_cxrssl.networks.normalisation import normalised_features
 from monai_cxrssl.networks.parts.label_head import label_logits
+from monai_cxrssl.networks.parts.named_logits import named_logits
 from monai_cxrssl.networks.prediction_head import PredictionHead
 
 __all__ = ["NetworkOutputs"]
@@ -38,7 +39,7 @@ class NetworkOutputs:
     def masks(self, image: Tensor) -> np.ndarray:
         """Return the masks ``(B, channels, H, W)``, bool, that are drawn on images ``(B, 1, H, W)``."""
         with torch.inference_mode(), self.autocast():
-            logits = self.network(image.to(self.device))["mask"]
+            logits = named_logits(self.network, self.network(image.to(self.device)))["mask"]
         return self.head.mark(logits.float()).cpu().numpy()
 
     def scores(self, image: Tensor) -> np.ndarray:

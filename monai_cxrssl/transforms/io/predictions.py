@@ -25,7 +25,7 @@ class Head(Protocol):
 
     classes: list[str]
 
-    def predict(self, output: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def predict(self, output: Mapping[str, torch.Tensor] | torch.Tensor) -> dict[str, torch.Tensor]:
         """Return probabilities by ``"label"`` and ``"mask"``."""
 
     def decide(self, probabilities: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ class SplitPredictiond(MapTransform):
 
     Args:
         head: :class:`monai_cxrssl.networks.PredictionHead`.
-        keys: the entry with ``{"label": (classes,) logits, "mask": (1, h, w) logits}`` or one of both.
+        keys: the entry with ``{"label": (classes,) logits, "mask": (1, h, w) logits}`` or one of both, also bare.
         scores_key, mask_key: get ``(classes,)`` float64 and ``(1, h, w)`` float32 probabilities, where there are any.
         allow_missing_keys: pass over an item without the entry.
     """
