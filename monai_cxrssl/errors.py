@@ -8,7 +8,8 @@ import os
 import re
 
 __all__ = [
-    "CXRSSLError", "CXRReadError", "DatalistError", "ConfigurationError", "MissingTierError", "OptionError", "TrainingError",
+    "CXRSSLError", "CXRReadError", "DatalistError", "ConfigurationError", "MissingTierError", "OptionError",
+    "TrainingError",
 ]  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from monai_cxrssl import errors
 
-
 #: Those that make their sentence themselves.
 ARGUMENTS = {"CXRSSLError", "CXRReadError", "MissingTierError"}
 

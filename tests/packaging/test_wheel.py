@@ -89,7 +89,9 @@ def test_the_tour_from_an_installed_wheel(wheel, environment_of, tmp_path):
     assert list((tmp_path / "bundles" / "multitask" / "runs").glob("*/report/index.html"))
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if "/bundles/" in name}
-    left = {path.relative_to(site).as_posix() for path in (python.parents[1] / "lib").rglob("monai_cxrssl/bundles/**/*")}
+    left = {
+        path.relative_to(site).as_posix() for path in (python.parents[1] / "lib").rglob("monai_cxrssl/bundles/**/*")
+    }
     assert {name for name in left if "." in name.rpartition("/")[2] or name.endswith("LICENSE")} <= shipped
 
 

@@ -26,8 +26,8 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
-    "bundle", "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
-    "compare", "tasks", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
+    "bundle", "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict",
+    "fractions", "compare", "tasks", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
 #: Those that do not stand in ``cli`` itself, and the folder below it where they do.
 _FOLDERS = {

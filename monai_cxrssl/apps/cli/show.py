@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the picture, and print which films are on it."""
-    from monai_cxrssl.data.audit.contact_sheet import draw_items, draw_datalist
+    from monai_cxrssl.data.audit.contact_sheet import draw_datalist, draw_items
     from monai_cxrssl.data.audit.left_out_sheet import draw_left_out, drawn_examples
     from monai_cxrssl.data.datalists.datalist import load_datalist
     from monai_cxrssl.data.datalists.left_out import RECORDS

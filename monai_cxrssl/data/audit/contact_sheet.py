@@ -136,6 +136,4 @@ def _fill(cell: Cell, item: dict[str, Any], mask: bool) -> None:
     boxes = item.get("boxes") or ()
     if boxes and (turn := film_turn(item["image"])):
         boxes = boxes_to_upright(np.array(boxes), turn.orientation, turn.shape)
-    cell.boxes = [
-        (x1 * across - 0.5, y1 * down - 0.5, x2 * across - 0.5, y2 * down - 0.5) for x1, y1, x2, y2 in boxes
-    ]
+    cell.boxes = [(x1 * across - 0.5, y1 * down - 0.5, x2 * across - 0.5, y2 * down - 0.5) for x1, y1, x2, y2 in boxes]

@@ -78,7 +78,9 @@ def draw_sheet(rows: Sequence[Sequence[Cell]], heading: str, side: int, notes: s
 
     width = max(map(len, rows), default=1) * (side + _GAP) + _GAP
     heading, notes = _wrapped(heading, width, _HEADING), _wrapped(notes, width, _TEXT)
-    titles = [_height(max((cell.title for cell in row), key=lambda title: title.count("\n"), default="")) for row in rows]
+    titles = [
+        _height(max((cell.title for cell in row), key=lambda title: title.count("\n"), default="")) for row in rows
+    ]
     top = _height(heading, _HEADING) + 2 * _GAP
     tops = [top + sum(titles[:n]) + n * (side + _GAP) for n in range(len(rows) + 1)]
     canvas = np.full((tops[-1] + sum(titles[len(rows) :]) + _height(notes) + _GAP, width, 3), 255, np.uint8)

@@ -173,7 +173,9 @@ def _read_itk(path: str, kind: str, data: bytes, max_pixels: int) -> tuple[np.nd
     try:
         itk = import_tier("itk")
     except MissingTierError as error:
-        raise CXRReadError(path, f"is read by {error.name}, which is not installed", f"To read it: {error.remedy}.") from None
+        raise CXRReadError(
+            path, f"is read by {error.name}, which is not installed", f"To read it: {error.remedy}."
+        ) from None
     with tempfile.TemporaryDirectory() as folder:
         name = _itk_name(path, kind, data, folder)
         reader = itk.ImageIOFactory.CreateImageIO(name, itk.CommonEnums.IOFileMode_ReadMode)
