@@ -58,7 +58,7 @@ def environment_of(tmp_path_factory) -> Callable[..., Path]:
         folder = tmp_path_factory.mktemp("environment") / "venv"
         run([uv, "venv", "--quiet", "--python", python, folder], folder.parent)
         interpreter = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        command = [uv, "pip", "install", "--quiet", "--python", interpreter, "--only-binary", ":all:", *options]
+        command = [uv, "pip", "install", "--quiet", "--python", interpreter, *options]
         run([*command, *requirements], folder.parent, SSL_CERT_FILE=os.environ.get("PIP_CERT"))
         return interpreter
 

@@ -22,6 +22,8 @@ MODULES = {
     "pytorch-ignite": "ignite", "scikit-learn": "sklearn", "pyyaml": "yaml", "itk-core": "itk", "itk-io": "itk",
     "mlflow-skinny": "mlflow", "segmentation-models-pytorch": "segmentation_models_pytorch",
 }  # fmt: skip
+#: Nothing is compiled here.
+WHEELS = ("--only-binary", ":all:")
 #: A program in which packages are not to be found.
 BLOCK = """
 import sys
@@ -167,11 +169,12 @@ def test_a_volume_without_itk_is_left_out_with_the_remedy(tmp_path):
 
 @pytest.mark.slow
 def test_the_base_tier_is_light_and_enough(wheel, environment_of, tmp_path):
-    python = environment_of(sys.executable, [wheel], "--compile-bytecode")
+    python = environment_of(sys.executable, [wheel], *WHEELS)
     site = Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], tmp_path).strip())
     assert not {"torch", "monai", "scipy", "itk"} & {path.name for path in site.iterdir()}
     files = [path for path in site.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 500e6
+    # Files that pip compiles, 66 MB, not counted: 500 MB with them.
+    assert sum(path.stat().st_size for path in files) < 430e6
     label_table(tmp_path)
     script = python.with_name("monai-cxrssl")
     version = importlib.metadata.version("monai-cxrssl")
@@ -209,7 +212,7 @@ def test_light_suite_on_other_pythons(python, resolution, wheel, environment_of,
     config.read(repo / "setup.cfg")
     direct = [line for line in config["options"]["install_requires"].split("\n") if line]
     tests = ["pytest>=8", "openpyxl>=3.1"]
-    interpreter = environment_of(python, [*direct, *tests], "--resolution", resolution)
+    interpreter = environment_of(python, [*direct, *tests], *WHEELS, "--resolution", resolution)
     words = ["-o", "addopts=", "-p", "no:cacheprovider", "-m", "not slow", "-q", *LIGHT_SUITE]
     said = run([interpreter, "-m", "pytest", *words], repo)
     assert int(re.findall(r"(\d+) passed", said)[-1]) > 150, said[-2000:]
