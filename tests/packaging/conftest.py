@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-#: Variables by which the repository would stand in for the installed package.
-HIDDEN = ("PYTHONPATH", "VIRTUAL_ENV")
+#: Beginnings of variables by which the repository would stand in for the installed package, or this run for another.
+HIDDEN = ("PYTHONPATH", "VIRTUAL_ENV", "PYTEST_")
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +67,7 @@ def environment_of(tmp_path_factory) -> Callable[..., Path]:
 
 def run(words: Sequence[str | Path], folder: Path, status: int = 0, **variables: str | None) -> str:
     """Run a program in a folder without the repository on its path; return what it said, both streams together."""
-    kept = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
     kept |= {name: value for name, value in variables.items() if value is not None}
     done = subprocess.run(
         [str(word) for word in words], cwd=folder, env=kept, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600

@@ -197,7 +197,7 @@ def pythons() -> list[tuple[str, str]]:
     places = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep)]
     places += sorted((Path.home() / ".pyenv" / "versions").glob("3.*/bin"))
     found: dict[str, str] = {}
-    for minor in range(10, 15):
+    for minor in range(10, 14):
         for place in reversed(places):
             if (place / f"python3.{minor}").exists() and "shims" not in place.parts and minor != sys.version_info[1]:
                 found[f"3.{minor}"] = str(place / f"python3.{minor}")
