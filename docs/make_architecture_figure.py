@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = "monai_cxrssl"
 WIDE = 900
 #: What every room may use; they are drawn as the ground, without arrows.
-BASE = ("errors", "files", "cores")
+BASE = ("errors", "tiers", "files", "cores")
 #: Left end and width of each room.
 PLACES = {
     "apps": (290, 330), "curricula": (200, 190), "tuning": (640, 180), "report": (110, 250),

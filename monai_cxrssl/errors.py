@@ -7,7 +7,10 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["CXRSSLError", "CXRReadError", "DatalistError", "ConfigurationError", "OptionError", "TrainingError"]
+__all__ = [
+    "CXRSSLError", "CXRReadError", "DatalistError", "ConfigurationError", "MissingTierError", "OptionError",
+    "TrainingError",
+]  # fmt: skip
 
 
 class CXRSSLError(Exception):
@@ -52,3 +55,19 @@ class OptionError(ConfigurationError):
 
 class TrainingError(CXRSSLError, RuntimeError):
     """A run cannot go on, for instance because the loss is not finite."""
+
+
+class MissingTierError(CXRSSLError, ModuleNotFoundError):
+    """A package is not installed that one of the extras installs.
+
+    Args:
+        module: top-level module that is missing.
+        tier: name of the extra.
+    """
+
+    def __init__(self, module: str, tier: str) -> None:
+        self.tier, self.remedy = tier, f'pip install "monai-cxrssl[{tier}]"'
+        super().__init__(f"This needs {module}, which is not installed: {self.remedy}.", name=module)
+
+    def __reduce__(self):
+        return type(self), (self.name, self.tier)

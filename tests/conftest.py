@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from monai_cxrssl.tiers import TIERS
 from tests.warm_python import WarmPython
 
 # Several workers that each start a thread per core slow each other manifold; said before anything imports torch, and
@@ -37,6 +40,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(name) if name in LONGEST else len(LONGEST), item.path not in slow
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Without torch, skip the files that import what no installed tier has; those left are the light suite."""
+    report = yield
+    if report.failed and find_spec("torch") is None and isinstance(collector, pytest.Module):
+        absent = re.search(r"This needs (\w+), which is not installed|No module named '(\w+)'", str(report.longrepr))
+        if absent and (absent[1] or absent[2]) in {*TIERS, "skimage"}:
+            report.outcome = "skipped"
+            report.longrepr = (str(collector.path), 0, f"Skipped: {absent[0]}")
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from types import TracebackType
 
-from monai_cxrssl.errors import CXRSSLError, OptionError
+from monai_cxrssl.errors import CXRSSLError, MissingTierError, OptionError
+from monai_cxrssl.tiers import TIERS, missing_tier
 
 __all__ = ["clear_sentence", "install_clear_errors"]
 
@@ -17,12 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 def clear_sentence(error: BaseException | None) -> str | None:
-    """Return the message of the package's own error behind an exception, or ``None`` if none is behind it."""
+    """Return the message of the package's own error, or of a missing tier, behind an exception; ``None`` without."""
     for cause in _causes(error):
         if isinstance(cause, CXRSSLError):
             return str(cause)
         if (sentence := _of_mlflow(cause)) is not None:
             return sentence
+    while error is not None:
+        if (absent := missing_tier(error)) is not None:
+            return str(absent)
+        # Not the context, in which libraries try optional imports.
+        error = error.__cause__
     return None
 
 
@@ -40,7 +46,7 @@ def _of_mlflow(error: BaseException) -> str | None:
     words = str(error)
     # By name: commands that need no MONAI start without it.
     if type(error).__name__ == "OptionalImportError" and "mlflow" in words:
-        return 'Tracking by MLflow needs packages that are not installed: pip install "monai-cxrssl[tracking]".'
+        return str(MissingTierError("mlflow", TIERS["mlflow"]))
     if isinstance(error, ValueError) and words.startswith("MLflow no longer supports the filesystem"):
         return words
     return None

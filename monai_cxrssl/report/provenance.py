@@ -26,8 +26,6 @@ from monai_cxrssl.data.datalists.datalist import load_datalist
 from monai_cxrssl.data.datalists.split import manifest_hash
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import sha256
-from monai_cxrssl.networks.trained_on import trained_on
-from monai_cxrssl.networks.weights.header import tensors_sha256
 
 __all__ = ["LIBRARIES", "bundle_metadata", "collect_provenance", "data_manifest", "library_versions", "split_audit"]
 
@@ -195,6 +193,8 @@ def library_versions() -> dict[str, str]:
 
 def _weights(path: str | os.PathLike) -> dict[str, Any]:
     """Name, hash of the file, and hash of its tensors, which outlasts a calibration stored in the file."""
+    from monai_cxrssl.networks.weights.header import tensors_sha256
+
     path = Path(path).expanduser()
     try:
         digest = sha256(path)
@@ -209,6 +209,8 @@ def _weights(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _trained_on(weights: str | os.PathLike) -> list[str]:
+    from monai_cxrssl.networks.trained_on import trained_on
+
     try:
         return trained_on(Path(weights).expanduser())
     except ConfigurationError:

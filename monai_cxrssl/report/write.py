@@ -14,7 +14,6 @@ from typing import Any
 from monai_cxrssl.data.datalists.predictions import save_predictions
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import write_json
-from monai_cxrssl.handlers.run_model import read_run
 from monai_cxrssl.metrics.patient_bootstrap import ResamplingPlan
 from monai_cxrssl.report.assemble import assemble_report
 from monai_cxrssl.report.content import Picture
@@ -123,7 +122,12 @@ def write_report(
 
 
 def _training_curves(weights: str | os.PathLike | None) -> dict[str, Path]:
-    folder = None if weights is None else read_run(Path(weights)).get("folder")
+    if weights is None:
+        return {}
+    # Without weights a report needs no torch.
+    from monai_cxrssl.handlers.run_model import read_run
+
+    folder = read_run(Path(weights)).get("folder")
     curves = None if folder is None else folder / "curves.png"
     return {} if curves is None or not curves.is_file() else {"curves": curves}
 

@@ -33,9 +33,14 @@ def raised(error, *causes):
         ),
         (
             raised(RuntimeError("config"), OptionalImportError("import mlflow (No module named 'mlflow').")),
-            'Tracking by MLflow needs packages that are not installed: pip install "monai-cxrssl[tracking]".',
+            'This needs mlflow, which is not installed: pip install "monai-cxrssl[tracking]".',
         ),
         (raised(OptionalImportError("import itk")), None),
+        (
+            raised(RuntimeError("config"), ModuleNotFoundError("No module named 'monai'", name="monai")),
+            'This needs monai, which is not installed: pip install "monai-cxrssl[train]".',
+        ),
+        (raised(ModuleNotFoundError("No module named 'monai.more'", name="monai.more")), None),
         (raised(RuntimeError("a defect")), None),
         (None, None),
     ],

@@ -69,6 +69,10 @@ NOT_ALONE = {
         "head_node=": "the same",
         "srun torchrun": "the same",
     },
+    "docs/installation.md": dict.fromkeys(
+        ("pip install", "'pip install", "monai-cxrssl bundle"),
+        "tests/packaging installs a wheel, and tests/apps/cli/test_bundle_command.py copies bundles",
+    ),
     "docs/tracking.md": dict.fromkeys(
         ("python -m monai.bundle run", "pip install", "'pip install"),
         "tests/bundles/test_tracking.py runs these on few images, and takes wandb.json from the page",

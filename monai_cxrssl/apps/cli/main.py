@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Command line ``python -m monai_cxrssl``: one file in ``cli`` per command.
+"""Command line ``monai-cxrssl``, or ``python -m monai_cxrssl``: one file in ``cli`` per command.
 
 Those that run one config of a bundle stand in ``cli/bundles``, those that compare many models in ``cli/comparisons``. A
 command's file has a docstring whose first line is its
@@ -18,18 +18,20 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import monai_cxrssl
 from monai_cxrssl.apps.clear_errors import clear_sentence
 
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
-    "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "fractions",
-    "compare", "tasks", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
+    "bundle", "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict",
+    "fractions", "compare", "tasks", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
 #: Those that do not stand in ``cli`` itself, and the folder below it where they do.
 _FOLDERS = {
-    **dict.fromkeys(("train", "evaluate", "predict"), "bundles"),
+    **dict.fromkeys(("bundle", "train", "evaluate", "predict"), "bundles"),
     **dict.fromkeys(("fractions", "compare", "tasks", "tune"), "comparisons"),
 }
 
@@ -43,9 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    script = Path(sys.argv[0]).stem == "monai-cxrssl"
     parser = argparse.ArgumentParser(
-        prog="python -m monai_cxrssl", description="Chest X-ray data sets made ready, and models compared on them."
+        prog="monai-cxrssl" if script else "python -m monai_cxrssl",
+        description="Chest X-ray data sets made ready, models trained, and compared on them.",
     )
+    parser.add_argument("--version", action="version", version=f"monai-cxrssl {monai_cxrssl.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runs = {}
     for name in COMMANDS:

@@ -12,7 +12,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``show``."""
     parser.add_argument("datalist", metavar="D.json")
-    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write: .png, .pdf or .svg")
+    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write: .png, .jpg or .pdf")
     parser.add_argument(
         "--count", type=int, default=12, help="films to draw (default 12); of --left_out, files of each reason"
     )
@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the picture, and print which films are on it."""
-    from monai_cxrssl.data.audit.contact_sheet import draw_items, plot_datalist
-    from monai_cxrssl.data.audit.left_out_sheet import drawn_examples, plot_left_out
+    from monai_cxrssl.data.audit.contact_sheet import draw_datalist, draw_items
+    from monai_cxrssl.data.audit.left_out_sheet import draw_left_out, drawn_examples
     from monai_cxrssl.data.datalists.datalist import load_datalist
     from monai_cxrssl.data.datalists.left_out import RECORDS
 
@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
         if not any(datalist.extra.get(group) for group in RECORDS):
             print(f"{args.datalist} names nothing that was left out; no picture is written")
             return 0
-        plot_left_out(datalist, args.out, args.count)
+        draw_left_out(datalist, args.out, args.count)
         for number, (kind, path) in enumerate(drawn_examples(datalist, args.count), start=1):
             print(f"{number:>4}  {kind:<14}  {path}")
         print(args.out)
         return 0
-    plot_datalist(datalist, args.out, args.count, args.seed, not args.no_mask)
+    draw_datalist(datalist, args.out, args.count, args.seed, not args.no_mask)
     # Which file a film is stands here and not on the sheet, which may be shown to others.
     for number, (_, item) in enumerate(draw_items(datalist, args.count, args.seed), start=1):
         print(f"{number:>4}  {item['image']}")

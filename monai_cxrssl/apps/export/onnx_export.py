@@ -21,6 +21,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.prediction_head import PredictionHead
+from monai_cxrssl.tiers import import_tier
 
 __all__ = ["ExportedNetwork", "Runner", "export_network", "open_exported", "quantize_onnx", "require_onnx"]
 
@@ -57,15 +58,9 @@ class ExportedNetwork(nn.Module):
 
 
 def require_onnx() -> None:
-    """Raise ConfigurationError unless the packages that write and run ONNX are installed."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigurationError(
-            f'ONNX export needs the package {error.name}, which is not installed: pip install "monai-cxrssl[export]".'
-        ) from error
+    """Raise MissingTierError unless the packages that write and run ONNX are installed."""
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        import_tier(name)
 
 
 def export_network(
@@ -83,7 +78,8 @@ def export_network(
         opset: of ONNX; by default the one that torch writes without conversion.
 
     Raises:
-        ConfigurationError: a package is absent, the network cannot take the size, or cannot be written.
+        ConfigurationError: the network cannot take the size, or cannot be written.
+        MissingTierError: a package is absent.
     """
     require_onnx()
     import onnx
@@ -140,7 +136,8 @@ def open_exported(path: str | os.PathLike, names: Sequence[str], threads: int | 
     """Load a file of :func:`export_network`, with outputs of these names, in onnxruntime, by default with all cores.
 
     Raises:
-        ConfigurationError: a package is absent, or onnxruntime cannot run the file.
+        ConfigurationError: onnxruntime cannot run the file.
+        MissingTierError: a package is absent.
     """
     require_onnx()
     import onnxruntime

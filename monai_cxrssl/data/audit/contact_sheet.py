@@ -13,12 +13,12 @@ import math
 import os
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from monai_cxrssl.data.audit.sheet import Cell, check_format, draw_sheet, save_sheet
 from monai_cxrssl.data.datalists.datalist import Datalist, is_known
 from monai_cxrssl.data.datalists.datalist_schema import positive_classes
 from monai_cxrssl.data.reading.display.orientation import boxes_to_upright
@@ -27,70 +27,55 @@ from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from PIL.Image import Image
 
-__all__ = ["SIDE", "check_format", "draw_items", "plot_datalist", "save_figure"]
+__all__ = ["SIDE", "datalist_cells", "draw_datalist", "draw_items"]
 
-FORMATS = (".png", ".jpg", ".pdf", ".svg")
 NO_LABEL = "no label"
 NOTHING_POSITIVE = "none positive"
 SIDE = 384
-"""Longest side that films are drawn with, pixels."""
-_INCHES = 2.3
-_LUNG, _BOX, _FAULT = "#28c8ff", "#ffb000", "#b00020"
+"""Longest side that films are read with, pixels."""
+_CELL = 300
 
 
-def plot_datalist(
+def draw_datalist(
     datalist: Datalist, path: str | os.PathLike | None = None, count: int = 12, seed: int = 0, mask: bool = True
-) -> Figure:
-    """Draw films of all splits, spread evenly over the classes, into a matplotlib figure that is not tied to a screen.
+) -> Image:
+    """Draw films of all splits, spread evenly over the classes.
 
-    Up to ``count`` films, one axes each, are drawn by ``seed``, with the outline of their lung masks where ``mask`` is
-    set. The figure is written to ``path``, of :data:`FORMATS`, where one is given; its folder is made.
+    The sheet, an RGB image, is written to ``path``, ``.png``, ``.jpg`` or ``.pdf``, where one is given; its folder is
+    made. Other arguments and errors are those of :func:`datalist_cells`.
 
     Raises:
-        ConfigurationError: count is below 1, or the path names no such picture.
+        ConfigurationError: the path names no such picture.
     """
     check_format(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    cells = datalist_cells(datalist, count, seed, mask)
+    columns = min(len(cells), max(4, math.ceil(math.sqrt(len(cells)))))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)] if cells else []
+    heading = f"{datalist.name}: {len(cells)} of {sum(map(len, datalist.splits.values()))} films"
+    sheet = draw_sheet(rows, heading, _CELL)
+    save_sheet(sheet, path)
+    return sheet
 
-    drawn = draw_items(datalist, count, seed)
-    columns = min(len(drawn), max(4, math.ceil(math.sqrt(len(drawn)))))
-    rows = math.ceil(len(drawn) / columns)
-    figure = Figure(figsize=(_INCHES * columns, (_INCHES + 0.35) * rows + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(f"{datalist.name}: {len(drawn)} of {sum(map(len, datalist.splits.values()))} films", fontsize=10)
-    cells = figure.subplots(rows, columns, squeeze=False).ravel()
-    for cell in cells:
-        cell.set_axis_off()
+
+def datalist_cells(datalist: Datalist, count: int = 12, seed: int = 0, mask: bool = True) -> list[Cell]:
+    """Return a cell for each of up to ``count`` films, drawn by ``seed``; with ``mask``, with their lungs outlined.
+
+    Raises:
+        ConfigurationError: count is below 1.
+    """
+    cells = []
     patients: dict[str, int] = {}
-    for number, (cell, (name, item)) in enumerate(zip(cells, drawn, strict=False), start=1):
+    for number, (name, item) in enumerate(draw_items(datalist, count, seed), start=1):
         patient = patients.setdefault(item["patient_id"], len(patients) + 1)
         positive = [other for other in _classes(item.get("label"), datalist.classes) if other != name]
         view = item.get("view_position") or "view unknown"
         words = [f"{number}: {', '.join([name, *positive])}", f"{view}, patient {patient}"]
-        cell.set_title("\n".join(textwrap.shorten(line, 34, placeholder=" …") for line in words), fontsize=7)
-        _draw(cell, item, mask)
-    save_figure(figure, path)
-    return figure
-
-
-def check_format(path: str | os.PathLike | None) -> None:
-    """Refuse a path that names no picture with a ConfigurationError."""
-    if path is not None and Path(path).suffix.lower() not in FORMATS:
-        raise ConfigurationError(f"A contact sheet cannot be written as {path}; expected {', '.join(FORMATS)}.")
-
-
-def save_figure(figure: Figure, path: str | os.PathLike | None) -> None:
-    """Write a sheet, where a path is given, so that ``index`` knows it for no film; its folder is made."""
-    if path is None:
-        return
-    target = Path(path).expanduser()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    software = {"Software": "monai_cxrssl"} if target.suffix.lower() == ".png" else None
-    figure.savefig(target, dpi=130, metadata=software)
+        cell = Cell("\n".join(textwrap.shorten(line, 34, placeholder=" …") for line in words))
+        _fill(cell, item, mask)
+        cells.append(cell)
+    return cells
 
 
 def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple[str, dict[str, Any]]]:
@@ -130,36 +115,25 @@ def _classes(label: Any, classes: Sequence[str]) -> list[str]:
     return [classes[number] for number in positive_classes(label)] or [NOTHING_POSITIVE]
 
 
-def _draw(cell: Axes, item: dict[str, Any], mask: bool) -> None:
-    """Fill a cell with a film and its outlines, or with the reason why there is none."""
-    from matplotlib.patches import Rectangle
-
+def _fill(cell: Cell, item: dict[str, Any], mask: bool) -> None:
+    """Put a film and its outlines into a cell, or the reason why there is none."""
     try:
         film = read_film(item["image"], max_side=SIDE)
     except CXRReadError as error:
-        message = "\n".join(textwrap.wrap(f"This file {error.cause}", 30)[:9])
-        cell.text(0.5, 0.5, message, ha="center", va="center", fontsize=6.5, color=_FAULT, transform=cell.transAxes)
+        cell.fault = f"This file {error.cause}"
         return
-    pixels = film.intensities()
-    rows, columns = pixels.shape
-    cell.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+    cell.picture = film.intensities()
+    rows, columns = cell.picture.shape
     if mask and item.get("lung_mask"):
         try:
             lungs = read_lung_mask(item["lung_mask"], (rows, columns), image=item["image"])[0]
         except CXRReadError as error:
-            message = "\n".join(textwrap.wrap(f"mask: {error.cause}", 34)[:4])
-            cell.text(0.5, 0.02, message, ha="center", fontsize=6, color=_FAULT, transform=cell.transAxes)
+            cell.fault = f"mask: {error.cause}"
         else:
-            for outline in cv2.findContours(lungs, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
-                x, y = np.concatenate([outline, outline[:1]])[:, 0].T
-                cell.plot(x, y, color=_LUNG, linewidth=0.8)
+            outlines = cv2.findContours(lungs, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+            cell.outlines = [outline[:, 0] for outline in outlines]
     down, across = rows / film.shape[0], columns / film.shape[1]
     boxes = item.get("boxes") or ()
     if boxes and (turn := film_turn(item["image"])):
         boxes = boxes_to_upright(np.array(boxes), turn.orientation, turn.shape)
-    for x1, y1, x2, y2 in boxes:
-        corner, width, height = (x1 * across - 0.5, y1 * down - 0.5), (x2 - x1) * across, (y2 - y1) * down
-        cell.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=_BOX, linewidth=0.9))
-    # A square around every film, so that titles stand in line.
-    side, middle = max(rows, columns) / 2, ((columns - 1) / 2, (rows - 1) / 2)
-    cell.set(xlim=(middle[0] - side, middle[0] + side), ylim=(middle[1] + side, middle[1] - side))
+    cell.boxes = [(x1 * across - 0.5, y1 * down - 0.5, x2 * across - 0.5, y2 * down - 0.5) for x1, y1, x2, y2 in boxes]

@@ -9,14 +9,14 @@ Which file a picture is stands on no sheet, which may be shown to others: ``show
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from monai_cxrssl.data.audit.contact_sheet import SIDE, check_format, save_figure
+from monai_cxrssl.data.audit.contact_sheet import SIDE
+from monai_cxrssl.data.audit.sheet import Cell, check_format, draw_sheet, save_sheet
 from monai_cxrssl.data.datalists.datalist import Datalist
 from monai_cxrssl.data.datalists.left_out import DOUBTS, KINDS
 from monai_cxrssl.data.reading.dicom import read_without_pixels
@@ -26,57 +26,49 @@ from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from PIL.Image import Image
 
-__all__ = ["drawn_examples", "plot_left_out"]
+__all__ = ["draw_left_out", "drawn_examples", "left_out_rows"]
 
 #: Kinds without a picture.
 _TEXT_ONLY = ("no_pixels", "dicomdir", "packed", "other_file")
-_INCHES = 1.6
-_FAULT = "#b00020"
+_CELL = 208
 
 
-def plot_left_out(datalist: Datalist, path: str | os.PathLike | None = None, count: int = 8) -> Figure:
-    """Draw examples of what was left out, at most ``count`` of each reason, into a figure that is tied to no screen.
+def draw_left_out(datalist: Datalist, path: str | os.PathLike | None = None, count: int = 8) -> Image:
+    """Draw examples of what was left out, at most ``count`` of each reason.
 
-    Colour captures are drawn in colour, and of several frames the first. The figure is written to ``path``, where one
-    is given, as :func:`~monai_cxrssl.data.audit.contact_sheet.plot_datalist` does.
+    Colour captures are drawn in colour, and of several frames the first. The sheet is written to ``path``, where one
+    is given, as :func:`~monai_cxrssl.data.audit.contact_sheet.draw_datalist` does.
 
     Raises:
         ConfigurationError: nothing was left out, count is below 1, or the path names no picture.
     """
     check_format(path)
-    examples = drawn_examples(datalist, count)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    records = _records(datalist)
-    kinds = list(dict.fromkeys(kind for kind, _ in examples))
-    columns = max((sum(kind == other for other, _ in examples) for kind in kinds), default=1)
-    texts = "\n".join(_words(kind, record) for kind, record in records.items() if kind in _TEXT_ONLY)
-    height = (_INCHES + 0.15) * max(len(kinds), 1) + 0.4 + 0.16 * (texts.count("\n") + 1)
-    figure = Figure(figsize=(_INCHES * (columns + 1), height), layout="constrained")
-    FigureCanvasAgg(figure)
+    rows, notes = left_out_rows(datalist, count)
     total = sum(record["count"] for record in (datalist.extra.get("left_out") or {}).values())
-    figure.suptitle(f"{datalist.name}: {total} files left out", fontsize=10)
-    figure.supxlabel(texts, fontsize=7, x=0.01, ha="left")
-    cells = figure.subplots(max(len(kinds), 1), columns + 1, squeeze=False)
-    for cell in cells.ravel():
-        cell.set_axis_off()
-    number = 0
-    for row, kind in zip(cells, kinds, strict=False):
-        row[0].text(0, 0.5, _words(kind, records[kind], 22), va="center", fontsize=8, transform=row[0].transAxes)
-        for cell, (_, file) in zip(row[1:], (example for example in examples if example[0] == kind), strict=False):
-            number += 1
-            cell.set_title(str(number), fontsize=6, pad=2)
-            _draw(cell, file)
-    save_figure(figure, path)
-    return figure
+    sheet = draw_sheet(rows, f"{datalist.name}: {total} files left out", _CELL, notes)
+    save_sheet(sheet, path)
+    return sheet
+
+
+def left_out_rows(datalist: Datalist, count: int = 8) -> tuple[list[list[Cell]], str]:
+    """Return a row of cells per reason, and lines on what has no picture; errors as :func:`drawn_examples`."""
+    examples, records = drawn_examples(datalist, count), _records(datalist)
+    rows: dict[str, list[Cell]] = {}
+    for number, (kind, file) in enumerate(examples, start=1):
+        cell = Cell(str(number))
+        try:
+            cell.picture = _picture(file)
+        except CXRReadError as error:
+            cell.fault = f"This file {error.cause}"
+        rows.setdefault(kind, [Cell(text=_words(kind, records[kind]))]).append(cell)
+    notes = "\n".join(_words(kind, record) for kind, record in records.items() if kind in _TEXT_ONLY)
+    return list(rows.values()), notes
 
 
 def drawn_examples(datalist: Datalist, count: int = 8) -> list[tuple[str, str]]:
-    """Return (reason, absolute path) of the files that :func:`plot_left_out` draws, in its order; errors as there.
+    """Return (reason, absolute path) of the files that :func:`draw_left_out` draws, in its order; errors as there.
 
     The reason of a file that is kept with a word is its kind and ``"?"``.
     """
@@ -102,20 +94,10 @@ def _records(datalist: Datalist) -> dict[str, Any]:
     return left_out | {f"{kind}?": record for kind, record in (datalist.extra.get("doubtful") or {}).items()}
 
 
-def _words(kind: str, record: Mapping[str, Any], width: int = 0) -> str:
+def _words(kind: str, record: Mapping[str, Any]) -> str:
     what = KINDS.get(kind) or DOUBTS.get(kind.rstrip("?")) or kind
     details = ", ".join(f"{name} {number}" for name, number in list(record["details"].items())[:8])
-    text = f"{what}: {record['count']}" + (f" ({details})" if details else "")
-    return "\n".join(textwrap.wrap(text, width)) if width else text
-
-
-def _draw(cell: Axes, path: str) -> None:
-    """Fill a cell with a picture, or with the reason why there is none."""
-    try:
-        cell.imshow(_picture(path), cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
-    except CXRReadError as error:
-        message = "\n".join(textwrap.wrap(f"This file {error.cause}", 24)[:9])
-        cell.text(0.5, 0.5, message, ha="center", va="center", fontsize=5.5, color=_FAULT, transform=cell.transAxes)
+    return f"{what}: {record['count']}" + (f" ({details})" if details else "")
 
 
 def _picture(path: str) -> np.ndarray:

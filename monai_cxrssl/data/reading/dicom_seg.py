@@ -28,6 +28,7 @@ from monai_cxrssl.data.reading.display.orientation import to_stored
 from monai_cxrssl.data.reading.file_kind import error_words
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.files import atomic_write
+from monai_cxrssl.tiers import import_tier
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -69,13 +70,10 @@ def write_lung_seg(mask: Any, source: str | os.PathLike, path: str | os.PathLike
 
     Raises:
         CXRReadError: the source is no DICOM film, has no rows or columns, or is of another size.
-        ConfigurationError: highdicom is not installed, or the mask holds other values.
+        ConfigurationError: the mask holds other values.
+        MissingTierError: highdicom is not installed.
     """
-    if not can_write_dicom_seg():
-        raise ConfigurationError(
-            "Writing DICOM SEG needs highdicom, which is not installed; "
-            "pip install highdicom, or set dicom_seg to false."
-        )
+    import_tier("highdicom")
     drawn = np.asarray(mask)
     if drawn.ndim != 2 or not np.isin(drawn, (0, 1)).all():
         raise ConfigurationError(f"The mask is {drawn.dtype} of shape {drawn.shape}; expected (H, W) of 0 and 1.")

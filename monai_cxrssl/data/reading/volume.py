@@ -24,7 +24,8 @@ from monai_cxrssl.data.reading.file_kind import COPY_AGAIN, refuse_damage
 from monai_cxrssl.data.reading.film import Film, Note, check_size
 from monai_cxrssl.data.reading.raster import check_finite, to_unit
 from monai_cxrssl.data.reading.volume_integrity import check_attached_voxels, check_surplus, inflate_counted
-from monai_cxrssl.errors import CXRReadError
+from monai_cxrssl.errors import CXRReadError, MissingTierError
+from monai_cxrssl.tiers import import_tier
 
 __all__ = ["read_volume", "upright_axes", "upright_matrix"]
 
@@ -169,8 +170,12 @@ def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tu
 
 
 def _read_itk(path: str, kind: str, data: bytes, max_pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    import itk
-
+    try:
+        itk = import_tier("itk")
+    except MissingTierError as error:
+        raise CXRReadError(
+            path, f"is read by {error.name}, which is not installed", f"To read it: {error.remedy}."
+        ) from None
     with tempfile.TemporaryDirectory() as folder:
         name = _itk_name(path, kind, data, folder)
         reader = itk.ImageIOFactory.CreateImageIO(name, itk.CommonEnums.IOFileMode_ReadMode)

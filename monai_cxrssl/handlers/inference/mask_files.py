@@ -21,9 +21,10 @@ from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file
 from monai_cxrssl.data.reading.film import MAX_PIXELS
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.reading.volume import upright_matrix
-from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, MissingTierError
 from monai_cxrssl.files import atomic_write
 from monai_cxrssl.handlers.inference.written_files import WrittenFiles
+from monai_cxrssl.tiers import TIERS
 
 __all__ = ["MaskFiles", "SourceFilm", "write_table"]
 
@@ -177,8 +178,8 @@ class MaskFiles:
         if not able and not self._warned:
             self._warned = True
             logger.warning(
-                "highdicom is not installed, so no DICOM SEG is written; pip install highdicom, or set dicom_seg to "
-                "false."
+                "highdicom is not installed, so no DICOM SEG is written; %s, or set dicom_seg to false.",
+                MissingTierError("highdicom", TIERS["highdicom"]).remedy,
             )
         return able
 

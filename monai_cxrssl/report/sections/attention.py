@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_cxrssl.metrics.lung_attention import attention_above_chance
 from monai_cxrssl.metrics.patient_bootstrap import missing_interval
 from monai_cxrssl.report.content import Section
 from monai_cxrssl.report.findings import Evidence, Findings, interval_text
@@ -53,6 +52,8 @@ def attention_findings(evidence: Evidence) -> Findings:
 
 
 def _add_figures(findings: Findings, evidence: Evidence, pfs: np.ndarray, area: np.ndarray, both: np.ndarray) -> None:
+    from monai_cxrssl.metrics.lung_attention import attention_above_chance
+
     test, checks = evidence.test, evidence.model.checks
     attention = attention_above_chance(pfs, area, test.cohort.patients, plan=evidence.plan)
     # Figures beside each other have to be of the same films.

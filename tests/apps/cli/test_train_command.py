@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from monai_cxrssl.apps.cli.bundles import command as bundle_command
 from monai_cxrssl.apps.cli.bundles.command import find_config
 from monai_cxrssl.apps.cli.bundles.config_run import read_value
 from monai_cxrssl.apps.cli.bundles.option_help import bundle_options
@@ -158,10 +157,10 @@ def test_a_bundle_is_found_by_name_or_path(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["train"], "The first word after train names a bundle, as in train micle --recipe short. Bundles in "),
+        (["train"], "The first word after train names a bundle, as in train micle --recipe short. Bundles: "),
         (["train", "--recipe", "short", "micle"], "The first word after train names a bundle"),
         (["train", "micel"], "There is no bundle micel. Did you mean micle?"),
-        (["predict", "nowhere/at/all"], "There is no bundle nowhere/at/all. Bundles in "),
+        (["predict", "nowhere/at/all"], "There is no bundle nowhere/at/all. Bundles: "),
         (["evaluate", "half"], "The bundle half has no configs/evaluate.json."),
         (["train", "broken", "--help"], "broken/configs/train.json cannot be read as a JSON object: "),
         (["train", "half", "again"], "'again' is no override; expected --id VALUE."),
@@ -179,12 +178,6 @@ def test_wrong_use_is_one_sentence(words, sentence, tmp_path, capsys, monkeypatc
     error = capsys.readouterr().err
     assert error.startswith(f"error: {sentence}")
     assert error.count("\n") == 1
-
-
-def test_without_any_bundle_only_a_path_is_asked_for(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bundle_command, "_bundles_folder", lambda: tmp_path)
-    assert main(["train"]) == 2
-    assert "--recipe short. Give the path of a bundle's folder." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("strict", [(), ("--strict",)])

@@ -102,7 +102,7 @@ def test_bad_box(box):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_polygons_like_scikit_image(seed):
-    from skimage.draw import polygon2mask
+    polygon2mask = pytest.importorskip("skimage.draw").polygon2mask
 
     generator = np.random.default_rng(seed)
     angles = np.sort(generator.uniform(0, 2 * np.pi, 11))

@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pydicom
 import pytest
 
 from monai_cxrssl.data import read_cxr
-from monai_cxrssl.data.reading import dicom_seg
 from monai_cxrssl.data.reading.dicom_seg import write_lung_seg
-from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError, MissingTierError
 
 highdicom = pytest.importorskip("highdicom")
 
@@ -174,6 +175,6 @@ def test_other_mistakes(dicom, tmp_path, monkeypatch):
         write_lung_seg(drawing(), tmp_path / "film.png", tmp_path / "seg.dcm")
     with pytest.raises(ConfigurationError, match="of 0 and 1"):
         write_lung_seg(drawing() * 255, tmp_path / "film.dcm", tmp_path / "seg.dcm")
-    monkeypatch.setattr(dicom_seg, "find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match="pip install highdicom"):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(MissingTierError, match=r'highdicom, which is not installed: pip install "monai-cxrssl\[seg\]"'):
         write_lung_seg(drawing(), tmp_path / "film.dcm", tmp_path / "seg.dcm")

@@ -6,13 +6,21 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
+import sys
 from pathlib import Path
 from typing import Any
 
-import monai_cxrssl
 from monai_cxrssl.apps.cli.bundles.config_run import add_strict, read_overrides, run_config
+from monai_cxrssl.apps.cli.bundles.folders import (
+    WORKING,
+    bundle_names,
+    full_name,
+    is_installed,
+    packaged_bundles,
+    put_bundle,
+)
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.tiers import import_tier
 
 __all__ = ["add_arguments", "find_config", "run_bundle"]
 
@@ -54,52 +62,54 @@ def run_bundle(config_name: str, args: argparse.Namespace) -> int:
         _add_bundles(args.parser, config_name)
         args.parser.print_help()
         return 0
-    config_file = find_config(name, config_name)
+    config_file = find_config(name, config_name, put=False)
     if args.help:
         _add_options(args.parser, config_file)
         args.parser.print_help()
         return 0
-    return run_config(str(config_file), _options(words, config_file), words, args.strict)
+    import_tier("monai")
+    options = _options(words, config_file)
+    return run_config(str(find_config(name, config_name)), options, words, args.strict)
 
 
-def find_config(name: str, config_name: str) -> Path:
+def find_config(name: str, config_name: str, put: bool = True) -> Path:
     """Return a config of a bundle.
 
+    A bundle that stands in an installed package alone is first copied below ``bundles`` of the working folder, since
+    runs write into a bundle's folder.
+
     Args:
-        name: of a folder in the folder of bundles, or the path of a bundle's folder.
+        name: of a folder in ``bundles`` of the working folder or of the package, or the path of a bundle's folder.
         config_name: of the file in the bundle's ``configs``, without its suffix.
+        put: False leaves the bundle in the package, for reading.
 
     Raises:
         ConfigurationError: there is no such bundle, or it has no such config.
     """
     folders = [Path(name)]
     if Path(name).name == name != "..":
-        folders.insert(0, _bundles_folder() / name)
-    for folder in folders:
-        if (folder / "configs").is_dir():
-            config_file = folder / "configs" / f"{config_name}.json"
-            if not config_file.is_file():
-                raise ConfigurationError(f"The bundle {folder} has no configs/{config_name}.json.")
-            return config_file
-    near = difflib.get_close_matches(name, _names(config_name), 1)
-    remedy = f"Did you mean {near[0]}?" if near else _choice(config_name)
-    raise ConfigurationError(f"There is no bundle {name}. {remedy}")
-
-
-def _bundles_folder() -> Path:
-    """Return ``bundles`` of the working folder if bundles are in it, else that of the package's repository."""
-    here = Path("bundles")
-    return here if any(here.glob("*/configs")) else Path(monai_cxrssl.__file__).resolve().parents[1] / "bundles"
+        folders[:0] = [WORKING / name, packaged_bundles() / name]
+    folder = next((folder for folder in folders if (folder / "configs").is_dir()), None)
+    if folder is None:
+        near = difflib.get_close_matches(name, _names(config_name), 1)
+        remedy = f"Did you mean {near[0]}?" if near else _choice(config_name)
+        raise ConfigurationError(f"There is no bundle {name}. {remedy}")
+    config_file = folder / "configs" / f"{config_name}.json"
+    if not config_file.is_file():
+        raise ConfigurationError(f"The bundle {folder} has no configs/{config_name}.json.")
+    if put and is_installed(folder):
+        folder = put_bundle(name)
+        print(f"The bundle {name} was copied to {folder}, where its runs and weights are kept.", file=sys.stderr)
+        return folder / "configs" / config_file.name
+    return config_file
 
 
 def _names(config_name: str) -> list[str]:
-    return sorted(path.parents[1].name for path in _bundles_folder().glob(f"*/configs/{config_name}.json"))
+    return sorted({*bundle_names(WORKING, config_name), *bundle_names(packaged_bundles(), config_name)})
 
 
 def _choice(config_name: str) -> str:
-    names = _names(config_name)
-    found = f"Bundles in {_bundles_folder()}: {', '.join(names)}. Or give" if names else "Give"
-    return f"{found} the path of a bundle's folder."
+    return f"Bundles: {', '.join(_names(config_name))}. Or give the path of a bundle's folder."
 
 
 def _options(words: list[str], config_file: Path) -> dict[str, Any]:
@@ -133,24 +143,21 @@ def _protected(value: Any) -> Any:
 
 def _add_bundles(parser: argparse.ArgumentParser, config_name: str) -> None:
     """Add the bundles found, each with its name in full, to a parser's help."""
-    group = parser.add_argument_group(f"bundles in {_bundles_folder()}", "or the path of any bundle's folder")
-    for name in _names(config_name):
-        group.add_argument(name, help=_verbatim(_full_name(_bundles_folder() / name)))
-
-
-def _full_name(folder: Path) -> str:
-    """Return a bundle's name in its metadata; without readable ones it is listed all the same."""
-    try:
-        return str(json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))["name"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
+    titles = {packaged_bundles(): "bundles of the package"}
+    titles.setdefault(WORKING.resolve(), f"bundles in {WORKING}")
+    for folder, title in titles.items():
+        names = bundle_names(folder, config_name)
+        group = parser.add_argument_group(title, "or the path of any bundle's folder" if names else None)
+        for name in names:
+            group.add_argument(name, help=_verbatim(full_name(folder / name)))
 
 
 def _add_options(parser: argparse.ArgumentParser, config_file: Path) -> None:
     """Add a bundle's options, with meanings and defaults, to a parser's help."""
     from monai_cxrssl.apps.cli.bundles.option_help import bundle_options
 
-    options, recipes = bundle_options(config_file)
+    folder = config_file.parents[1]
+    options, recipes = bundle_options(config_file, WORKING / folder.name if is_installed(folder) else folder)
     parser.usage = str(parser.usage).replace("BUNDLE", config_file.parents[1].name)
     if len(recipes) > 1:
         parser.description = f"{parser.description} Where defaults differ: --recipe {' / '.join(recipes)}."

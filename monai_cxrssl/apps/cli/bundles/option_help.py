@@ -73,7 +73,7 @@ class OptionHelp(NamedTuple):
     values: str
 
 
-def bundle_options(config_file: Path) -> tuple[list[OptionHelp], list[str]]:
+def bundle_options(config_file: Path, folder: Path | None = None) -> tuple[list[OptionHelp], list[str]]:
     """Return the options of a bundle's config, and the recipes in the order in which defaults name them.
 
     Options are those of the class that the config resolves them by. Without one they are its ids with plain values, and
@@ -81,6 +81,7 @@ def bundle_options(config_file: Path) -> tuple[list[OptionHelp], list[str]]:
 
     Args:
         config_file: in the folder ``configs`` of the bundle.
+        folder: of the bundle when it runs; by default the one that it is in.
 
     Raises:
         ConfigurationError: the config is no JSON object, or its recipes cannot be read or resolved.
@@ -88,10 +89,11 @@ def bundle_options(config_file: Path) -> tuple[list[OptionHelp], list[str]]:
     config = read_config(config_file)
     kind = options_class(config)
     if kind is None:
-        return _plain_options(config, config_file), []
+        return _plain_options(config, folder or config_file.parents[1]), []
     recipes = load_recipes(config_file.with_name("recipes.json"))
     names = sorted(recipes, key=lambda name: name == "full")
-    return _declared_options(kind, {name: recipes[name] for name in names}, config, config_file), names
+    by_recipe = {name: recipes[name] for name in names}
+    return _declared_options(kind, by_recipe, config, folder or config_file.parents[1]), names
 
 
 def read_config(config_file: Path) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def options_class(config: Mapping[str, Any]) -> type[RunOptions] | None:
 
 
 def _declared_options(
-    options_class: type[RunOptions], recipes: Mapping[str, Any], config: Mapping[str, Any], config_file: Path
+    options_class: type[RunOptions], recipes: Mapping[str, Any], config: Mapping[str, Any], folder: Path
 ) -> list[OptionHelp]:
     def resolved(name: str, **given: Any) -> RunOptions:
         return options_class.resolved({"recipe": name, "output_dir": "", "model_path": "", **given}, recipes)
@@ -126,7 +128,7 @@ def _declared_options(
         if option == "recipe":
             return _RECIPE_BY_DATA
         if config.get(option) is not None:
-            return _config_default(config[option], config_file)
+            return _config_default(config[option], folder)
         texts = []
         for name in recipes:
             values = [_typed(getattr(options[name], option)) for options in (random, pretrained)]
@@ -142,7 +144,7 @@ def _declared_options(
     ]
 
 
-def _plain_options(config: Mapping[str, Any], config_file: Path) -> list[OptionHelp]:
+def _plain_options(config: Mapping[str, Any], folder: Path) -> list[OptionHelp]:
     fields = PretrainingOptions.model_fields | FineTuningOptions.model_fields
     options = []
     for name, value in config.items():
@@ -151,7 +153,7 @@ def _plain_options(config: Mapping[str, Any], config_file: Path) -> list[OptionH
         meaning = _MEANINGS.get(name) or (fields[name].description if name in fields else "") or ""
         if meaning or not _is_computed(value):
             values = "True|False" if isinstance(value, bool) else "VALUE"
-            options.append(OptionHelp(name, meaning, _config_default(value, config_file), values))
+            options.append(OptionHelp(name, meaning, _config_default(value, folder), values))
     return options
 
 
@@ -162,15 +164,15 @@ def _is_computed(value: Any) -> bool:
     return isinstance(value, str) and value[:1] in "$@%"
 
 
-def _config_default(value: Any, config_file: Path) -> str:
+def _config_default(value: Any, folder: Path) -> str:
     """Return the default that a config gives, in words where it is computed."""
     if not _is_computed(value):
         return _typed(value)
     below = _BELOW_ROOT.fullmatch(value)
     if below:
-        return str(config_file.parents[1] / below[1])
+        return str(folder / below[1])
     if _OWN_FOLDER.fullmatch(value):
-        return f"{config_file.parents[1] / 'runs' / 'TIME_NAME'}"
+        return f"{folder / 'runs' / 'TIME_NAME'}"
     if "(@model_path" in value:
         return _OF_WEIGHTS
     return _COMPUTED.get(value, value)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy.stats import rankdata
 
 from monai_cxrssl.data.sources.chest_film.candidate import Candidate
 from monai_cxrssl.data.sources.chest_film.pixels import decode
@@ -75,8 +74,10 @@ def _look_alike(image: Candidate, films: Sequence[Candidate], taken: set[int]) -
 
 
 def _alike(first: str, second: str) -> bool:
+    from pandas import Series
+
     try:
-        ranks = [rankdata(_small(path)) for path in (first, second)]
+        ranks = [Series(_small(path).ravel()).rank() for path in (first, second)]
     except CXRReadError:
         return False
     return bool(abs(np.corrcoef(*ranks)[0, 1]) >= _ALIKE)
