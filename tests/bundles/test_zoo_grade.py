@@ -134,7 +134,7 @@ def test_verify_net_in_out(bundle, monkeypatch):
     config = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
     for name, output in outputs.items():
         options = {"_meta_#network_data_format#outputs#pred": output}
-        if config["network_def"]["_target_"].endswith("MultiTaskNet"):
+        if config["network_def"]["_target_"].endswith("fine_tuned_network"):
             options["network_def#return_dict"] = False
         if len(outputs) > 1:  # None would be taken for "not given"
             options |= {"network_def#decoder": "$None"} if name == "label" else {"network_def#num_classes": 0}
@@ -157,7 +157,7 @@ def test_load_fills_the_network(bundle, copied, monkeypatch):
     encoder = "tu-vit_tiny_patch16_224" if bundle.name in ("eva_x", "spcxr") else "resnet18"
     settings: dict = {"encoder_name": encoder, "image_size": 64}
     torch.manual_seed(3)
-    if config["network_def"]["_target_"].endswith("MultiTaskNet"):
+    if config["network_def"]["_target_"].endswith("fine_tuned_network"):
         classes = [] if bundle.name == "lung_segmentation" else ["a", "b", "c"]
         decoder = None if bundle.name == "classification" else "Unet"
         settings |= {"classes": classes, "task": "multi_class", "decoder": decoder, "mask": "lung", "mask_channels": 1}
