@@ -28,7 +28,7 @@ WIDE = 900
 BASE = ("errors", "tiers", "files", "cores")
 #: Left end and width of each room.
 PLACES = {
-    "apps": (290, 330), "curricula": (200, 190), "tuning": (640, 180), "report": (110, 250),
+    "apps": (290, 330), "curricula": (200, 190), "ensembles": (420, 190), "tuning": (640, 180), "report": (110, 250),
     "label_efficiency": (630, 200), "runs": (360, 290), "engines": (400, 180),
     "handlers": (125, 230), "checkpoints": (30, 180), "probing": (250, 190), "hardware": (250, 170),
     "methods": (450, 160), "optim": (640, 150), "networks": (200, 270), "losses": (480, 150), "metrics": (640, 160),
@@ -37,7 +37,7 @@ PLACES = {
     "reading": (215, 300),
 }  # fmt: skip
 GROUPS = (
-    ("what a user starts", GREEN, ("apps", "curricula", "report", "label_efficiency", "tuning")),
+    ("what a user starts", GREEN, ("apps", "curricula", "ensembles", "report", "label_efficiency", "tuning")),
     ("what makes a run", BLUE, ("runs", "engines", "handlers", "probing", "checkpoints")),
     ("what learns", AMBER, ("methods", "hardware", "optim", "networks", "losses", "metrics")),
     ("what it learns from", GREY, ("transforms", "data", "phantom")),

@@ -20,7 +20,7 @@ from monai_cxrssl.metrics.cohort import Cohort, macro_mean
 from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, ResamplingPlan
 from monai_cxrssl.metrics.ranking import clustered_auc
 
-__all__ = ["CellName", "drift_figures", "label_efficiency"]
+__all__ = ["CellName", "GridValues", "drift_figures", "label_efficiency"]
 
 #: Row, label fraction, number of the draw.
 CellName = tuple[str, float, int]
@@ -56,7 +56,7 @@ def label_efficiency(
         ``without`` (rows whose predictions lack the metric), ``notes``; and ``refused``: the reason for each cell whose
         predictions could not be used.
     """
-    grid = _Grid(predictions, metric, plan)
+    grid = GridValues(predictions, metric, plan)
     base = rows[0] if reference is None else reference
     report: dict[str, Any] = {
         "metric": metric, "reference": base, "confidence": plan.confidence, "resamples": plan.resamples,
@@ -104,7 +104,7 @@ def drift_figures(
     named = {(f"{row}\n", fraction, draw): cell for (row, fraction, draw), cell in clean.items()}
     for drift, cells in corrupted.items():
         named |= {(f"{row}\n{drift}", fraction, draw): cell for (row, fraction, draw), cell in cells.items()}
-    grid = _Grid(named, metric, plan)
+    grid = GridValues(named, metric, plan)
     base = rows[0] if reference is None else reference
     found: list[dict[str, Any]] = []
     for drift in corrupted:
@@ -125,8 +125,11 @@ def drift_figures(
     return found
 
 
-class _Grid:
-    """The figure of every class, of the test images as they are and of every resample, of each cell."""
+class GridValues:
+    """The figure of every class, of the test images as they are and of every resample, of each cell.
+
+    For the arguments see :func:`label_efficiency`. ``refused`` and ``absent`` say what cannot be used, and why.
+    """
 
     def __init__(self, predictions: Mapping[CellName, Predictions], metric: str, plan: ResamplingPlan) -> None:
         self.plan = plan

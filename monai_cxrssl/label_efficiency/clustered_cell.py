@@ -26,6 +26,11 @@ class ClusteredCell:
     def __sub__(self, other: ClusteredCell) -> ClusteredCell:
         return ClusteredCell((*self.terms, *((-sign, areas) for sign, areas in other.terms)))
 
+    @classmethod
+    def mean(cls, cells: Sequence[ClusteredCell]) -> ClusteredCell:
+        """Return the mean of the AUCs of several cells."""
+        return cls(tuple((sign / len(cells), areas) for cell in cells for sign, areas in cell.terms))
+
     @property
     def values(self) -> np.ndarray:
         """``(C,)``."""

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_cxrssl.errors import CXRSSLError
+from monai_cxrssl.errors import ConfigurationError, CXRSSLError
 from monai_cxrssl.files import lock, sha256, write_json
 
 __all__ = ["LAUNCH", "Cell", "CellResult", "cell_state", "estimate_seconds", "grid_lock", "last_clear_line",
@@ -111,7 +111,7 @@ def run_cells(
     done = [(c, seconds) for c, (state, seconds) in zip(cells, states, strict=True) if state == "finished"]
     # What this process does takes no time beside a run.
     known = [(c.images, seconds) for c, seconds in done if c.work is None]
-    say(f"{len(cells)} cells: {len(done)} finished, {len(cells) - len(done)} left to run.")
+    say(f"{len(cells)} cell{'s' * (len(cells) != 1)}: {len(done)} finished, {len(cells) - len(done)} left to run.")
     results: list[CellResult] = []
     told = False
     with tqdm(total=len(cells), initial=len(done), desc="cells", unit="cell", disable=not progress) as bar:
@@ -171,14 +171,19 @@ def estimate_seconds(known: Sequence[tuple[int, float]], left: Sequence[int]) ->
 
 @contextlib.contextmanager
 def grid_lock(folder: Path) -> Iterator[int]:
-    """Keep a second grid out of a folder that exists, also while a run of a killed one is still at work there.
+    """Make a folder and keep a second grid out of it, also while a run of a killed one is still at work there.
 
     Yields:
         A descriptor for the runs to inherit, which holds the lock on.
 
     Raises:
-        ConfigurationError: somebody else holds the lock.
+        ConfigurationError: the folder cannot be written, or somebody else holds the lock.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+    except OSError as error:
+        raise ConfigurationError(f"--output_dir {folder} cannot be written: {error.strerror or error}.") from error
     busy = f"Another run of this command is at work in {folder}; wait for it, or give another --output_dir."
     with lock(folder / ".lock", busy, _LOCK_PATIENCE) as handle:
         # A copy: a forked child gives the lock itself up before the run begins in it.

@@ -33,7 +33,7 @@ class LabelledFeatures:
 class Logistic:
     """A fitted model; made by :func:`fit_logistic`."""
 
-    models: list[tuple[np.ndarray, Any]]  #: columns of scores, and what gives them: a regression, or a probability.
+    models: list[tuple[np.ndarray, Any]]  #: columns, each with the regression or the probability of its scores.
     strength: float  #: inverse strength of the penalty.
     chosen_on: str  #: ``"validation"``, ``"training patients"`` or ``"nothing"``.
     classes: int

@@ -22,6 +22,8 @@ __all__ = ["HOWS", "PIXELS", "Row", "grid_rows", "run_options"]
 #: What is done with an encoder: the whole network learns, or a logistic regression on the frozen encoder's embeddings.
 HOWS = ("finetune", "probe")
 PIXELS = "pixels"
+#: Option of the projection head that only files of our own pretraining carry.
+_OF_HEAD = ("head_layers",)
 _WORDS = {"finetune": "fine-tuned", "probe": "probe"}
 
 
@@ -108,14 +110,14 @@ def grid_rows(
                     parts = [bundle] if how == "finetune" and len(bundles) > 1 else []
                     parts += [choice] if choice is not None and len(choices) > 1 else []
                     parts += [init.name] + [_WORDS[how]] * (len(hows) > 1)
-                    options, said_words = of_bundle[bundle]
+                    options, said_words = _without_head(init, *of_bundle[bundle])
                     own = _own_options(config, choice, options)
                     typed = (*(word for name, value in own.items() for word in (f"--{name}", value)), *said_words)
                     name = ", ".join(parts)
                     rows.append(Row(name, how, bundle, config, {**own, **options}, typed, choice, init))
     if pixels:
         first = rows[0]
-        options, said_words = of_bundle[first.bundle]
+        options, said_words = _without_head(RANDOM, *of_bundle[first.bundle])
         rows.insert(0, replace(first, name=PIXELS, how=PIXELS, given=options, words=tuple(said_words), encoder=None,
                                init=RANDOM))  # fmt: skip
     return rows
@@ -130,6 +132,15 @@ def _options_of(
     names = {name: run_options(config, {}).names for name, config in bundles.items()}
     foreign = frozenset[str]().union(*names.values()) - names[bundle]
     return {name: value for name, value in given.items() if name not in foreign}, words_without(words, foreign)
+
+
+def _without_head(
+    init: Init, given: Mapping[str, Any], words: Sequence[str]
+) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """Options and words without ``head_layers`` for weights that carry no projection head: random and published ones."""
+    if init.files:
+        return given, words
+    return {name: value for name, value in given.items() if name not in _OF_HEAD}, words_without(words, _OF_HEAD)
 
 
 def _own_options(config: Path, encoder: str | None, given: Mapping[str, Any]) -> dict[str, str]:

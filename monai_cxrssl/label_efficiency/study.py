@@ -26,7 +26,7 @@ from monai_cxrssl.label_efficiency.study_report import describe_row, environment
 from monai_cxrssl.label_efficiency.trained import TrainedCell
 from monai_cxrssl.runs.unknown_options import check_options
 
-__all__ = ["OWN_OPTIONS", "Study"]
+__all__ = ["OWN_OPTIONS", "Study", "hash_of", "save_once"]
 
 #: Options of the bundle that the grid sets itself.
 OWN_OPTIONS = (
@@ -111,11 +111,6 @@ class Study:
         Raises:
             ConfigurationError: the folder cannot be written, or another grid is at work in it.
         """
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / ".lock").touch()
-        except OSError as error:
-            raise ConfigurationError(f"--output_dir {out} cannot be written: {error.strerror or error}.") from error
         with grid_lock(out) as lock:
             cells, subsets = self._cells(out)
             results = run_cells(cells, lock)
@@ -142,7 +137,7 @@ class Study:
     def _cells(self, out: Path) -> tuple[list[Cell], dict[tuple[float, int], dict[str, Any]]]:
         """Write the datalists; lay out the grid, draw by draw, so that what is there early can be compared already."""
         recipe = {"seed": self.seed, "fractions": list(SHARES), "keep_official": True}
-        whole = _save(self.datalist, out / "datalist.json", recipe)
+        whole = save_once(self.datalist, out / "datalist.json", recipe)
         frozen = FrozenCells(out / "datalist.json", out / "embeddings", self._caches(out), self.seed, self.drifts)
         subsets: dict[tuple[float, int], dict[str, Any]] = {}
         cells = []
@@ -150,7 +145,7 @@ class Study:
             for fraction in self.fractions:
                 subset = label_fraction(self.datalist, fraction, draw, self.seed)
                 path = _subset_path(out, fraction, draw)
-                digest = _save(
+                digest = save_once(
                     subset, path, {"seed": self.seed, "label_fraction": fraction, "draw": draw, "of": whole}
                 )  # fmt: skip
                 training = subset.splits["training"]
@@ -171,7 +166,7 @@ class Study:
         decides = [row.config.read_text(encoding="utf-8"), list(row.words), seed, subset["sha256"],
                    row.init.identity(draw), self.test_digest]  # fmt: skip
         if row.how != "finetune":
-            key = _hash([row.how, *decides, list(self.drifts)])
+            key = hash_of([row.how, *decides, list(self.drifts)])
             work = partial(frozen.score, row, draw, path)
             return Cell(row.name, fraction, draw, subset["images"], folder, (), key, work)
         words = {
@@ -179,7 +174,7 @@ class Study:
             "seed": seed, "cache_dir": self._caches(out)[row.bundle], **row.init.options(draw),
         }  # fmt: skip
         command = (*fraction_grid.LAUNCH, *(w for k, v in words.items() for w in (f"--{k}", str(v))), *row.words)
-        return Cell(row.name, fraction, draw, subset["images"], folder, command, _hash(decides))
+        return Cell(row.name, fraction, draw, subset["images"], folder, command, hash_of(decides))
 
     def _trained(self, out: Path, cell: Cell) -> TrainedCell:
         """Open the network of a finished cell of a fine-tuned row."""
@@ -207,8 +202,8 @@ def _check(fractions: Sequence[float], draws: int, given: Mapping[str, Any]) -> 
         raise ConfigurationError(f"--{own[0]} after -- is set by this command for every run; leave it out there.")
 
 
-def _save(datalist: Datalist, path: Path, recipe: dict[str, Any]) -> str:
-    """Write a datalist unless the very same is there; returns its hash."""
+def save_once(datalist: Datalist, path: Path, recipe: dict[str, Any]) -> str:
+    """Write a datalist unless the very same is there; return its hash."""
     digest = manifest_hash(datalist.to_dict(path.parent))
     try:
         if manifest_hash(json.loads(path.read_bytes())) == digest:
@@ -222,7 +217,8 @@ def _subset_path(out: Path, fraction: float, draw: int) -> Path:
     return out / "subsets" / f"{_text(fraction)}_draw{draw}.json"
 
 
-def _hash(parts: Any) -> str:
+def hash_of(parts: Any) -> str:
+    """Return the SHA-256 of plain JSON values, by which a cell is known."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

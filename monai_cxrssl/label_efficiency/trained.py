@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_cxrssl.data.datalists.predictions import save_predictions
+from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
+from monai_cxrssl.data.sampling.fine_tuning import FineTuningImages
 from monai_cxrssl.data.stores.decoded_masks import DecodedMasks
+from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.engines.evaluator import MultiTaskPredictor
 from monai_cxrssl.files import write_json
 from monai_cxrssl.handlers.inference.evaluator_predictions import evaluator_predictions
@@ -26,7 +28,7 @@ from monai_cxrssl.runs.fine_tuning import FineTuningWiring, Labels
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
-__all__ = ["TrainedCell"]
+__all__ = ["TrainedCell", "predict_images"]
 
 _ATTENTION = "attention.json"
 
@@ -49,16 +51,9 @@ class TrainedCell:
             path = self.folder / predictions_name(name)
             if path.is_file():
                 continue
-            o, labels = self.options, self._labels
-            dataset = self.wiring.fixed_dataset(self._images, labels, Corrupted(o.image_size, name))
-            evaluator = MultiTaskPredictor(
-                o.device, self.wiring.fixed_loader(dataset), self._network, labels.task, labels.classes, o.amp
-            )  # fmt: skip
-            evaluator.run()
-            found = evaluator_predictions(
-                evaluator, self._images.items, labels.classes, labels.task, "test", self._images.unreadable,
-                self._test.name,
-            )  # fmt: skip
+            labels = self._labels
+            dataset = self.wiring.fixed_dataset(self._images, labels, Corrupted(self.options.image_size, name))
+            found = predict_images(self.wiring, self._network, self._images, dataset, labels, "test", self._test.name)
             save_predictions(found, path)
 
     def attention(self) -> dict[str, float]:
@@ -127,3 +122,26 @@ class TrainedCell:
     @cached_property
     def _resize(self) -> ResizeCXR:
         return ResizeCXR(self.options.image_size)
+
+
+def predict_images(
+    wiring: FineTuningWiring, network: torch.nn.Module, images: ImageStore, dataset: FineTuningImages, labels: Labels,
+    split: str, name: str,
+) -> Predictions:  # fmt: skip
+    """Return the predictions of a network, in the precision of its training.
+
+    Args:
+        wiring: of its run.
+        network: on the run's device.
+        images: of the samples ``dataset``.
+        labels: that the network learnt.
+        split: for the column of that name.
+        name: of the data set, the source of items that name none.
+    """
+    o = wiring.options
+    loader = wiring.fixed_loader(dataset)
+    evaluator = MultiTaskPredictor(o.device, loader, network, labels.task, labels.classes, o.amp)
+    evaluator.run()
+    return evaluator_predictions(
+        evaluator, images.items, labels.classes, labels.task, split, images.unreadable, name
+    )  # fmt: skip

@@ -4,6 +4,8 @@ from .description import find_description, require_description
 from .encoder import Encoder
 from .encoder_factory import build_encoder
 from .evaluation_mode import in_evaluation
+from .fine_tuned.ensemble import EnsembleNet
+from .fine_tuned.factory import fine_tuned_network
 from .gmml_head import GMMLHead, mean_of_blocks
 from .heads import ProjectionHead
 from .momentum import EMACopy, momentum_at
@@ -20,6 +22,7 @@ from .settings import (
     read_collapse,
     read_encoder_arguments,
     read_input_normalisation,
+    read_members,
     read_model_setting,
     read_start,
     read_temperature,
@@ -38,6 +41,7 @@ from .weights.locations import resolve_weights
 __all__ = [
     "DINOHead",
     "Encoder",
+    "EnsembleNet",
     "GMMLHead",
     "EMACopy",
     "KnownWeights",
@@ -57,6 +61,7 @@ __all__ = [
     "build_encoder",
     "candidates",
     "find_description",
+    "fine_tuned_network",
     "in_evaluation",
     "known_weights",
     "last_half_blocks",
@@ -70,6 +75,7 @@ __all__ = [
     "read_collapse",
     "read_encoder_arguments",
     "read_input_normalisation",
+    "read_members",
     "read_model_setting",
     "read_start",
     "read_temperature",

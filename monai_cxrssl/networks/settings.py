@@ -18,6 +18,7 @@ __all__ = [
     "read_collapse",
     "read_encoder_arguments",
     "read_input_normalisation",
+    "read_members",
     "read_model_setting",
     "read_start",
     "read_temperature",
@@ -88,6 +89,20 @@ def read_encoder_arguments(model_path: str | os.PathLike) -> dict[str, Any] | No
         ConfigurationError: see :func:`monai_cxrssl.networks.find_description`.
     """
     return (find_description(model_path) or {}).get("encoder_arguments")
+
+
+def read_members(model_path: str | os.PathLike, default: int = 1) -> int:
+    """Return how many networks a file of weights is of: 1, or more of an ensemble.
+
+    Args:
+        model_path: the file of weights.
+        default: returned while there are no weights, or of weights that say nothing of themselves.
+
+    Raises:
+        ConfigurationError: see :func:`monai_cxrssl.networks.find_description`.
+    """
+    description = find_description(model_path)
+    return default if description is None else description.get("members", 1)
 
 
 def read_start(model_path: str | os.PathLike, default: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:

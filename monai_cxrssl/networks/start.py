@@ -88,6 +88,11 @@ class Start:
         path = None if self.pretrained is None else resolve_weights(self.pretrained)
         from_scratch = path is None and self.encoder_weights is None
         said = (find_description(path) or {}) if path is not None and path.exists() else {}
+        if said.get("members", 1) > 1:
+            raise ConfigurationError(
+                f"{path} is an ensemble of {said['members']} networks, and a network starts from one: give the "
+                "model.pt of one member."
+            )
         positions = said.get("positions", AUTO) if self.positions == AUTO else self.positions
         if from_scratch and positions == AUTO:
             positions = "sincos" if _is_plain(encoder_name) else "learned"

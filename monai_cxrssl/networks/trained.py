@@ -11,6 +11,8 @@ from typing import Any
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.description import described_start, require_description
 from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.fine_tuned.ensemble import EnsembleNet
+from monai_cxrssl.networks.fine_tuned.factory import fine_tuned_network
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.starting_normalisation import described_normalisation
 from monai_cxrssl.networks.weights.containers import read_weights
@@ -31,17 +33,21 @@ _SETTINGS: dict[str, tuple[type, ...]] = {
 }
 
 
-def load_trained_network(path: str | os.PathLike, return_dict: bool = True) -> tuple[MultiTaskNet, dict[str, Any]]:
+def load_trained_network(
+    path: str | os.PathLike, return_dict: bool = True
+) -> tuple[MultiTaskNet | EnsembleNet, dict[str, Any]]:
     """Build the network of a fine-tuning bundle and fill it; anything missing, left over or misshapen is an error.
 
     Args:
-        path: ``model.pt``, the state dict of a :class:`MultiTaskNet`, with the description that training writes.
+        path: ``model.pt``, the state dict of a :class:`MultiTaskNet` or an :class:`EnsembleNet`, with the description
+            that training writes.
         return_dict: see :class:`MultiTaskNet`.
 
     Returns:
         The network, on the CPU and in evaluation mode, and what the description says: ``encoder_name``,
         ``image_size`` (pixels), ``classes`` (empty when it only segments), ``task``, ``decoder`` (``None`` when it only
-        classifies), ``mask`` (kind of mask or ``None``), ``mask_channels`` and whatever else stands there.
+        classifies), ``mask`` (kind of mask or ``None``), ``mask_channels``, ``members`` of an
+        ensemble, and whatever else stands there.
 
     Raises:
         ConfigurationError: there are no weights, they have no description, or the two do not belong together.
@@ -51,7 +57,7 @@ def load_trained_network(path: str | os.PathLike, return_dict: bool = True) -> t
     return _network(path, settings, return_dict), settings
 
 
-def load_trained_model(path: str | os.PathLike) -> tuple[Encoder | MultiTaskNet, dict[str, Any]]:
+def load_trained_model(path: str | os.PathLike) -> tuple[Encoder | MultiTaskNet | EnsembleNet, dict[str, Any]]:
     """Build the network of any bundle and fill it: an :class:`Encoder` where the description has no classes.
 
     Args:
@@ -67,7 +73,7 @@ def load_trained_model(path: str | os.PathLike) -> tuple[Encoder | MultiTaskNet,
     return build_described(path, settings), settings
 
 
-def build_described(path: str | os.PathLike, description: dict[str, Any]) -> Encoder | MultiTaskNet:
+def build_described(path: str | os.PathLike, description: dict[str, Any]) -> Encoder | MultiTaskNet | EnsembleNet:
     """Build the network that a description is of, and fill it from a file of weights.
 
     Args:
@@ -95,10 +101,12 @@ def build_described(path: str | os.PathLike, description: dict[str, Any]) -> Enc
     return encoder.eval()
 
 
-def _network(path: Path, description: dict[str, Any], return_dict: bool = True) -> MultiTaskNet:
+def _network(path: Path, description: dict[str, Any], return_dict: bool = True) -> MultiTaskNet | EnsembleNet:
     settings = _checked(description, path)
-    network = MultiTaskNet(
+    network = fine_tuned_network(
         settings["encoder_name"],
+        settings.get("members", 1),
+        settings["task"],
         num_classes=len(settings["classes"]),
         decoder=settings["decoder"],
         mask_channels=settings["mask_channels"],

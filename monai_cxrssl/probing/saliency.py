@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.evaluation_mode import in_evaluation
+from monai_cxrssl.networks.fine_tuned.ensemble import EnsembleNet, label_logits_of, members_of
 from monai_cxrssl.networks.normalisation import normalised_features
 from monai_cxrssl.networks.parts.label_head import LabelHead, label_logits
 
@@ -36,7 +37,8 @@ def saliency_method(network: nn.Module) -> str:
     """Return what ``method="auto"`` means for a network: ``"grad_cam"`` or ``"token_grad_cam"``."""
     from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
 
-    return "token_grad_cam" if isinstance(network.encoder, TimmViTEncoder) else "grad_cam"
+    encoder = members_of(network)[0].encoder
+    return "token_grad_cam" if isinstance(encoder, TimmViTEncoder) else "grad_cam"
 
 
 def attention_method(network: nn.Module) -> tuple[str, int]:
@@ -48,7 +50,7 @@ def attention_method(network: nn.Module) -> tuple[str, int]:
     if saliency_method(network) == "token_grad_cam":
         return "token_grad_cam", -1
     # The first of the channels is the image's.
-    maps = len(getattr(network.encoder, "out_channels", ())) - 1
+    maps = len(getattr(members_of(network)[0].encoder, "out_channels", ())) - 1
     return "hires_cam", max(_FINE_MAP, -maps) if maps > 0 else -1
 
 
@@ -76,11 +78,12 @@ def saliency_maps(
 
     The network is left as found: the mode of every module, ``requires_grad`` and ``grad`` of every weight. Frozen
     encoders and callers under ``torch.no_grad``, ``torch.inference_mode`` or autocast are served.
+    The map of an ensemble is the mean of its members' for one class.
     ``monai.visualize.GradCAM`` clears the gradients, leaves its hooks, and takes one class for all images of a batch;
     the tests compare with it.
 
     Args:
-        network: a :class:`~monai_cxrssl.networks.MultiTaskNet` with a label head, or a model of
+        network: a :class:`~monai_cxrssl.networks.MultiTaskNet` with a label head, an ensemble of such, or a model of
             segmentation-models-pytorch with ``aux_params``.
         image: ``(B, in_channels, H, W)`` float in [0, 1], on the device of the network.
         class_index: the class of all images, or one of each ``(B,)``; ``None`` for the class of the highest logit of
@@ -102,6 +105,8 @@ def saliency_maps(
         >>> saliency_maps(MultiTaskNet("resnet18", 3, decoder=None), torch.rand(2, 1, 64, 96), [0, 2]).shape
         torch.Size([2, 1, 64, 96])
     """
+    if isinstance(network, EnsembleNet):
+        return _mean_map(network, image, class_index, method, layer)
     head = getattr(network, "classification_head", None)
     if head is None or not hasattr(network, "encoder"):
         raise ConfigurationError(
@@ -146,6 +151,15 @@ def saliency_maps(
         )
     weights = gradient.float() if method == "hires_cam" else gradient.float().mean((2, 3), keepdim=True)
     return _enlarged(weights, target, image)
+
+
+def _mean_map(network: EnsembleNet, image: Tensor, class_index: Any, method: str, layer: int) -> Tensor:
+    """Return the mean of the members' maps, without a given class for the one that the ensemble ranks first."""
+    if class_index is None and network.classification_head is not None:
+        with torch.no_grad(), in_evaluation(network):
+            class_index = label_logits_of(network, image).argmax(1)
+    maps = [saliency_maps(member, image, class_index, method, layer) for member in network.members]
+    return torch.stack(maps).mean(0)
 
 
 def _before_last_block(network: nn.Module, image: Tensor, class_index: Any) -> Tensor:

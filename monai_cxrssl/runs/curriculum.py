@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers.run_logger import RunLogger
 from monai_cxrssl.methods.difficulty import easiest_first, task_difficulty
 from monai_cxrssl.networks.encoder import Encoder
-from monai_cxrssl.runs.stage import PretextStage, StageRun, divide_epochs
+from monai_cxrssl.runs.stage import PretextStage, StageRun, divide_epochs, pair_figures
 
 if TYPE_CHECKING:
     from monai_cxrssl.handlers.monitors.curves import CurvesPlot
@@ -340,6 +340,7 @@ class Curriculum(Engine):
             left = json.loads(finished.read_text(encoding="utf-8"))
             self.network.load_state_dict(read_weights(folder / "encoder.pt"))
             self.history.rows.extend(left["rows"])
+            self._keep_pairs({name: left[name] for name in ("multi_image_share",) if name in left})
             logger.info("Stage %d, %s, was finished before: taken from %s.", place, name, folder)
             return left.get("iterations", 0)
         logger.info("Stage %d of %d: %s, %d epochs.", place, len(self.stages), name, epochs)
@@ -358,6 +359,8 @@ class Curriculum(Engine):
         done = self.history.rows[-1]["epoch"] if self.history.rows else 0
         rows = [{**row, "epoch": done + row["epoch"]} for row in history.rows]
         self.history.rows.extend(rows)
+        pairs = pair_figures(run.trainer.data_loader, epochs)
+        self._keep_pairs(pairs)
         if idist.get_rank() == 0:
             state = _cpu_state(self.network)
             said: dict[str, Any] = {key: self.settings[key] for key in ENCODER_SETTINGS if key in self.settings}
@@ -366,6 +369,7 @@ class Curriculum(Engine):
             write_json(
                 {
                     **options,
+                    **pairs,
                     "iterations": run.trainer.state.iteration,
                     "loss_first_epoch": rows[0]["loss"],
                     "loss_last_epoch": rows[-1]["loss"],
@@ -376,6 +380,10 @@ class Curriculum(Engine):
             )
         idist.barrier()
         return run.trainer.state.iteration
+
+    def _keep_pairs(self, figures: Mapping[str, float]) -> None:
+        if self.summary is not None:
+            self.summary.data |= figures
 
     def _build(self, place: int, name: str, epochs: int, salt: bytes = b"") -> tuple[StageRun, RunHistory]:
         """Make a stage ready to train, its epochs recorded; those of another salt draw other random numbers."""

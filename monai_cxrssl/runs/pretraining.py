@@ -28,6 +28,7 @@ from monai_cxrssl.optim.schedules import StagedWarmupCosine
 from monai_cxrssl.optim.weight_decay import CosineWeightDecay
 from monai_cxrssl.runs.announce import announce_data, announce_start
 from monai_cxrssl.runs.pretraining_options import PretrainingOptions
+from monai_cxrssl.runs.stage import pair_figures
 from monai_cxrssl.runs.wiring import Wiring
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 
@@ -126,9 +127,7 @@ class PretrainingWiring(Wiring):
         bags = patient_bags(images.items, by=o.bags_by)
         data: dict[str, Any] = {"images": len(images), "patients": len(bags)}
         data["multi_image_bags"] = sum(len(bag) > 1 for bag in bags)
-        sampler = getattr(getattr(loader, "sampler", None), "sampler", None)
-        if isinstance(sampler, PairSampler) and sampler.simclr_epochs is not None:
-            data["multi_image_share"] = sampler.multi_image_pairs(o.max_epochs - 1)
+        data |= pair_figures(loader, o.max_epochs)
         return PretrainingSummary(
             network,
             history,

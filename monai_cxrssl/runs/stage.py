@@ -30,7 +30,7 @@ from monai_cxrssl.networks.encoder import Encoder
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
 from monai_cxrssl.optim.weight_decay import CosineWeightDecay
 
-__all__ = ["PretextStage", "StageRun", "divide_epochs", "stages_over_data"]
+__all__ = ["PretextStage", "StageRun", "divide_epochs", "pair_figures", "stages_over_data"]
 
 
 @dataclass
@@ -198,6 +198,14 @@ class PretextStage:
             train_handlers=[*follow, *handlers],
         )
         return StageRun(trainer, method, optimizer, schedule)
+
+
+def pair_figures(loader: Any, epochs: int) -> dict[str, float]:
+    """Return ``multi_image_share`` of the last epoch, where a loader draws pairs of two images; else nothing."""
+    sampler = getattr(getattr(loader, "sampler", None), "sampler", None)
+    if not isinstance(sampler, PairSampler) or sampler.simclr_epochs is None:
+        return {}
+    return {"multi_image_share": sampler.multi_image_pairs(epochs - 1)}
 
 
 def stages_over_data(stages: Sequence[PretextStage], data: Mapping[str, ImageStore]) -> list[PretextStage]:

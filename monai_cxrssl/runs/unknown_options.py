@@ -45,7 +45,7 @@ _OF_TRAINING, _OF_INFERENCE = (
 #: Options of evaluations and inferences whose value is text.
 _TEXTS = frozenset(
     {"dataset_dir", "datalist", "output_dir", "model_path", "cache_dir", "encoder_name", "decoder"}
-    | {"external_dataset_dir", "external_datalist", "criteria", "collapse", "findings"}
+    | {"external_dataset_dir", "external_datalist", "validation_predictions", "criteria", "collapse", "findings"}
 )
 
 

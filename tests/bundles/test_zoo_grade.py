@@ -163,7 +163,7 @@ def test_load_fills_the_network(bundle, copied, monkeypatch):
     encoder = "tu-vit_tiny_patch16_224" if bundle.name in ("eva_x", "spcxr") else "resnet18"
     settings: dict = {"encoder_name": encoder, "image_size": 64}
     torch.manual_seed(3)
-    if config["network_def"]["_target_"].endswith("MultiTaskNet"):
+    if config["network_def"]["_target_"].endswith("fine_tuned_network"):
         classes = [] if bundle.name == "lung_segmentation" else ["a", "b", "c"]
         decoder = None if bundle.name == "classification" else "Unet"
         settings |= {"classes": classes, "task": "multi_class", "decoder": decoder, "mask": "lung", "mask_channels": 1}

@@ -64,6 +64,10 @@ NOT_ALONE = {
         (f"{OURS} tune classification", f"{OURS} run --config_file"),
         "takes many runs; tests/bundles/test_tuning.py runs both on few images",
     ),
+    "docs/ensembles.md": dict.fromkeys(
+        (f"{OURS} folds --config", f"{OURS} pack bundles/multitask"),
+        "takes many runs; tests/bundles/test_folds.py runs both on few images",
+    ),
     "docs/multi_gpu.md": {
         "'head_node=$(scontrol": "the SLURM script; test_slurm_script runs the whole block with stand-ins for SLURM",
         "head_node=": "the same",

@@ -93,6 +93,16 @@ def test_weights_of_an_encoder_that_the_grid_lacks(weights):
         grid_rows(BUNDLES, ["resnet18"], [Init("random")], ("finetune",), {"encoder_name": "resnet18"}, ())
 
 
+def test_projection_head_is_of_files_only(weights):
+    """Random and published weights carry none, and their rows would fail where those of a file do not."""
+    given, words = {"head_layers": 1, "max_epochs": 2}, ["--head_layers", "1", "--max_epochs", "2"]
+    bundle = {"classification": BUNDLES["classification"]}
+    rows = grid_rows(bundle, [], read_inits(["random", "imagenet", weights["a"]]), ["finetune"], given, words)
+    options = {row.name: (dict(row.given), list(row.words)) for row in rows}
+    without = ({"max_epochs": 2}, words[2:])
+    assert options == {"pixels": without, "random": without, "imagenet": without, "a": (given, words)}
+
+
 def test_option_of_one_of_two_bundles_goes_to_that_one():
     given, words = {"mask": "boxes", "max_epochs": 2}, ("--mask", "boxes", "--max_epochs=2")
     rows = {row.bundle: row for row in grid_rows(BUNDLES, [], [Init("random")], ("finetune",), given, words, False)}

@@ -122,6 +122,24 @@ def test_stages_follow_each_other_and_leave_their_results(tmp_path):
     assert any(not torch.equal(final[name], middle[name]) for name in final)
 
 
+def test_share_of_pairs_of_two_images_is_kept(tmp_path):
+    """Of the stage that draws such pairs, also where a resumed run finds it finished."""
+    films = Films()
+    films.items = [{**item, "patient_id": str(max(n, 12))} for n, item in enumerate(films.items)]  # 13 of one patient
+    stages = [
+        stage("simclr", films),
+        stage("micle", films, MICLe, multi_instance=True, pairs={"multi_image_share": 0.5}),
+    ]
+    for _ in range(2):
+        run = curriculum(tmp_path, stages, films, max_epochs=2, resume="auto")
+        run.run()
+        figures = json.loads((tmp_path / "metrics.json").read_text())
+        assert figures["multi_image_share"] == pytest.approx(0.5, abs=0.1)
+    told = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "stages").glob("*/metrics.json")}
+    assert told["2_micle"]["multi_image_share"] == figures["multi_image_share"]
+    assert "multi_image_share" not in told["1_simclr"]
+
+
 def test_the_second_stage_starts_from_the_first(tmp_path):
     """With a rate of zero the second stage keeps the first one's parameters."""
     films = Films()

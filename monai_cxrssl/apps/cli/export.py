@@ -83,9 +83,16 @@ def run(args: argparse.Namespace) -> int:
 def _write_timm(weights: Path, folder: Path) -> int:
     """Write the encoder for timm, and print how timm builds it."""
     from monai_cxrssl.apps.export.timm_folder import write_timm_folder
+    from monai_cxrssl.errors import ConfigurationError
+    from monai_cxrssl.networks.fine_tuned.ensemble import EnsembleNet
     from monai_cxrssl.networks.trained import load_trained_model
 
     network, settings = load_trained_model(weights)
+    if isinstance(network, EnsembleNet):
+        raise ConfigurationError(
+            f"{weights} is an ensemble of {len(network.members)} networks, and timm takes one encoder: give the "
+            "model.pt of one member, or write ONNX instead (leave out --timm)."
+        )
     call, difference = write_timm_folder(network, settings, folder)
     print(f"Written: {folder / 'config.json'} and {folder / 'model.safetensors'}; largest difference of a feature: "
           f"{difference:.1e}. Build it by\n  {call}")  # fmt: skip

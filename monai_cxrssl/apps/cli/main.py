@@ -26,13 +26,13 @@ from monai_cxrssl.apps.clear_errors import clear_sentence
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
-    "bundle", "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict",
+    "bundle", "index", "label", "split", "audit", "cache", "phantom", "show", "train", "evaluate", "predict", "folds",
     "fractions", "compare", "tasks", "tune", "report", "describe", "weights", "export", "pack", "run", "runs",
 )  # fmt: skip
 #: Those that do not stand in ``cli`` itself, and the folder below it where they do.
 _FOLDERS = {
     **dict.fromkeys(("bundle", "train", "evaluate", "predict"), "bundles"),
-    **dict.fromkeys(("fractions", "compare", "tasks", "tune"), "comparisons"),
+    **dict.fromkeys(("fractions", "folds", "compare", "tasks", "tune"), "comparisons"),
 }
 
 

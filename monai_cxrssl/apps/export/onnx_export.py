@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.fine_tuned.ensemble import EnsembleNet
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.tiers import import_tier
@@ -35,12 +36,12 @@ class ExportedNetwork(nn.Module):
     An :class:`Encoder`, which gives embeddings, has no head.
     """
 
-    def __init__(self, network: MultiTaskNet | Encoder, head: PredictionHead | None = None) -> None:
+    def __init__(self, network: MultiTaskNet | EnsembleNet | Encoder, head: PredictionHead | None = None) -> None:
         super().__init__()
         self.network = network
         self.head = head
         self.output_names = ["embedding"]
-        if isinstance(network, MultiTaskNet):
+        if isinstance(network, MultiTaskNet | EnsembleNet):
             branches = {"label": network.classification_head, "mask": network.decoder}
             self.output_names = [name for name, module in branches.items() if module is not None]
         self.eval()
@@ -84,7 +85,7 @@ def export_network(
     require_onnx()
     import onnx
 
-    if isinstance(network.network, MultiTaskNet):
+    if isinstance(network.network, MultiTaskNet | EnsembleNet):
         network.network.check_size(image_size, image_size)
     # Two images: a batch of one would be taken for a constant.
     example = torch.zeros(2, 1, image_size, image_size)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
-from monai_cxrssl.networks.settings import read_model_setting
+from monai_cxrssl.networks.settings import read_members, read_model_setting
 from monai_cxrssl.networks.trained import load_trained_network
 
 __all__ = ["BundleFolder", "bundle_folders"]
@@ -49,8 +49,9 @@ class BundleFolder:
 
     @property
     def trains(self) -> bool:
-        """Whether labels of MONAI Label, which are masks, teach all that the bundle does."""
-        return self.draws_masks and not self.classes and self.setting("mask") == "lung"
+        """Whether labels of MONAI Label, which are masks, teach all that the bundle does; no ensemble."""
+        only_lungs = self.draws_masks and not self.classes and self.setting("mask") == "lung"
+        return only_lungs and read_members(self.weights) == 1
 
     @property
     def labels(self) -> dict[str, int]:

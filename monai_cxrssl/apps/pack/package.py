@@ -56,6 +56,7 @@ _CONFIGS = (
 _SETTINGS = ("encoder_name", "image_size", "decoder", "classes", "task", "mask")
 _READ_SETTING = "$monai_cxrssl.networks.read_model_setting(@model_path, '{}', {!r})"
 _READ_NORMALISATION = "$monai_cxrssl.networks.read_input_normalisation(@model_path, {!r})"
+_READ_MEMBERS = "$monai_cxrssl.networks.read_members(@model_path, {!r})"
 _READ_START = "$monai_cxrssl.networks.read_start(@model_path, {!r})"
 
 
@@ -257,6 +258,14 @@ def _fixed(config: dict[str, Any], settings: Mapping[str, Any], path: Path) -> d
     elif not training and "pooling" in settings:
         raise ConfigurationError(
             f"{path} has no start, and the model is pooled by {settings['pooling']}; give its network_def one, as the "
+            "bundles of this package have it."
+        )
+    members = settings.get("members", 1)
+    if not training and "members" in config:
+        config["members"] = _READ_MEMBERS.format(members)
+    elif not training and members > 1:
+        raise ConfigurationError(
+            f"{path} has no members, and the model is an ensemble of {members}; give its network_def them, as the "
             "bundles of this package have it."
         )
     is_encoder = str(config["network_def"]["_target_"]).endswith(".Encoder")

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.hardware.precision import autocast_dtype
-from monai_cxrssl.networks.normalisation import normalised_features
-from monai_cxrssl.networks.parts.label_head import label_logits
+from monai_cxrssl.networks.fine_tuned.ensemble import label_logits_of
 from monai_cxrssl.networks.parts.named_logits import named_logits
 from monai_cxrssl.networks.prediction_head import PredictionHead
 
@@ -20,8 +19,8 @@ __all__ = ["NetworkOutputs"]
 class NetworkOutputs:
     """Run a network without gradients and in the precision of its evaluation.
 
-    The network is a :class:`~monai_cxrssl.networks.MultiTaskNet` in evaluation mode, on the device; for ``amp`` see
-    :func:`monai_cxrssl.hardware.autocast_dtype`.
+    The network is a :class:`~monai_cxrssl.networks.MultiTaskNet`, or an ensemble of such, in evaluation mode, on the
+    device; for ``amp`` see :func:`monai_cxrssl.hardware.autocast_dtype`.
     """
 
     def __init__(
@@ -46,6 +45,6 @@ class NetworkOutputs:
         """Return probabilities ``(B, C)`` float64 of images ``(B, 1, H, W)``; NaN where a logit is not finite."""
         # The decoder is spared, which takes more time than the encoder.
         with torch.inference_mode(), self.autocast():
-            logits = label_logits(self.network, normalised_features(self.network, image.to(self.device)))
+            logits = label_logits_of(self.network, image.to(self.device))
         scores = self.head.predict({"label": logits})["label"]
         return torch.where(scores.isfinite(), scores, torch.nan).numpy()

@@ -79,6 +79,7 @@ class ReportChecks:
         output_dir: folder of the files; only the first process writes.
         classes: names of the classes; none of a network that only segments.
         validation_dataset: the validation images, by which thresholds and temperature are chosen; ``None`` without.
+        validation_predictions: a table of predictions by which they are chosen instead, for the report to read.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
         max_images: how many test images the checks look at, whole patients drawn at random; ``None`` for all. All are
             in ``predictions.csv``.
@@ -104,6 +105,7 @@ class ReportChecks:
         seed: int = 0,
         progress: bool = True,
         name: str | None = None,
+        validation_predictions: str | os.PathLike | None = None,
     ) -> None:
         self.network = network
         self.dataset = dataset
@@ -118,6 +120,7 @@ class ReportChecks:
         self.seed = seed
         self.progress = progress
         self.name = name
+        self.validation_predictions = validation_predictions
         self.summary: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -135,10 +138,10 @@ class ReportChecks:
         parts = [self._predictions(engine, self.dataset, "test")]
         with in_evaluation(self.network):
             # Before the checks: an evaluator keeps the mode that it finds.
-            if self.validation_dataset is None:
-                self._absent("what is chosen on validation", "no validation images were given")
-            else:
+            if self.validation_dataset is not None:
                 parts.append(self._validation(self.validation_dataset))
+            elif self.validation_predictions is None:
+                self._absent("what is chosen on validation", "no validation images were given")
             self._check(engine, parts[0])
         path = save_predictions(join_predictions(parts), self.output_dir / "predictions.csv")
         self.summary["seconds"]["all"] = round(time.perf_counter() - started, 2)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from monai_cxrssl.data.datalists.datalist_schema import is_unknown
-from monai_cxrssl.networks.parts.pooling import pooled_features
+from monai_cxrssl.networks.fine_tuned.ensemble import pooled_features_of
 from monai_cxrssl.probing.embedding import embed
 from monai_cxrssl.probing.source_probe import predict_source
 from monai_cxrssl.report.checks.checked_images import CheckedImages
@@ -31,7 +31,7 @@ class PooledFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return ``(B, D)`` of images ``(B, 1, H, W)``."""
-        return pooled_features(self.network, image)
+        return pooled_features_of(self.network, image)
 
 
 def check_source(

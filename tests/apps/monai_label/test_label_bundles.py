@@ -21,7 +21,7 @@ from monai.transforms import Compose
 from monai_cxrssl.apps.monai_label import bundle_folders, install, labelled_datalist, train_on_labels
 from monai_cxrssl.data.audit.leak import write_training_patients
 from monai_cxrssl.errors import ConfigurationError, DatalistError
-from monai_cxrssl.networks import MultiTaskNet
+from monai_cxrssl.networks import fine_tuned_network
 from monai_cxrssl.networks.parts.named_logits import named_logits
 
 CLASSES = ["normal", "pneumonia", "other"]
@@ -29,18 +29,23 @@ PARTS = {
     "classification": {"classes": CLASSES, "decoder": None},
     "lung_segmentation": {"classes": [], "decoder": "Unet"},
     "multitask": {"classes": CLASSES, "decoder": "Unet"},
+    "ensemble": {"classes": CLASSES, "decoder": "Unet", "members": 2},
+    "lungs": {"classes": [], "decoder": "Unet", "members": 2},
 }
 
 
 @pytest.fixture(scope="module")
 def bundles(repo, tmp_path_factory):
-    """The three bundles with weights of their own."""
+    """The three bundles with weights of their own, and ensembles."""
     folder = tmp_path_factory.mktemp("bundles")
     for name, parts in PARTS.items():
-        shutil.copytree(repo / "bundles" / name / "configs", folder / name / "configs")
+        source = {"ensemble": "multitask", "lungs": "lung_segmentation"}.get(name, name)
+        shutil.copytree(repo / "bundles" / source / "configs", folder / name / "configs")
         (folder / name / "models").mkdir()
         torch.manual_seed(2)
-        network = MultiTaskNet("resnet18", len(parts["classes"]), parts["decoder"])
+        network = fine_tuned_network(
+            "resnet18", parts.get("members", 1), num_classes=len(parts["classes"]), decoder=parts["decoder"]
+        )
         torch.save(network.state_dict(), folder / name / "models" / "model.pt")
         about = {
             "encoder_name": "resnet18",

@@ -25,7 +25,7 @@ from monai_cxrssl.tiers import import_tier
 __all__ = ["add_arguments", "find_config", "run_bundle"]
 
 #: Options of evaluations whose value is text, beside those that training has too.
-_TEXTS = frozenset({"external_dataset_dir", "external_datalist", "criteria"})
+_TEXTS = frozenset({"external_dataset_dir", "external_datalist", "criteria", "validation_predictions"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

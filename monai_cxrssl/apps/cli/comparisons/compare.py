@@ -57,7 +57,6 @@ def run(args: argparse.Namespace) -> int:
     from monai_cxrssl.apps.cli.bundles.command import find_config
     from monai_cxrssl.curricula.orders import expand_orders
     from monai_cxrssl.curricula.write import write_comparison
-    from monai_cxrssl.errors import ConfigurationError
     from monai_cxrssl.label_efficiency.grid import grid_lock
     from monai_cxrssl.runs.curriculum_stages import CurriculumWiring
 
@@ -67,11 +66,6 @@ def run(args: argparse.Namespace) -> int:
     orders = expand_orders(args.tasks, args.orders, CurriculumWiring(options, args.curriculum).task_names)
     datalist = _divided(args)
     out = Path(args.output_dir).expanduser().absolute()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ".lock").touch()
-    except OSError as error:
-        raise ConfigurationError(f"--output_dir {out} cannot be written: {error.strerror or error}.") from error
     with grid_lock(out) as lock:
         study = _study(args, options, tuning, datalist, out)
         try:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +20,11 @@ TAKES_OVERRIDES = True
 
 #: Options of the bundle that the search sets itself.
 OWN_OPTIONS = ("config_file", "model_path", "resume", "pause_at")
-#: What the trials need not be told, for they get the divided data set.
-OF_DATA = (
-    "dataset_dir", "datalist", "phantom_patients", "phantom_size", "split_seed", "test_dataset_dir", "test_datalist",
-    "class_map",
-)  # fmt: skip
+#: Why a pretraining has no search.
+WHY = (
+    "only that has a validation split with a metric to choose by. Judge options of a pretraining by what its encoders "
+    "are worth, with the command fractions."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,77 +45,30 @@ def run(args: argparse.Namespace) -> int:
     """Search what is left; write and print the result."""
     import logging
 
-    from monai_cxrssl.apps.cli.bundles.config_run import read_overrides
+    from monai_cxrssl.apps.cli.comparisons.fine_tuning_bundle import FineTuningBundle
     from monai_cxrssl.errors import ConfigurationError
     from monai_cxrssl.label_efficiency.grid import grid_lock
     from monai_cxrssl.runs.fine_tuning import FineTuningWiring
-    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
-    from monai_cxrssl.runs.unknown_options import check_options
-    from monai_cxrssl.runs.words_as_written import command_words, words_as_written
     from monai_cxrssl.tuning.halving import plan_rungs
     from monai_cxrssl.tuning.space import combinations, search_space
 
     logging.getLogger("monai_cxrssl").setLevel(logging.INFO)
-    config_file = _config_file(args.bundle)
-    with command_words(args.overrides):
-        given = words_as_written(read_overrides(args.overrides), FineTuningOptions.literal)
-        check_options(config_file, given)
-    for name in OWN_OPTIONS:
-        if name in given:
-            raise ConfigurationError(f"--{name} is set by this command for every trial; leave it out.")
+    bundle = FineTuningBundle.open(args.bundle, args.overrides, OWN_OPTIONS, WHY)
+    config_file = bundle.config_file
     if args.max_trials is not None and args.max_trials < 1:
         raise ConfigurationError(f"--max_trials is {args.max_trials}; expected 1 or more.")
     out = Path(args.output_dir).expanduser().absolute()
-    resolve = partial(_resolved, config_file, given, out)
+    resolve = partial(bundle.options, out)
     options = resolve({})
     space = search_space(args.tune, resolve, options.names)
     usual = {name: getattr(options, name) for name in space}
     candidates = combinations(space, options, args.max_trials, options.seed)
     rungs = plan_rungs(len(candidates), args.reduction)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ".lock").touch()
-    except OSError as error:
-        raise ConfigurationError(f"--output_dir {out} cannot be written: {error.strerror or error}.") from error
     with grid_lock(out) as lock:
         wiring = FineTuningWiring(options, config_file.parent.name)
         source = wiring.source()  # divided as for the training to come, whose test patients no trial may learn from
         wiring.labels(source)
         return _search(args, out, config_file, options, source, space, usual, candidates, rungs, lock)
-
-
-def _config_file(bundle: str) -> Path:
-    """The training config of a fine-tuning bundle."""
-    from monai_cxrssl.apps.cli.bundles.command import find_config
-    from monai_cxrssl.apps.cli.bundles.option_help import options_class, read_config
-    from monai_cxrssl.errors import ConfigurationError
-    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
-
-    path = Path(bundle) if bundle.endswith(".json") else find_config(bundle, "train")
-    if not path.is_file():
-        raise ConfigurationError(f"{path} does not exist; give the name of a bundle, or its train.json.")
-    kind = options_class(read_config(path))
-    if kind is None or not issubclass(kind, FineTuningOptions):
-        raise ConfigurationError(
-            f"{path} is no fine-tuning: only that has a validation split with a metric to choose by. Judge options of "
-            "a pretraining by what its encoders are worth, with the command fractions."
-        )
-    return path
-
-
-def _resolved(config_file: Path, given: Mapping[str, Any], out: Path, tuned: Mapping[str, Any]) -> FineTuningOptions:
-    """The options of a run, as its config would resolve them."""
-    from monai_cxrssl.apps.cli.bundles.option_help import read_config
-    from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
-    from monai_cxrssl.runs.options import load_recipes
-
-    config = read_config(config_file)
-    recipes = config_file.parent / "recipes.json"
-    if not recipes.is_file():
-        recipes = config_file.parent / "configs" / "recipes.json"
-    own = {n: config.get(n) for n in FineTuningOptions.model_fields if not str(config.get(n)).startswith(("$", "@"))}
-    places = {"output_dir": str(out), "model_path": str(out / "model.pt")}
-    return FineTuningOptions.resolved({**own, **given, **tuned, **places}, load_recipes(recipes))
 
 
 def _search(
@@ -129,6 +81,7 @@ def _search(
 
     from tqdm import tqdm
 
+    from monai_cxrssl.apps.cli.comparisons.fine_tuning_bundle import OF_DATA
     from monai_cxrssl.data.datalists.datalist import save_datalist
     from monai_cxrssl.data.datalists.split import manifest_hash
     from monai_cxrssl.networks.weights.header import tensors_sha256

@@ -127,7 +127,7 @@ def test_failures_are_told(search, capsys):
     [
         ("micle", [], "is no fine-tuning: only that has a validation split"),
         ("nowhere.json", [], "nowhere.json does not exist"),
-        ("classification", ["--resume", "auto"], "--resume is set by this command for every trial"),
+        ("classification", ["--resume", "auto"], "--resume is set by this command for every run"),
         ("classification", ["--max_trials", "0"], "--max_trials is 0; expected 1 or more"),
         ("classification", ["--batch_siz", "3"], "Did you mean --batch_size?"),
         ("classification", ["--best_metric", "val_acc"], "--best_metric is 'val_acc'; it must be one of"),
