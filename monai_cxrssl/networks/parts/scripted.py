@@ -169,7 +169,7 @@ class _LastTokens(nn.Module):
         return last, tokens[:, : self.prefix_tokens]
 
 
-def _pos_embed(self, patches: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+def _pos_embed(self, patches: Tensor) -> Tensor:
     """Do what :func:`monai_cxrssl.networks.parts.positions.use_sincos` lets a model do."""
     rows, columns = self.patch_embed.grid_size
     table = self.pos_embed[:, self.pos_embed.shape[1] - rows * columns :]
