@@ -4,8 +4,7 @@
 
 Sources: I. de Andrés Tamé et al., "Self-Supervised Curricular Deep Learning for Chest X-Ray Image Classification",
 arXiv 2301.10687, and its predecessor, arXiv 2112.12086: several pretext tasks in sequence, ordered by a simple method.
-How the order is found here, by a probe on validation data after each candidate or by the difficulty of the tasks, is
-our choice.
+Finding the order by a probe on validation data, or by the difficulty of the tasks, is our choice.
 """
 
 from __future__ import annotations
@@ -58,8 +57,7 @@ class Curriculum(Engine):
     ``1_difficulty.json`` and, as ``difficulty_<task>`` and ``found_order``, to ``metrics.json``. Where stages go over
     several data sets, each has an order of its own.
 
-    Killed and resumed, a curriculum goes on in the stage it was in, from that stage's last checkpoint, and ends with
-    the weights of an uninterrupted run (same machine, same options).
+    Killed and resumed, a curriculum goes on from its stage's last checkpoint, and ends in the same bits.
 
     Args:
         network: the encoder, trained in place.
@@ -72,8 +70,8 @@ class Curriculum(Engine):
         probe: scores the frozen encoder after each stage; ``"greedy"`` cannot do without.
         summary: written at the end; a resumed run is compared by its parameters, and by the stages'.
         curves: drawn at the end.
-        train_handlers: attached to each stage's trainer, one after the other; they must not keep state over stages. An
-            ``MLFlowHandler`` and a ``RunLogger`` are attached to the curriculum instead: all stages are one run.
+        train_handlers: attached to each stage's trainer; they must not keep state over stages. An ``MLFlowHandler``
+            and a ``RunLogger`` are attached to the curriculum instead: all stages are one run.
         amp: see :func:`monai_cxrssl.hardware.autocast_dtype`.
         num_workers: see :func:`monai_cxrssl.data.worker_count`.
         checkpoint_minutes: minutes between checkpoints within a stage.
@@ -359,8 +357,7 @@ class Curriculum(Engine):
         done = self.history.rows[-1]["epoch"] if self.history.rows else 0
         rows = [{**row, "epoch": done + row["epoch"]} for row in history.rows]
         self.history.rows.extend(rows)
-        pairs = pair_figures(run.trainer.data_loader, epochs)
-        self._keep_pairs(pairs)
+        self._keep_pairs(pairs := pair_figures(run.trainer.data_loader, epochs))
         if idist.get_rank() == 0:
             state = _cpu_state(self.network)
             said: dict[str, Any] = {key: self.settings[key] for key in ENCODER_SETTINGS if key in self.settings}
@@ -368,8 +365,7 @@ class Curriculum(Engine):
             # Written last: the folder counts as finished from here on.
             write_json(
                 {
-                    **options,
-                    **pairs,
+                    **(options | pairs),
                     "iterations": run.trainer.state.iteration,
                     "loss_first_epoch": rows[0]["loss"],
                     "loss_last_epoch": rows[-1]["loss"],
