@@ -137,7 +137,7 @@ def _options_of(
 def _without_head(
     init: Init, given: Mapping[str, Any], words: Sequence[str]
 ) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """Options and words without ``head_layers`` for weights that carry no projection head: random and published ones."""
+    """Options and words without ``head_layers`` where weights carry no projection head: random and published ones."""
     if init.files:
         return given, words
     return {name: value for name, value in given.items() if name not in _OF_HEAD}, words_without(words, _OF_HEAD)
