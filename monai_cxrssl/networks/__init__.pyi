@@ -6,6 +6,9 @@ from .encoder_factory import build_encoder
 from .evaluation_mode import in_evaluation
 from .gmml_head import GMMLHead, mean_of_blocks
 from .heads import ProjectionHead
+from .lungs.lung_masks import LungMasks, with_lung_masks
+from .lungs.segment_lungs import SegmentLungs, SegmentLungsd
+from .lungs.shipped import lung_weights, own_or_shipped
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
 from .normalisation import InputNormalisation, Normalisation
@@ -43,6 +46,7 @@ __all__ = [
     "KnownWeights",
     "LabelHead",
     "LoadAccount",
+    "LungMasks",
     "InputNormalisation",
     "MAEDecoder",
     "MultiTaskNet",
@@ -51,6 +55,8 @@ __all__ = [
     "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
+    "SegmentLungs",
+    "SegmentLungsd",
     "TokenBlocks",
     "VisibleTokens",
     "build_described",
@@ -65,7 +71,9 @@ __all__ = [
     "load_trained_model",
     "load_trained_network",
     "mean_of_blocks",
+    "lung_weights",
     "momentum_at",
+    "own_or_shipped",
     "pooled_features",
     "read_collapse",
     "read_encoder_arguments",
@@ -81,4 +89,5 @@ __all__ = [
     "resolve_weights",
     "sincos_positions",
     "trained_on",
+    "with_lung_masks",
 ]
