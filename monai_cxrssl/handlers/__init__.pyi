@@ -4,6 +4,7 @@ from .best_checkpoint import BestCheckpoint
 from .fine_tuning_summary import FineTuningSummary
 from .inference.embeddings import EmbeddingWriter
 from .inference.inference_writer import InferenceWriter
+from .inference.lung_files import LungFiles
 from .inference.predictions import PredictionHandler
 from .load_weights import LoadWeights
 from .model_files import store_description
@@ -32,6 +33,7 @@ __all__ = [
     "InputRangeCheck",
     "LoadWeights",
     "LoaderThroughput",
+    "LungFiles",
     "OnlineProbe",
     "PredictionHandler",
     "PretrainingSummary",

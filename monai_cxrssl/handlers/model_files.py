@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from torch import nn
 from monai_cxrssl.checkpoints.checkpoint import save_atomically
 from monai_cxrssl.data.audit.leak import training_patients_path, write_training_patients
 from monai_cxrssl.files import atomic_write, write_json
+from monai_cxrssl.networks.description import require_description
+from monai_cxrssl.networks.weights.containers import read_weights
 from monai_cxrssl.networks.weights.file import read_content
 from monai_cxrssl.networks.weights.header import put_description, put_projection_head, read_header, safetensors_header
 
-__all__ = ["store_description", "write_model"]
+__all__ = ["store_description", "write_as_trained", "write_model"]
 
 
 def write_model(
@@ -71,6 +74,26 @@ def store_description(model_path: str | os.PathLike, description: Mapping[str, A
     model_path = Path(model_path)
     read_header(model_path)  # refuses what holds no weights
     _write(read_content(model_path), description, model_path)
+
+
+def write_as_trained(weights: str | os.PathLike, model_path: str | os.PathLike) -> None:
+    """Write described weights of any format as training leaves its own: by torch, in float32, with what lies beside.
+
+    Args:
+        weights: such as those that come with the package, which have 16 bits.
+        model_path: where ``model.pt`` goes.
+
+    Raises:
+        ConfigurationError: the file holds no weights, or they have no description.
+    """
+    description, patients = require_description(weights), training_patients_path(weights)
+    state = {
+        name: value.float() if value.is_floating_point() else value for name, value in read_weights(weights).items()
+    }
+    Path(model_path).parent.mkdir(parents=True, exist_ok=True)
+    if patients.is_file():
+        shutil.copyfile(patients, training_patients_path(model_path))
+    _write(state, description, Path(model_path))
 
 
 def _write(content: Mapping[str, Any], description: Mapping[str, Any], path: Path) -> None:

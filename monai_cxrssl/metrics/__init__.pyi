@@ -13,6 +13,7 @@ from .lung_attention import (
     positive_fraction_of_saliency,
     saliency_iou,
 )
+from .lung_extent import LungExtent, lung_extent
 from .operating_point import OperatingPoint, choose_threshold, choose_thresholds, operating_point_figures
 from .patient_bootstrap import Interval, ResamplingPlan, bootstrap_mean, flat_metrics
 from .ranking import auc_intervals, average_precision, compare_auc, macro_auc, ranking_figures, roc_auc
@@ -22,11 +23,13 @@ from .surface_distance import SegmentationFigures, segmentation_figures, segment
 from .temperature import apply_temperature, fit_temperature, negative_log_likelihood
 
 __all__ = [
-    "Cohort", "DeLongResult", "Interval", "LungAttention", "OperatingPoint", "ReliabilityDiagram", "ResamplingPlan",
+    "Cohort", "DeLongResult", "Interval", "LungAttention", "LungExtent",
+    "OperatingPoint", "ReliabilityDiagram", "ResamplingPlan",
     "SegmentationFigures", "Subgroup", "age_band", "apply_temperature", "attention_above_chance", "auc_intervals",
     "average_precision", "bootstrap_mean", "calibration_figures", "choose_threshold", "choose_thresholds",
     "class_decisions", "compare_auc", "confusion_figures", "confusion_matrix", "delong_test", "finding_decisions",
-    "fit_temperature", "flat_metrics", "holm_adjust", "lung_area_fraction", "macro_auc", "negative_log_likelihood",
+    "fit_temperature", "flat_metrics", "holm_adjust", "lung_area_fraction", "lung_extent",
+    "macro_auc", "negative_log_likelihood",
     "operating_point_figures", "overlap_per_image", "pointing_game", "positive_fraction_of_saliency",
     "proportion_interval", "ranking_figures",
     "reliability_diagram", "roc_auc", "saliency_iou", "segmentation_figures", "segmentation_measures",

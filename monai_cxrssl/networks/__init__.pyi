@@ -8,6 +8,9 @@ from .fine_tuned.ensemble import EnsembleNet
 from .fine_tuned.factory import fine_tuned_network
 from .gmml_head import GMMLHead, mean_of_blocks
 from .heads import ProjectionHead
+from .lungs.lung_masks import LungMasks, with_lung_masks
+from .lungs.segment_lungs import SegmentLungs, SegmentLungsd
+from .lungs.shipped import lung_weights, own_or_shipped
 from .momentum import EMACopy, momentum_at
 from .multi_task import MultiTaskNet
 from .normalisation import InputNormalisation, Normalisation
@@ -47,6 +50,7 @@ __all__ = [
     "KnownWeights",
     "LabelHead",
     "LoadAccount",
+    "LungMasks",
     "InputNormalisation",
     "MAEDecoder",
     "MultiTaskNet",
@@ -55,6 +59,8 @@ __all__ = [
     "PredictionHead",
     "ProjectionHead",
     "ReconstructionDecoder",
+    "SegmentLungs",
+    "SegmentLungsd",
     "TokenBlocks",
     "VisibleTokens",
     "build_described",
@@ -70,7 +76,9 @@ __all__ = [
     "load_trained_model",
     "load_trained_network",
     "mean_of_blocks",
+    "lung_weights",
     "momentum_at",
+    "own_or_shipped",
     "pooled_features",
     "read_collapse",
     "read_encoder_arguments",
@@ -87,4 +95,5 @@ __all__ = [
     "resolve_weights",
     "sincos_positions",
     "trained_on",
+    "with_lung_masks",
 ]

@@ -9,7 +9,7 @@ from .leak import refuse_leak
 from .options import RunOptions, load_recipes
 from .pretraining import PretrainingHandlers, PretrainingWiring
 from .pretraining_options import PretrainingOptions, pretraining_options
-from .run_folder import phantom_folder, run_folder, training_folder
+from .run_folder import kept_folder, phantom_folder, run_folder, training_folder
 from .run_log import open_run_log
 from .run_record import finish_run, list_runs, start_run
 from .stage import PretextStage, StageRun, divide_epochs, stages_over_data
@@ -35,6 +35,7 @@ __all__ = [
     "divide_epochs",
     "fine_tuning_options",
     "finish_run",
+    "kept_folder",
     "list_runs",
     "load_recipes",
     "open_run_log",

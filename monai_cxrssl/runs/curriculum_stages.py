@@ -39,7 +39,8 @@ class CurriculumWiring(PretrainingWiring):
         o = self.options
         if o.large_dataset_dir is None:
             return None
-        return self.open_images(open_dataset(o.large_dataset_dir).all_items(), cache_dir=o.large_cache_dir)
+        large = self.with_lung_masks(open_dataset(o.large_dataset_dir))
+        return self.open_images(large.all_items(), cache_dir=o.large_cache_dir)
 
     def probe(self, network: Encoder, source: Datalist, images: ImageStore) -> OnlineProbe:
         """Make the probe; a greedy order is found on patients that no stage trains on, where there are any."""

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from monai_cxrssl.data.datalists.datalist import Datalist
+from monai_cxrssl.data.datalists.label_maps import LabelMap
 from monai_cxrssl.data.sampling.bags import PairSampler, patient_bags
 from monai_cxrssl.data.sampling.pretext import ImageDataset, PairDataset
 from monai_cxrssl.data.stores.image_store import ImageStore
@@ -23,11 +24,13 @@ from monai_cxrssl.handlers.monitors.online_probe import OnlineProbe
 from monai_cxrssl.handlers.pretraining_summary import PretrainingSummary
 from monai_cxrssl.methods.method import PretextMethod
 from monai_cxrssl.networks.encoder import Encoder
+from monai_cxrssl.networks.lungs.lung_masks import with_lung_masks
 from monai_cxrssl.optim.optimizer import create_optimizer
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
 from monai_cxrssl.optim.weight_decay import CosineWeightDecay
 from monai_cxrssl.runs.announce import announce_data, announce_start
 from monai_cxrssl.runs.pretraining_options import PretrainingOptions
+from monai_cxrssl.runs.run_folder import kept_folder
 from monai_cxrssl.runs.stage import pair_figures
 from monai_cxrssl.runs.wiring import Wiring
 from monai_cxrssl.transforms.spatial.resize import ResizeCXR
@@ -43,6 +46,15 @@ class PretrainingWiring(Wiring):
     """
 
     options: PretrainingOptions
+
+    def open_dataset(self, collapse: LabelMap | None = None) -> Datalist:
+        """Open the data set or the phantom, with lung masks drawn for images that have none where asked for."""
+        return self.with_lung_masks(super().open_dataset(collapse))
+
+    def with_lung_masks(self, source: Datalist) -> Datalist:
+        """Give the images of a data set without a lung mask one, where the options ask for it."""
+        o = self.options
+        return with_lung_masks(source, o.lung_masks, kept_folder(o.output_dir, "lung_masks"), o.device)
 
     def images(self, source: Datalist) -> ImageStore:
         """Open the images of the splits to train on."""
@@ -127,6 +139,8 @@ class PretrainingWiring(Wiring):
         bags = patient_bags(images.items, by=o.bags_by)
         data: dict[str, Any] = {"images": len(images), "patients": len(bags)}
         data["multi_image_bags"] = sum(len(bag) > 1 for bag in bags)
+        drawn = source.extra.get("lung_masks") or {}
+        data |= {f"lung_masks_{name}": drawn[name] for name in ("weights", "sha256", "own", "made") if name in drawn}
         data |= pair_figures(loader, o.max_epochs)
         return PretrainingSummary(
             network,

@@ -28,15 +28,15 @@ class PretrainingOptions(RunOptions):
 
     literal: ClassVar[frozenset[str]] = frozenset(
         {"dataset_dir", "datalist", "output_dir", "model_path", "pretrained", "cache_dir", "encoder_name", "resume"}
-        | {"large_dataset_dir", "large_cache_dir", "teacher_weights", "teacher_name"}
+        | {"large_dataset_dir", "large_cache_dir", "teacher_weights", "teacher_name", "lung_masks"}
     )
 
     special: ClassVar[frozenset[str]] = frozenset((
         "bags_by", "compile", "contrastive", "gather", "gradient_cache_chunk", "hole_size", "holes",
-        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "local_views", "mask_ratio", "momentum",
-        "multi_image_share", "order", "pair_studies", "pair_views", "projection_layers", "prototypes", "queue_length",
-        "reconstruction_weight", "rotation_copies", "rotation_task", "second_stage_learning_rate", "shares",
-        "simclr_epochs", "simclr_share", "tasks", "teacher_arguments", "teacher_momentum", "teacher_name",
+        "jigsaw_permutations", "large_cache_dir", "large_dataset_dir", "local_views", "lung_masks", "mask_ratio",
+        "momentum", "multi_image_share", "order", "pair_studies", "pair_views", "projection_layers", "prototypes",
+        "queue_length", "reconstruction_weight", "rotation_copies", "rotation_task", "second_stage_learning_rate",
+        "shares", "simclr_epochs", "simclr_share", "tasks", "teacher_arguments", "teacher_momentum", "teacher_name",
         "teacher_normalisation", "teacher_weights", "temperature", "weight_decay_end", "weighting",
     ))  # fmt: skip
 
@@ -80,6 +80,9 @@ class PretrainingOptions(RunOptions):
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(0.75, description="share of the patches to hide")
     holes: Count | None = Field(None, description="holes in an image")
     hole_size: Interval | None = Field(None, description="side of a hole as a share of the image's, least and most")
+    lung_masks: Folder | None = Field(
+        None, description="of images without one: auto draws them by the package's weights; or a file of weights"
+    )
     weight_decay_end: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay of the last epoch")
     contrastive: bool = Field(False, description="add the contrastive task over two views")
     reconstruction_weight: Annotated[float, Field(ge=0)] | None = Field(None, description="of the masked patches' loss")

@@ -15,7 +15,7 @@ from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.files import new_folder
 from monai_cxrssl.runs.run_record import is_held, read_record
 
-__all__ = ["newest_report", "phantom_folder", "run_folder", "training_folder"]
+__all__ = ["kept_folder", "newest_report", "phantom_folder", "run_folder", "training_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,16 +61,29 @@ def training_folder(bundle_root: str | os.PathLike, resume: bool | str = False) 
 
 
 def phantom_folder(output_dir: str | os.PathLike, patients: int, size: int) -> str:
-    """Return where the phantom data set of a run is kept.
+    """Return where the phantom data set of a run is kept, see :func:`kept_folder`.
 
     Args:
-        output_dir: of the run. One that the user chose holds the phantom itself; the others of a bundle share it.
+        output_dir: of the run.
         patients: number of phantom patients.
         size: about how many pixels a side of a phantom image has.
     """
+    return kept_folder(output_dir, "phantom", f"_{patients}x{size}")
+
+
+def kept_folder(output_dir: str | os.PathLike, name: str, variant: str = "") -> str:
+    """Return the folder of what a run makes and later ones may use.
+
+    One that the user chose for the run holds it itself; the others of a bundle share it.
+
+    Args:
+        output_dir: of the run.
+        name: of the folder.
+        variant: put behind the name where it is shared.
+    """
     if str(output_dir) not in _given:
-        return str(Path(output_dir) / "phantom")
-    return str(Path(output_dir).parent / f"phantom_{patients}x{size}")
+        return str(Path(output_dir) / name)
+    return str(Path(output_dir).parent / f"{name}{variant}")
 
 
 def newest_report(bundle_root: str | os.PathLike, is_of_model: Callable[[Path], bool]) -> Path | None:

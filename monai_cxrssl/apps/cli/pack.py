@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,7 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--zip", action="store_true", help="write NAME_vVERSION.zip instead of a folder")
     parser.add_argument("--zoo", action="store_true", help="write DIR/models/NAME and DIR/ci/unit_tests/test_NAME.py, "
                         "a pull request to MONAI's model zoo; weights over 25 MB lie in DIR/upload/NAME")  # fmt: skip
-    parser.add_argument("--model_path", metavar="FILE", help="weights; default models/model.pt of the bundle")
+    parser.add_argument(
+        "--model_path",
+        metavar="FILE",
+        help="weights; default models/model.pt of the bundle, or those that came with it",
+    )
     parser.add_argument("--report", metavar="DIR", help="report about these weights; default eval/report of the bundle")
     parser.add_argument("--version", help="such as 1.0.0; default the bundle's")
     parser.add_argument("--changes", metavar="TEXT", help="changelog of a new version")
@@ -53,23 +59,35 @@ def run(args: argparse.Namespace) -> int:
             f"Not given: {', '.join(absent)}; expected pack BUNDLE --name NAME --out DIR, or pack --check PACK."
         )
     from monai_cxrssl.apps.pack.package import pack_bundle
+    from monai_cxrssl.handlers.model_files import write_as_trained
+    from monai_cxrssl.networks.lungs.shipped import LUNG_WEIGHTS
 
-    packed = pack_bundle(
-        args.bundle,
-        args.name,
-        args.out,
-        model_path=args.model_path,
-        report=args.report,
-        version=args.version,
-        changes=args.changes,
-        facts=args.facts,
-        weights_url=args.weights_url,
-        as_zip=args.zip,
-        zoo=args.zoo,
-        include_patients=args.patients,
-        include_predictions=args.predictions,
-        include_films=args.films,
-    )
+    shipped, facts = Path(args.bundle) / LUNG_WEIGHTS, args.facts
+    model_path = None if args.model_path is None else Path(args.model_path)
+    if model_path is None and shipped.is_file() and not (Path(args.bundle) / "models" / "model.pt").is_file():
+        model_path = shipped
+        facts = facts or shipped.with_name("facts.json")
+    with tempfile.TemporaryDirectory() as folder:
+        if model_path is not None and model_path.suffix == ".safetensors":
+            trained = Path(folder) / "model.pt"
+            write_as_trained(model_path, trained)
+            model_path = trained
+        packed = pack_bundle(
+            args.bundle,
+            args.name,
+            args.out,
+            model_path=model_path,
+            report=args.report,
+            version=args.version,
+            changes=args.changes,
+            facts=facts,
+            weights_url=args.weights_url,
+            as_zip=args.zip,
+            zoo=args.zoo,
+            include_patients=args.patients,
+            include_predictions=args.predictions,
+            include_films=args.films,
+        )
     for note in packed.notes:
         print(note)
     print(f"{'Written' if packed.written else 'Already there, with the same content'}: {packed.path}")

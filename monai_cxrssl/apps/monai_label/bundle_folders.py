@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.handlers.model_files import write_as_trained
+from monai_cxrssl.networks.lungs.shipped import LUNG_WEIGHTS, lung_weights
 from monai_cxrssl.networks.settings import read_members, read_model_setting
 from monai_cxrssl.networks.trained import load_trained_network
 
@@ -66,12 +69,13 @@ def bundle_folders(conf: Mapping[str, str], model_dir: Path) -> list[BundleFolde
 
     Args:
         conf: ``{"bundle": "/path[,/other]"}`` or ``{"models": "name[,other]"}``, folders below ``model_dir``, or both.
+            The path ``lung_segmentation``, where there is none, is the bundle that comes with the package.
 
     Raises:
         ConfigurationError: none is given, two have one name, one is no fine-tuned bundle, or its weights have no
             description or do not fit it.
     """
-    paths = [Path(text).expanduser().resolve() for text in _texts(conf.get("bundle"))]
+    paths = [_put(text, model_dir) for text in _texts(conf.get("bundle"))]
     paths += [(model_dir / text).resolve() for text in _texts(conf.get("models"))]
     if not paths:
         raise ConfigurationError(
@@ -81,6 +85,8 @@ def bundle_folders(conf: Mapping[str, str], model_dir: Path) -> list[BundleFolde
     found: dict[str, BundleFolder] = {}
     for path in paths:
         folder = BundleFolder(path, path.name)
+        if not folder.weights.is_file() and (path / LUNG_WEIGHTS).is_file():
+            write_as_trained(path / LUNG_WEIGHTS, folder.weights)  # MONAI Label's task takes models/model.pt alone
         for file in (path / "configs" / "inference.json", folder.weights):
             if not file.is_file():
                 raise ConfigurationError(f"{path} is no fine-tuned bundle: it has no {file.relative_to(path)}.")
@@ -89,6 +95,18 @@ def bundle_folders(conf: Mapping[str, str], model_dir: Path) -> list[BundleFolde
             raise ConfigurationError(f"{path} and {found[folder.name].path} have one name; rename a folder.")
         found[folder.name] = folder
     return list(found.values())
+
+
+def _put(text: str, model_dir: Path) -> Path:
+    """Return a bundle's folder; of the name of the package's own lung segmentation, a copy of it in ``model_dir``."""
+    path = Path(text).expanduser()
+    own = lung_weights().parents[1]
+    if path.exists() or text != own.name:
+        return path.resolve()
+    copy = model_dir / own.name
+    if not copy.exists():
+        shutil.copytree(own, copy, ignore=shutil.ignore_patterns("runs", "models", "__pycache__"))
+    return copy.resolve()
 
 
 def _texts(value: str | None) -> list[str]:

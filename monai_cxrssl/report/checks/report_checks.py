@@ -194,6 +194,7 @@ class ReportChecks:
                 "model": int((lungs.from_model == 1).sum()),
                 "none": int((~lungs.known).sum()),
             },
+            "lung_masks_drawn_by": sorted({item["lung_mask_by"] for item in checked.items if "lung_mask_by" in item}),
             "saliency_method": None,
             "blanked": {},
         }

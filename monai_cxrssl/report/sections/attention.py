@@ -80,8 +80,10 @@ def _add_figures(findings: Findings, evidence: Evidence, pfs: np.ndarray, area: 
         )
     origin, method = checks.get("lung_mask_from"), checks.get("saliency_method")
     other = f"The lungs come from: {origin}." if origin else "Where the lungs come from was not said by the evaluation."
+    by = checks.get("lung_masks_drawn_by")
+    drawn = f" Images without one were given a mask drawn by {', '.join(by)} (--lung_masks)." if by else ""
     findings.text(
-        f"Saliency is of the predicted class{f', by {method}' * bool(method)}. {_LUNGS.get(str(origin), other)}",
+        f"Saliency is of the predicted class{f', by {method}' * bool(method)}. {_LUNGS.get(str(origin), other)}{drawn}",
         "Always read PFS beside the lung area: on a film that is half lung, a map that knew nothing has half of its "
         "saliency there. Saliency shows where a network looks, not what it makes of it.",
     )

@@ -105,7 +105,7 @@ def test_help_is_aligned_and_wrapped(capsys, monkeypatch):
     monkeypatch.chdir(BUNDLES.parent)
     monkeypatch.setenv("COLUMNS", "80")
     lines = help_of(capsys, "train", "micle").splitlines()
-    assert "usage: python -m monai_cxrssl train micle [--strict] [--OPTION VALUE ...]" in lines
+    assert "usage: python -m monai_cxrssl train micle [FOLDER ...] [--strict] [--OPTION VALUE ...]" in lines
     assert max(map(len, lines)) <= 80
     (row,) = (line for line in lines if line.lstrip().startswith("--image_size"))
     assert row == "  --image_size VALUE          side of the network's input, pixels (default: 64"
@@ -163,7 +163,8 @@ def test_a_bundle_is_found_by_name_or_path(tmp_path, monkeypatch):
         (["predict", "nowhere/at/all"], "There is no bundle nowhere/at/all. Bundles: "),
         (["evaluate", "half"], "The bundle half has no configs/evaluate.json."),
         (["train", "broken", "--help"], "broken/configs/train.json cannot be read as a JSON object: "),
-        (["train", "half", "again"], "'again' is no override; expected --id VALUE."),
+        (["train", "half", "again"], "There is no folder again; words behind the bundle's name are folders of images"),
+        (["train", "half", "--recipe", "short", "again"], "'again' is no override; expected --id VALUE."),
         (
             ["train", "half", "--config_file", "other.json"],
             "--config_file is half/configs/train.json here; for another",

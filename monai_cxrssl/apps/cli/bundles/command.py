@@ -30,7 +30,7 @@ _TEXTS = frozenset({"external_dataset_dir", "external_datalist", "criteria", "va
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what all bundles have in common; the bundle and its options are the words left over."""
-    parser.usage = f"{parser.prog} BUNDLE [--strict] [--OPTION VALUE ...]"
+    parser.usage = f"{parser.prog} BUNDLE [FOLDER ...] [--strict] [--OPTION VALUE ...]"
     parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, max_help_position=30)
     parser.add_argument("-h", "--help", action="store_true", help="after a bundle's name: its options")
     add_strict(parser)
@@ -53,6 +53,7 @@ def run_bundle(config_name: str, args: argparse.Namespace) -> int:
     name, words = None, args.overrides
     if words and not words[0].startswith("-"):
         name, *words = words
+        words = _with_folders(words)
     if name is None:
         if not args.help:
             raise ConfigurationError(
@@ -70,6 +71,25 @@ def run_bundle(config_name: str, args: argparse.Namespace) -> int:
     import_tier("monai")
     options = _options(words, config_file)
     return run_config(str(find_config(name, config_name)), options, words, args.strict)
+
+
+def _with_folders(words: list[str]) -> list[str]:
+    """Take the words before the first option for folders of images.
+
+    Raises:
+        ConfigurationError: one is no folder.
+    """
+    count = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
+    if count == 0:
+        return words
+    for word in words[:count]:
+        if not Path(word).expanduser().is_dir():
+            raise ConfigurationError(
+                f"There is no folder {word}; words behind the bundle's name are folders of images, and options are "
+                "--id VALUE."
+            )
+    folders = words[0] if count == 1 else repr(words[:count])
+    return ["--dataset_dir", folders, *words[count:]]
 
 
 def find_config(name: str, config_name: str, put: bool = True) -> Path:

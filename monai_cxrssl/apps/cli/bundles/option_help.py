@@ -39,6 +39,7 @@ _MEANINGS = {
     "temperature": "that logits are divided by",
     "thresholds": "probabilities by class from which on an image counts as showing it",
     "report": "also look at attention, blanked regions and distances, and write report/index.html",
+    "lung_masks": "for the report: auto draws lungs of images without a mask by the package's weights; or a file",
     "criteria": "a JSON file that changes the criteria of the report's verdict",
     "max_checked": "images that the report's checks look at, by whole patients; all are scored",
     "validation_predictions": "a table of predictions that thresholds are chosen on, as an ensemble's out of fold",
@@ -46,10 +47,12 @@ _MEANINGS = {
     "store_calibration": "keep temperature and thresholds of the validation split with the weights",
     "mask_format": "png or nifti",
     "dicom_seg": "for DICOM images also a DICOM SEG that refers to its image",
+    "outlines": "the lungs' outline over each image, as PNG, of a network that segments them",
     "overlays": "the saliency of the most probable class over each image, as PNG",
 }
 #: What stands for a default that is computed; a text of the weights' description holds a reference to them.
 _COMPUTED = {"$runs.default_device()": "the first GPU, else cpu"}
+_OWN_WEIGHTS = "$monai_cxrssl.networks.own_or_shipped(@bundle_root)"
 _OF_WEIGHTS = "as the weights say"
 _RECIPE_BY_DATA = "full with data, else short"
 _OPTIONS = re.compile(r"\$runs\.(\w+)\(@bundle_root\)")
@@ -170,6 +173,8 @@ def _config_default(value: Any, folder: Path) -> str:
     """Return the default that a config gives, in words where it is computed."""
     if not _is_computed(value):
         return _typed(value)
+    if value == _OWN_WEIGHTS:
+        return str(folder / "models" / "model.pt") + ", or those that came with the bundle"
     below = _BELOW_ROOT.fullmatch(value)
     if below:
         return str(folder / below[1])
