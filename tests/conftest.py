@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,3 +126,16 @@ def root_log_level():
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def dicom_errors():
+    """What dciodvfy finds wrong in a DICOM file: lines; the test is skipped where it is not installed."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed (apt-get install dicom3tools)")
+
+    def errors(path) -> list[str]:
+        result = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+        return [line for line in result.stderr.splitlines() if line.startswith("Error")]
+
+    return errors

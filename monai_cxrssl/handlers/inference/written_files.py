@@ -19,8 +19,8 @@ __all__ = ["WrittenFiles"]
 logger = logging.getLogger(__name__)
 
 _RECORD = "inference_files.jsonl"
-_FOLDERS = ("masks", "dicom_seg", "overlays")
-_TABLES = ("predictions.csv", "masks.csv", "overlays.csv")
+_FOLDERS = ("masks", "overlays", "dicom_seg", "dicom_sr", "dicom_sc", "dicom_gsps")
+_TABLES = ("predictions.csv", "masks.csv", "overlays.csv", "dicom_results.csv")
 
 
 class WrittenFiles:
@@ -28,7 +28,7 @@ class WrittenFiles:
 
     ``inference_files.jsonl`` holds two lines for each file: ``{"file": "masks/film.png"}`` before it is written, so
     that a killed run's files are known too, and ``{"file": ..., "sha256": ...}`` afterwards. What is not in the list,
-    or was changed since, is a user's, and is neither removed nor replaced, the three tables excepted.
+    or was changed since, is a user's, and is neither removed nor replaced, the tables excepted.
 
     Args:
         output_dir: the folder.
