@@ -92,7 +92,8 @@ class FilmPredictor:
         scores = (
             dict(zip(self.head.classes, probabilities["label"][0].tolist(), strict=True)) if self.head.classes else {}
         )
-        mask = saliency = None
+        mask: np.ndarray | None = None
+        saliency: np.ndarray | None = None
         if "mask" in probabilities:
             place = item["image_film"]
             restored = self.restore(probabilities["mask"][0], place["shape"], place["decoded_shape"])
@@ -110,7 +111,8 @@ class FilmPredictor:
         Raises:
             CXRReadError: none can be read; it is that of the first.
         """
-        results, errors = [], []
+        results: list[tuple[Dataset, FilmResult]] = []
+        errors: list[CXRReadError] = []
         for film in films:
             try:
                 results.append((film, self.predict(film)))

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films in memory: DICOM data sets, arrays with a DICOM header, arrays alone."""
+"""Films from DICOM data sets and arrays in memory."""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ class DicomResultFiles:
             return
         if not self._can_write():
             return
-        places, problems = {}, []
+        places: dict[str, str] = {}
+        problems: list[str] = []
         for kind in chosen:
             try:
                 with self.files.write(_place(kind, name)) as path:

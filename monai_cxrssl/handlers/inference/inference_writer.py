@@ -165,8 +165,8 @@ class InferenceWriter:
         if self.overlays:
             self._draw(indices, maps, output["label"].detach().float().argmax(1).tolist())
         scores = probabilities.get("label", torch.zeros(len(indices), 0)).tolist()
-        for item, index, film, *found in zip(items, indices, films, scores, masks, maps, strict=True):
-            self.dicom.write(film, self.names[index], *found, warnings=item["warnings"])
+        for item, index, film, row, mask, saliency in zip(items, indices, films, scores, masks, maps, strict=True):
+            self.dicom.write(film, self.names[index], row, mask, saliency, item["warnings"])
 
     def _remove_earlier(self) -> None:
         """Make room when the run has something to put in its place, once."""
