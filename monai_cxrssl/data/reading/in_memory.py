@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["film_in_memory", "is_in_memory"]
 
-_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 # They describe how pixels were stored, which those of an array are not any more.
 _STORAGE = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "PlanarConfiguration", "ExtendedOffsetTable")
 _UPRIGHT = "give its DICOM header, or an image of uint8, uint16, or floats from 0 to 1, upright, bone bright"
@@ -85,7 +84,8 @@ def _copied(header: Any) -> Dataset:
                 setattr(ds, keyword, value)
     else:
         ds = Dataset(dict(header.items()))
-        ds.set_original_encoding(*header.original_encoding, header.original_character_set)
+        implicit, little = header.original_encoding
+        ds.set_original_encoding(implicit, little, header.original_character_set)
     ds.file_meta = getattr(header, "file_meta", None) or FileMetaDataset()
     return ds
 
@@ -93,6 +93,7 @@ def _copied(header: Any) -> Dataset:
 def _with_pixels(ds: Dataset, image: Any, name: str) -> Dataset:
     """Put an array into a data set as native pixels."""
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
 
     pixels = _plane(image, name, samples=3)
     if pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
@@ -121,7 +122,7 @@ def _with_pixels(ds: Dataset, image: Any, name: str) -> Dataset:
     ds["PixelData"].VR = "OW"
     ds.set_original_encoding(False, True, ds.get("SpecificCharacterSet"))
     ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = _EXPLICIT_LITTLE
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return ds
 
 
@@ -130,7 +131,7 @@ def _upright_film(image: Any, max_pixels: int) -> Film:
     metadata = metadata if metadata.get(ROWS_FIRST) else {}
     name = str(metadata.get("filename_or_obj") or "image in memory")
     pixels = _plane(image, name)
-    check_size(name, *pixels.shape, max_pixels)
+    check_size(name, pixels.shape[0], pixels.shape[1], max_pixels)
     table = None
     if pixels.dtype in (np.uint8, np.uint16):
         pixels, table = to_unit(name, pixels)
