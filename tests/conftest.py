@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,3 +141,16 @@ def root_log_level():
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def dicom_errors():
+    """What dciodvfy finds wrong in a DICOM file: lines; the test is skipped where it is not installed."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed (apt-get install dicom3tools)")
+
+    def errors(path) -> list[str]:
+        result = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+        return [line for line in result.stderr.splitlines() if line.startswith("Error")]
+
+    return errors

@@ -18,7 +18,11 @@ from .datalists.label_policy import apply_label_policy
 from .datalists.predictions import Predictions, load_predictions, save_predictions
 from .datalists.split import split_datalist
 from .datalists.vocabulary import PATHOLOGIES, canonical_pathology
-from .reading.dicom_seg import write_lung_seg
+from .dicom_results.capture import write_capture
+from .dicom_results.contours import write_contours
+from .dicom_results.report import write_score_report
+from .dicom_results.result import Algorithm, FilmResult
+from .dicom_results.seg import write_lung_seg
 from .reading.read import read_cxr, read_cxr_uint
 from .reading.reader import CXRReader
 from .reading.spacing import film_spacing, grid_spacing, plausible_spacing
@@ -108,6 +112,11 @@ __all__ = [
     "validate_datalist",
     "verify_cache",
     "worker_count",
+    "Algorithm",
+    "FilmResult",
+    "write_capture",
+    "write_contours",
+    "write_score_report",
     "write_lung_seg",
     "write_training_patients",
 ]

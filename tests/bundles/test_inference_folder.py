@@ -134,8 +134,9 @@ def folder(tmp_path_factory) -> Path:
 def inferred(folder, weights, run_bundle, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     result = run_bundle(
-        CONFIG, "--dataset_dir", folder, "--output_dir", out, "--model_path", weights, "--overlays", "True"
-    )
+        CONFIG, "--dataset_dir", folder, "--output_dir", out, "--model_path", weights, "--overlays", "True",
+        "--dicom_results", "seg sr sc gsps",
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     return result, out, load_predictions(out / "predictions.csv")
 
@@ -166,7 +167,7 @@ def test_the_run_shows_its_progress_and_counts_its_failures(inferred):
     last, films = result.stdout.strip().splitlines()[-1], len(installed_films()) + 8
     assert f"{films} images (" in last
     assert (
-        f"{films} masks, {films - 6} DICOM SEG, {films} overlays, 6 failures (6 unreadable files, 0 masks not written, 0 DICOM SEG"
+        f"{films} masks, {4 * (films - 6)} DICOM results, {films} overlays, 6 failures (6 unreadable files, 0 masks not written, 0 images"
         in last
     )
     assert "come without the range" not in result.stdout
@@ -216,7 +217,7 @@ def check_seg(seg_path: Path, film_path: Path, mask_path: Path) -> None:
     assert (source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID) == (film.SOPClassUID, film.SOPInstanceUID)
     # Orientation: the film's own, and pixel for pixel, neither turned nor flipped.
     assert source.SpatialLocationsPreserved == "YES"
-    assert seg.get("PatientOrientation") == (film.get("PatientOrientation") or None)
+    assert (seg.get("PatientOrientation") or None) == (film.get("PatientOrientation") or None)
     # Spacing.
     shared = seg.SharedFunctionalGroupsSequence[0]
     measures = shared.PixelMeasuresSequence[0] if "PixelMeasuresSequence" in shared else seg
@@ -224,23 +225,43 @@ def check_seg(seg_path: Path, film_path: Path, mask_path: Path) -> None:
     assert seg.get("ImagerPixelSpacing") == (film.get("ImagerPixelSpacing") or None)
 
 
+def results_of(out: Path) -> list[dict[str, str]]:
+    """The rows of the DICOM results, each with the film's mask."""
+    masks = {row["image"]: row["mask"] for row in rows_of(out / "masks.csv")}
+    return [{**row, "mask": masks[row["image"]]} for row in rows_of(out / "dicom_results.csv")]
+
+
 def test_dicom_seg_overlays_its_source(inferred):
     _, out, _ = inferred
-    rows = [row for row in rows_of(out / "masks.csv") if row["dicom_seg"]]
+    rows = results_of(out)
     assert {Path(row["image"]).name for row in rows} >= {"film.dcm", "lateral"}
     for row in rows:
-        check_seg(out / row["dicom_seg"], Path(row["image"]), out / row["mask"])
+        check_seg(out / row["seg"], Path(row["image"]), out / row["mask"])
+
+
+def test_dicom_results_are_valid_and_of_their_film(inferred, dicom_errors):
+    """Of real films too; they name the weights, and belong to the film's study."""
+    _, out, table = inferred
+    scores = {str(item["image"]): row for item, row in zip(table.items, table.scores, strict=True)}
+    for row in results_of(out):
+        film = pydicom.dcmread(row["image"], stop_before_pixels=True, force=True)
+        for kind in ("seg", "sr", "sc", "gsps"):
+            assert dicom_errors(out / row[kind]) == [], row
+            assert pydicom.dcmread(out / row[kind]).StudyInstanceUID == film.StudyInstanceUID
+        text = pydicom.dcmread(out / row["sr"]).to_json()
+        assert all(words in text for words in ("weights SHA-256", "Research use only", film.SOPInstanceUID))
+        assert all(str(round(100 * score, 3)) in text for score in scores[row["image"]]), row
 
 
 def test_dicom_seg_overlays_real_films(inferred):
     """Chest films of pydicom's own test data, compressed and not."""
     _, out, _ = inferred
-    rows = [row for row in rows_of(out / "masks.csv") if Path(row["image"]).name.startswith("RG")]
+    rows = [row for row in results_of(out) if Path(row["image"]).name.startswith("RG")]
     if not rows:
         pytest.skip("the package pydicom-data with RG1_UNCR.dcm is not installed")
     assert len(rows) == len(installed_films())
     for row in rows:
-        check_seg(out / row["dicom_seg"], Path(row["image"]), out / row["mask"])
+        check_seg(out / row["seg"], Path(row["image"]), out / row["mask"])
 
 
 @pytest.mark.slow
@@ -260,4 +281,4 @@ def test_a_folder_of_real_films(weights, run_bundle, shared_data, tmp_path):
             assert mask.size == ImageOps.exif_transpose(film).size, row["image"]
     count = len(files) - len(readable)
     last = result.stdout.strip().splitlines()[-1]
-    assert f"{len(readable)} masks, 0 DICOM SEG, 0 overlays, {count} failures ({count} unreadable files" in last
+    assert f"{len(readable)} masks, 0 DICOM results, 0 overlays, {count} failures ({count} unreadable files" in last

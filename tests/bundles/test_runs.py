@@ -118,7 +118,7 @@ def test_a_bundle_is_where_its_config_is(repo, run_bundle, few_films, tmp_path, 
     for config, options in (
         ("train", (*SMALL, "--ignore_absent", "True")),
         ("evaluate", ("--report", "False", "--resamples", 20)),
-        ("inference", ("--dicom_seg", "False")),
+        ("inference", ("--dicom_results", "none")),
     ):
         result = run_bundle(configs / f"{config}.json", "--dataset_dir", few_films, *options, cwd=cwd)
         assert result.returncode == 0, result.stderr[-3000:]

@@ -62,11 +62,12 @@ _READ_START = "$monai_cxrssl.networks.read_start(@model_path, {!r})"
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """The folder or zip; whether anything was written, not there already; sentences on what a reader must know."""
+    """The folder or zip; whether anything was written, not there already; sentences for the reader; the version."""
 
     path: Path
     written: bool
     notes: tuple[str, ...]
+    version: str
 
 
 def pack_bundle(
@@ -171,12 +172,15 @@ def pack_bundle(
             if large:
                 notes.append(f"Upload {out / parts[-1]} to {weights_url}; it stays out of the pull request.")
             written = _place({Path(temporary) / part: out / part for part in parts}, "--out or --name")
-            return PackedBundle(out / parts[0], written, tuple(notes))
+            return PackedBundle(out / parts[0], written, tuple(notes), about["version"])
         if not as_zip:
-            return PackedBundle(out / name, _place({folder: out / name}, "--out or --name"), tuple(notes))
+            return PackedBundle(
+                out / name, _place({folder: out / name}, "--out or --name"), tuple(notes), about["version"]
+            )
         archive = Path(temporary) / f"{name}_v{about['version']}.zip"
         _write_zip(folder, archive)
-        return PackedBundle(out / archive.name, _place({archive: out / archive.name}, "--version"), tuple(notes))
+        placed = _place({archive: out / archive.name}, "--version")
+        return PackedBundle(out / archive.name, placed, tuple(notes), about["version"])
 
 
 def file_sums(folder: Path) -> dict[str, str]:

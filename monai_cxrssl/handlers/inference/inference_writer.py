@@ -18,8 +18,10 @@ from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.audit.training_range import TrainingRange
 from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
+from monai_cxrssl.data.dicom_results.results import result_kinds
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.handlers.inference.dicom_files import DicomResultFiles
 from monai_cxrssl.handlers.inference.film_warnings import film_warnings
 from monai_cxrssl.handlers.inference.mask_files import MaskFiles, SourceFilm, write_table
 from monai_cxrssl.handlers.inference.mask_names import mask_names
@@ -41,14 +43,16 @@ class InferenceWriter:
     ``predictions.csv`` (:func:`monai_cxrssl.data.save_predictions`) holds the probabilities, without labels, decisions
     where there are thresholds, warnings (:func:`~monai_cxrssl.handlers.inference.film_warnings.film_warnings`, and what
     was odd in the file), and every file that could not be read with its cause. ``masks/`` holds the lungs, where the
-    probability is above 0.5, of the rows and columns of the film's file, upright, and ``dicom_seg/`` the same as DICOM
-    SEG of films in DICOM; ``masks.csv`` tells which is whose: ``image``, ``mask``, ``dicom_seg`` (below the output
-    folder) and ``problem``, where one could not be written; ``predictions.csv`` repeats ``mask``. Without a
-    segmentation branch there are neither masks nor ``masks.csv``. ``overlays/<name>.png`` show the saliency of the
-    class of the highest probability over the decoded film, and ``overlays.csv`` tells ``image``, ``overlay``, ``class``
-    and ``problem``. A last line of the log counts it all. Files are named after their images
-    (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference into the folder are
-    removed with the first prediction (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
+    probability is above 0.5, of the rows and columns of the film's file, upright; ``masks.csv`` tells which is whose:
+    ``image``, ``mask`` (below the output folder) and ``problem``, where one could not be written; ``predictions.csv``
+    repeats ``mask``. Without a segmentation branch there are neither masks nor ``masks.csv``. ``overlays/<name>.png``
+    show the saliency of the class of the highest probability over the decoded film, and ``overlays.csv`` tells
+    ``image``, ``overlay``, ``class`` and ``problem``. ``dicom_seg/``, ``dicom_sr/``, ``dicom_sc/`` and ``dicom_gsps/``
+    hold the DICOM results of films in DICOM, and ``dicom_results.csv`` tells which is whose
+    (:class:`~monai_cxrssl.handlers.inference.dicom_files.DicomResultFiles`). A last line of the log counts it all.
+    Files are named after their images (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an
+    earlier inference into the folder are removed with the first prediction
+    (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
 
     Args:
         output_dir: folder of the files; only the first process writes.
@@ -59,16 +63,18 @@ class InferenceWriter:
         unreadable: files that were left out, each with ``image`` and ``cause``; by default those of ``images``.
         mask_format: of ``masks/``: ``"png"`` or ``"nifti"``, see
             :class:`~monai_cxrssl.handlers.inference.mask_files.MaskFiles`.
-        dicom_seg: write DICOM SEG of films in DICOM; needs highdicom.
-        overlays: write overlays; the engine must have the ``network``, as evaluators of MONAI do.
+        dicom_results: of films in DICOM, with spaces between: ``"seg"`` (masks), ``"sr"`` (structured report of the
+            probabilities), ``"sc"`` (secondary capture of overlay and scores), ``"gsps"`` (outlines); needs highdicom.
+        overlays: write overlays; they and ``"sc"`` need the engine's ``network``, as evaluators of MONAI have it.
         training_range: of the films that the network was trained on, as ``model.json`` holds it
             (:func:`monai_cxrssl.networks.read_training_range`), for the warning "outside training range"; without it
             there are none, which the log says once.
+        model_path: the weights, by which DICOM results name the algorithm, and what its mask shows.
 
     Raises:
-        ConfigurationError: another mask format, overlays without classes, a training range that is none; from the
-            run: the network's outputs are not those of the head's classes and one mask channel, or the folder holds a
-            user's files where masks or overlays go.
+        ConfigurationError: another mask format or kind of result, overlays or ``"sr"`` without classes, a training
+            range that is none; from the run: the network's outputs are not those of the head's classes and one mask
+            channel, or the folder holds a user's files where masks or overlays go.
     """
 
     def __init__(
@@ -79,9 +85,10 @@ class InferenceWriter:
         transform: ResizeCXR,
         unreadable: Sequence[dict[str, str]] | None = None,
         mask_format: str = "png",
-        dicom_seg: bool = True,
+        dicom_results: str | Sequence[str] | None = "seg",
         overlays: bool = False,
         training_range: Mapping[str, Any] | None = None,
+        model_path: str | os.PathLike | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.images = images
@@ -90,14 +97,21 @@ class InferenceWriter:
         self.restore = RestoreMask(transform, head.mask_threshold)
         self.unreadable = list(images.unreadable if unreadable is None else unreadable)
         self.names = mask_names([item["image"] for item in images.items])
+        kinds = result_kinds(dicom_results)
         if overlays and not head.classes:
             raise ConfigurationError(
                 "Overlays show the evidence for a class, and this network has none; leave them out."
             )
+        if "sr" in kinds and not head.classes:
+            raise ConfigurationError(
+                "A structured report holds probabilities of classes, and this network has none; leave sr out of "
+                "dicom_results."
+            )
         self.overlays = bool(overlays)
         self.training_range = None if training_range is None else TrainingRange.from_dict(training_range)
         self.files = WrittenFiles(self.output_dir)
-        self.masks = MaskFiles(self.files, mask_format, dicom_seg)
+        self.masks = MaskFiles(self.files, mask_format)
+        self.dicom = DicomResultFiles(self.files, kinds, head, model_path)
         self._clear()
 
     def attach(self, engine: Engine) -> None:
@@ -116,7 +130,7 @@ class InferenceWriter:
             engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: Any) -> None:
-        places = [place for name in self.names for place in self.masks.places(name)]
+        places = [place for name in self.names for place in (self.masks.place(name), *self.dicom.places(name))]
         self.files.refuse_foreign([*places, *map(_overlay_place, self.names)] if self.overlays else places)
         self._clear()
 
@@ -126,6 +140,7 @@ class InferenceWriter:
         self._scores: list[torch.Tensor] = []
         self._overlays: list[tuple[str, ...]] = []
         self.masks.clear()
+        self.dicom.clear()
         self._odd: dict[str, list[str]] = defaultdict(list)
         for entry in self.images.warnings:
             self._odd[entry["image"]].append(entry["warning"])
@@ -140,13 +155,18 @@ class InferenceWriter:
             self._items.append({**self.images.items[index], "warnings": self._warnings(index, film)})
         if "label" in probabilities:
             self._scores.append(probabilities["label"])
+        items = self._items[-len(indices) :]
+        masks: list[np.ndarray | None] = [None] * len(indices)
         if "mask" in probabilities:
-            for item, index, film, plane in zip(
-                self._items[-len(indices) :], indices, films, probabilities["mask"], strict=True
-            ):
-                item["mask"] = self._write_mask(index, film, plane)
+            masks = [self._write_mask(*row) for row in zip(items, indices, films, probabilities["mask"], strict=True)]
+        maps: list[np.ndarray | None] = [None] * len(indices)
+        if self.overlays or ("sc" in self.dicom.kinds and self.head.classes):
+            maps = self._saliency(engine, indices, output["label"])
         if self.overlays:
-            self._draw(engine, indices, output["label"])
+            self._draw(indices, maps, output["label"].detach().float().argmax(1).tolist())
+        scores = probabilities.get("label", torch.zeros(len(indices), 0)).tolist()
+        for item, index, film, row, mask, saliency in zip(items, indices, films, scores, masks, maps, strict=True):
+            self.dicom.write(film, self.names[index], row, mask, saliency, item["warnings"])
 
     def _remove_earlier(self) -> None:
         """Make room when the run has something to put in its place, once."""
@@ -160,32 +180,43 @@ class InferenceWriter:
         found = film_warnings(known, self.images.image(index), view, self.training_range)
         return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
 
-    def _write_mask(self, index: int, film: SourceFilm, plane: torch.Tensor) -> str:
+    def _write_mask(self, item: dict[str, Any], index: int, film: SourceFilm, plane: torch.Tensor) -> np.ndarray | None:
+        """Write the mask of a film, note its place in the film's row, and return it, ``(H, W)`` bool."""
+        item["mask"] = ""
         try:
             if not bool(plane.isfinite().all()):
                 raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
             mask = self.restore(plane, film.shape, self.images.image(index).shape)[0].bool().numpy()
         except CXRReadError as error:
             self.masks.refuse(film, error)
-            return ""
-        return self.masks.write(film, self.names[index], mask)
+            return None
+        item["mask"] = self.masks.write(film, self.names[index], mask)
+        return mask
 
-    def _draw(self, engine: Any, indices: list[int], logits: torch.Tensor) -> None:
+    def _saliency(self, engine: Any, indices: list[int], logits: torch.Tensor) -> list[np.ndarray | None]:
+        """Return the evidence for each film's first class on the decoded film, ``(h, w)``; None where not finite."""
         network = getattr(engine, "network", None)
         if network is None:
-            raise ConfigurationError(f"Overlays need the network, which this {type(engine).__name__} has not.")
+            raise ConfigurationError(
+                f"Overlays and secondary captures need the network, which this {type(engine).__name__} has not."
+            )
         image = engine.state.batch["image"].to(next(network.parameters()).device)
         chosen = logits.detach().float().argmax(1)
         maps = saliency_maps(network, image, chosen, *attention_method(network)).cpu()
-        for index, number, plane in zip(indices, chosen.tolist(), maps, strict=True):
+        shapes = [self.images.image(index).shape for index in indices]
+        return [
+            self.transform.invert(plane, shape, shape)[0].numpy() if bool(torch.isfinite(plane).all()) else None
+            for plane, shape in zip(maps, shapes, strict=True)
+        ]
+
+    def _draw(self, indices: list[int], maps: list[np.ndarray | None], classes: list[int]) -> None:
+        for index, saliency, number in zip(indices, maps, classes, strict=True):
             name, place = self.images.items[index]["image"], _overlay_place(self.names[index])
-            if not bool(torch.isfinite(plane).all()):
+            if saliency is None:
                 self._overlays.append((name, "", "", "the network gave no finite numbers for its saliency"))
                 continue
-            film = self.images.image(index)
-            saliency = self.transform.invert(plane, film.shape, film.shape)[0].numpy()
             with self.files.write(place) as path:
-                write_overlay(film, saliency, path)
+                write_overlay(self.images.image(index), saliency, path)
             self._overlays.append((name, place, self.head.classes[number], ""))
 
     def _finish(self, engine: Any) -> None:
@@ -207,15 +238,15 @@ class InferenceWriter:
                 "The network gave no finite probabilities for %d images; theirs are left empty.",
                 (~np.isfinite(scores)).any(axis=1).sum(),
             )
-        written = self.masks.finish()
-        failures = (len(self.unreadable), written["no_mask"], written["no_seg"])
+        written, dicom = self.masks.finish(), self.dicom.finish()
+        failures = (len(self.unreadable), written["no_mask"], dicom["failures"])
         logger.info(
-            "%d images (%d with warnings), %d masks, %d DICOM SEG, %d overlays, %d failures (%d unreadable files, "
-            "%d masks not written, %d DICOM SEG not written): %s.",
+            "%d images (%d with warnings), %d masks, %d DICOM results, %d overlays, %d failures (%d unreadable files, "
+            "%d masks not written, %d images with DICOM results not written): %s.",
             count,
             sum(bool(item["warnings"]) for item in self._items),
             written["masks"],
-            written["seg"],
+            dicom["files"],
             sum(bool(row[1]) for row in self._overlays),
             sum(failures),
             *failures,

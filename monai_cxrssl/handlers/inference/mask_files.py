@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Mask files as PNG, NIfTI and DICOM SEG."""
+"""Mask files as PNG and NIfTI."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ import cv2
 import numpy as np
 
 from monai_cxrssl.data.reading.dicom import read_dicom_header
-from monai_cxrssl.data.reading.dicom_seg import can_write_dicom_seg, write_lung_seg
 from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file
 from monai_cxrssl.data.reading.film import MAX_PIXELS
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.reading.volume import upright_matrix
-from monai_cxrssl.errors import ConfigurationError, CXRReadError, MissingTierError
+from monai_cxrssl.errors import ConfigurationError, CXRReadError
 from monai_cxrssl.files import atomic_write
 from monai_cxrssl.handlers.inference.written_files import WrittenFiles
-from monai_cxrssl.tiers import TIERS
 
 __all__ = ["MaskFiles", "SourceFilm", "write_table"]
 
@@ -79,38 +77,33 @@ class MaskFiles:
     """Write masks below a folder, and ``masks.csv``, which tells whose each is.
 
     ``masks/<name>.png`` is uint8, 0 and 255; ``masks/<name>.nii.gz`` is uint8, 0 and 1, rows first, with an affine
-    that lays it on a film in NIfTI, MHA or NRRD, and shows others upright with their spacing. ``dicom_seg/<name>.dcm``
-    is a DICOM SEG (:mod:`monai_cxrssl.data.reading.dicom_seg`) of a film in DICOM. Without highdicom there are none,
-    which a warning says once.
+    that lays it on a film in NIfTI, MHA or NRRD, and shows others upright with their spacing.
 
     Args:
         files: writes below the folder, and keeps a list.
         mask_format: ``"png"`` or ``"nifti"``.
-        dicom_seg: write DICOM SEG as well.
 
     Attributes:
-        rows: of ``masks.csv``: image, mask, dicom_seg (both below the folder, empty where there is none) and problem.
+        rows: of ``masks.csv``: image, mask (below the folder, empty where there is none) and problem.
 
     Raises:
         ConfigurationError: a mask format other than ``"png"`` and ``"nifti"``.
     """
 
-    def __init__(self, files: WrittenFiles, mask_format: str = "png", dicom_seg: bool = True) -> None:
+    def __init__(self, files: WrittenFiles, mask_format: str = "png") -> None:
         if mask_format not in _SUFFIXES:
             raise ConfigurationError(f"mask_format is {mask_format!r}; choose 'png' or 'nifti'.")
         self.files = files
         self.mask_format = mask_format
-        self.dicom_seg = bool(dicom_seg)
-        self.rows: list[tuple[str, str, str, str]] = []
-        self._warned = False
+        self.rows: list[tuple[str, str, str]] = []
 
     def clear(self) -> None:
         """Begin anew."""
         self.rows = []
 
-    def places(self, name: str) -> list[str]:
-        """Return where the files of a film of that name may go, below the folder."""
-        return [self._mask_place(name), *([self._seg_place(name)] if self.dicom_seg else [])]
+    def place(self, name: str) -> str:
+        """Return where the mask of a film of that name goes, below the folder."""
+        return f"masks/{name}{_SUFFIXES[self.mask_format]}"
 
     def write(self, film: SourceFilm, name: str, mask: np.ndarray) -> str:
         """Write the mask of one film; failures become a row with their cause.
@@ -123,7 +116,7 @@ class MaskFiles:
         Returns:
             The mask's place below the folder, empty where it could not be written.
         """
-        place = self._mask_place(name)
+        place = self.place(name)
         if self.mask_format == "png":
             with self.files.write(place) as path, atomic_write(path) as partial:
                 partial.write_bytes(cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes())
@@ -137,51 +130,21 @@ class MaskFiles:
                 return ""
             with self.files.write(place) as path, atomic_write(path, suffix=_SUFFIXES["nifti"]) as partial:
                 nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8)[..., None], affine), partial)
-        seg, problem = "", ""
-        if self.dicom_seg and film.header and self._can_write_seg():
-            seg = self._seg_place(name)
-            try:
-                with self.files.write(seg) as path:
-                    write_lung_seg(mask, film.path, path)
-            except CXRReadError as error:
-                logger.warning("no DICOM SEG was written: %s", error)
-                seg, problem = "", error.cause or str(error)
-        self.rows.append((film.path, place, seg, problem))
+        self.rows.append((film.path, place, ""))
         return place
 
     def refuse(self, film: SourceFilm, error: CXRReadError) -> None:
         """Note why a film has no mask."""
         logger.warning("no mask was written: %s", error)
-        self.rows.append((film.path, "", "", error.cause or str(error)))
+        self.rows.append((film.path, "", error.cause or str(error)))
 
     def finish(self) -> dict[str, int]:
-        """Write ``masks.csv``, if any mask was asked for, and return ``masks``, ``no_mask``, ``seg``, ``no_seg``."""
+        """Write ``masks.csv``, if any mask was asked for, and return ``masks`` and ``no_mask``."""
         if self.rows:
             with self.files.write("masks.csv") as path:
-                write_table(path, ("image", "mask", "dicom_seg", "problem"), self.rows)
-        masks = sum(bool(mask) for _, mask, _, _ in self.rows)
-        return {
-            "masks": masks,
-            "no_mask": len(self.rows) - masks,
-            "seg": sum(bool(seg) for _, _, seg, _ in self.rows),
-            "no_seg": sum(bool(mask and problem) for _, mask, _, problem in self.rows),
-        }
-
-    def _mask_place(self, name: str) -> str:
-        return f"masks/{name}{_SUFFIXES[self.mask_format]}"
-
-    def _seg_place(self, name: str) -> str:
-        return f"dicom_seg/{name}.dcm"
-
-    def _can_write_seg(self) -> bool:
-        able = can_write_dicom_seg()
-        if not able and not self._warned:
-            self._warned = True
-            logger.warning(
-                "highdicom is not installed, so no DICOM SEG is written; %s, or set dicom_seg to false.",
-                MissingTierError("highdicom", TIERS["highdicom"]).remedy,
-            )
-        return able
+                write_table(path, ("image", "mask", "problem"), self.rows)
+        masks = sum(bool(mask) for _, mask, _ in self.rows)
+        return {"masks": masks, "no_mask": len(self.rows) - masks}
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -19,8 +19,8 @@ __all__ = ["WrittenFiles"]
 logger = logging.getLogger(__name__)
 
 _RECORD = "inference_files.jsonl"
-_FOLDERS = ("masks", "dicom_seg", "overlays", "outlines")
-_TABLES = ("predictions.csv", "masks.csv", "overlays.csv", "lungs.csv")
+_FOLDERS = ("masks", "overlays", "outlines", "dicom_seg", "dicom_sr", "dicom_sc", "dicom_gsps")
+_TABLES = ("predictions.csv", "masks.csv", "overlays.csv", "lungs.csv", "dicom_results.csv")
 
 
 class WrittenFiles:

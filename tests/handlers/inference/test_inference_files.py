@@ -21,7 +21,7 @@ from monai_cxrssl.data import DecodedImages, ImageDataset, index_folder, load_pr
 from monai_cxrssl.engines import MultiTaskPredictor
 from monai_cxrssl.errors import ConfigurationError
 from monai_cxrssl.handlers import InferenceWriter
-from monai_cxrssl.handlers.inference import mask_files
+from monai_cxrssl.handlers.inference import dicom_files
 from monai_cxrssl.networks import MultiTaskNet, PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
@@ -122,13 +122,16 @@ def test_a_mixed_folder(folder, images, tmp_path, caplog):
         name for name, item in zip(names, table.items, strict=True) if "lateral view" in item.get("warnings", "")
     ] == ["c/lateral"]
     assert {name: values.tolist() for name, values in table.decisions.items()} == {"y": [1.0] * 5}
+    results = {row["image"]: row for row in rows_of(tmp_path / "dicom_results.csv")}
+    assert sorted(Path(image).name for image in results) == ["film.dcm", "lateral"]
     for name, row in zip(names, rows, strict=True):
         mask = cv2.imread(str(tmp_path / row["mask"]), cv2.IMREAD_UNCHANGED)
         assert mask.shape == SHAPES[name]
         assert dice(mask > 0, drawing(SHAPES[name])) > 0.95
-        assert bool(row["dicom_seg"]) is (name in ("film.dcm", "c/lateral"))
-        if row["dicom_seg"]:
-            seg, film = pydicom.dcmread(tmp_path / row["dicom_seg"]), pydicom.dcmread(row["image"])
+        if name in ("film.dcm", "c/lateral"):
+            result = results[row["image"]]
+            seg, film = pydicom.dcmread(tmp_path / result["seg"]), pydicom.dcmread(row["image"])
+            assert (result["sr"], result["sc"], result["gsps"], result["problem"]) == ("", "", "", "")
             np.testing.assert_array_equal(seg.pixel_array, mask > 0)
             assert (seg.PixelSpacing, seg.PatientOrientation) == (film.PixelSpacing, film.PatientOrientation)
             assert seg.SourceImageSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
@@ -139,12 +142,16 @@ def test_a_mixed_folder(folder, images, tmp_path, caplog):
         # A heatmap over the film, not instead of it: coloured, and where nothing speaks for the class the film itself.
         assert (overlay != film[..., None]).any()
         assert np.corrcoef(overlay.mean(2).ravel(), film.ravel())[0, 1] > 0.5
-    words = "5 images (", "5 masks, 2 DICOM SEG, 5 overlays, 2 failures (2 unreadable files, 0 masks not written"
+    words = (
+        "5 images (",
+        "5 masks, 2 DICOM results, 5 overlays, 2 failures (2 unreadable files, 0 masks not written",
+        "3 images are no DICOM",
+    )
     assert all(text in caplog.text for text in words)
 
 
 def test_nifti_masks_lie_on_their_films(folder, images, tmp_path):
-    _, rows = infer(images, tmp_path, mask_format="nifti", dicom_seg=False)
+    _, rows = infer(images, tmp_path, mask_format="nifti", dicom_results="none")
     assert not (tmp_path / "dicom_seg").exists()
     for row in rows:
         name = Path(row["image"]).relative_to(folder).as_posix()
@@ -165,9 +172,10 @@ def test_nifti_masks_lie_on_their_films(folder, images, tmp_path):
 
 
 def test_without_highdicom_and_films_that_cannot_be_referred_to(images, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(mask_files, "can_write_dicom_seg", lambda: False)
+    monkeypatch.setattr(dicom_files, "can_write_dicom", lambda: False)
     _, rows = infer(images, tmp_path)
-    assert all(row["mask"] and not row["dicom_seg"] and not row["problem"] for row in rows)
+    assert all(row["mask"] and not row["problem"] for row in rows)
+    assert not (tmp_path / "dicom_results.csv").exists()
     assert caplog.text.count("highdicom is not installed") == 1
 
 
@@ -179,9 +187,12 @@ def test_a_film_that_a_seg_cannot_refer_to_keeps_its_mask(tmp_path, caplog):
     images = DecodedImages([{"image": str(path), "patient_id": "p"}], side=64, progress=False)
     with caplog.at_level(logging.INFO):
         _, rows = infer(images, tmp_path / "out")
-    assert (rows[0]["mask"], rows[0]["dicom_seg"]) == ("masks/film.png", "")
-    assert "a header that a DICOM SEG cannot refer to" in rows[0]["problem"]
-    assert "1 failures (0 unreadable files, 0 masks not written, 1 DICOM SEG not written)" in caplog.text
+    result = rows_of(tmp_path / "out" / "dicom_results.csv")[0]
+    assert (rows[0]["mask"], rows[0]["problem"], result["seg"]) == ("masks/film.png", "", "")
+    assert "a header that a DICOM SEG cannot refer to" in result["problem"]
+    assert (
+        "1 failures (0 unreadable files, 0 masks not written, 1 images with DICOM results not written)" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,6 +200,9 @@ def test_a_film_that_a_seg_cannot_refer_to_keeps_its_mask(tmp_path, caplog):
     [
         ({"mask_format": "jpeg"}, "mask_format is 'jpeg'"),
         ({"overlays": True}, "this network has none"),
+        ({"dicom_results": "seg sr"}, "leave sr out of dicom_results"),
+        ({"dicom_results": "seg pdf"}, "dicom_results names 'pdf'; choose from seg sr sc gsps"),
+        ({"dicom_results": True}, "dicom_results names 'true'"),
     ],
 )
 def test_impossible_options(images, tmp_path, options, words):

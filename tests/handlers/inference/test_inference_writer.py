@@ -91,7 +91,7 @@ def test_masks_lie_on_the_films(images, tmp_path, mode, caplog):
         drawn = found[name] > 0
         assert 2 * (drawn & (mask > 0)).sum() / (drawn.sum() + mask.sum()) > 0.95, name
     assert (
-        "5 images (0 with warnings), 5 masks, 0 DICOM SEG, 0 overlays, 1 failures (1 unreadable files, 0 masks not written"
+        "5 images (0 with warnings), 5 masks, 0 DICOM results, 0 overlays, 1 failures (1 unreadable files, 0 masks not written"
         in caplog.text
     )
 
@@ -122,7 +122,7 @@ def test_films_that_are_gone_keep_their_row(images, tmp_path, caplog):
     assert rows[1]["mask"] == ""
     assert rows[1]["problem"]
     assert {row["mask"] for row in rows} - {""} == {f"masks/{path.name}" for path in (out / "masks").iterdir()}
-    assert "4 masks, 0 DICOM SEG, 0 overlays, 2 failures (1 unreadable files, 1 masks not written" in caplog.text
+    assert "4 masks, 0 DICOM results, 0 overlays, 2 failures (1 unreadable files, 1 masks not written" in caplog.text
     table = load_predictions(out / "predictions.csv")
     assert table.scores.shape == (5, 0)
     assert [item.get("mask", "") for item in table.items] == [row["mask"] for row in rows]

@@ -46,8 +46,8 @@ _MEANINGS = {
     "resamples": "of the patients, for intervals",
     "store_calibration": "keep temperature and thresholds of the validation split with the weights",
     "mask_format": "png or nifti",
-    "dicom_seg": "for DICOM images also a DICOM SEG that refers to its image",
     "outlines": "the lungs' outline over each image, as PNG, of a network that segments them",
+    "dicom_results": "results of DICOM images for a PACS: seg, sr, sc, gsps, or none",
     "overlays": "the saliency of the most probable class over each image, as PNG",
 }
 #: What stands for a default that is computed; a text of the weights' description holds a reference to them.
