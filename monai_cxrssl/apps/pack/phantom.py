@@ -29,15 +29,15 @@ def phantom_of_model(
     Returns:
         The folder.
     """
-    path = Path(make_phantom_dataset(folder, patients=patients, size=size, progress=False))
+    path = Path(make_phantom_dataset(folder, patients=patients, size=size, images_per_patient=(1, 2), progress=False))
     classes, task = settings.get("classes"), settings.get("task")
     if classes:
         content = json.loads(path.read_text(encoding="utf-8"))
-        items = [item for split in content.values() if isinstance(split, list) for item in split]
-        for number, item in enumerate(each for each in items if isinstance(each, dict)):
-            right = number % len(classes)
-            many = [int(each == right) for each in range(len(classes))]
-            item["label"] = right if task == "multi_class" else many
+        for split in (content[name] for name in ("training", "validation", "test")):
+            for number, item in enumerate(split):
+                right = number % len(classes)
+                many = [int(each == right) for each in range(len(classes))]
+                item["label"] = right if task == "multi_class" else many
         content |= {"classes": classes, "task": task}
         path.write_text(json.dumps(content), encoding="utf-8")
     return path.parent
