@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Command line ``monai-cxrssl`` or ``python -m monai_cxrssl``, one file per command.
+"""Command line ``monai-cxrssl``, one file in ``cli`` per command.
 
 Those that run one config of a bundle stand in ``cli/bundles``, those that compare many models in ``cli/comparisons``. A
 command's file has a docstring whose first line is its

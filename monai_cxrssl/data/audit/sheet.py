@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -115,7 +115,11 @@ def save_sheet(image: Image, path: str | os.PathLike | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     told = PngInfo()
     told.add_text("Software", "monai_cxrssl")
-    kinds = {".png": {"pnginfo": told}, ".jpg": {"quality": 92}, ".pdf": {"resolution": _DPI}}
+    kinds: dict[str, dict[str, Any]] = {
+        ".png": {"pnginfo": told},
+        ".jpg": {"quality": 92},
+        ".pdf": {"resolution": _DPI},
+    }
     image.save(target, **kinds[target.suffix.lower()])
 
 
