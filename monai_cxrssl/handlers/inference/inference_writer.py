@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data.audit.training_range import TrainingRange
 from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
 from monai_cxrssl.data.stores.image_store import ImageStore
+from monai_cxrssl.data.stores.small_film import refuse_unreadable
+from monai_cxrssl.data.stores.source_film import SourceFilm
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.files import OrderedCalls
 from monai_cxrssl.handlers.inference.film_warnings import film_warnings
-from monai_cxrssl.handlers.inference.mask_files import MaskFiles, SourceFilm, write_table
+from monai_cxrssl.handlers.inference.mask_files import MaskFiles, MaskRow, write_table, writing_cause
 from monai_cxrssl.handlers.inference.mask_names import mask_names
 from monai_cxrssl.handlers.inference.saliency_overlay import write_overlay
 from monai_cxrssl.handlers.inference.written_files import WrittenFiles
@@ -33,6 +37,8 @@ from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 __all__ = ["InferenceWriter"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_THREADS = 4
 
 
 class InferenceWriter:
@@ -46,13 +52,17 @@ class InferenceWriter:
     folder) and ``problem``, where one could not be written; ``predictions.csv`` repeats ``mask``. Without a
     segmentation branch there are neither masks nor ``masks.csv``. ``overlays/<name>.png`` show the saliency of the
     class of the highest probability over the decoded film, and ``overlays.csv`` tells ``image``, ``overlay``, ``class``
-    and ``problem``. A last line of the log counts it all. Files are named after their images
-    (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference into the folder are
-    removed with the first prediction (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
+    and ``problem``. A last line of the log counts it all. What is of one film is written by threads while the network
+    computes, at most two batches behind it; a file that cannot be written is that film's ``problem``. Files are named
+    after their images (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference
+    into the folder are removed with the first prediction
+    (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
 
     Args:
         output_dir: folder of the files; only the first process writes.
-        images: that the evaluator's data set takes its images from.
+        images: that the evaluator's data set takes its images from. Batches of an
+            :class:`~monai_cxrssl.data.InferenceLoader` bring their films, of which those that could not be read are
+            then ``unreadable`` too; of other batches the images are asked for once more.
         head: with the classes, none for a network that only segments; a film that reaches a class's threshold gets 1
             under ``decision:<class>``.
         transform: the resizing that the evaluator's data set applies, which is undone on the masks.
@@ -66,6 +76,7 @@ class InferenceWriter:
             there are none, which the log says once.
 
     Raises:
+        DatalistError: from the run: no film could be read.
         ConfigurationError: another mask format, overlays without classes, a training range that is none; from the
             run: the network's outputs are not those of the head's classes and one mask channel, or the folder holds a
             user's files where masks or overlays go.
@@ -98,12 +109,14 @@ class InferenceWriter:
         self.training_range = None if training_range is None else TrainingRange.from_dict(training_range)
         self.files = WrittenFiles(self.output_dir)
         self.masks = MaskFiles(self.files, mask_format, dicom_seg)
+        self._left_out = self.unreadable
+        self._calls: OrderedCalls[_Written] | None = None
         self._clear()
 
     def attach(self, engine: Engine) -> None:
         """Follow an evaluator whose output is ``{"label": logits, "mask": logits}`` or one of both.
 
-        Its batches hold ``index``, the numbers of the images, and for overlays ``image``.
+        Its batches hold ``index``, the numbers of the images, for overlays ``image``, and may hold ``film``.
         """
         if idist.get_rank() == 0:
             if self.training_range is None:
@@ -114,6 +127,7 @@ class InferenceWriter:
             engine.add_event_handler(Events.STARTED, self._start)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
             engine.add_event_handler(Events.COMPLETED, self._finish)
+            engine.add_event_handler(Events.EXCEPTION_RAISED, self._stop)
 
     def _start(self, engine: Any) -> None:
         places = [place for name in self.names for place in self.masks.places(name)]
@@ -124,29 +138,41 @@ class InferenceWriter:
         self._begun = False
         self._items: list[dict[str, Any]] = []
         self._scores: list[torch.Tensor] = []
+        self._mask_rows: list[MaskRow] = []
         self._overlays: list[tuple[str, ...]] = []
-        self.masks.clear()
+        self.unreadable = list(self._left_out)
         self._odd: dict[str, list[str]] = defaultdict(list)
         for entry in self.images.warnings:
             self._odd[entry["image"]].append(entry["warning"])
 
     def _add(self, engine: Any) -> None:
-        output = engine.state.output
-        indices = [int(index) for index in engine.state.batch["index"]]
+        output, batch = engine.state.output, engine.state.batch
+        indices = [int(index) for index in batch["index"]]
         probabilities = self.head.predict(output)
+        films = batch.get("film") or [self._film(index) for index in indices]
+        readable = [place for place, film in enumerate(films) if isinstance(film, SourceFilm)]
+        for film in films:
+            if isinstance(film, CXRReadError):
+                logger.warning("unreadable: %s", film)
+                self.unreadable.append({"image": film.path, "cause": film.cause or str(film)})
+        if not readable:
+            return
         self._remove_earlier()
-        films = [SourceFilm(self.images.items[index]["image"]) for index in indices]
-        for index, film in zip(indices, films, strict=True):
-            self._items.append({**self.images.items[index], "warnings": self._warnings(index, film)})
+        masks, maps = probabilities.get("mask"), self._saliency(engine, output) if self.overlays else None
         if "label" in probabilities:
-            self._scores.append(probabilities["label"])
-        if "mask" in probabilities:
-            for item, index, film, plane in zip(
-                self._items[-len(indices) :], indices, films, probabilities["mask"], strict=True
-            ):
-                item["mask"] = self._write_mask(index, film, plane)
-        if self.overlays:
-            self._draw(engine, indices, output["label"])
+            self._scores.append(probabilities["label"][readable])
+        if self._calls is None:
+            self._calls = OrderedCalls(max(1, min(_MOST_THREADS, usable_cores() - 1)), "writing")
+        # The batch before this one may still be written: more would fill the memory where writing is the slower.
+        self._collect(self._calls.take(len(readable)))
+        for place in readable:
+            mask = None if masks is None else masks[place].numpy()
+            saliency = None if maps is None else (maps[0][place], maps[1][place].numpy())
+            self._calls.begin(self._write, indices[place], films[place], mask, saliency)
+
+    def _film(self, index: int) -> SourceFilm:
+        path = self.images.items[index]["image"]
+        return SourceFilm(path, self.images.image(index), self._odd.get(path, []))
 
     def _remove_earlier(self) -> None:
         """Make room when the run has something to put in its place, once."""
@@ -154,41 +180,74 @@ class InferenceWriter:
             self.files.remove_earlier()
             self._begun = True
 
-    def _warnings(self, index: int, film: SourceFilm) -> str:
-        known = {"age": film.header.get("age"), **self.images.items[index]}
-        view = str(film.header.get("view_position") or "")
-        found = film_warnings(known, self.images.image(index), view, self.training_range)
-        return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
-
-    def _write_mask(self, index: int, film: SourceFilm, plane: torch.Tensor) -> str:
-        try:
-            if not bool(plane.isfinite().all()):
-                raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
-            mask = self.restore(plane, film.shape, self.images.image(index).shape)[0].bool().numpy()
-        except CXRReadError as error:
-            self.masks.refuse(film, error)
-            return ""
-        return self.masks.write(film, self.names[index], mask)
-
-    def _draw(self, engine: Any, indices: list[int], logits: torch.Tensor) -> None:
+    def _saliency(self, engine: Any, output: Mapping[str, torch.Tensor]) -> tuple[list[int], torch.Tensor]:
+        """Numbers of the most probable classes of a batch, and their maps ``(B, 1, h, w)``."""
         network = getattr(engine, "network", None)
         if network is None:
             raise ConfigurationError(f"Overlays need the network, which this {type(engine).__name__} has not.")
         image = engine.state.batch["image"].to(next(network.parameters()).device)
-        chosen = logits.detach().float().argmax(1)
-        maps = saliency_maps(network, image, chosen, *attention_method(network)).cpu()
-        for index, number, plane in zip(indices, chosen.tolist(), maps, strict=True):
-            name, place = self.images.items[index]["image"], _overlay_place(self.names[index])
-            if not bool(torch.isfinite(plane).all()):
-                self._overlays.append((name, "", "", "the network gave no finite numbers for its saliency"))
-                continue
-            film = self.images.image(index)
-            saliency = self.transform.invert(plane, film.shape, film.shape)[0].numpy()
+        chosen = output["label"].detach().float().argmax(1)
+        return chosen.tolist(), saliency_maps(network, image, chosen, *attention_method(network)).cpu()
+
+    def _write(
+        self, index: int, film: SourceFilm, mask: np.ndarray | None, saliency: tuple[int, np.ndarray] | None
+    ) -> _Written:
+        """Write what belongs to one film; in a thread, where torch would set up threads of its own for large arrays."""
+        item = {**self.images.items[index], "warnings": self._warnings(index, film)}
+        row = None if mask is None else self._write_mask(index, film, mask)
+        if row is not None:
+            item["mask"] = row[1]
+        return item, row, None if saliency is None else self._write_overlay(index, film, *saliency)
+
+    def _warnings(self, index: int, film: SourceFilm) -> str:
+        known = {"age": film.header.get("age"), **self.images.items[index]}
+        view = str(film.header.get("view_position") or "")
+        found = film_warnings(known, film.pixels, view, self.training_range)
+        return "; ".join(dict.fromkeys([*found, *film.warnings]))
+
+    def _write_mask(self, index: int, film: SourceFilm, plane: np.ndarray) -> MaskRow:
+        try:
+            if not np.isfinite(plane).all():
+                raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
+            mask = self.restore(plane, film.shape, film.pixels.shape)[0].numpy().view(bool)
+        except CXRReadError as error:
+            return self.masks.refuse(film, error)
+        return self.masks.write(film, self.names[index], mask)
+
+    def _write_overlay(self, index: int, film: SourceFilm, number: int, plane: np.ndarray) -> tuple[str, ...]:
+        place, shape = _overlay_place(self.names[index]), film.pixels.shape
+        if not np.isfinite(plane).all():
+            return film.path, "", "", "the network gave no finite numbers for its saliency"
+        try:
             with self.files.write(place) as path:
-                write_overlay(film, saliency, path)
-            self._overlays.append((name, place, self.head.classes[number], ""))
+                write_overlay(film.pixels, self.transform.invert(plane, shape, shape)[0].numpy(), path)
+        except OSError as error:
+            logger.warning("no overlay was written of %s: %s", film.path, writing_cause(error))
+            return film.path, "", "", writing_cause(error)
+        return film.path, place, self.head.classes[number], ""
+
+    def _collect(self, written: Iterable[_Written]) -> None:
+        for item, mask, overlay in written:
+            self._items.append(item)
+            if mask is not None:
+                self._mask_rows.append(mask)
+            if overlay is not None:
+                self._overlays.append(overlay)
+
+    def _close(self) -> None:
+        if self._calls is not None:
+            self._calls.close()
+            self._calls = None
+
+    def _stop(self, engine: Any, error: BaseException) -> None:
+        self._close()
+        raise error
 
     def _finish(self, engine: Any) -> None:
+        if self._calls is not None:
+            self._collect(self._calls.take())
+        self._close()
+        refuse_unreadable(self.unreadable, len(self._items) + len(self.unreadable), 1.0)
         self._remove_earlier()
         task, classes = self.head.task, self.head.classes
         count, width = len(self._items), len(classes)
@@ -207,7 +266,7 @@ class InferenceWriter:
                 "The network gave no finite probabilities for %d images; theirs are left empty.",
                 (~np.isfinite(scores)).any(axis=1).sum(),
             )
-        written = self.masks.finish()
+        written = self.masks.finish(self._mask_rows)
         failures = (len(self.unreadable), written["no_mask"], written["no_seg"])
         logger.info(
             "%d images (%d with warnings), %d masks, %d DICOM SEG, %d overlays, %d failures (%d unreadable files, "
@@ -221,6 +280,10 @@ class InferenceWriter:
             *failures,
             self.output_dir,
         )
+
+
+# An item with its warnings and mask, the row of its mask and that of its overlay.
+_Written = tuple[dict[str, Any], MaskRow | None, tuple[str, ...] | None]
 
 
 def _overlay_place(name: str) -> str:
