@@ -202,18 +202,19 @@ def compare(encoder: str, items: list[dict[str, Any]], options: argparse.Namespa
     images = DecodedImages(items, side=decoded_side(options.image_size), progress=False)
     transform = MultiView(size=options.image_size, return_uint8=True)
     sampler = PairSampler(patient_bags(images.items), simclr_epochs=None)
-    loader = training_loader(
-        PairDataset(images, transform, augment_on="auto", device=options.device),
-        sampler,
-        options.batch_size,
-        options.device,
-        options.num_workers,
-    )
+
+    def loader_of(augment_on: str) -> Any:
+        pairs = PairDataset(images, transform, augment_on=augment_on, device=options.device)
+        return training_loader(pairs, sampler, options.batch_size, options.device, options.num_workers)
+
+    loader = loader_of("auto")
     low = autocast_dtype(options.device, "auto")
     variants: dict[str, Ours | Lightly] = {
         OURS: Ours(loader, transform, options, encoder, "auto"),
         SYNTHETIC: Ours(synthetic(options, len(loader)), transform, options, encoder, "auto"),
     }
+    if torch.device(options.device).type == "cuda":
+        variants["ours, views by processes"] = Ours(loader_of("workers"), transform, options, encoder, "auto")
     if low is not None:
         variants["ours, float32"] = Ours(loader, transform, options, encoder, False)
     try:

@@ -6,13 +6,16 @@
 
 For each encoder: images per second of whole epochs and of synthetic data, the share of time that the GPU waits, and
 lightly's SimCLR on the same GPU with its own loader, all as ``end_to_end.py`` measures them, in the precision that
-``amp="auto"`` takes; the batch is the largest of ``--batch_sizes`` that the memory holds. Then a few steps on synthetic
-data under torch's profiler: the operations that take most of the device's time. ``--device cpu`` tries the script out.
+``amp="auto"`` takes; views are made by the device and, beside it, by the loader's processes; the batch is the largest
+of ``--batch_sizes`` that the memory holds. Then, on synthetic data, the network compiled against the plain one, and a
+few steps under torch's profiler: the operations that take most of the device's time. ``--device cpu`` tries the script
+out, by default without the compiler.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -20,9 +23,10 @@ from typing import Any
 
 import torch
 from end_to_end import PACKAGES, Ours, compare, synthetic, write_films
-from measure import machine, print_targets, table, wait_for, write_json
+from measure import in_turns, machine, print_targets, ratio, table, wait_for, write_json
 
 from monai_cxrssl.cores import usable_cores
+from monai_cxrssl.hardware.compile import compile_network
 from monai_cxrssl.transforms import MultiView
 
 __all__ = ["main"]
@@ -55,6 +59,22 @@ def largest_batch(encoder: str, options: argparse.Namespace) -> int:
             return size
         torch.cuda.reset_peak_memory_stats()
     raise SystemExit(f"{encoder}: none of the batch sizes {options.batch_sizes} fits into the memory of the device.")
+
+
+def compiled(encoder: str, options: argparse.Namespace, steps: int = 10) -> dict[str, float]:
+    """Seconds of the first step of the compiled network, images per second after it, and times faster than plain."""
+    plain, fast = (trained_on_synthetic(encoder, options, steps) for _ in range(2))
+    compile_network(fast.method, options.device)
+    started = time.perf_counter()
+    fast.epoch(1)
+    first = time.perf_counter() - started
+    seconds = in_turns({"plain": plain.epoch, "compiled": fast.epoch}, options.repeats, options.device)
+    best = statistics.median(seconds["compiled"])
+    return {
+        "first_step_s": first,
+        "images_per_s": steps * options.batch_size / best,
+        "times_faster": ratio(seconds, "plain", "compiled"),
+    }
 
 
 def costs(encoder: str, options: argparse.Namespace, steps: int = 3) -> list[dict[str, Any]]:
@@ -92,6 +112,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="timed epochs of each variant")
     parser.add_argument("--num_workers", default="auto", help="of our loader")
     parser.add_argument("--lightly_workers", type=int, default=min(16, usable_cores()), help="of lightly's loader")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="measure the compiled network; by default on a GPU"
+    )
     parser.add_argument("--data", type=Path, help="folder of X-rays instead of a phantom")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
@@ -106,6 +129,8 @@ def main() -> None:
         for encoder in options.encoders:
             options.batch_size = largest_batch(encoder, options)
             results[encoder] = {"batch_size": options.batch_size, **compare(encoder, items, options)}
+            if options.device == "cuda" if options.compile is None else options.compile:
+                results[encoder]["compiled"] = compiled(encoder, options)
             results[encoder]["costs"] = costs(encoder, options)
             targets += results[encoder].pop("targets")
     where = machine(PACKAGES)
@@ -114,6 +139,8 @@ def main() -> None:
         print(f"\n{encoder}, {options.image_size} px, batch {result['batch_size']}, {options.images} images per epoch")
         rows = [{"variant": name} | row for name, row in result["variants"].items()]
         print(table(rows, ["variant", "images_per_s", "waiting_percent"]))
+        if "compiled" in result:
+            print(table([{"compiled": "synthetic"} | result["compiled"]], ["compiled", *result["compiled"]]))
         print(table(result["costs"], ["operation", "share_percent", "ms/step"]))
     print_targets(targets)
     print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes in all")

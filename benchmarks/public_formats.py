@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 import simplejpeg
 import torch
-from measure import judged, machine, print_targets
+from measure import judged, machine, order_of, print_targets, ratio
 from reading import synthetic_film, write_dicom
 
 from monai_cxrssl.data.reading.film import shrink_to, small_size
@@ -66,6 +66,9 @@ KINDS = (
     Kind("PadChest: PNG 3056 x 2544, 16 bit", "padchest.png", 3056, 2544, 8, 160_868, (1.2, 1.45)),
     Kind("VinDr-CXR: DICOM JPEG 2000, 3072 x 2540", "vindr.dcm", 3072, 2540, 8, 18_000),
 )
+
+
+_CACHE_TURNS = 3
 
 
 def write(kind: Kind, folder: Path, scale: float) -> Path:
@@ -121,14 +124,13 @@ def in_processor_turns(calls: dict[str, Callable[[], Any]], turns: int) -> dict[
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def build_seconds(films: list[Path], folder: Path, side: int, workers: int) -> float:
-    """Return the seconds that a cache of these films takes."""
+def build(films: list[Path], folder: Path, side: int, workers: int) -> None:
+    """Build a cache of these films in a folder that goes afterwards."""
     from monai_cxrssl.data import build_cache
 
     items = [{"image": str(path), "patient_id": str(number)} for number, path in enumerate(films)]
-    start = time.perf_counter()
-    build_cache(items, folder, side=side, workers=workers, progress=False)
-    return time.perf_counter() - start
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        build_cache(items, cache, side=side, workers=workers, progress=False)
 
 
 def main() -> None:
@@ -174,13 +176,13 @@ def main() -> None:
             if kind.limits[1]:
                 targets.append(judged(f"{kind.name}: times faster than MONAI", faster, f">= {kind.limits[1]}"))
         rates = _cache_rates(Path(folder), options)
-    cores = rates["two"] / rates["one"]
     print(
         f"\nCaches of {options.films} JPEG films: bare decoder {rates['bare']:.1f}, one worker {rates['one']:.1f}, two "
-        f"{rates['two']:.1f} films/s ({os.cpu_count()} cores)."
+        f"{rates['two']:.1f} films/s ({os.cpu_count()} cores); of the bare decoder's films per second of processor "
+        f"time, one worker gives {100 * rates['one of bare']:.0f} %."
     )
-    targets.append(judged("cache: films/s over the bare decoder, one worker", rates["one"] / rates["bare"], ">= 0.85"))
-    targets.append(judged("cache: films/s, two workers over one", cores, ">= 1.8"))
+    targets.append(judged("cache: films/s over the bare decoder, one worker", rates["one of bare"], ">= 0.85"))
+    targets.append(judged("cache: films/s, two workers over one", rates["two of one"], ">= 1.8"))
     print_targets(targets)
     if options.output:
         content = {"side": options.side, "turns": options.turns, "machine": here, "films": rows, "cache": rates}
@@ -188,19 +190,26 @@ def main() -> None:
 
 
 def _cache_rates(folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Films per second of the bare decoder and of caches by one and two workers."""
+    """Films per second of the bare decoder and of caches by one and two workers, in turns, and ratios of a turn: of one
+    worker to the bare decoder by processor time, which others on the machine disturb less, of two by the clock."""
     first = (folder / KINDS[0].file).read_bytes()
     films = [folder / f"{number:04}.jpg" for number in range(options.films)]
     for path in films:
         path.write_bytes(first)
-    start = time.perf_counter()
-    for path in films:
-        bare(path, options.side)
-    rates = {"bare": options.films / (time.perf_counter() - start)}
-    for name, workers in (("one", 1), ("two", 2)):
-        seconds = build_seconds(films, folder / f"cache_{name}", options.side, workers)
-        rates[name] = options.films / seconds
-    return rates
+    calls: dict[str, Callable[[], Any]] = {
+        "bare": lambda: [bare(path, options.side) for path in films],
+        "one": lambda: build(films, folder, options.side, 1),
+        "two": lambda: build(films, folder, options.side, 2),
+    }
+    clock, processor = ({name: [] for name in calls} for _ in range(2))
+    for turn in range(min(_CACHE_TURNS, options.turns)):
+        for name in order_of(list(calls), turn):
+            started = time.perf_counter(), time.process_time()
+            calls[name]()
+            clock[name].append(time.perf_counter() - started[0])
+            processor[name].append(time.process_time() - started[1])
+    rates = {name: options.films / statistics.median(seconds) for name, seconds in clock.items()}
+    return {**rates, "one of bare": ratio(processor, "bare", "one"), "two of one": ratio(clock, "one", "two")}
 
 
 if __name__ == "__main__":

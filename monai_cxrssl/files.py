@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Atomic file writing, checksums, file locks and ordered parallel reading."""
+"""Atomic file writing, checksums, file locks and ordered calls in threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from monai_cxrssl.errors import ConfigurationError
 
 __all__ = [
-    *("FILES_IN_FLIGHT", "ask_all", "atomic_write", "lock", "new_folder", "ordered_map", "replace", "sha256"),
-    *("sync_folder", "write_json"),
+    *("FILES_IN_FLIGHT", "OrderedCalls", "ask_all", "atomic_write", "lock", "new_folder", "ordered_map", "replace"),
+    *("sha256", "sync_folder", "write_json"),
 ]
 
 logger = logging.getLogger(__name__)
@@ -205,28 +205,52 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
+class OrderedCalls(Generic[R]):
+    """Calls in threads, named by ``name``, whose results are taken in the order in which they were begun."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._calls: deque[Future[R]] = deque()
+
+    def begin(self, function: Callable[..., R], *arguments: Any) -> None:
+        """Let a thread make a call as soon as one is free."""
+        self._calls.append(self._pool.submit(function, *arguments))
+
+    def take(self, waiting: int = 0) -> Iterator[R]:
+        """Yield the results of the first calls, for which it waits, until no more than ``waiting`` are left; the error
+        of a call is raised in its turn."""
+        while len(self._calls) > waiting:
+            yield self._calls.popleft().result()
+
+    def close(self) -> None:
+        """Cancel the calls that have not begun, and wait for the others."""
+        self._pool.shutdown(cancel_futures=True)
+        self._calls.clear()
+
+
 def ordered_map(
-    function: Callable[[T], R], items: Iterable[T], threads: int = FILES_IN_FLIGHT, name: str = "map"
+    function: Callable[[T], R],
+    items: Iterable[T],
+    threads: int = FILES_IN_FLIGHT,
+    name: str = "map",
+    ahead: int | None = None,
 ) -> Iterator[R]:
     """Apply a function in threads and yield the results in order.
 
     Give :func:`monai_cxrssl.cores.usable_cores` threads to what decodes; the default is for what waits for a disk.
 
-    At most ``4 * threads`` calls are under way or wait to be taken, so that one slow call does not fill the memory with
-    the results behind it; items are taken only as far ahead. An error of a call is raised in its turn. It, and leaving
-    the iterator, cancel the calls that have not begun. The threads are named by ``name``.
+    At most ``ahead`` calls, by default ``4 * threads``, are under way or wait to be taken, so that one slow call does
+    not fill the memory with the results behind it; items are taken only as far ahead. An error of a call is raised in
+    its turn. It, and leaving the iterator, cancel the calls that have not begun. The threads are named by ``name``.
     """
-    calls: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    calls: OrderedCalls[R] = OrderedCalls(threads, name)
     try:
         for item in items:
-            calls.append(pool.submit(function, item))
-            if len(calls) == 4 * threads:
-                yield calls.popleft().result()
-        while calls:
-            yield calls.popleft().result()
+            calls.begin(function, item)
+            yield from calls.take((ahead or 4 * threads) - 1)
+        yield from calls.take()
     finally:
-        pool.shutdown(cancel_futures=True)
+        calls.close()
 
 
 def ask_all(function: Callable[[T], R], items: Sequence[T], name: str = "ask") -> list[R]:

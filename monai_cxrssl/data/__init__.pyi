@@ -29,6 +29,7 @@ from .reading.spacing import film_spacing, grid_spacing, plausible_spacing
 from .sampling.bags import Draw, PairSampler, patient_bags, patient_numbers
 from .sampling.fine_tuning import FineTuningImages
 from .sampling.image_sampler import ImageSampler
+from .sampling.inference import InferenceDataset, InferenceLoader
 from .sampling.loader import training_loader, worker_count
 from .sampling.pair_choice import PairChoice
 from .sampling.pretext import ImageDataset, PairDataset
@@ -61,6 +62,8 @@ __all__ = [
     "FineTuningImages",
     "ImageSampler",
     "ImageStore",
+    "InferenceDataset",
+    "InferenceLoader",
     "LabelJoin",
     "ImageDataset",
     "LABEL_MAPS",

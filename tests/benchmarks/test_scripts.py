@@ -22,6 +22,7 @@ LEAST = {
     "public_formats": "--scale 0.05 --turns 1 --films 4 --side 64",
     "cache": "--images 20 --side 32 --films 1 --film_side 64 --repeats 1",
     "archives": "--files 12 --latency_ms 5 --films 1 --patients 2 --repeats 1",
+    "inference": "--films 6 --batch_size 4 --turns 1 --encoder resnet18 --image_size 64 --scale 0.1",
     "data_layer": "--images 300 --films 30",
     "losses": "--batches 16 --large_batch 0 --repeats 1 --vit_repeats 0",
     "step": "--size 32 --batch 2 --steps 1 --repeats 1",
@@ -152,5 +153,5 @@ def test_every_script_of_the_results_exists(results: Any, repo: Path) -> None:
     for script in results.SCRIPTS:
         assert (repo / "benchmarks" / f"{script.name}.py").is_file()
         assert script.name in LEAST
-    assert sum(script.minutes for script in results.SCRIPTS) <= 45
+    assert sum(script.minutes for script in results.SCRIPTS) <= 60
     assert (repo / results.GPU.split()[1]).is_file()

@@ -70,7 +70,8 @@ def read_dicom_header(path: str | os.PathLike) -> dict[str, Any]:
     Returns:
         ``patient_id``, ``study_id`` (StudyInstanceUID), ``view_position`` (``"PA"``, ``"AP"``, ``"LL"``, ``"RL"``,
         ``"LATERAL"`` or what the file says), ``modality``, ``sex`` (``"M"``, ``"F"``, ``"O"``), each ``""`` when
-        unknown; ``age`` in years or None; ``rows``, ``columns`` or None; ``sop_class`` in words; ``has_pixels``;
+        unknown; ``age`` in years or None; ``rows``, ``columns`` as stored, or None; ``patient_orientation``, first
+        letters of the directions of rows and columns, or nothing; ``sop_class`` in words; ``has_pixels``;
         ``name_digest`` and ``birth_date_digest``, see
         :func:`monai_cxrssl.data.reading.dicom_header.person_digest`.
 

@@ -140,6 +140,7 @@ def describe(ds: Dataset) -> dict[str, Any]:
         "age": int(age[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[age[2]] if age else None,
         "rows": int(rows[0]) if rows else None,
         "columns": int(columns[0]) if columns else None,
+        "patient_orientation": patient_orientation(ds),
         "sop_class": _sop_class(ds),
         "name_digest": person_digest(text(ds, "PatientName")),
         "birth_date_digest": person_digest(text(ds, "PatientBirthDate")),

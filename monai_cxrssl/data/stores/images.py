@@ -19,6 +19,7 @@ from monai_cxrssl.data.stores.cache.check import clear_disk_errors, is_current
 from monai_cxrssl.data.stores.cache.manifest import CacheOptions, CachePlan, read_plan
 from monai_cxrssl.data.stores.decoded import DecodedImages
 from monai_cxrssl.data.stores.image_store import ImageStore
+from monai_cxrssl.data.stores.streamed import StreamedImages
 from monai_cxrssl.errors import ConfigurationError, DatalistError
 from monai_cxrssl.files import lock
 
@@ -34,6 +35,7 @@ def open_images(
     memory_limit_gb: float | None = None,
     max_unreadable: float = 0.05,
     progress: bool = True,
+    stream: bool = False,
 ) -> ImageStore:
     """Give the images of a run as small grey arrays of 8 bits.
 
@@ -54,11 +56,15 @@ def open_images(
         cache_dir: folder of the cache.
         memory_limit_gb, max_unreadable: see :class:`~monai_cxrssl.data.DecodedImages`; a cache takes no memory.
         progress: show a progress bar, in one process of a job only.
+        stream: without ``cache_dir`` decode each image when it is asked for, and keep none: for a single pass over them
+            (:class:`~monai_cxrssl.data.stores.streamed.StreamedImages`).
 
     Raises:
         DatalistError: no items, too many unreadable ones, or cached files that vanished when the cache must be changed.
         ConfigurationError: the cache is of a smaller side or other options, or cannot be written.
     """
+    if cache_dir is None and stream:
+        return StreamedImages(items, side)
     if cache_dir is None:
         # Each process of a job decodes for itself; one bar is enough.
         shown = progress and os.environ.get("RANK", "0") == "0"

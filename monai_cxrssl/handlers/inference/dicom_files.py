@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from functools import cached_property, partial
 
@@ -16,20 +17,27 @@ from monai_cxrssl.data.dicom_results.result import Algorithm, FilmResult
 from monai_cxrssl.data.dicom_results.results import RESULT_KINDS, results_of, write_result
 from monai_cxrssl.data.dicom_results.source import can_write_dicom
 from monai_cxrssl.data.reading.read import read_cxr_uint
+from monai_cxrssl.data.stores.source_film import SourceFilm
 from monai_cxrssl.errors import CXRReadError, MissingTierError
-from monai_cxrssl.handlers.inference.mask_files import SourceFilm, write_table
+from monai_cxrssl.handlers.inference.mask_files import write_table, writing_cause
 from monai_cxrssl.handlers.inference.written_files import WrittenFiles
 from monai_cxrssl.networks.algorithm import describe_algorithm, mask_structure
 from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.tiers import TIERS
 
-__all__ = ["DicomResultFiles"]
+__all__ = ["DicomResultFiles", "DicomRow"]
 
 logger = logging.getLogger(__name__)
+
+#: A line of ``dicom_results.csv``: image, a place below the folder for each kind, and problem; the image alone where it
+#: is no DICOM file.
+DicomRow = tuple[str, ...]
 
 
 class DicomResultFiles:
     """Write DICOM results of films in DICOM below a folder, and ``dicom_results.csv``, which tells whose each is.
+
+    Films may be written from several threads at once.
 
     ``dicom_<kind>/<name>.dcm`` carry patient, study and references of their film. A network without a mask gives no
     ``seg`` and ``gsps``. Without highdicom there is nothing, which a warning says once.
@@ -39,9 +47,6 @@ class DicomResultFiles:
         kinds: as :func:`~monai_cxrssl.data.dicom_results.results.result_kinds` returns them.
         head: that gives the probabilities.
         model_path: weights that the results name; None names this package alone.
-
-    Attributes:
-        rows: of ``dicom_results.csv``: image, a place below the folder for each kind, and problem.
     """
 
     def __init__(
@@ -56,12 +61,7 @@ class DicomResultFiles:
         self.head = head
         self.model_path = model_path
         self._warned = False
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.rows: list[tuple[str, ...]] = []
-        self._pictures = 0
+        self._lock = threading.Lock()
 
     def places(self, name: str) -> list[str]:
         """Return where the files of a film of that name may go, below the folder."""
@@ -85,8 +85,10 @@ class DicomResultFiles:
         mask: np.ndarray | None = None,
         saliency: np.ndarray | None = None,
         warnings: str = "",
-    ) -> None:
-        """Write what there is of one film; failures become a row with their cause.
+    ) -> DicomRow | None:
+        """Write what there is of one film and return its row; what could not be written is its problem.
+
+        ``None`` where there is nothing to write; a film that is no DICOM file gives its path alone.
 
         Args:
             film: whose results they are.
@@ -95,48 +97,51 @@ class DicomResultFiles:
             mask, saliency, warnings: see :class:`~monai_cxrssl.data.dicom_results.result.FilmResult`.
         """
         if not self.kinds:
-            return
+            return None
         classes = dict(zip(self.head.classes, scores, strict=True))
-        result = FilmResult(classes, self.head.thresholds, {}, mask, self.structure, saliency, warnings)
+        with self._lock:  # of what is asked once
+            result = FilmResult(classes, self.head.thresholds, {}, mask, self.structure, saliency, warnings)
+            algorithm = self.algorithm
         if not (chosen := results_of(result, self.kinds)):
-            return
+            return None
         if not film.header:
-            self._pictures += 1
-            return
+            return (film.path,)
         if not self._can_write():
-            return
+            return None
         places: dict[str, str] = {}
         problems: list[str] = []
         for kind in chosen:
             try:
                 with self.files.write(_place(kind, name)) as path:
-                    write_result(kind, result, partial(_picture, film.path), film.path, path, self.algorithm)
+                    write_result(kind, result, partial(_picture, film.path), film.path, path, algorithm)
                 places[kind] = _place(kind, name)
-            except CXRReadError as error:
-                logger.warning("no DICOM %s was written: %s", kind.upper(), error)
-                problems.append(error.cause or str(error))
-        self.rows.append((film.path, *(places.get(kind, "") for kind in RESULT_KINDS), "; ".join(problems)))
+            except (CXRReadError, OSError) as error:
+                logger.warning("no DICOM %s was written of %s: %s", kind.upper(), film.path, writing_cause(error))
+                problems.append(writing_cause(error))
+        return (film.path, *(places.get(kind, "") for kind in RESULT_KINDS), "; ".join(problems))
 
-    def finish(self) -> dict[str, int]:
+    def finish(self, rows: Sequence[DicomRow]) -> dict[str, int]:
         """Write ``dicom_results.csv``, if any film is DICOM; return how many ``files`` and ``failures`` there are."""
-        if self.rows:
+        results = [row for row in rows if len(row) > 1]
+        if results:
             with self.files.write("dicom_results.csv") as path:
-                write_table(path, ("image", *RESULT_KINDS, "problem"), self.rows)
-        if self._pictures:
+                write_table(path, ("image", *RESULT_KINDS, "problem"), results)
+        if len(results) < len(rows):
             logger.info(
                 "%d images are no DICOM files: they have no study to refer to, and no DICOM results (%s).",
-                self._pictures,
+                len(rows) - len(results),
                 " ".join(self.kinds),
             )
         return {
-            "files": sum(bool(place) for row in self.rows for place in row[1:-1]),
-            "failures": sum(bool(row[-1]) for row in self.rows),
+            "files": sum(bool(place) for row in results for place in row[1:-1]),
+            "failures": sum(bool(row[-1]) for row in results),
         }
 
     def _can_write(self) -> bool:
         able = can_write_dicom()
-        if not able and not self._warned:
-            self._warned = True
+        with self._lock:
+            warned, self._warned = self._warned, not able
+        if not able and not warned:
             logger.warning(
                 "highdicom is not installed, so no DICOM results are written; %s, or set dicom_results to none.",
                 MissingTierError("highdicom", TIERS["highdicom"]).remedy,

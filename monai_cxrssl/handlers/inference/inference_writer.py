@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from monai_cxrssl.cores import usable_cores
 from monai_cxrssl.data.audit.training_range import TrainingRange
 from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
 from monai_cxrssl.data.dicom_results.results import result_kinds
 from monai_cxrssl.data.stores.image_store import ImageStore
+from monai_cxrssl.data.stores.small_film import refuse_unreadable
+from monai_cxrssl.data.stores.source_film import SourceFilm
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
-from monai_cxrssl.handlers.inference.dicom_files import DicomResultFiles
+from monai_cxrssl.files import OrderedCalls
+from monai_cxrssl.handlers.inference.dicom_files import DicomResultFiles, DicomRow
 from monai_cxrssl.handlers.inference.film_warnings import film_warnings
-from monai_cxrssl.handlers.inference.mask_files import MaskFiles, SourceFilm, write_table
+from monai_cxrssl.handlers.inference.mask_files import MaskFiles, MaskRow, write_table, writing_cause
 from monai_cxrssl.handlers.inference.mask_names import mask_names
 from monai_cxrssl.handlers.inference.saliency_overlay import write_overlay
 from monai_cxrssl.handlers.inference.written_files import WrittenFiles
@@ -35,6 +39,8 @@ from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 __all__ = ["InferenceWriter"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_THREADS = 4
 
 
 class InferenceWriter:
@@ -50,13 +56,17 @@ class InferenceWriter:
     ``image``, ``overlay``, ``class`` and ``problem``. ``dicom_seg/``, ``dicom_sr/``, ``dicom_sc/`` and ``dicom_gsps/``
     hold the DICOM results of films in DICOM, and ``dicom_results.csv`` tells which is whose
     (:class:`~monai_cxrssl.handlers.inference.dicom_files.DicomResultFiles`). A last line of the log counts it all.
-    Files are named after their images (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an
-    earlier inference into the folder are removed with the first prediction
+    What is of one film is written by threads while the network computes, at most two batches behind it; a file that
+    cannot be written is that film's ``problem``. Files are named after their images
+    (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference into the folder are
+    removed with the first prediction
     (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
 
     Args:
         output_dir: folder of the files; only the first process writes.
-        images: that the evaluator's data set takes its images from.
+        images: that the evaluator's data set takes its images from. Batches of an
+            :class:`~monai_cxrssl.data.InferenceLoader` bring their films, of which those that could not be read are
+            then ``unreadable`` too; of other batches the images are asked for once more.
         head: with the classes, none for a network that only segments; a film that reaches a class's threshold gets 1
             under ``decision:<class>``.
         transform: the resizing that the evaluator's data set applies, which is undone on the masks.
@@ -72,6 +82,7 @@ class InferenceWriter:
         model_path: the weights, by which DICOM results name the algorithm, and what its mask shows.
 
     Raises:
+        DatalistError: from the run: no film could be read.
         ConfigurationError: another mask format or kind of result, overlays or ``"sr"`` without classes, a training
             range that is none; from the run: the network's outputs are not those of the head's classes and one mask
             channel, or the folder holds a user's files where masks or overlays go.
@@ -112,12 +123,14 @@ class InferenceWriter:
         self.files = WrittenFiles(self.output_dir)
         self.masks = MaskFiles(self.files, mask_format)
         self.dicom = DicomResultFiles(self.files, kinds, head, model_path)
+        self._left_out = self.unreadable
+        self._calls: OrderedCalls[_Written] | None = None
         self._clear()
 
     def attach(self, engine: Engine) -> None:
         """Follow an evaluator whose output is ``{"label": logits, "mask": logits}`` or one of both.
 
-        Its batches hold ``index``, the numbers of the images, and for overlays ``image``.
+        Its batches hold ``index``, the numbers of the images, for overlays ``image``, and may hold ``film``.
         """
         if idist.get_rank() == 0:
             if self.training_range is None:
@@ -128,6 +141,7 @@ class InferenceWriter:
             engine.add_event_handler(Events.STARTED, self._start)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
             engine.add_event_handler(Events.COMPLETED, self._finish)
+            engine.add_event_handler(Events.EXCEPTION_RAISED, self._stop)
 
     def _start(self, engine: Any) -> None:
         places = [place for name in self.names for place in (self.masks.place(name), *self.dicom.places(name))]
@@ -138,35 +152,45 @@ class InferenceWriter:
         self._begun = False
         self._items: list[dict[str, Any]] = []
         self._scores: list[torch.Tensor] = []
+        self._mask_rows: list[MaskRow] = []
+        self._dicom_rows: list[DicomRow] = []
         self._overlays: list[tuple[str, ...]] = []
-        self.masks.clear()
-        self.dicom.clear()
+        self.unreadable = list(self._left_out)
         self._odd: dict[str, list[str]] = defaultdict(list)
         for entry in self.images.warnings:
             self._odd[entry["image"]].append(entry["warning"])
 
     def _add(self, engine: Any) -> None:
-        output = engine.state.output
-        indices = [int(index) for index in engine.state.batch["index"]]
+        output, batch = engine.state.output, engine.state.batch
+        indices = [int(index) for index in batch["index"]]
         probabilities = self.head.predict(output)
+        films = batch.get("film") or [self.source_film(index) for index in indices]
+        readable = [place for place, film in enumerate(films) if isinstance(film, SourceFilm)]
+        for film in films:
+            if isinstance(film, CXRReadError):
+                logger.warning("unreadable: %s", film)
+                self.unreadable.append({"image": film.path, "cause": film.cause or str(film)})
+        if not readable:
+            return
         self._remove_earlier()
-        films = [SourceFilm(self.images.items[index]["image"]) for index in indices]
-        for index, film in zip(indices, films, strict=True):
-            self._items.append({**self.images.items[index], "warnings": self._warnings(index, film)})
+        saliency = self.overlays or ("sc" in self.dicom.kinds and bool(self.head.classes))
+        masks, maps = probabilities.get("mask"), self._saliency(engine, output) if saliency else None
         if "label" in probabilities:
-            self._scores.append(probabilities["label"])
-        items = self._items[-len(indices) :]
-        masks: list[np.ndarray | None] = [None] * len(indices)
-        if "mask" in probabilities:
-            masks = [self._write_mask(*row) for row in zip(items, indices, films, probabilities["mask"], strict=True)]
-        maps: list[np.ndarray | None] = [None] * len(indices)
-        if self.overlays or ("sc" in self.dicom.kinds and self.head.classes):
-            maps = self._saliency(engine, indices, output["label"])
-        if self.overlays:
-            self._draw(indices, maps, output["label"].detach().float().argmax(1).tolist())
-        scores = probabilities.get("label", torch.zeros(len(indices), 0)).tolist()
-        for item, index, film, row, mask, saliency in zip(items, indices, films, scores, masks, maps, strict=True):
-            self.dicom.write(film, self.names[index], row, mask, saliency, item["warnings"])
+            self._scores.append(probabilities["label"][readable])
+        scores = probabilities.get("label", torch.zeros(len(films), 0)).tolist()
+        if self._calls is None:
+            self._calls = OrderedCalls(max(1, min(_MOST_THREADS, usable_cores() - 1)), "writing")
+        # The batch before this one may still be written: more would fill the memory where writing is the slower.
+        self._collect(self._calls.take(len(readable)))
+        for place in readable:
+            mask = None if masks is None else masks[place].numpy()
+            evidence = None if maps is None else (maps[0][place], maps[1][place].numpy())
+            self._calls.begin(self._write, indices[place], films[place], scores[place], mask, evidence)
+
+    def source_film(self, index: int) -> SourceFilm:
+        """Return the film of an image of the store."""
+        path = self.images.items[index]["image"]
+        return SourceFilm(path, self.images.image(index), self._odd.get(path, []))
 
     def _remove_earlier(self) -> None:
         """Make room when the run has something to put in its place, once."""
@@ -174,52 +198,90 @@ class InferenceWriter:
             self.files.remove_earlier()
             self._begun = True
 
-    def _warnings(self, index: int, film: SourceFilm) -> str:
-        known = {"age": film.header.get("age"), **self.images.items[index]}
-        view = str(film.header.get("view_position") or "")
-        found = film_warnings(known, self.images.image(index), view, self.training_range)
-        return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
-
-    def _write_mask(self, item: dict[str, Any], index: int, film: SourceFilm, plane: torch.Tensor) -> np.ndarray | None:
-        """Write the mask of a film, note its place in the film's row, and return it, ``(H, W)`` bool."""
-        item["mask"] = ""
-        try:
-            if not bool(plane.isfinite().all()):
-                raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
-            mask = self.restore(plane, film.shape, self.images.image(index).shape)[0].bool().numpy()
-        except CXRReadError as error:
-            self.masks.refuse(film, error)
-            return None
-        item["mask"] = self.masks.write(film, self.names[index], mask)
-        return mask
-
-    def _saliency(self, engine: Any, indices: list[int], logits: torch.Tensor) -> list[np.ndarray | None]:
-        """Return the evidence for each film's first class on the decoded film, ``(h, w)``; None where not finite."""
+    def _saliency(self, engine: Any, output: Mapping[str, torch.Tensor]) -> tuple[list[int], torch.Tensor]:
+        """Numbers of the most probable classes of a batch, and their maps ``(B, 1, h, w)``."""
         network = getattr(engine, "network", None)
         if network is None:
             raise ConfigurationError(
                 f"Overlays and secondary captures need the network, which this {type(engine).__name__} has not."
             )
         image = engine.state.batch["image"].to(next(network.parameters()).device)
-        chosen = logits.detach().float().argmax(1)
-        maps = saliency_maps(network, image, chosen, *attention_method(network)).cpu()
-        shapes = [self.images.image(index).shape for index in indices]
-        return [
-            self.transform.invert(plane, shape, shape)[0].numpy() if bool(torch.isfinite(plane).all()) else None
-            for plane, shape in zip(maps, shapes, strict=True)
-        ]
+        chosen = output["label"].detach().float().argmax(1)
+        return chosen.tolist(), saliency_maps(network, image, chosen, *attention_method(network)).cpu()
 
-    def _draw(self, indices: list[int], maps: list[np.ndarray | None], classes: list[int]) -> None:
-        for index, saliency, number in zip(indices, maps, classes, strict=True):
-            name, place = self.images.items[index]["image"], _overlay_place(self.names[index])
-            if saliency is None:
-                self._overlays.append((name, "", "", "the network gave no finite numbers for its saliency"))
-                continue
+    def _write(
+        self,
+        index: int,
+        film: SourceFilm,
+        scores: list[float],
+        plane: np.ndarray | None,
+        evidence: tuple[int, np.ndarray] | None,
+    ) -> _Written:
+        """Write what belongs to one film; in a thread, where torch would set up threads of its own for large arrays."""
+        item = {**self.images.items[index], "warnings": self._warnings(index, film)}
+        mask, saliency = None, None
+        if plane is not None:
+            row, mask = self._write_mask(index, film, plane)
+            item["mask"] = row[1]
+        if evidence is not None and np.isfinite(evidence[1]).all():
+            shape = film.pixels.shape
+            saliency = self.transform.invert(evidence[1], shape, shape)[0].numpy()
+        overlay = self._write_overlay(index, film, evidence[0], saliency) if evidence and self.overlays else None
+        dicom = self.dicom.write(film, self.names[index], scores, mask, saliency, item["warnings"])
+        return item, None if plane is None else row, overlay, dicom
+
+    def _warnings(self, index: int, film: SourceFilm) -> str:
+        known = {"age": film.header.get("age"), **self.images.items[index]}
+        view = str(film.header.get("view_position") or "")
+        found = film_warnings(known, film.pixels, view, self.training_range)
+        return "; ".join(dict.fromkeys([*found, *film.warnings]))
+
+    def _write_mask(self, index: int, film: SourceFilm, plane: np.ndarray) -> tuple[MaskRow, np.ndarray | None]:
+        """Write the mask of a film; return its row, and the mask ``(H, W)`` bool where there is one."""
+        try:
+            if not np.isfinite(plane).all():
+                raise CXRReadError(film.path, "the network gave no finite numbers for its mask")
+            mask = self.restore(plane, film.shape, film.pixels.shape)[0].numpy().view(bool)
+        except CXRReadError as error:
+            return self.masks.refuse(film, error), None
+        return self.masks.write(film, self.names[index], mask), mask
+
+    def _write_overlay(self, index: int, film: SourceFilm, number: int, saliency: np.ndarray | None) -> tuple[str, ...]:
+        place = _overlay_place(self.names[index])
+        if saliency is None:
+            return film.path, "", "", "the network gave no finite numbers for its saliency"
+        try:
             with self.files.write(place) as path:
-                write_overlay(self.images.image(index), saliency, path)
-            self._overlays.append((name, place, self.head.classes[number], ""))
+                write_overlay(film.pixels, saliency, path)
+        except OSError as error:
+            logger.warning("no overlay was written of %s: %s", film.path, writing_cause(error))
+            return film.path, "", "", writing_cause(error)
+        return film.path, place, self.head.classes[number], ""
+
+    def _collect(self, written: Iterable[_Written]) -> None:
+        for item, mask, overlay, dicom in written:
+            self._items.append(item)
+            if mask is not None:
+                self._mask_rows.append(mask)
+            if overlay is not None:
+                self._overlays.append(overlay)
+            if dicom is not None:
+                self._dicom_rows.append(dicom)
+
+    def _close(self) -> None:
+        if self._calls is not None:
+            self._calls.close()
+            self._calls = None
+
+    def _stop(self, engine: Any, error: BaseException) -> None:
+        self._close()
+        raise error
 
     def _finish(self, engine: Any) -> None:
+        if self._calls is not None:
+            self._collect(self._calls.take())
+        self._close()
+        refuse_unreadable(self.unreadable, len(self._items) + len(self.unreadable), 1.0)
         self._remove_earlier()
         task, classes = self.head.task, self.head.classes
         count, width = len(self._items), len(classes)
@@ -238,7 +300,7 @@ class InferenceWriter:
                 "The network gave no finite probabilities for %d images; theirs are left empty.",
                 (~np.isfinite(scores)).any(axis=1).sum(),
             )
-        written, dicom = self.masks.finish(), self.dicom.finish()
+        written, dicom = self.masks.finish(self._mask_rows), self.dicom.finish(self._dicom_rows)
         failures = (len(self.unreadable), written["no_mask"], dicom["failures"])
         logger.info(
             "%d images (%d with warnings), %d masks, %d DICOM results, %d overlays, %d failures (%d unreadable files, "
@@ -252,6 +314,10 @@ class InferenceWriter:
             *failures,
             self.output_dir,
         )
+
+
+# An item with its warnings and mask, and the rows of its mask, its overlay and its DICOM results.
+_Written = tuple[dict[str, Any], MaskRow | None, tuple[str, ...] | None, DicomRow | None]
 
 
 def _overlay_place(name: str) -> str:

@@ -15,10 +15,11 @@ from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.audit.lung_doubts import expected_dice, lung_doubts
 from monai_cxrssl.data.reading.spacing import film_spacing
+from monai_cxrssl.data.stores.source_film import SourceFilm
 from monai_cxrssl.errors import CXRReadError
 from monai_cxrssl.files import atomic_write
 from monai_cxrssl.handlers.inference.inference_writer import InferenceWriter
-from monai_cxrssl.handlers.inference.mask_files import SourceFilm, write_table
+from monai_cxrssl.handlers.inference.mask_files import write_table
 from monai_cxrssl.metrics.lung_extent import lung_extent
 
 __all__ = ["LungFiles"]
@@ -60,17 +61,21 @@ class LungFiles:
             engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _add(self, engine: Any) -> None:
+        batch = engine.state.batch
         planes = self.writer.head.predict(engine.state.output)["mask"]
-        for index, plane in zip(map(int, engine.state.batch["index"]), planes, strict=True):
-            film = self.writer.images.image(index)
-            probability = self.writer.transform.invert(plane.nan_to_num(), film.shape, film.shape)[0].numpy()
-            self.rows.append(self._row(index, film, probability))
+        indices = [int(index) for index in batch["index"]]
+        sources = batch.get("film") or map(self.writer.source_film, indices)
+        for index, source, plane in zip(indices, sources, planes, strict=True):
+            if isinstance(source, SourceFilm):  # else unreadable, which the writer tells
+                shape = source.pixels.shape
+                probability = self.writer.transform.invert(plane.nan_to_num(), shape, shape)[0].numpy()
+                self.rows.append(self._row(index, source, probability))
 
-    def _row(self, index: int, film: np.ndarray, probability: np.ndarray) -> tuple[str, ...]:
-        path = self.writer.images.items[index]["image"]
+    def _row(self, index: int, source: SourceFilm, probability: np.ndarray) -> tuple[str, ...]:
+        path, film = source.path, source.pixels
         mask = probability > self.writer.head.mask_threshold
         try:
-            shape, spacing = SourceFilm(path).shape, film_spacing(path)
+            shape, spacing = source.shape, film_spacing(path)
         except CXRReadError:  # gone since it was decoded
             shape, spacing = film.shape, None
         pixel = (shape[0] / film.shape[0], shape[1] / film.shape[1])

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ _TABLES = ("predictions.csv", "masks.csv", "overlays.csv", "lungs.csv", "dicom_r
 
 
 class WrittenFiles:
-    """Write files below a folder, keep a list of them, and remove those of an earlier inference.
+    """Write files below a folder from any thread, keep a list of them, and remove those of an earlier inference.
 
     ``inference_files.jsonl`` holds two lines for each file: ``{"file": "masks/film.png"}`` before it is written, so
     that a killed run's files are known too, and ``{"file": ..., "sha256": ...}`` afterwards. What is not in the list,
@@ -36,6 +37,7 @@ class WrittenFiles:
 
     def __init__(self, output_dir: str | os.PathLike) -> None:
         self.output_dir = Path(output_dir)
+        self._lock = threading.Lock()
 
     def refuse_foreign(self, places: Iterable[str]) -> None:
         """Refuse a folder with files of a user that this inference would replace.
@@ -79,7 +81,7 @@ class WrittenFiles:
 
     def _note(self, **entry: str) -> None:
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.output_dir / _RECORD, "a", encoding="utf-8") as file:
+        with self._lock, open(self.output_dir / _RECORD, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
     def _written(self) -> dict[str, str | None]:

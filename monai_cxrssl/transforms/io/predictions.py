@@ -90,9 +90,12 @@ class RestoreMask(Transform):
         Raises:
             ValueError: the mask is of another size or not finite.
         """
-        if not bool(torch.isfinite(torch.as_tensor(mask)).all()):
+        plane = np.asarray(mask.detach().cpu() if isinstance(mask, torch.Tensor) else mask, dtype=np.float32)
+        if not np.isfinite(plane).all():
             raise ValueError("The network gave no finite numbers for its mask; its weights may be damaged.")
-        return (self.resize.invert(mask, shape, decoded_shape) > self.threshold).to(torch.uint8)
+        # NumPy keeps to the thread that calls it, and a bool is a byte of 0 or 1.
+        above = self.resize.invert(plane, shape, decoded_shape).numpy() > np.float32(self.threshold)
+        return torch.from_numpy(above.view(np.uint8))
 
 
 class RestoreMaskd(MapTransform):
