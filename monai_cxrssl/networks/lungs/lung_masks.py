@@ -144,7 +144,8 @@ class LungMasks:
         cause = "unreadable"
         if place is not None and place.exists():
             cause = "lungs in doubt"
-            if cv2.imread(str(place), cv2.IMREAD_GRAYSCALE).any():
+            drawn = cv2.imread(str(place), cv2.IMREAD_GRAYSCALE)
+            if drawn is not None and drawn.any():
                 return {**item, "lung_mask": str(place), "lung_mask_by": self.segment.path.name}
         self.causes[cause] += 1
         return item

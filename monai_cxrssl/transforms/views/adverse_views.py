@@ -92,8 +92,7 @@ class AdverseViews(MultiView):
     def _with_defects(self, view: ViewParameters, shape: tuple[int, int], random: np.random.Generator) -> AdverseView:
         whole, zoom, down, across, grey, shade = random.random(6).tolist()
         outside = shade if grey < self.grey_prob else 0.0
-        adverse = AdverseView(*view.values(), defects=int(random.integers(2**32)), outside=outside)
-        adverse = replace(adverse, flip=bool(view.flip))
+        adverse = AdverseView(**vars(view), defects=int(random.integers(2**32)), outside=outside)
         if whole >= self.whole_prob:
             return adverse
         # The window of the view's proportions that holds the whole image, in fractions of the image's sides.

@@ -105,7 +105,7 @@ def test_help_is_aligned_and_wrapped(capsys, monkeypatch):
     monkeypatch.chdir(BUNDLES.parent)
     monkeypatch.setenv("COLUMNS", "80")
     lines = help_of(capsys, "train", "micle").splitlines()
-    assert "usage: python -m monai_cxrssl train micle [FOLDER ...] [--strict] [--OPTION VALUE ...]" in lines
+    assert "usage: python -m monai_cxrssl train micle [DIR ...] [--strict] [--OPTION VALUE]" in lines
     assert max(map(len, lines)) <= 80
     (row,) = (line for line in lines if line.lstrip().startswith("--image_size"))
     assert row == "  --image_size VALUE          side of the network's input, pixels (default: 64"

@@ -30,7 +30,7 @@ _TEXTS = frozenset({"external_dataset_dir", "external_datalist", "criteria", "va
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what all bundles have in common; the bundle and its options are the words left over."""
-    parser.usage = f"{parser.prog} BUNDLE [FOLDER ...] [--strict] [--OPTION VALUE ...]"
+    parser.usage = f"{parser.prog} BUNDLE [DIR ...] [--strict] [--OPTION VALUE]"
     parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, max_help_position=30)
     parser.add_argument("-h", "--help", action="store_true", help="after a bundle's name: its options")
     add_strict(parser)
