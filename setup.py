@@ -12,7 +12,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 #: A bundle's own files; runs and weights of whoever builds stay at home.
-BUNDLE_FILES = ("LICENSE", "*.json", "logging.conf", "configs/*.json", "configs/logging.conf", "docs/*")
+BUNDLE_FILES = ("LICENSE", "*.json", "logging.conf", "configs/*.json", "configs/logging.conf", "docs/*", "weights/*")
 RELATIVE_LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)(?=[^)\s]+\))")
 PICTURE = re.compile(r"(!\[[^\]]*\]\()(?![a-z]+:)")
 

@@ -75,8 +75,8 @@ def test_threads_change_nothing(items, tmp_path, caplog):
     assert [entry["image"] for entry in table.unreadable] == [i["image"] for i in items if "broken" in i["image"]]
     assert all(entry["cause"] for entry in table.unreadable)
     assert files(tmp_path / "0") == files(tmp_path / "2")
-    assert len(files(tmp_path / "2")) == 7 + 7 + 3
-    assert "7 masks, 1 DICOM SEG, 7 overlays, 5 failures (5 unreadable files" in caplog.text
+    assert len(files(tmp_path / "2")) == 7 + 7 + 4
+    assert "7 masks, 1 DICOM results, 7 overlays, 5 failures (5 unreadable files" in caplog.text
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decoding", "writing"))]
 
 
@@ -88,7 +88,8 @@ def test_a_film_stored_on_its_side_gets_an_upright_mask_and_a_seg(items, tmp_pat
     drawn = drawing((120, 80))
     assert mask.shape == drawn.shape
     assert 2 * (mask & drawn).sum() / (mask.sum() + drawn.sum()) > 0.95
-    assert (row["dicom_seg"], row["problem"]) == ("dicom_seg/turned.dcm", "")
+    result = rows_of(tmp_path / "out" / "dicom_results.csv")[0]
+    assert (result["seg"], result["problem"]) == ("dicom_seg/turned.dcm", "")
 
 
 def test_a_cache_gives_the_same(items, tmp_path):
@@ -113,7 +114,7 @@ def test_a_file_that_cannot_be_written_is_its_films_problem(items, tmp_path, mon
     rows = {Path(row["image"]).name: row for row in rows_of(tmp_path / "masks.csv")}
     assert (rows["2.png"]["mask"], rows["2.png"]["problem"]) == ("", "could not be written: No space left on device")
     assert sum(bool(row["mask"]) for row in rows.values()) == 6
-    assert "6 masks, 1 DICOM SEG, 0 overlays, 6 failures (5 unreadable files, 1 masks not written" in caplog.text
+    assert "6 masks, 1 DICOM results, 0 overlays, 6 failures (5 unreadable files, 1 masks not written" in caplog.text
     assert [item.get("mask", "") for item in table.items] == [row["mask"] for row in rows.values()]
 
 
