@@ -50,6 +50,7 @@ HOSPITAL = {
 
 #: Run by other tests.
 NOT_HERE = {
+    "docs/lungs.md": "tests/bundles/test_lung_weights.py",
     "docs/troubleshooting.md": "tests/bundles/test_description_travels.py",
     "docs/methods/curricular.md": "tests/apps/cli/comparisons/test_compare_command.py, on few films of the phantom",
     "docs/real_cxr.md": "takes hours, on real films; tests/benchmarks/test_real_cxr.py runs a tiny one",

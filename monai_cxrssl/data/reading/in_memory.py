@@ -153,6 +153,8 @@ def _upright_film(image: Any, max_pixels: int) -> Film:
         (pixels.shape[0], pixels.shape[1]),
         None if np.isnan(spacing).any() else (float(spacing[0]), float(spacing[1])),
         None if affine is None else np.array(affine, dtype=np.float64),
+        # As of a picture's file, so that the means are taken in the same order.
+        slope=0.0 if table is None else float(np.abs(np.diff(table)).max()),
     )
 
 
