@@ -33,8 +33,8 @@ PLACES = {
     "handlers": (125, 230), "checkpoints": (30, 180), "probing": (250, 190), "hardware": (250, 170),
     "methods": (450, 160), "optim": (640, 150), "networks": (200, 270), "losses": (480, 150), "metrics": (640, 160),
     "transforms": (250, 330), "data": (100, 730), "phantom": (360, 210),
-    "audit": (40, 300), "sampling": (390, 300), "sources": (40, 300), "stores": (390, 300), "datalists": (215, 300),
-    "reading": (215, 300),
+    "audit": (40, 300), "sampling": (390, 300), "sources": (20, 190), "stores": (225, 275), "datalists": (215, 300),
+    "dicom_results": (515, 190), "reading": (215, 300),
 }  # fmt: skip
 GROUPS = (
     ("what a user starts", GREEN, ("apps", "curricula", "report", "label_efficiency", "tuning")),

@@ -112,6 +112,11 @@ __all__ = [
     "validate_datalist",
     "verify_cache",
     "worker_count",
+    "Algorithm",
+    "FilmResult",
+    "write_capture",
+    "write_contours",
+    "write_score_report",
     "write_lung_seg",
     "write_training_patients",
 ]

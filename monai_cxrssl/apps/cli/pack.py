@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 __all__ = ["add_arguments", "run"]
 
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", action="store_true",
                         help="take the report's predictions.csv along, which holds patient ids")  # fmt: skip
     parser.add_argument("--films", action="store_true", help="keep the report's pictures of films")
+    parser.add_argument("--deploy", action="store_true",
+                        help="also write DIR/NAME_deploy, an app of MONAI Deploy that runs the pack")  # fmt: skip
     parser.add_argument("--check", metavar="PACK", help="verify a packed folder or zip in a fresh process instead; "
                         "this runs its configs as code, so only of makers you trust, or with --strict")  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="with --check: refuse files of code, and any component, "
@@ -68,6 +71,12 @@ def run(args: argparse.Namespace) -> int:
     for note in packed.notes:
         print(note)
     print(f"{'Written' if packed.written else 'Already there, with the same content'}: {packed.path}")
+    if args.deploy:
+        from monai_cxrssl.apps.pack.deploy_app import write_deploy_app
+
+        print(
+            f"App: {write_deploy_app(Path(args.out).expanduser() / f'{args.name}_deploy', args.name, packed.version)}"
+        )
     return 0
 
 

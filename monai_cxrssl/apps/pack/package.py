@@ -54,11 +54,13 @@ _ZOO_LIMIT_MB = 25
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """The folder or zip; whether it was written, not there already; sentences on what was left out or is unknown."""
+    """The folder or zip; whether it was written, not there already; sentences on what was left out or is unknown; and
+    the version."""
 
     path: Path
     written: bool
     notes: tuple[str, ...]
+    version: str
 
 
 def pack_bundle(
@@ -157,10 +159,14 @@ def pack_bundle(
         lines = [f"{digest}  {path}\n" for path, digest in file_sums(folder).items()]
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")
         if not as_zip:
-            return PackedBundle(out / name, _place(folder, out / name, "--out or --name"), tuple(notes))
+            return PackedBundle(
+                out / name, _place(folder, out / name, "--out or --name"), tuple(notes), about["version"]
+            )
         archive = Path(temporary) / f"{name}_v{about['version']}.zip"
         _write_zip(folder, archive)
-        return PackedBundle(out / archive.name, _place(archive, out / archive.name, "--version"), tuple(notes))
+        return PackedBundle(
+            out / archive.name, _place(archive, out / archive.name, "--version"), tuple(notes), about["version"]
+        )
 
 
 def file_sums(folder: Path) -> dict[str, str]:

@@ -75,7 +75,7 @@ def _capture(page: np.ndarray, header: Dataset) -> SCImage:
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     if not is_frontal:
-        result.PatientOrientation = None
+        result.PatientOrientation = []
     reference = Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
     result.SourceImageSequence = [reference]

@@ -14,7 +14,7 @@ import numpy as np
 from monai_cxrssl.data.dicom_results.source import new_instance, saved, source_header, stored_mask
 
 if TYPE_CHECKING:
-    from highdicom.pr import GrayscaleSoftcopyPresentationState, GraphicObject
+    from highdicom.pr import GraphicObject, GrayscaleSoftcopyPresentationState
     from pydicom import Dataset
 
 __all__ = ["write_contours"]

@@ -46,7 +46,8 @@ _CODES: dict[str, tuple[str, str, str]] = {
     "Clavicle Fracture": ("SCT", "58150001", "Fracture of clavicle"),
     "Scoliosis": ("SCT", "298382003", "Scoliosis deformity of spine"),
     "Support Devices": ("RADLEX", "RID29033", "medical device"),
-    "Pacemaker": ("SCT", "14106009", "Cardiac pacemaker"), "Endotracheal Tube": ("SCT", "26412008", "Endotracheal tube"),
+    "Pacemaker": ("SCT", "14106009", "Cardiac pacemaker"),
+    "Endotracheal Tube": ("SCT", "26412008", "Endotracheal tube"),
 }
 # fmt: on
 

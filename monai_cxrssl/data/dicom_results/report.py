@@ -32,9 +32,9 @@ def write_score_report(
 ) -> Path:
     """Write the probabilities of a film's classes as a Comprehensive SR after TID 1500.
 
-    Each class is a measurement group: its finding (:func:`~monai_cxrssl.data.dicom_results.finding_codes.finding_code`),
-    the certainty of the finding in percent (DCM 111012) with its uncertainty where there is an interval, and, where the
-    class has a threshold, that and whether the finding is present. The report names the algorithm, its version and
+    Each class is a measurement group: its finding (:mod:`monai_cxrssl.data.dicom_results.finding_codes`), the certainty
+    of the finding in percent (DCM 111012) with its uncertainty where there is an interval, and, where the class has a
+    threshold, that and whether the finding is present. The report names the algorithm, its version and
     parameters, is preliminary and unverified, and says that it is for research use only.
 
     Args:
@@ -69,7 +69,9 @@ def _report(result: FilmResult, header: Dataset, algorithm: Algorithm) -> Compre
         uid=uid, name=algorithm.name[:64], manufacturer_name="monai_cxrssl contributors", model_name=_MODEL
     )
     content = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, observer)),
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(codes.DCM.Device, observer)
+        ),
         procedure_reported=sr.CodedConcept(*_PLAIN_CHEST_XRAY),
         imaging_measurements=[_group(name, result, header, algorithm) for name in result.scores],
         title=codes.DCM.ImagingMeasurementReport,

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Source film of DICOM results: its header, and what each result says of its maker."""
+"""Source headers and common elements of DICOM results."""
 
 from __future__ import annotations
 

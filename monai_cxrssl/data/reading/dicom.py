@@ -21,9 +21,9 @@ from monai_cxrssl.data.reading.film import Film, Fit, Note
 from monai_cxrssl.errors import CXRReadError
 
 if TYPE_CHECKING:
-    from pydicom import FileDataset
+    from pydicom import Dataset, FileDataset
 
-__all__ = ["read_dicom", "read_dicom_element", "read_dicom_header", "read_without_pixels"]
+__all__ = ["film_of_dicom", "read_dicom", "read_dicom_element", "read_dicom_header", "read_without_pixels"]
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 # Deflated DICOM: no film inflates beyond this.
@@ -40,7 +40,11 @@ def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, fit: Fit
     Raises:
         CXRReadError: it is not one readable grey-scale film of at most ``max_pixels``, found before memory is taken.
     """
-    ds = _parse(io.BytesIO(data), path)
+    return film_of_dicom(_parse(io.BytesIO(data), path), path, window, max_pixels, fit)
+
+
+def film_of_dicom(ds: Dataset, path: str, window: Window, max_pixels: int, fit: Fit | None) -> Film:
+    """Decode a data set with its pixels, as :func:`read_dicom` does; ``ds`` gets elements of functional groups."""
     with refuse_damage(path, _DAMAGED_HEADER, typed=True):
         header, pixel_data = read_header(ds, path, window, max_pixels)
         warnings = list(header.warnings)

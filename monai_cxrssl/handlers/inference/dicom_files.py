@@ -6,55 +6,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from monai_cxrssl.data.dicom_results.capture import write_capture
 from monai_cxrssl.data.dicom_results.capture_page import PICTURE_SIDE
-from monai_cxrssl.data.dicom_results.contours import write_contours
-from monai_cxrssl.data.dicom_results.report import write_score_report
 from monai_cxrssl.data.dicom_results.result import Algorithm, FilmResult
-from monai_cxrssl.data.dicom_results.seg import write_lung_seg
+from monai_cxrssl.data.dicom_results.results import RESULT_KINDS, results_of, write_result
 from monai_cxrssl.data.dicom_results.source import can_write_dicom
 from monai_cxrssl.data.reading.read import read_cxr_uint
-from monai_cxrssl.errors import ConfigurationError, CXRReadError
+from monai_cxrssl.errors import CXRReadError
 from monai_cxrssl.handlers.inference.mask_files import SourceFilm, write_table
 from monai_cxrssl.handlers.inference.written_files import WrittenFiles
 from monai_cxrssl.networks.algorithm import describe_algorithm, mask_structure
 from monai_cxrssl.networks.prediction_head import PredictionHead
 
-__all__ = ["RESULT_KINDS", "DicomResultFiles", "result_kinds"]
+__all__ = ["DicomResultFiles"]
 
 logger = logging.getLogger(__name__)
-
-#: Segmentation, structured report, secondary capture, presentation state.
-RESULT_KINDS = ("seg", "sr", "sc", "gsps")
-
-
-def result_kinds(wanted: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return which of :data:`RESULT_KINDS` are named: a list, or a text with spaces or commas between; none for None.
-
-    A ConfigurationError for another name.
-
-    Example:
-        >>> result_kinds("sr, seg")
-        ('seg', 'sr')
-    """
-    if isinstance(wanted, str):
-        names: Iterable[object] = wanted.replace(",", " ").split()
-    else:
-        names = wanted if isinstance(wanted, Iterable) else [wanted or "none"]
-    chosen = {str(name).lower() for name in names} - {"none"}
-    if unknown := sorted(chosen.difference(RESULT_KINDS)):
-        raise ConfigurationError(
-            f"dicom_results names {', '.join(map(repr, unknown))}; choose from {' '.join(RESULT_KINDS)}, with spaces "
-            "between, or none."
-        )
-    return tuple(kind for kind in RESULT_KINDS if kind in chosen)
 
 
 class DicomResultFiles:
@@ -65,7 +35,7 @@ class DicomResultFiles:
 
     Args:
         files: writes below the folder, and keeps a list.
-        kinds: as :func:`result_kinds` returns them.
+        kinds: as :func:`~monai_cxrssl.data.dicom_results.results.result_kinds` returns them.
         head: that gives the probabilities.
         model_path: weights that the results name; None names this package alone.
 
@@ -84,12 +54,7 @@ class DicomResultFiles:
         self.kinds = kinds
         self.head = head
         self.model_path = model_path
-        if kinds and not can_write_dicom():
-            self.kinds = ()
-            logger.warning(
-                "highdicom is not installed, so no DICOM results are written; pip install highdicom, or set "
-                "dicom_results to none."
-            )
+        self._warned = False
         self.clear()
 
     def clear(self) -> None:
@@ -132,24 +97,19 @@ class DicomResultFiles:
             return
         classes = dict(zip(self.head.classes, scores, strict=True))
         result = FilmResult(classes, self.head.thresholds, {}, mask, self.structure, saliency, warnings)
-        ways: dict[str, Any] = {
-            "seg": result.mask is not None and partial(write_lung_seg, result.mask, structure=result.structure),
-            "sr": result.scores and partial(write_score_report, result),
-            "sc": partial(self._capture, result),
-            "gsps": result.mask is not None and partial(write_contours, result.mask, structure=result.structure),
-        }
-        chosen = [kind for kind in self.kinds if ways[kind]]
-        if not chosen:
+        if not (chosen := results_of(result, self.kinds)):
             return
         if not film.header:
             self._pictures += 1
             return
-        places, problems = {}, []
+        if not self._can_write():
+            return
+        places: dict[str, str] = {}
+        problems: list[str] = []
         for kind in chosen:
-            told = {} if kind == "gsps" else {"algorithm": self.algorithm}
             try:
                 with self.files.write(_place(kind, name)) as path:
-                    ways[kind](source=film.path, path=path, **told)
+                    write_result(kind, result, partial(_picture, film.path), film.path, path, self.algorithm)
                 places[kind] = _place(kind, name)
             except CXRReadError as error:
                 logger.warning("no DICOM %s was written: %s", kind.upper(), error)
@@ -163,7 +123,7 @@ class DicomResultFiles:
                 write_table(path, ("image", *RESULT_KINDS, "problem"), self.rows)
         if self._pictures:
             logger.info(
-                "%d images are no DICOM files: without a patient and study to refer to, they get no DICOM results (%s).",
+                "%d images are no DICOM files: they have no study to refer to, and no DICOM results (%s).",
                 self._pictures,
                 " ".join(self.kinds),
             )
@@ -172,8 +132,19 @@ class DicomResultFiles:
             "failures": sum(bool(row[-1]) for row in self.rows),
         }
 
-    def _capture(self, result: FilmResult, source: str, path: str | os.PathLike, algorithm: Algorithm) -> Path:
-        return write_capture(read_cxr_uint(source, max_side=PICTURE_SIDE), result, source, path, algorithm)
+    def _can_write(self) -> bool:
+        able = can_write_dicom()
+        if not able and not self._warned:
+            self._warned = True
+            logger.warning(
+                "highdicom is not installed, so no DICOM results are written; pip install highdicom, or set "
+                "dicom_results to none."
+            )
+        return able
+
+
+def _picture(path: str) -> np.ndarray:
+    return read_cxr_uint(path, max_side=PICTURE_SIDE)
 
 
 def _place(kind: str, name: str) -> str:

@@ -18,9 +18,10 @@ from ignite.engine import Engine, Events
 
 from monai_cxrssl.data.audit.training_range import TrainingRange
 from monai_cxrssl.data.datalists.predictions import Predictions, save_predictions
+from monai_cxrssl.data.dicom_results.results import result_kinds
 from monai_cxrssl.data.stores.image_store import ImageStore
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
-from monai_cxrssl.handlers.inference.dicom_files import DicomResultFiles, result_kinds
+from monai_cxrssl.handlers.inference.dicom_files import DicomResultFiles
 from monai_cxrssl.handlers.inference.film_warnings import film_warnings
 from monai_cxrssl.handlers.inference.mask_files import MaskFiles, SourceFilm, write_table
 from monai_cxrssl.handlers.inference.mask_names import mask_names
@@ -48,9 +49,10 @@ class InferenceWriter:
     show the saliency of the class of the highest probability over the decoded film, and ``overlays.csv`` tells
     ``image``, ``overlay``, ``class`` and ``problem``. ``dicom_seg/``, ``dicom_sr/``, ``dicom_sc/`` and ``dicom_gsps/``
     hold the DICOM results of films in DICOM, and ``dicom_results.csv`` tells which is whose
-    (:class:`~monai_cxrssl.handlers.inference.dicom_files.DicomResultFiles`). A last line of the log counts it all. Files are named after their images
-    (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference into the folder are
-    removed with the first prediction (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
+    (:class:`~monai_cxrssl.handlers.inference.dicom_files.DicomResultFiles`). A last line of the log counts it all.
+    Files are named after their images (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an
+    earlier inference into the folder are removed with the first prediction
+    (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
 
     Args:
         output_dir: folder of the files; only the first process writes.
@@ -70,9 +72,9 @@ class InferenceWriter:
         model_path: the weights, by which DICOM results name the algorithm, and what its mask shows.
 
     Raises:
-        ConfigurationError: another mask format or kind of result, overlays or ``"sr"`` without classes, a training range that is none; from the
-            run: the network's outputs are not those of the head's classes and one mask channel, or the folder holds a
-            user's files where masks or overlays go.
+        ConfigurationError: another mask format or kind of result, overlays or ``"sr"`` without classes, a training
+            range that is none; from the run: the network's outputs are not those of the head's classes and one mask
+            channel, or the folder holds a user's files where masks or overlays go.
     """
 
     def __init__(
@@ -163,8 +165,8 @@ class InferenceWriter:
         if self.overlays:
             self._draw(indices, maps, output["label"].detach().float().argmax(1).tolist())
         scores = probabilities.get("label", torch.zeros(len(indices), 0)).tolist()
-        for item, index, film, *found in zip(items, indices, films, scores, masks, maps, strict=True):
-            self.dicom.write(film, self.names[index], *found, warnings=item["warnings"])
+        for item, index, film, row, mask, saliency in zip(items, indices, films, scores, masks, maps, strict=True):
+            self.dicom.write(film, self.names[index], row, mask, saliency, item["warnings"])
 
     def _remove_earlier(self) -> None:
         """Make room when the run has something to put in its place, once."""
@@ -178,9 +180,7 @@ class InferenceWriter:
         found = film_warnings(known, self.images.image(index), view, self.training_range)
         return "; ".join(dict.fromkeys([*found, *self._odd.get(film.path, ())]))
 
-    def _write_mask(
-        self, item: dict[str, Any], index: int, film: SourceFilm, plane: torch.Tensor
-    ) -> np.ndarray | None:
+    def _write_mask(self, item: dict[str, Any], index: int, film: SourceFilm, plane: torch.Tensor) -> np.ndarray | None:
         """Write the mask of a film, note its place in the film's row, and return it, ``(H, W)`` bool."""
         item["mask"] = ""
         try:

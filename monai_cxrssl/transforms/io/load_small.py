@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,10 +19,14 @@ from monai_cxrssl.data.reading.dicom_header import Window
 from monai_cxrssl.data.reading.dicom_lookup import check_window
 from monai_cxrssl.data.reading.file_kind import file_kind, read_whole_file
 from monai_cxrssl.data.reading.film import MAX_PIXELS, Film, display_affine
+from monai_cxrssl.data.reading.in_memory import film_in_memory, is_in_memory
 from monai_cxrssl.data.reading.read import read_film
 from monai_cxrssl.data.reading.reader import monai_metadata
 from monai_cxrssl.data.stores.small_film import read_small
 from monai_cxrssl.errors import ConfigurationError, CXRReadError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 __all__ = ["LoadSmallCXR", "LoadSmallCXRd"]
 
@@ -32,8 +36,9 @@ _VOLUMES = ("nifti", "metaimage", "nrrd")
 class LoadSmallCXR(Transform):
     """Load a chest X-ray as :func:`monai_cxrssl.data.open_images` decodes it: path in, ``(1, h, w)`` uint8 out.
 
-    A network that learned on such images gives the same probabilities of one film alone as in a run over a folder. An
-    impossible argument is a ConfigurationError.
+    A network that learned on such images gives the same probabilities of one film alone as in a run over a folder. A
+    film in memory, as hosts of bundles hand it over, gives what its file would. An impossible argument is a
+    ConfigurationError.
 
     Args:
         side: shorter side of the result, in pixels; a smaller film is not enlarged.
@@ -47,8 +52,11 @@ class LoadSmallCXR(Transform):
         check_window(window)
         self.side, self.window, self.minimum_side = int(side), window, int(minimum_side)
 
-    def __call__(self, filename: str | os.PathLike) -> torch.Tensor:
-        """Load ``filename``, or the only file of a folder (a DICOM series as DICOMweb hands it out).
+    def __call__(self, image: Any, header: Dataset | Mapping[str, Any] | None = None) -> torch.Tensor:
+        """Load a file, the only file of a folder (a DICOM series as DICOMweb hands it out), or a film in memory.
+
+        ``image`` is a path, a pydicom data set, or an array, with ``header`` or without
+        (:func:`monai_cxrssl.data.reading.in_memory.film_in_memory`).
 
         ``MetaTensor`` ``(1, h, w)`` uint8, bright = dense, upright. Its metadata are those of
         :class:`monai_cxrssl.data.CXRReader` at this size, and ``film_shape``, rows and columns of the file, and
@@ -56,18 +64,24 @@ class LoadSmallCXR(Transform):
         the plane in which ITK, and so 3D Slicer, lays a picture or a radiograph in DICOM.
 
         Raises:
-            CXRReadError: the file cannot be read as one chest X-ray, or the folder holds not one file.
+            CXRReadError: it cannot be read as one chest X-ray, or the folder holds not one file.
         """
-        return MetaTensor.ensure_torch_and_prune_meta(*self.read(filename))
+        return MetaTensor.ensure_torch_and_prune_meta(*self.read(image, header))
 
-    def read(self, filename: str | os.PathLike) -> tuple[np.ndarray, dict[str, Any]]:
-        """Load ``filename`` as an array ``(1, h, w)`` and its metadata, see :meth:`__call__`."""
-        path = _only_file(filename)
-        film = read_film(path, self.window, side=self.side)
+    def read(self, image: Any, header: Dataset | Mapping[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Load an image as an array ``(1, h, w)`` and its metadata, see :meth:`__call__`."""
+        if is_in_memory(image):
+            film = film_in_memory(image, header, self.window, side=self.side)
+            path = film.path
+            affine = display_affine(film.spacing) if film.affine is None else film.affine
+        else:
+            path = _only_file(image)
+            film = read_film(path, self.window, side=self.side)
+            affine = _itk_affine(path, film)
         pixels, _ = read_small(path, lambda _: film.levels(8), self.side, np.dtype(np.uint8), self.minimum_side)
         metadata = monai_metadata(film.metadata((pixels.shape[0], pixels.shape[1])))
         metadata["film_shape"] = np.asarray(film.shape)
-        metadata["film_affine"] = _itk_affine(path, film)
+        metadata["film_affine"] = affine
         # What was not made smaller may be the decoder's own read-only buffer.
         return pixels[None] if pixels.flags.writeable else pixels[None].copy(), metadata
 
@@ -80,7 +94,8 @@ class LoadSmallCXRd(MapTransform):
     the tensor.
 
     Args:
-        keys: entries that hold paths and are replaced by images.
+        keys: entries that hold paths, data sets or arrays and are replaced by images; ``<key>_header`` is the DICOM
+            header of an array that holds stored values.
         side, window, minimum_side: as in :class:`LoadSmallCXR`.
         allow_missing_keys: pass over keys that an item lacks.
     """
@@ -100,7 +115,7 @@ class LoadSmallCXRd(MapTransform):
         """Return a copy of the item with its images loaded."""
         item = dict(data)
         for key in self.key_iterator(item):
-            pixels, metadata = self.load.read(item[key])
+            pixels, metadata = self.load.read(item[key], item.pop(f"{key}_header", None))
             item[key] = MetaTensor.ensure_torch_and_prune_meta(pixels, metadata)
             item[f"{key}_film"] = {
                 "shape": tuple(int(side) for side in metadata["film_shape"]),

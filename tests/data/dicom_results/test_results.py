@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pydicom
@@ -151,7 +153,7 @@ def test_a_long_outline_is_parted(dicom, tmp_path):
     assert len(objects) > 1
     assert max(len(item.GraphicData) for item in objects) * 4 < 65536
     ends = [(tuple(item.GraphicData[:2]), tuple(item.GraphicData[-2:])) for item in objects]
-    assert all(first[1] == second[0] for first, second in zip(ends, ends[1:], strict=False))
+    assert all(first[1] == second[0] for first, second in itertools.pairwise(ends))
     assert ends[-1][1] == ends[0][0]
 
 

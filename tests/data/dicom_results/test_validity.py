@@ -49,7 +49,8 @@ def test_no_errors(elements, dicom, dicom_errors, tmp_path):
         "sc": write_capture(mask.astype(np.uint8) * 90, result, film, tmp_path / "sc", ALGORITHM),
         "gsps": write_contours(mask, film, tmp_path / "gsps"),
     }
-    assert {kind: dicom_errors(path) for kind, path in written.items()} == dict.fromkeys(written, [])
+    errors = {kind: dicom_errors(path) for kind, path in written.items()}
+    assert not any(errors.values()), errors
     study = {pydicom.dcmread(path).StudyInstanceUID for path in written.values()}
     assert len(study) == 1
 

@@ -142,7 +142,11 @@ def test_a_mixed_folder(folder, images, tmp_path, caplog):
         # A heatmap over the film, not instead of it: coloured, and where nothing speaks for the class the film itself.
         assert (overlay != film[..., None]).any()
         assert np.corrcoef(overlay.mean(2).ravel(), film.ravel())[0, 1] > 0.5
-    words = "5 images (", "5 masks, 2 DICOM results, 5 overlays, 2 failures (2 unreadable files, 0 masks not written", "3 images are no DICOM"
+    words = (
+        "5 images (",
+        "5 masks, 2 DICOM results, 5 overlays, 2 failures (2 unreadable files, 0 masks not written",
+        "3 images are no DICOM",
+    )
     assert all(text in caplog.text for text in words)
 
 
@@ -186,7 +190,9 @@ def test_a_film_that_a_seg_cannot_refer_to_keeps_its_mask(tmp_path, caplog):
     result = rows_of(tmp_path / "out" / "dicom_results.csv")[0]
     assert (rows[0]["mask"], rows[0]["problem"], result["seg"]) == ("masks/film.png", "", "")
     assert "a header that a DICOM SEG cannot refer to" in result["problem"]
-    assert "1 failures (0 unreadable files, 0 masks not written, 1 images with DICOM results not written)" in caplog.text
+    assert (
+        "1 failures (0 unreadable files, 0 masks not written, 1 images with DICOM results not written)" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
