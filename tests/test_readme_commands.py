@@ -58,7 +58,24 @@ def label_table(folder: Path) -> None:
     (folder / "labels.csv").write_text("\n".join(["film;finding", *rows]))
 
 
+def lung_facts(folder: Path) -> None:
+    """Facts of a pack of the weights that come with the package."""
+    (folder / "facts.json").write_text(
+        json.dumps({"data_source": "films of children and adults", "limitations": "research"})
+    )
+
+
 ARCHIVE = {"DIR": "my-archive"}
+KINDS = ("seg", "sr", "sc", "gsps")
+#: Of MONAI, typed in the folder of a pack.
+IN_A_PACK = (
+    "verify_metadata --meta_file configs/metadata.json --filepath eval/schema.json",
+    "verify_net_in_out network_def --meta_file configs/metadata.json --config_file configs/inference.json",
+    "ckpt_export network_def --filepath models/model.ts --ckpt_file models/model.pt --meta_file configs/metadata.json "
+    "--config_file configs/inference.json",
+    "onnx_export network_def --filepath models/model.onnx --ckpt_file models/model.pt --meta_file configs/metadata.json "
+    "--config_file configs/inference.json",
+)
 LABEL = cache_folder() / "monai_label-tests"
 SERVE = "label_env/bin/python -m monai_cxrssl.apps.monai_label.serve"
 TOUR = {
@@ -134,6 +151,16 @@ COMMANDS = TOUR | {
         makes=("dist/chest_xray_multitask_segmentation/docs/README.md",), before=facts
     ),
     f"{OURS} pack --check dist/chest_xray_multitask_segmentation": Small(),
+    f"{OURS} pack bundles/lung_segmentation --zoo --out zoo --facts facts.json "
+    "--weights_url https://example.org/model.pt": Small(
+        makes=("zoo/ci/unit_tests/test_*.py", "zoo/models/*/large_files.yml"), before=lung_facts
+    ),
+    f"{RUN}/multitask/configs/inference.json --dataset_dir DIR --output_dir OUT --dicom_results 'seg sr sc gsps'": Small(
+        put={**ARCHIVE, "OUT": "results"}, makes=("results/dicom_results.csv", *(f"results/dicom_{kind}/*.dcm" for kind in KINDS))
+    ),
+    f"{OURS} pack bundles/multitask --name chest_xray_multitask_segmentation --out dist --deploy": Small(
+        put={"dist": "deployed"}, makes=("deployed/chest_xray_multitask_segmentation_deploy/app.py",)
+    ),
     f"{OURS} export bundles/multitask/models/model.pt --out model.onnx --check_images DIR --int8": Small(
         put=ARCHIVE, makes=("model.onnx", "model.int8.onnx")
     ),
@@ -154,6 +181,7 @@ COMMANDS = TOUR | {
 }  # fmt: skip
 
 NOT_RUN = {
+    **{f"python -m monai.bundle {words}": "tests/apps/pack/test_model_zoo.py runs it in packs" for words in IN_A_PACK},
     "pip install -e .": "installs this environment, which runs the tests; .ci/run installs a new one",
     "pip install -e '.[test]'": "the same; .ci/run gives this command",
     "pytest": "runs this very test; .ci/run gives this command",

@@ -75,7 +75,7 @@ NOT_ALONE = {
     },
     "docs/installation.md": dict.fromkeys(
         ("pip install", "'pip install", "monai-cxrssl bundle"),
-        "tests/packaging installs a wheel, and tests/apps/cli/test_bundle_command.py copies bundles",
+        "tests/distribution installs a wheel, and tests/apps/cli/test_bundle_command.py copies bundles",
     ),
     "docs/tracking.md": dict.fromkeys(
         ("python -m monai.bundle run", "pip install", "'pip install"),

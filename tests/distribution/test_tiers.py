@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from monai_cxrssl.tiers import TIERS
-from tests.packaging.conftest import run
+from tests.distribution.conftest import run
 
 #: Module by distribution, where their names differ.
 MODULES = {

@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 
-from tests.packaging.conftest import run
+from tests.distribution.conftest import run
 
 pytestmark = pytest.mark.slow
 
