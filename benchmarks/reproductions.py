@@ -48,7 +48,7 @@ PAGES: dict[str, tuple[str | None, dict[str, Sequence[str]]]] = {
 
 
 def excerpt(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the pages need of a record: films, date, machine, and by page the tests with what came of them."""
+    """Return what the pages need of a record: images, date, machine, and by page the tests with what came of them."""
     pages: dict[str, list[dict[str, Any]]] = {}
     for page, (paper, rows) in PAGES.items():
         pages[page] = [
@@ -90,24 +90,24 @@ def page_text(kept: Mapping[str, Any], page: str) -> str:
     """Return the tests of a page's claims with their verdicts."""
     rows = [["test", "on", "verdict"], ["---"] * 3]
     rows += [[*row["claim"], judged(row)[1]] for row in kept["pages"][page]]
-    return f"{_where(kept)} The films of each task: [index](index.md).\n\n{_table(rows)}\n\n{MADE_BY}"
+    return f"{_where(kept)} The images of each task: [index](index.md).\n\n{_table(rows)}\n\n{MADE_BY}"
 
 
 def index_text(kept: Mapping[str, Any]) -> str:
-    """Return the films, and the counts of verdicts by page."""
+    """Return the images, and the counts of verdicts by page."""
     rows = [["page", *VERDICTS], ["---"] * (1 + len(VERDICTS))]
     for page, tests in kept["pages"].items():
         counts = Counter(judged(row)[0] for row in tests)
         rows.append([f"[{page}]({page}.md)", *(str(counts[name]) for name in VERDICTS)])
-    films = [["task", "to learn from: films (patients)", "scored on: films (patients)"], ["---"] * 3, *kept["tasks"]]
+    films = [["task", "to learn from: images (patients)", "scored on: images (patients)"], ["---"] * 3, *kept["tasks"]]
     return f"{_where(kept)}\n\n{_table(rows)}\n\n{_table(films)}\n\n{MADE_BY}"
 
 
 def _where(kept: Mapping[str, Any]) -> str:
     corpus = kept["corpus"]
     return (
-        f"{kept['date']}, {kept['processor']}. Pretrained on {corpus['films']} films of {corpus['patients']} patients, "
-        "none of whom is scored."
+        f"{kept['date']}, {kept['processor']}. Pretrained on {corpus['films']} images of {corpus['patients']} "
+        "patients, none of whom is scored."
     )
 
 

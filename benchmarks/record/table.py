@@ -32,7 +32,7 @@ def page_text(report: Mapping[str, Any]) -> str:
         groups.setdefault((cell.task, cell.protocol), []).append(cell)
     for (task, protocol), cells in groups.items():
         measure = "Dice" if task in report["tasks"]["masked"] else "macro AUC"
-        title = "pneumonia by a probe of the other source's films, AUC" if protocol == "shift" else \
+        title = "pneumonia by a probe of the other source's images, AUC" if protocol == "shift" else \
             f"{_TITLES[protocol]}, {measure}"  # fmt: skip
         parts += [f"**{tasks[task]['name']}: {title}**", _figures(report, [_key(cell) for cell in cells])]
     names = ["kermany probe 10 % f1", "kermany fine-tuned 10 % f1", "kermany with-lungs 10 % f1"]
@@ -51,7 +51,7 @@ _CURVES = (
 )
 _ATTENTION = (
     "Of the networks fine-tuned on 10 % of Kermany's labels: share of the saliency for the predicted class (HiResCAM, "
-    "of transformers token Grad-CAM) that lies on the lungs, less the share of the film that is lung, on test films "
+    "of transformers token Grad-CAM) that lies on the lungs, less the share of the image that is lung, on test images "
     "with a lung mask drawn by people."
 )
 _CLAIMS = (
@@ -61,7 +61,7 @@ _CLAIMS = (
 )
 _COST = (
     "Core-minutes are minutes of processor time of one core, start of the process and decoding included. Images are "
-    "films of the corpus, times epochs; the contrastive methods draw two views of each."
+    "images of the corpus, times epochs; the contrastive methods draw two views of each."
 )
 
 
@@ -106,8 +106,8 @@ def _setting(report: Mapping[str, Any]) -> str:
     machine, chosen = report["cost"]["machine"], report["settings"]
     versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "torch", "monai", "timm"))
     return (
-        f"{_where(report)}; {versions}. Films at {chosen['image_size']} px; pretraining in batches of "
-        f"{chosen['pretraining_batch']}, fine-tuning {chosen['steps']} steps of {chosen['batch']} films, "
+        f"{_where(report)}; {versions}. Images at {chosen['image_size']} px; pretraining in batches of "
+        f"{chosen['pretraining_batch']}, fine-tuning {chosen['steps']} steps of {chosen['batch']} images, "
         f"{chosen['mask_steps']} on masks, with the recipe of the encoder's family and the weights that validation "
         "chose. A cell is the mean over pretrainings with its 95 % interval over patients and pretrainings and, in "
         "brackets, how many these are; after the semicolon the paired difference from the random encoder of the same "
@@ -116,7 +116,7 @@ def _setting(report: Mapping[str, Any]) -> str:
 
 
 def _films(tasks: Mapping[str, Any]) -> str:
-    rows = [["task", *(f"{split}: films (patients)" for split in ("training", "validation", "test")), "test by class"]]
+    rows = [["task", *(f"{split}: images (patients)" for split in ("training", "validation", "test")), "test by class"]]
     for task in (*tasks["labelled"].values(), *tasks["masked"].values()):
         sizes = [f"{task[split]['films']} ({task[split]['patients']})" for split in ("training", "validation", "test")]
         counts = zip(task.get("by_class", ()), task.get("classes", ()), strict=True)

@@ -32,13 +32,13 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class LabelTask:
-    """Films of one source with a class each, in three splits."""
+    """Images of one source with a class each, in three splits."""
 
     name: str
     data: Datalist
 
     def kept(self, fraction: float, draw: int) -> Datalist:
-        """Keep the labels of a share of the patients, in validation too; a draw has a film of each class."""
+        """Keep the labels of a share of the patients, in validation too; a draw has an image of each class."""
         found = -1
         for number in range(_TRIES):
             part = label_fraction(self.data, fraction, number)
@@ -46,7 +46,7 @@ class LabelTask:
             if found == draw:
                 break
         else:
-            raise ValueError(f"{self.name}: {draw + 1} draws of {100 * fraction:g} % with a film of each class were "
+            raise ValueError(f"{self.name}: {draw + 1} draws of {100 * fraction:g} % with an image of each class were "
                              f"sought among {_TRIES}, and there are only {found + 1}.")  # fmt: skip
         held = self.data.items("validation")
         share = min(1.0, max(fraction, _LEAST_VALIDATION / len({item["patient_id"] for item in held})))
@@ -56,14 +56,14 @@ class LabelTask:
 
 @dataclass(frozen=True)
 class MaskTask:
-    """Films of one source with a mask each, in three splits."""
+    """Images of one source with a mask each, in three splits."""
 
     name: str
     data: Datalist
     mask: str
 
     def kept(self, count: int, draw: int) -> Datalist:
-        """Keep as many masks, and as many in validation, of different patients first; the test films stay."""
+        """Keep as many masks, and as many in validation, of different patients first; the test images stay."""
         splits = {name: _first_patients(self.data.items(name), count, draw) for name in ("training", "validation")}
         return replace(self.data, splits={**splits, "test": self.data.items("test")}, root=None)
 
@@ -76,7 +76,7 @@ class Tasks:
         labelled: two tasks with classes, by key.
         further: those that are worth a probe.
         masked: tasks with masks, by key.
-        corpus: films of pretraining: image, patient and source, nothing else.
+        corpus: images of pretraining: image, patient and source, nothing else.
         notes: sentences for the page.
     """
 
@@ -87,7 +87,7 @@ class Tasks:
     notes: Sequence[str]
 
     def films(self) -> list[Item]:
-        """Every film that a task reads, once, with its masks."""
+        """Every image that a task reads, once, with its masks."""
         tasks = (*self.labelled.values(), *self.further.values(), *self.masked.values())
         found: dict[str, Item] = {}
         for item in (item for task in tasks for item in task.data.all_items()):
@@ -95,7 +95,7 @@ class Tasks:
         return list(found.values())
 
     def digest(self) -> str:
-        """Hash which film and patient stands where, whatever folder the films are in."""
+        """Hash which image and patient stands where, whatever folder the images are in."""
         lines = [f"corpus {item['patient_id']} {Path(item['image']).name}" for item in self.corpus]
         for key, task in (*self.labelled.items(), *self.further.items(), *self.masked.items()):
             lines += [f"{key} {split} {item['patient_id']} {Path(item['image']).name} {item.get('label')}"
@@ -104,7 +104,7 @@ class Tasks:
 
 
 def make_tasks(data: Path, corpus: Path, cache: Path, size: int, seed: int) -> Tasks:
-    """Read the sources, divide those that are scored by patient, and keep all that a scored film shows out of training.
+    """Read the sources, divide those scored by patient, and keep all that a scored image shows out of training.
 
     Args:
         data: folder of the first sources.
@@ -130,8 +130,9 @@ def make_tasks(data: Path, corpus: Path, cache: Path, size: int, seed: int) -> T
     ]
     films = sum(item["patient_id"] in out for item in every)
     notes = [
-        f"{len(out)} patients with {films} films are neither trained nor pretrained on, since a film of theirs is a "
-        "near-duplicate of a validation or test film by `audit`, or a table says that they are a patient who is scored."
+        f"{len(out)} patients with {films} images are neither trained nor pretrained on, since an image of theirs is a "
+        "near-duplicate of a validation or test image by `audit`, or a table says that they are a patient who is "
+        "scored."
     ]
     candidates = _candidates(parts)
     labelled = {key: candidates.pop(key) for key in ("kermany", "chestxray14")}
@@ -180,7 +181,7 @@ def _worth_while(
     notes = []
     for key, task in candidates.items():
         same = [other.name for other in (*others.values(), *kept.values()) if _labels(other) == _labels(task)]
-        reason = f"its films have the same labels as {same[0]}" if same else reason_against(task.data)
+        reason = f"its images have the same labels as {same[0]}" if same else reason_against(task.data)
         if reason:
             notes.append(f"{task.name} is no task of its own: {reason}.")
         else:
@@ -193,7 +194,7 @@ def _labels(task: LabelTask) -> dict[str, Any]:
 
 
 def _relabelled(data: Datalist, classes: Sequence[str], label_of: Callable[[Item], int | None]) -> Datalist:
-    """Return the films that get a class number, in their splits."""
+    """Return the images that get a class number, in their splits."""
     splits = {
         split: [{**item, "label": label_of(item)} for item in data.items(split) if label_of(item) is not None]
         for split in data.splits
@@ -202,7 +203,7 @@ def _relabelled(data: Datalist, classes: Sequence[str], label_of: Callable[[Item
 
 
 def _divided(data: Datalist, shares: Sequence[float], seed: int) -> Datalist:
-    """Divide by patient so that each part has its share of the classes, and of the films with each kind of mask."""
+    """Divide by patient so that each part has its share of the classes, and of the images with each kind of mask."""
     names = sorted({_stratum(item) for item in data.all_items()})
     numbered = _relabelled(data, names, lambda item: names.index(_stratum(item)))
     divided = split_datalist(numbered, shares, seed=seed)
@@ -229,7 +230,7 @@ def _without(data: Datalist, patients: set[str]) -> Datalist:
 
 
 def _masked(data: Datalist, field: str) -> Datalist:
-    """Return films with a mask, without labels; of each test patient one."""
+    """Return images with a mask, without labels; of each test patient one."""
     splits = {name: [i for i in data.items(name) if field in i] for name in data.splits}
     splits["test"] = _first_patients(splits["test"], len({item["patient_id"] for item in splits["test"]}), 0)
     bare = {name: [{k: v for k, v in i.items() if k != "label"} for i in items] for name, items in splits.items()}
@@ -237,7 +238,7 @@ def _masked(data: Datalist, field: str) -> Datalist:
 
 
 def _first_patients(items: Sequence[Item], count: int, draw: int) -> list[Item]:
-    """Draw films; a second one of a patient comes after all first ones."""
+    """Draw images; a second one of a patient comes after all first ones."""
     films = [items[index] for index in np.random.default_rng([7, draw]).permutation(len(items))]
     seen: Counter[str] = Counter()
     turn = []

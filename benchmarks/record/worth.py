@@ -21,7 +21,7 @@ _DRAWS = 40
 def expected_width(labels: np.ndarray, patients: np.ndarray, area: float = _AREA, draws: int = _DRAWS) -> float:
     """Return the median width of a macro AUC's interval for models of a given AUC on these films.
 
-    Scores are drawn from two normal distributions, half of their variance shared by the films of a patient.
+    Scores are drawn from two normal distributions, half of their variance shared by the images of a patient.
     """
     from scipy.stats import norm
 
@@ -39,18 +39,18 @@ def expected_width(labels: np.ndarray, patients: np.ndarray, area: float = _AREA
 
 
 def reason_against(data: Datalist) -> str:
-    """Say why the test films of a task are too few, or return an empty string."""
+    """Say why the test images of a task are too few, or return an empty string."""
     test = data.items("test")
     labels = np.array([item["label"] for item in test])
     patients = np.array([item["patient_id"] for item in test])
     counts = np.bincount(labels, minlength=len(data.classes)) if len(labels) else np.zeros(len(data.classes), int)
     if counts.min() < 2:
-        return "a class has fewer than two test films"
+        return "a class has fewer than two test images"
     width = expected_width(labels, patients)
     if width < WIDEST:
         return ""
     films = ", ".join(f"{count} {name}" for count, name in zip(counts, data.classes, strict=True))
     return (
-        f"with {films} test films of {len(set(patients))} patients the 95 % interval of an AUC of {_AREA} would be "
+        f"with {films} test images of {len(set(patients))} patients the 95 % interval of an AUC of {_AREA} would be "
         f"{width:.2f} wide, not less than {WIDEST}"
     )

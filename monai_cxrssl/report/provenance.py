@@ -32,7 +32,7 @@ __all__ = ["LIBRARIES", "bundle_metadata", "collect_provenance", "data_manifest"
 #: Distributions whose version may change a figure.
 LIBRARIES = (
     *("monai", "torch", "torchvision", "pytorch-ignite", "segmentation-models-pytorch", "timm", "numpy", "scipy"),
-    *("scikit-learn", "scikit-image", "opencv-python-headless", "pydicom", "nibabel", "itk"),
+    *("scikit-learn", "opencv-python-headless", "pydicom", "nibabel", "itk-core"),
 )
 # Findings told one by one.
 _SHOWN = 20

@@ -119,7 +119,7 @@ def test_real_sources_are_divided_by_patient(shared_data: Path, tmp_path: Path) 
     assert [len(task.data.classes) for task in found.labelled.values()] == [3, 2]
     assert len(found.corpus) > 4500
     # All films with a finding have pneumonia among them, and few have another one than COVID-19.
-    assert any("any finding is no task of its own: its films have the same labels" in note for note in found.notes)
+    assert any("any finding is no task of its own: its images have the same labels" in note for note in found.notes)
     assert any("COVID-19 or other is no task of its own: with" in note for note in found.notes)
 
 

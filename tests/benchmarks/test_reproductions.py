@@ -91,7 +91,7 @@ def test_verdicts(pages, tmp_path):
     index = (pages / "index.md").read_text()
     assert "| [micle](micle.md) | 1 | 1 | 1 | 0 | 1 |" in index
     assert "| Kermany, 3 classes | 9 (8) | 7 (6) |" in index
-    assert "2026-12-01, a processor. Pretrained on 90 films of 80 patients" in index
+    assert "2026-12-01, a processor. Pretrained on 90 images of 80 patients" in index
     # What is kept beside the pages gives them again.
     before = {path.name: path.read_bytes() for path in pages.iterdir()}
     reproductions.main(["--pages", str(pages)])

@@ -20,7 +20,7 @@ OTHERS = {
     "torchrun": "nnodes node_rank nproc_per_node master_addr master_port standalone rdzv_id rdzv_backend rdzv_endpoint",
     "SLURM": "job-name nodes ntasks-per-node gpus-per-node cpus-per-task",
     "MONAI Label": "app studies conf port download ssl_certfile",
-    "monai.bundle": "id net_id filepath ckpt_file meta_file precision tracking tracking_uri experiment_name run_name",
+    "monai.bundle": "id net_id filepath ckpt_file meta_file precision use_trace tracking tracking_uri experiment_name run_name",
     "docker": "shm-size",
 }
 
