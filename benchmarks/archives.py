@@ -59,7 +59,7 @@ def slow_disk(folder: Path, seconds: float) -> Iterator[None]:
 def index(folder: Path, out: Path, in_flight: int) -> None:
     """Run ``index`` with so many files in flight."""
     defaults = ordered_map.__defaults__
-    ordered_map.__defaults__ = (in_flight, "map")
+    ordered_map.__defaults__ = (in_flight, *(defaults or ())[1:])
     try:
         with redirect_stdout(io.StringIO()):
             if command(["index", str(folder), "--out", str(out), "--json"]):

@@ -167,11 +167,11 @@ COMMANDS = TOUR | {
     f"{RUN}/classification/train.json --datalist s.json --pretrained bundles/micle/models/model.pt": Small(
         f"{SMALL_SET} --max_epochs 1", makes=("bundles/classification/runs/*/metrics.json",)
     ),
-    f"{OURS} train simclr --dataset_dir DIR --projection_layers 3": Small(
-        TINY, ARCHIVE, ("bundles/simclr/models/model.pt",)
+    f"{OURS} train simclr --datalist s.json --projection_layers 3": Small(
+        TINY, makes=("bundles/simclr/models/model.pt",)
     ),
-    f"{OURS} train classification --dataset_dir DIR --pretrained bundles/simclr/models/model.pt --head_layers 1": Small(
-        f"{SMALL_SET} --max_epochs 1", ARCHIVE, ("bundles/classification/models/model.pt",)
+    f"{OURS} train classification --datalist s.json --pretrained bundles/simclr/models/model.pt --head_layers 1": Small(
+        f"{SMALL_SET} --max_epochs 1", makes=("bundles/classification/models/model.pt",)
     ),
     f"{RUN}/multitask/train.json --datalist s.json": Small(
         f"{SMALL_SET} --max_epochs 1", makes=("bundles/multitask/models/model.pt",)

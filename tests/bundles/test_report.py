@@ -72,7 +72,8 @@ def test_a_planted_shortcut_is_found_and_named(run_bundle, phantom_dir, tmp_path
     result = run_bundle(config, "--dataset_dir", data, *where(out))
     assert result.returncode == 0, result.stderr[-3000:]
     figures = json.loads((out / "report" / "metrics.json").read_text())
-    assert figures["lungs_blanked_macro_auc_ci_low"] > 0.8
+    assert figures["lungs_blanked_macro_auc"] > 0.9
+    assert figures["lungs_blanked_macro_auc_ci_low"] > 0.5
     assert figures["lung_attention_excess_ci_high"] < 0
     assert figures["corners_blanked_macro_auc"] < 0.75
     page = (out / "report" / "index.html").read_text()

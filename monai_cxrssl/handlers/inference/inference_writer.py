@@ -55,7 +55,7 @@ class InferenceWriter:
     show the saliency of the class of the highest probability over the decoded film, and ``overlays.csv`` tells
     ``image``, ``overlay``, ``class`` and ``problem``. ``dicom_seg/``, ``dicom_sr/``, ``dicom_sc/`` and ``dicom_gsps/``
     hold the DICOM results of films in DICOM, and ``dicom_results.csv`` tells which is whose
-    (:class:`~monai_cxrssl.handlers.inference.dicom_files.DicomResultFiles`). A last line of the log counts it all.
+    (:class:`~monai_cxrssl.handlers.inference.dicom_files.DicomResultFiles`). A line of the log counts it all.
     What is of one film is written by threads while the network computes, at most two batches behind it; a file that
     cannot be written is that film's ``problem``. Files are named after their images
     (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference into the folder are
