@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from monai_cxrssl.errors import ConfigurationError
+from monai_cxrssl.networks.fine_tuned.means import mean_label_logits, mean_log_odds
+from monai_cxrssl.networks.fine_tuned.scripted_ensemble import scripted_ensemble
 from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.networks.normalisation import InputNormalisation, normalised_features
 from monai_cxrssl.networks.parts.label_head import label_logits
@@ -91,16 +91,17 @@ class EnsembleNet(nn.Module):
         """The first member's."""
         return self._first.segmentation_head
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return what ``torch.jit.script`` compiles: the same weights without the checks of sizes."""
+        return scripted_ensemble(self)
+
     def check_size(self, height: int, width: int) -> None:
         """Raise ConfigurationError for an image of a size that the members cannot take."""
         self._first.check_size(height, width)
 
     def label_logits(self, logits: Sequence[Tensor]) -> Tensor:
         """Return the ensemble's label logits ``(B, C)`` of those of the members, in float32."""
-        scaled = torch.stack([each.float() for each in logits]) / self.temperatures[:, None, None]
-        if self.task == "multi_class":
-            return scaled.log_softmax(-1).logsumexp(0) - math.log(len(logits))
-        return _mean_log_odds(scaled)
+        return mean_label_logits(torch.stack(list(logits)), self.temperatures, self.task == "multi_class")
 
     def forward(self, image: Tensor) -> dict[str, Tensor] | tuple[Tensor, ...] | Tensor:
         """Return what :class:`~monai_cxrssl.networks.MultiTaskNet` returns, in float32."""
@@ -109,15 +110,10 @@ class EnsembleNet(nn.Module):
         if "label" in outputs[0]:
             output["label"] = self.label_logits([each["label"] for each in outputs])
         if "mask" in outputs[0]:
-            output["mask"] = _mean_log_odds(torch.stack([each["mask"].float() for each in outputs]))
+            output["mask"] = mean_log_odds(torch.stack([each["mask"] for each in outputs]))
         if self.return_dict:
             return output
         return next(iter(output.values())) if len(output) == 1 else tuple(output.values())
-
-
-def _mean_log_odds(logits: Tensor) -> Tensor:
-    """Log-odds of the mean sigmoid over the first axis; by logarithms, so that certainty does not overflow."""
-    return logsigmoid(logits).logsumexp(0) - logsigmoid(-logits).logsumexp(0)
 
 
 def members_of(network: nn.Module) -> list[nn.Module]:

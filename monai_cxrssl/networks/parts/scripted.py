@@ -28,8 +28,10 @@ def scripted_encoder(network: Any) -> nn.Module:
     return _Embedding(network)
 
 
-def scripted_network(network: Any) -> nn.Module:
-    """Return what ``torch.jit.script`` compiles for a network of branches, which returns what the network does.
+def scripted_network(network: Any, return_dict: bool | None = None) -> nn.Module:
+    """Return what ``torch.jit.script`` compiles for a network of branches.
+
+    It returns what the network does, or outputs by name or bare as ``return_dict`` says.
 
     Raises:
         ConfigurationError: TorchScript cannot compile the encoder or the decoder.
@@ -39,7 +41,8 @@ def scripted_network(network: Any) -> nn.Module:
 
         if not getattr(smp, network.decoder_name)._is_torch_scriptable:
             raise _refused(f"the decoder {network.decoder_name}")
-    return _FORMS[network.branches][network.return_dict](network)
+    named = network.return_dict if return_dict is None else return_dict
+    return _FORMS[network.branches][named](network)
 
 
 def _refused(part: str) -> ConfigurationError:

@@ -102,3 +102,16 @@ def test_wrong_ensembles():
         EnsembleNet([MultiTaskNet(**OPTIONS, decoder=None)])
     with pytest.raises(ConfigurationError, match="expected multi_class or multi_label"):
         fine_tuned_network(members=2, task="regression", decoder=None, **OPTIONS)
+
+
+@pytest.mark.parametrize("return_dict", [False, True])
+@pytest.mark.parametrize(
+    ("task", "classes", "decoder"), [("multi_label", 3, None), ("multi_class", 0, "Unet"), ("multi_class", 2, "Unet")]
+)
+def test_torchscript_gives_the_same(task, classes, decoder, return_dict):
+    members = [MultiTaskNet("resnet18", num_classes=classes, decoder=decoder) for _ in range(2)]
+    ensemble = EnsembleNet(members, task, return_dict).eval()
+    ensemble.temperatures.copy_(torch.tensor([1.5, 0.5]))
+    image = torch.rand(1, 1, 64, 64)
+    eager, scripted = ensemble(image), torch.jit.script(ensemble)(image)
+    torch.testing.assert_close(scripted, eager, rtol=0, atol=0)
