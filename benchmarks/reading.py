@@ -33,7 +33,17 @@ from measure import judged, print_targets
 
 __all__ = ["main"]
 
-_PACKAGES = ("monai", "pydicom", "numpy", "opencv-python-headless", "Pillow", "itk-core", "imagecodecs", "nibabel", "torch")
+_PACKAGES = (
+    "monai",
+    "pydicom",
+    "numpy",
+    "opencv-python-headless",
+    "Pillow",
+    "itk-core",
+    "imagecodecs",
+    "nibabel",
+    "torch",
+)
 
 
 def synthetic_film(side: int) -> np.ndarray:

@@ -136,11 +136,13 @@ def free_port() -> int:
 
 
 @pytest.fixture(autouse=True)
-def root_log_level():
-    """MONAI's workflows set the level of the root logger from a bundle's logging.conf; what comes next is not to see it."""
-    level = logging.getLogger().level
+def log_levels():
+    """MONAI's workflows and some commands set levels of loggers for a process of their own; what comes next sees none."""
+    loggers = [logging.getLogger(), logging.getLogger("monai_cxrssl")]
+    levels = [logger.level for logger in loggers]
     yield
-    logging.getLogger().setLevel(level)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ def proportion_interval(success: Any, patient: Any, confidence: float = 0.95) ->
     Example:
         >>> found = proportion_interval([1, 1, 1, 1], ["a", "b", "c", "c"])
         >>> round(found.ci_low, 3), found.ci_high
-        (0.209, 1.0)
+        (0.126, 1.0)
     """
     values, ids = np.asarray(success, dtype=np.float64), np.asarray(patient)
     if values.ndim != 1 or values.shape != ids.shape:

@@ -37,7 +37,7 @@ class _Members(nn.Module):
     def one(self, image: Tensor) -> Tensor:
         outputs = []
         for member in self.members:
-            outputs.append(member(image))  # noqa: PERF401
+            outputs.append(member(image))
         return torch.stack(outputs)
 
     def both(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -390,6 +390,7 @@ def test_metadata_is_an_allow_list(tmp_path, dicom):
         "age": 71.0,
         "rows": SHAPE[0],
         "columns": SHAPE[1],
+        "patient_orientation": (),
         "sop_class": "a DICOM Computed Radiography Image Storage",
         "has_pixels": True,
     }
