@@ -73,7 +73,7 @@ def plot_curves(report: Mapping[str, Any], path: Path) -> None:
             one.tick_params(labelsize=7)
     if curves:
         figure.legend(
-            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
+            *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=8
         )
     figure.supxlabel("steps; grey: loss, dotted that of a trivial answer", fontsize=8)
     _save(figure, path)

@@ -76,7 +76,7 @@ def readme_text(report: Mapping[str, Any]) -> str:
         f"{_where(report)}. Macro AUC with the labels of 10 % of the patients, Dice with 10 masks, on patients whom no "
         "training has seen; **bold**: better than the random encoder of the same architecture, *italic*: worse, with a "
         "95 % interval of the difference that is clear of zero. Only what is above the pixels, a logistic regression "
-        "on 24 x 24 grey values, is a result."
+        "on 24 x 24 grey values, is a result. –: not run."
     )
     return f"{aligned(rows)}\n\n{_wrapped(words)}\nMade by `python benchmarks/real_cxr.py --work DIR`.\n"
 
