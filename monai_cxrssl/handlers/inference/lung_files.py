@@ -19,7 +19,7 @@ from monai_cxrssl.data.stores.source_film import SourceFilm
 from monai_cxrssl.errors import CXRReadError
 from monai_cxrssl.files import atomic_write
 from monai_cxrssl.handlers.inference.inference_writer import InferenceWriter
-from monai_cxrssl.handlers.inference.mask_files import write_table
+from monai_cxrssl.handlers.inference.mask_files import write_table, writing_cause
 from monai_cxrssl.metrics.lung_extent import lung_extent
 
 __all__ = ["LungFiles"]
@@ -74,13 +74,13 @@ class LungFiles:
     def _row(self, index: int, source: SourceFilm, probability: np.ndarray) -> tuple[str, ...]:
         path, film = source.path, source.pixels
         mask = probability > self.writer.head.mask_threshold
+        numbers = [""] * 10
         try:
             shape, spacing = source.shape, film_spacing(path)
-        except CXRReadError:  # gone since it was decoded
-            shape, spacing = film.shape, None
-        pixel = (shape[0] / film.shape[0], shape[1] / film.shape[1])
-        extent = lung_extent(mask, pixel)
-        numbers = [""] * 10
+            extent = lung_extent(mask, (shape[0] / film.shape[0], shape[1] / film.shape[1]))
+        except CXRReadError as error:  # gone since it was decoded: of an unknown size nothing is measured
+            logger.warning("the lungs were not measured: %s", error)
+            extent = None
         if extent is not None:
             row, column = spacing or (np.nan, np.nan)
             area = row * column
@@ -92,8 +92,12 @@ class LungFiles:
             numbers = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
         place = f"outlines/{self.writer.names[index]}.png" if self.outlines else ""
         if place:
-            with self.writer.files.write(place) as target:
-                _write_outline(film, mask, target)
+            try:
+                with self.writer.files.write(place) as target:
+                    _write_outline(film, mask, target)
+            except OSError as error:
+                logger.warning("no outline was written of %s: %s", path, writing_cause(error))
+                place = ""
         doubts = "; ".join(lung_doubts(probability))
         return (path, *numbers, f"{expected_dice(probability):.3f}", doubts, place)
 

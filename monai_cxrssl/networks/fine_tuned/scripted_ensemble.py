@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.networks.fine_tuned.means import mean_label_logits, mean_log_odds
-from monai_cxrssl.networks.parts.scripted import scripted_network
+from monai_cxrssl.networks.parts.scripted import scripted_network, with_forward
 
 __all__ = ["scripted_ensemble"]
 
@@ -21,7 +21,7 @@ def scripted_ensemble(network: Any) -> nn.Module:
     Raises:
         ConfigurationError: TorchScript cannot compile the members.
     """
-    return _FORMS[network.branches][network.return_dict](network)
+    return with_forward(_Members, network.branches, network.return_dict)(network)
 
 
 class _Members(nn.Module):
@@ -52,39 +52,5 @@ class _Members(nn.Module):
     def label(self, image: Tensor) -> Tensor:
         return mean_label_logits(self.one(image), self.temperatures, self.multi_class)
 
-
-# TorchScript wants one type of each forward.
-class _Label(_Members):
-    def forward(self, image: Tensor) -> Tensor:
-        return self.label(image)
-
-
-class _Mask(_Members):
-    def forward(self, image: Tensor) -> Tensor:
+    def mask(self, image: Tensor) -> Tensor:
         return mean_log_odds(self.one(image))
-
-
-class _Both(_Members):
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        return self.both(image)
-
-
-class _NamedLabel(_Members):
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"label": self.label(image)}
-
-
-class _NamedMask(_Members):
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"mask": mean_log_odds(self.one(image))}
-
-
-class _NamedBoth(_Members):
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        label, mask = self.both(image)
-        return {"label": label, "mask": mask}
-
-
-_FORMS = {
-    ("label",): (_Label, _NamedLabel), ("mask",): (_Mask, _NamedMask), ("label", "mask"): (_Both, _NamedBoth),
-}  # fmt: skip

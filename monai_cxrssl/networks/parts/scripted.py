@@ -16,7 +16,7 @@ from monai_cxrssl.networks.parts.head_layers import HeadLayers
 from monai_cxrssl.networks.parts.positions import positions_of, sincos_grid
 from monai_cxrssl.networks.weights.target import AFTER_THE_BLOCKS
 
-__all__ = ["scripted_encoder", "scripted_network"]
+__all__ = ["scripted_encoder", "scripted_network", "with_forward"]
 
 
 def scripted_encoder(network: Any) -> nn.Module:
@@ -42,7 +42,7 @@ def scripted_network(network: Any, return_dict: bool | None = None) -> nn.Module
         if not getattr(smp, network.decoder_name)._is_torch_scriptable:
             raise _refused(f"the decoder {network.decoder_name}")
     named = network.return_dict if return_dict is None else return_dict
-    return _FORMS[network.branches][named](network)
+    return with_forward(_Branches, network.branches, named)(network)
 
 
 def _refused(part: str) -> ConfigurationError:
@@ -104,41 +104,47 @@ class _Branches(_Features):
         return label, self.segmentation_head(self.decoder(maps))
 
 
-# TorchScript wants one type of each forward.
-class _Label(_Branches):
+# TorchScript wants one type of each forward. These are laid over classes that have the methods.
+class _Label:
     def forward(self, image: Tensor) -> Tensor:
-        return self.label(image)
+        return self.label(image)  # type: ignore[attr-defined]
 
 
-class _Mask(_Branches):
+class _Mask:
     def forward(self, image: Tensor) -> Tensor:
-        return self.mask(image)
+        return self.mask(image)  # type: ignore[attr-defined]
 
 
-class _Both(_Branches):
+class _Both:
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        return self.both(image)
+        return self.both(image)  # type: ignore[attr-defined]
 
 
-class _NamedLabel(_Branches):
+class _NamedLabel:
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"label": self.label(image)}
+        return {"label": self.label(image)}  # type: ignore[attr-defined]
 
 
-class _NamedMask(_Branches):
+class _NamedMask:
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"mask": self.mask(image)}
+        return {"mask": self.mask(image)}  # type: ignore[attr-defined]
 
 
-class _NamedBoth(_Branches):
+class _NamedBoth:
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        label, mask = self.both(image)
+        label, mask = self.both(image)  # type: ignore[attr-defined]
         return {"label": label, "mask": mask}
 
 
-_FORMS = {
+_FORMS: dict[tuple[str, ...], tuple[type, type]] = {
     ("label",): (_Label, _NamedLabel), ("mask",): (_Mask, _NamedMask), ("label", "mask"): (_Both, _NamedBoth),
 }  # fmt: skip
+
+
+def with_forward(base: type[nn.Module], branches: tuple[str, ...], return_dict: bool) -> type[nn.Module]:
+    """Return a class of modules that gives the outputs of ``base``'s ``label``, ``mask`` or ``both``."""
+    form = _FORMS[branches][return_dict]
+    return type(f"{base.__name__}{form.__name__}", (form, base), {"__module__": __name__})
 
 
 class _LastTokens(nn.Module):
