@@ -5,9 +5,9 @@
     python benchmarks/archives.py [--files 2000] [--latency_ms 20] [--films 60] [--patients 320] [--repeats 3] [--out J]
 
 ``index`` of a folder of DICOM files on a disk that takes its time to open each, with as many files in flight as the
-package has and with one; both must write the same datalist. ``cache`` over JPEG and DICOM films of 2544 x 3056 with one
-and two threads. Phantoms drawn by one and two processes, which must write the same bytes. Cache and phantom need two
-idle cores; the index needs one, and its wait stands in for the disk's. Medians over turns.
+package has and with one; both must write the same datalist. ``cache`` over JPEG and DICOM images of 2544 x 3056 with
+one and two threads. Phantoms drawn by one and two processes, which must write the same bytes. Cache and phantom need
+two idle cores; the index needs one, and its wait stands in for the disk's. Medians over turns.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def archive(folder: Path, phantom: Path, files: int) -> Path:
 
 
 def large_films(folder: Path, films: int) -> dict[str, list[dict[str, str]]]:
-    """Write a JPEG film of the size of MIMIC-CXR-JPG's, a DICOM film of its pixels, and copies of both."""
+    """Write a JPEG image of the size of MIMIC-CXR-JPG's, a DICOM image of its pixels, and copies of both."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=2000, help="DICOM files to index")
     parser.add_argument("--latency_ms", type=float, default=20.0, help="wait of each open")
-    parser.add_argument("--films", type=int, default=60, help="large films to cache, of each format")
+    parser.add_argument("--films", type=int, default=60, help="large images to cache, of each format")
     parser.add_argument("--patients", type=int, default=320, help="phantom patients to draw")
     parser.add_argument("--repeats", type=int, default=3, help="turns of cache and phantom; the index has one")
     parser.add_argument("--out", "--output", dest="output", type=Path, help="also write the figures to this JSON file")

@@ -4,8 +4,8 @@
 
     python benchmarks/cache.py [--images 2000] [--side 256] [--films 12] [--film_side 2000] [--folder DIR] [--out J]
 
-Makes synthetic films as 2000 x 2000 PNGs and DICOM files, builds caches of them, and fills a larger cache with copies
-of a few small films, so that random access has something to choose from. Each way of reading visits the images in the
+Makes synthetic images as 2000 x 2000 PNGs and DICOM files, builds caches of them, and fills a larger cache with copies
+of a few small images, so that random access has something to choose from. Each way of reading visits the images in the
 same random order, sums up what it read (a view that nobody looks at costs nothing), and takes turns with the others;
 printed are medians over ``--repeats`` turns. "cold" drops the files from the page cache first where the system allows
 it; a virtual machine's host may still hold them. LMDB is measured where the package ``lmdb`` is installed.
@@ -131,7 +131,7 @@ def random_access(folder: Path, shape: tuple[int, int], images: int, repeats: in
 
 
 def decoding(folder: Path, films: int, film_side: int, side: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Milliseconds per film: decoding one after the other, and building a cache with 1 and more threads."""
+    """Milliseconds per image: decoding one after the other, and building a cache with 1 and more threads."""
     source = folder / "films"
     source.mkdir()
     single, build = {}, {}
@@ -161,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000, help="images to choose from in random access")
     parser.add_argument("--side", type=int, default=256, help="shorter side of the cached images")
-    parser.add_argument("--films", type=int, default=12, help="large films to decode, per format")
+    parser.add_argument("--films", type=int, default=12, help="large images to decode, per format")
     parser.add_argument("--film_side", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="disk to measure; by default that of temporary files")
@@ -192,7 +192,7 @@ def main() -> None:
     print("| random access, us per image | cold | warm |\n|---|---|---|")
     for store, row in access.items():
         print(f"| {store} | {row['cold']:.1f} | {row['warm']:.1f} |")
-    print(f"\n| {options.film_side} x {options.film_side} films, ms each | |\n|---|---|")
+    print(f"\n| {options.film_side} x {options.film_side} images, ms each | |\n|---|---|")
     for what, milliseconds in single.items():
         print(f"| decode and shrink {what} | {milliseconds:.1f} |")
     for what, milliseconds in build.items():

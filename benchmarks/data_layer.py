@@ -7,7 +7,7 @@
 Each task runs in a process of its own, so that the peak is that task's; it includes Python and the imports (about
 0.9 GB). Rows that start with ``python -m`` are whole commands, imports and printing included; the others are their
 parts. The table of ``--images`` rows is synthetic, in the documented schema; its image files do not exist and are not
-looked for. The rows that read pixels (those of "films") do so of ``--films`` distinct PNG files of 96 x 96 pixels, too
+looked for. The rows that read pixels (those of "images") do so of ``--films`` distinct PNG files of 96 x 96 pixels, too
 small for decoding to count: they show what a file costs besides. For decoding see ``cache.py`` and ``reading.py``.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["main"]
 
 
 def write_chexpert(folder: Path, images: int, seed: int = 0) -> None:
-    """Write a ``train.csv`` of CheXpert's form: 1 to 9 films per patient, labels as frequent as in the original."""
+    """Write a ``train.csv`` of CheXpert's form: 1 to 9 images per patient, labels as frequent as in the original."""
     from monai_cxrssl.data.sources.layouts.chexpert import CLASSES, COLUMNS
 
     draw = np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def write_chexpert(folder: Path, images: int, seed: int = 0) -> None:
 
 
 def write_films(folder: Path, films: int, side: int = 96, seed: int = 0) -> None:
-    """Write PNG files that all differ, three per patient, as a plain folder of films."""
+    """Write PNG files that all differ, three per patient, as a plain folder of images."""
     import cv2
 
     draw = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ def command(*words: str, films: bool = False) -> Callable[[Path], dict[str, Any]
 
     Args:
         words: of the command line.
-        films: it works on the films, not on the table.
+        films: it works on the images, not on the table.
     """
 
     def run(folder: Path) -> dict[str, Any]:
@@ -141,11 +141,13 @@ TASKS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "divide": split_only,
     "hash and save": save_only,
     "python -m monai_cxrssl audit --no-pixels": command("audit", "s.json", "--no-pixels"),
-    "python -m monai_cxrssl index, films": command("index", "films", "--out", "f.json", films=True),
-    "python -m monai_cxrssl cache, films": command("cache", "f.json", "--out", "cache", "--side", "64", films=True),
+    "python -m monai_cxrssl index, images": command("index", "films", "--out", "f.json", films=True),
+    "python -m monai_cxrssl cache, images": command("cache", "f.json", "--out", "cache", "--side", "64", films=True),
     "open that cache": open_only,
-    "python -m monai_cxrssl audit, films": command("audit", "f.json", films=True),
-    "python -m monai_cxrssl audit, films of that cache": command("audit", "f.json", "--cache_dir", "cache", films=True),
+    "python -m monai_cxrssl audit, images": command("audit", "f.json", films=True),
+    "python -m monai_cxrssl audit, images of that cache": command(
+        "audit", "f.json", "--cache_dir", "cache", films=True
+    ),
 }
 
 

@@ -17,18 +17,18 @@ from monai_cxrssl.metrics.ranking import class_ranker
 
 __all__ = ["auc_of_draw", "intervals", "mean_of_draw"]
 
-#: From weights ``(R, N)`` of the films to a figure of each resample ``(R,)``.
+#: From weights ``(R, N)`` of the images to a figure of each resample ``(R,)``.
 Figure = Callable[[np.ndarray], np.ndarray]
 
 
 def auc_of_draw(scores: np.ndarray, labels: np.ndarray) -> Figure:
-    """Macro area under the ROC curve, one class against the rest, of scores ``(N, C)`` under weights of the films."""
+    """Macro area under the ROC curve, one class against the rest, of scores ``(N, C)`` under weights of the images."""
     rankers = [class_ranker(scores[:, number], (labels == number).astype(int)) for number in range(scores.shape[1])]
     return lambda weights: np.mean([ranker(weights.T)[0] for ranker in rankers], axis=0)
 
 
 def mean_of_draw(values: np.ndarray) -> Figure:
-    """Weighted mean of a figure per film ``(N,)``, such as Dice."""
+    """Weighted mean of a figure per image ``(N,)``, such as Dice."""
     return lambda weights: (weights @ values) / weights.sum(axis=1)
 
 
@@ -44,7 +44,7 @@ def intervals(
     Args:
         figures: one per draw, of the model.
         others: one per draw, of the model it is compared with.
-        patients: ``(N,)``, one id per film.
+        patients: ``(N,)``, one id per image.
         labels: ``(N,)`` class numbers; resamples that lack a class are drawn again. ``None``: all resamples count.
         resamples: number of them.
 
@@ -62,7 +62,7 @@ def intervals(
         if labels is None or len(np.unique(labels[rows])) == classes:
             weights.append(np.bincount(rows, minlength=films))
             chosen.append(generator.integers(0, draws, draws))
-    # The films as they are come first, with each draw once.
+    # The images as they are come first, with each draw once.
     drawn = np.array([np.arange(draws), *chosen])
     weight = np.array([np.ones(films, dtype=np.int64), *weights], dtype=np.float64)
 

@@ -6,9 +6,9 @@
 
 On a GPU, ``benchmarks/gpu.py`` runs it.
 
-Films, of a phantom or of a folder that this package can index, are written once as 8-bit PNGs of ``--film_side``
+Images, of a phantom or of a folder that this package can index, are written once as 8-bit PNGs of ``--film_side``
 pixels; both sides start from these files. Ours: decoded once into memory, not timed, as it is done once per run; then
-``PairDataset`` -> uint8 views (on a GPU raw films, which it augments) -> ``training_loader`` -> ``MethodTrainer``.
+``PairDataset`` -> uint8 views (on a GPU raw images, which it augments) -> ``training_loader`` -> ``MethodTrainer``.
 lightly: ``LightlyDataset`` -> its ``SimCLRTransform`` -> ``DataLoader`` -> a plain loop with its projection head and
 ``NTXentLoss``. Encoder, batch, image size, optimizer and threads are the same.
 
@@ -62,7 +62,7 @@ __all__ = ["Lightly", "Ours", "compare", "main", "synthetic", "write_films"]
 
 #: Names of variants.
 OURS, SYNTHETIC, SAME_VIEWS = "ours, defaults", "ours, synthetic", "lightly, our views, float32"
-DISTINCT = 64  # films that differ; more are copies, which decode no faster
+DISTINCT = 64  # images that differ; more are copies, which decode no faster
 PACKAGES = ("torchvision", "monai", "pytorch-ignite", "lightly", "timm", "segmentation-models-pytorch", "Pillow")
 
 

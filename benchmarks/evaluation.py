@@ -4,9 +4,9 @@
 
     python benchmarks/evaluation.py [--images 25000] [--classes 14] [--resamples 1000] [--out evaluation.json]
 
-The films, 1 to 6 per patient, have a share of unknown labels and classes of 1 to 20 %, as ChestX-ray14's test set of
+The images, 1 to 6 per patient, have a share of unknown labels and classes of 1 to 20 %, as ChestX-ray14's test set of
 25,596. Three tasks, each in a process of its own with one thread: ``ranking_figures`` (AUC and average precision of
-each class and their means); the precision alone by ``sklearn.metrics.average_precision_score`` on the films of the
+each class and their means); the precision alone by ``sklearn.metrics.average_precision_score`` on the images of the
 drawn patients, of which only ``--loop_resamples`` are run, so that its seconds are extrapolated in proportion; and the
 whole report, ``write_report`` on the table of predictions, with its page, figures and files. Peak memory is what a task
 adds to that of its imports.
@@ -55,7 +55,7 @@ def ours(settings: dict[str, int]) -> dict[str, Any]:
 
 
 def scikit_learn(settings: dict[str, int]) -> dict[str, Any]:
-    """The loop that one would write: draw patients, join their films, score class after class."""
+    """The loop that one would write: draw patients, join their images, score class after class."""
     from sklearn.metrics import average_precision_score
 
     scores, labels, patients = synthetic_test_set(settings["images"], settings["classes"])
@@ -152,7 +152,7 @@ def main() -> None:
 
     where = machine(("numpy", "scikit-learn", "pandas", "matplotlib", "monai"))
     print(", ".join(f"{key} {value}" for key, value in where.items()))
-    print(f"{options.images:,} films, {options.classes} classes, {options.resamples:,} resamples, one thread\n")
+    print(f"{options.images:,} images, {options.classes} classes, {options.resamples:,} resamples, one thread\n")
     shown = {"resamples": "resamples run", "added_gb": "added memory (GB)", "peak_gb": "peak with imports (GB)"}
     rows = [
         {"task": task} | {shown.get(key, key): value for key, value in row.items()} for task, row in results.items()

@@ -14,7 +14,7 @@ from monai_cxrssl.hardware import autocast_dtype
 
 __all__ = ["BATCH", "balanced_cross_entropy", "forward", "linear_scores", "predict_in_autocast", "train_briefly"]
 
-#: Films of a step, where there are as many.
+#: Images of a step, where there are as many.
 BATCH = 16
 #: Largest learning rates of the encoder and of what is new on it.
 RATES = (3e-4, 3e-3)
@@ -30,7 +30,7 @@ def predict_in_autocast(network: nn.Module, films: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def forward(network: nn.Module, films: Tensor) -> np.ndarray:
-    """Outputs of a network in evaluation mode for films ``(N, 1, S, S)``, in float32."""
+    """Outputs of a network in evaluation mode for images ``(N, 1, S, S)``, in float32."""
     network.eval()
     return torch.cat([predict_in_autocast(network, part) for part in films.split(64)]).numpy()
 
@@ -65,16 +65,16 @@ def train_briefly(
     steps: int,
     seed: int,
 ) -> None:
-    """Train for a fixed number of steps of 16 films or fewer; the last weights stay, nothing is chosen.
+    """Train for a fixed number of steps of 16 images or fewer; the last weights stay, nothing is chosen.
 
     Args:
         model: is in training mode in each step.
         encoder: weights of the smaller learning rate.
         head: weights of the larger one.
-        count: films to learn from; each is seen once before any is seen again.
-        loss_of: loss of a step, given its number and the numbers of its films.
+        count: images to learn from; each is seen once before any is seen again.
+        loss_of: loss of a step, given its number and the numbers of its images.
         steps: how many, with one cycle of the learning rate.
-        seed: of the order of the films.
+        seed: of the order of the images.
     """
     batch = min(BATCH, count)
     groups = [{"params": list(part), "lr": rate} for part, rate in zip((encoder, head), RATES, strict=True)]

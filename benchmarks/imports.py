@@ -5,7 +5,7 @@
     python benchmarks/imports.py [--repeats 7] [--out imports.json]
 
 Each repetition starts new processes, in turns: ``import monai``; that and ``import monai_cxrssl``; that and every room
-of the package, as a bundle imports them; ``python -m monai_cxrssl --help``; and ``split`` of twenty films. Given are
+of the package, as a bundle imports them; ``python -m monai_cxrssl --help``; and ``split`` of twenty images. Given are
 medians of the processor time (user and system, with the interpreter's start) and of the wall time. What is added is
 timed inside one process, right after ``import monai``, so that the swings of that do not hide it.
 """

@@ -4,7 +4,7 @@
 
     python benchmarks/inference.py [--films 192] [--batch_size 16] [--turns 3] [--threads 1] [--out inference.json]
 
-Films are synthesised at published sizes (``public_formats.py``) and go through the very objects of
+Images are synthesised at published sizes (``public_formats.py``) and go through the very objects of
 ``configs/inference.json``: decoded by threads, predicted, and written as ``predictions.csv``, masks and DICOM SEG. The
 bare forward pass takes as many batches that lie in memory already, in turns with the runs. ``--threads`` is torch's:
 with one per core there is nothing left for decoding and writing but the network's own time, so the default leaves the
@@ -42,7 +42,7 @@ LEAST_SHARE = ">= 0.9"
 
 
 class Run(NamedTuple):
-    """A bundle's inference on films of one kind."""
+    """A bundle's inference on images of one kind."""
 
     bundle: str
     film: str
@@ -60,7 +60,7 @@ RUNS = (
 
 
 def write_films(folder: Path, name: str, count: int, scale: float) -> list[dict[str, Any]]:
-    """Write the films of a run, links to one file, and return their items."""
+    """Write the images of a run, links to one file, and return their items."""
     folder.mkdir()
     if name.endswith(".dcm"):
         first = folder / name
@@ -123,7 +123,7 @@ def measure(run: Run, folder: Path, options: argparse.Namespace) -> dict[str, An
 def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, default=192, help="films of a folder")
+    parser.add_argument("--films", type=int, default=192, help="images of a folder")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--turns", type=int, default=3, help="timed runs of each")
     parser.add_argument("--threads", type=int, default=1, help="of torch, in the forward pass")
@@ -143,7 +143,7 @@ def main() -> None:
     for number in options.runs:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(RUNS[number], Path(folder), options))
-    print(f"\n{options.encoder}, {options.image_size} px, batch {options.batch_size}, {options.films} films, medians")
+    print(f"\n{options.encoder}, {options.image_size} px, batch {options.batch_size}, {options.films} images, medians")
     print(table(rows, list(rows[0])))
     figure = "films/s over the bare forward pass"
     targets = [

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often 95 % intervals of AUCs and proportions hold the truth, on drawn patients.
 
-A film's score is the sum of its patient's and its own part, normal, of the variance shares given; a proportion counts
-the films whose part lies below a quantile. Print one table in Markdown.
+An image's score is the sum of its patient's and its own part, normal, of the variance shares given; a proportion counts
+the images whose part lies below a quantile. Print one table in Markdown.
 
     python benchmarks/interval_coverage.py --draws 2000
 """
@@ -25,10 +25,10 @@ PATIENTS = (16, 40, 200)
 AREAS = (0.7, 0.9, 0.99)
 PROPORTIONS = (0.5, 0.95, 0.99, 1.0)
 
-#: Name, share of the variance between patients, most films of a patient, patients of the other class (None: as many).
+#: Name, share of the variance between patients, most images of a patient, patients of the other class (None: as many).
 AREA_CASES = (
     ("half between patients", 0.5, 5, None),
-    ("one film each", 0.5, 1, None),
+    ("one image each", 0.5, 1, None),
     ("nearly all between patients", 0.95, 5, None),
     ("little between patients", 0.05, 5, None),
     ("200 of the other class", 0.5, 5, 200),
@@ -39,7 +39,7 @@ Generator = np.random.Generator
 
 
 def latent(generator: Generator, patients: int, between: float, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw patients of 1 to ``most`` films; return the patient and a unit normal number of each film ``(N,)``."""
+    """Draw patients of 1 to ``most`` images; return the patient and a unit normal number of each image ``(N,)``."""
     patient = np.repeat(np.arange(patients), generator.integers(1, most + 1, patients))
     own = np.sqrt(between) * generator.normal(size=patients)[patient]
     return patient, own + np.sqrt(1 - between) * generator.normal(size=len(patient))

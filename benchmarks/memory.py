@@ -13,8 +13,8 @@ Then the workers. A forked worker shares the pages of its parent until one of th
 to an object by looking at it: a worker that touches dictionaries copies the datalist piece by piece, epoch after epoch.
 Shown are the bytes that each worker has for itself (``Private_Clean`` and ``Private_Dirty`` of Linux), after each
 epoch, for this package's ``PairDataset`` through ``training_loader``, and for a data set that looks at its item, as one
-over a list of dictionaries does. Pixels are a few films in memory, since only the items are in question here. "Flat" is
-taken as growing by no more than 5 % from the first epoch to the last.
+over a list of dictionaries does. Pixels are a few images in memory, since only the items are in question here. "Flat"
+is taken as growing by no more than 5 % from the first epoch to the last.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BUNDLES = sorted(path.parent.name for path in (REPO / "bundles").glob("*/train.j
 
 
 class FewFilms:
-    """An image store of many items over the pixels of a few films."""
+    """An image store of many items over the pixels of a few images."""
 
     def __init__(self, count: int) -> None:
         draw = random.Random(0)
@@ -71,7 +71,7 @@ class FewFilms:
         return len(self.items)
 
     def image(self, index: int) -> np.ndarray:
-        """Pixels of one of the few films."""
+        """Pixels of one of the few images."""
         return self.films[index % len(self.films)]
 
     @property

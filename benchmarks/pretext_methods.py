@@ -4,8 +4,8 @@
 
     python benchmarks/pretext_methods.py --data ../shared/data --work DIR [--epochs 30] [--image_size 96] [--draws 10]
 
-The paediatric films of Kermany et al. are divided by patient, 60 to 40. Each method pretrains one encoder, from its
-bundle and without labels, for the same number of epochs on the films of the 60 % together with all films of the
+The paediatric images of Kermany et al. are divided by patient, 60 to 40. Each method pretrains one encoder, from its
+bundle and without labels, for the same number of epochs on the images of the 60 % together with all images of the
 ChestX-ray14 subset and of covid-chestxray-dataset. Then the labels of 1, 10 and 100 % of the 60 % train a linear probe
 on the frozen encoder, and the whole network with a new linear layer. Scored is the macro area under the ROC curve over
 the three classes on the 40 %, which nothing was trained or chosen on.
@@ -77,7 +77,7 @@ def fine_tuned_scores(
     size: int,
     draw: int,
 ) -> np.ndarray:
-    """Class probabilities of the whole network after training on few films; the last weights, nothing chosen."""
+    """Class probabilities of the whole network after training on few images; the last weights, nothing chosen."""
     torch.manual_seed(2000 + draw)
     model = nn.Sequential(network, nn.Linear(network.out_channels, classes))
     nn.init.zeros_(model[1].weight)
@@ -173,10 +173,10 @@ def setting(report: dict[str, Any]) -> str:
         f"{report['date']}, {report['device']}, {report['versions']}: {report['epochs']} epochs at "
         f"{report['image_size']} px, batch {report['batch_size']}, seed 0; {report['draws']} draws of labels for the "
         f"linear probe, {report['tuning_draws']} for fine-tuning ({report['full_draws']} with all labels); scored on "
-        f"{films} films of {patients} patients. Macro AUC with 95 % interval; after the semicolon the difference from "
+        f"{films} images of {patients} patients. Macro AUC with 95 % interval; after the semicolon the difference from "
         "the random encoder of the same architecture.",
         "",
-        "| pretraining | encoder | films | minutes of training |",
+        "| pretraining | encoder | images | minutes of training |",
         "|---|---|---|---|",
     ]
     for name, row in report["pretraining"].items():

@@ -1,14 +1,14 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Processor time to bring one film of a public data set to a cache's size, against the bare decoder and MONAI.
+"""Processor time to bring one image of a public data set to a cache's size, against the bare decoder and MONAI.
 
     python benchmarks/public_formats.py [--side 384] [--turns 9] [--films 200] [--out public_formats.json]
 
-Films are synthesised at the sizes, depths and codings that the data sets publish (shapes and detector noise, so that
+Images are synthesised at the sizes, depths and codings that the data sets publish (shapes and detector noise, so that
 the files are as large as theirs), read once to warm the file cache, then read in turns, in processor time, with one
 thread. "Bare" is the decoder that this package takes and one area average, without any look at the file; a JPEG is
 decoded as small as the wanted side allows. MONAI's ``LoadImage`` does not even reduce. Then caches of ``--films`` such
-JPEG films are built with one and two workers, and the cost of a cache of each data set is its films times these
+JPEG images are built with one and two workers, and the cost of a cache of each data set is its images times these
 milliseconds.
 """
 
@@ -39,7 +39,7 @@ __all__ = ["main"]
 
 @dataclass(frozen=True)
 class Kind:
-    """Films of one kind.
+    """Images of one kind.
 
     Attributes:
         name: as the table shows it.
@@ -72,7 +72,7 @@ _CACHE_TURNS = 3
 
 
 def write(kind: Kind, folder: Path, scale: float) -> Path:
-    """Write a film of this kind at ``scale`` times its size."""
+    """Write an image of this kind at ``scale`` times its size."""
     import imagecodecs
     from PIL import Image
 
@@ -125,7 +125,7 @@ def in_processor_turns(calls: dict[str, Callable[[], Any]], turns: int) -> dict[
 
 
 def build(films: list[Path], folder: Path, side: int, workers: int) -> None:
-    """Build a cache of these films in a folder that goes afterwards."""
+    """Build a cache of these images in a folder that goes afterwards."""
     from monai_cxrssl.data import build_cache
 
     items = [{"image": str(path), "patient_id": str(number)} for number, path in enumerate(films)]
@@ -137,8 +137,8 @@ def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=384, help="shorter side that a cache keeps")
-    parser.add_argument("--turns", type=int, default=9, help="timed reads of each film in each way")
-    parser.add_argument("--films", type=int, default=200, help="films of the caches")
+    parser.add_argument("--turns", type=int, default=9, help="timed reads of each image in each way")
+    parser.add_argument("--films", type=int, default=200, help="images of the caches")
     parser.add_argument("--scale", type=float, default=1.0, help="of the published sizes, for a quick try")
     parser.add_argument("--out", "--output", dest="output", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
@@ -152,7 +152,7 @@ def main() -> None:
     here = machine()
     print(f"to {options.side} px, medians of {options.turns}, processor time, one thread; torch {here['torch']}")
     rows, targets = [], []
-    print("| film | MB | ours, ms | bare, ms | MONAI, ms | ours / bare | MONAI / ours | cache, core-hours |")
+    print("| image | MB | ours, ms | bare, ms | MONAI, ms | ours / bare | MONAI / ours | cache, core-hours |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
@@ -177,9 +177,9 @@ def main() -> None:
                 targets.append(judged(f"{kind.name}: times faster than MONAI", faster, f">= {kind.limits[1]}"))
         rates = _cache_rates(Path(folder), options)
     print(
-        f"\nCaches of {options.films} JPEG films: bare decoder {rates['bare']:.1f}, one worker {rates['one']:.1f}, two "
-        f"{rates['two']:.1f} films/s ({os.cpu_count()} cores); of the bare decoder's films per second of processor "
-        f"time, one worker gives {100 * rates['one of bare']:.0f} %."
+        f"\nCaches of {options.films} JPEG images: bare decoder {rates['bare']:.1f}, one worker {rates['one']:.1f}, "
+        f"two {rates['two']:.1f} images/s ({os.cpu_count()} cores); of the bare decoder's images per second of "
+        f"processor time, one worker gives {100 * rates['one of bare']:.0f} %."
     )
     targets.append(judged("cache: films/s over the bare decoder, one worker", rates["one of bare"], ">= 0.85"))
     targets.append(judged("cache: films/s, two workers over one", rates["two of one"], ">= 1.8"))
@@ -190,8 +190,8 @@ def main() -> None:
 
 
 def _cache_rates(folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Films per second of the bare decoder and of caches by one and two workers, in turns, and ratios of a turn: of one
-    worker to the bare decoder by processor time, which others on the machine disturb less, of two by the clock."""
+    """Images per second of the bare decoder and of caches by one and two workers, in turns, and ratios of a turn: of
+    one worker to the bare decoder by processor time, which others on the machine disturb less, of two by the clock."""
     first = (folder / KINDS[0].file).read_bytes()
     films = [folder / f"{number:04}.jpg" for number in range(options.films)]
     for path in films:

@@ -1,10 +1,10 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Time to read one film: this package against MONAI's readers and bare pydicom, per format.
+"""Time to read one image: this package against MONAI's readers and bare pydicom, per format.
 
     python benchmarks/reading.py [--side 2000] [--repeats 7] [--out reading.json]
 
-Makes its own synthetic films (smooth shapes and detector noise, 12 of 16 bits, MONOCHROME1, one window) in a temporary
+Makes its own synthetic images (smooth shapes and detector noise, 12 of 16 bits, MONOCHROME1, one window) in a temporary
 folder, reads each once to warm the file cache, then takes the median of ``--repeats`` reads, the readers taking turns.
 Every reader runs in this process with one thread. MONAI's readers give stored or rescaled values; only this package
 also applies the window and the inversion. A reader that cannot read a format shows a dash.
@@ -80,7 +80,7 @@ def write_dicom(path: Path, pixels: np.ndarray, syntax: str, data: bytes | bytea
 
 
 def make_files(folder: Path, side: int) -> dict[str, Path]:
-    """Write one film in every format that is compared."""
+    """Write one image in every format that is compared."""
     import imagecodecs
     import nibabel
     from PIL import Image
@@ -168,7 +168,7 @@ def table(results: dict[str, dict[str, float | None]]) -> str:
     """Format the results as a Markdown table of milliseconds, with the speed-up over MONAI's LoadImage."""
     readers = list(next(iter(results.values())))
     text = io.StringIO()
-    print("| ms per film |", " | ".join(readers), "| read_cxr against LoadImage |", file=text)
+    print("| ms per image |", " | ".join(readers), "| read_cxr against LoadImage |", file=text)
     print("|---" * (len(readers) + 2) + "|", file=text)
     for name, row in results.items():
         cells = ["–" if row[reader] is None else f"{row[reader]:.1f}" for reader in readers]
@@ -190,7 +190,7 @@ def processor() -> str:
 def main() -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=2000, help="rows and columns of the synthetic film")
+    parser.add_argument("--side", type=int, default=2000, help="rows and columns of the synthetic image")
     parser.add_argument("--repeats", type=int, default=7, help="timed reads of each file by each reader")
     parser.add_argument("--out", "--output", dest="output", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
@@ -207,7 +207,7 @@ def main() -> None:
         "torch": versions["torch"],
         "versions": versions,
     }
-    print(f"{options.side} x {options.side} films, medians of {options.repeats}; {machine['processor']}, one thread")
+    print(f"{options.side} x {options.side} images, medians of {options.repeats}; {machine['processor']}, one thread")
     print(", ".join(f"{name} {number}" for name, number in versions.items()))
     print(table(results))
     plain = results["DICOM"]

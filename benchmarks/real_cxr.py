@@ -5,10 +5,10 @@
     python benchmarks/real_cxr.py --work DIR [--data ../shared/data] [--corpus ../shared/corpus] [--jobs 2]
 
 Kermany, ChestX-ray14 and covid-chestxray are divided by patient into training, validation and test before anything is
-trained. Each row pretrains an encoder by its bundle, without labels or masks, on the training films of these and on
+trained. Each row pretrains an encoder by its bundle, without labels or masks, on the training images of these and on
 further sources (``record/sources.py``); its linear probe on validation patients and its loss are followed on the way.
 The encoder is then probed and fine-tuned by the package's own recipes on shares of the labels and on few masks, and
-scored on the test films, beside random encoders, ImageNet and the pixels themselves.
+scored on the test images, beside random encoders, ImageNet and the pixels themselves.
 
 Each cell (row, seed, task, protocol, amount) leaves a JSON file in ``--work``/cells, the most important ones first: a
 run that was stopped, or that ``--minutes`` ended, goes on where it was, on any machine that has those files (without
@@ -20,7 +20,7 @@ What the whole costs, and what is left, is computed from measured rates and prin
 
 The tables are printed, and written with JSON and plots to ``--out``; ``--page docs/real_cxr.md`` and ``--readme
 README.md`` put them into these pages, between their marks. ``--report_only`` does that from the cells that are there,
-without the films.
+without the images.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ __all__ = ["main"]
 #: What figures depend on, and its defaults; a work folder belongs to one choice of these.
 SETTINGS = {
     "image_size": (112, "side of what networks see, pixels"),
-    "pretraining_batch": (64, "films per step of pretraining"),
+    "pretraining_batch": (64, "images per step of pretraining"),
     "epochs_share": (1.0, "factor on the epochs of every pretraining"),
     "steps": (400, "of fine-tuning on labels"),
     "mask_steps": (250, "of fine-tuning on masks"),
-    "batch": (16, "films per step of fine-tuning"),
+    "batch": (16, "images per step of fine-tuning"),
     "split_seed": (1, "of the division by patient"),
 }
 

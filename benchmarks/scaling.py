@@ -34,7 +34,7 @@ TARGETS = {2: ">= 1.7"}
 
 
 class Films:
-    """Synthetic films in memory, enough of an :class:`monai_cxrssl.data.ImageStore` for a loader."""
+    """Synthetic images in memory, enough of an :class:`monai_cxrssl.data.ImageStore` for a loader."""
 
     def __init__(self, images: int, side: int) -> None:
         self.items = [{"image": str(number), "patient_id": str(number)} for number in range(images)]

@@ -6,7 +6,7 @@
     python docs/make_reliability_table.py     # puts the figures beside that picture into docs/reliability.md
 
 ``monai.bundle run`` trains a small network on phantoms out of a cache, with loader processes, a checkpoint every six
-seconds and the online probe every tenth epoch. Two of the films were cut before they were cached, and two bits of the
+seconds and the online probe every tenth epoch. Two of the images were cut before they were cached, and two bits of the
 cache are flipped before the run, so that in each epoch two samples cannot be read and are replaced by others. In the
 end the run is stopped with SIGTERM, and must have saved its state.
 
@@ -113,7 +113,7 @@ def sample(process: int, output: Path) -> dict[str, float] | None:
 
 
 def prepare(folder: Path, patients: int) -> tuple[Path, Path]:
-    """Write films, two of them cut, and a cache of them with two flipped bits; return both folders."""
+    """Write images, two of them cut, and a cache of them with two flipped bits; return both folders."""
     from monai_cxrssl.data import decoded_side, open_dataset, open_images
     from monai_cxrssl.phantom import make_phantom_dataset
 

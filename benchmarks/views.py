@@ -56,7 +56,7 @@ TARGETS = (
 
 
 def synthetic_film(side: int) -> np.ndarray:
-    """A film-like uint8 image ``(side, side)``: dark lungs in a bright body, with texture."""
+    """An image-like uint8 image ``(side, side)``: dark lungs in a bright body, with texture."""
     y, x = np.mgrid[0:side, 0:side] / side - 0.5
     lungs = sum(np.exp(-((((x - centre) / 0.13) ** 2 + (y / 0.3) ** 2) ** 2)) for centre in (-0.2, 0.2))
     body = 0.8 * np.exp(-((x / 0.45) ** 4)) * (1 - 0.7 * lungs)
@@ -331,7 +331,7 @@ def loaders(
 def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", help="film to use instead of a synthetic one")
+    parser.add_argument("--image", help="image to use instead of a synthetic one")
     parser.add_argument("--side", type=int, default=384, help="side of the cached image in pixels")
     parser.add_argument("--size", type=int, default=224, help="side of the views in pixels")
     parser.add_argument("--repeats", type=int, default=40, help="turns without a loader")

@@ -1,11 +1,11 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the way from an archive of films to a model in use, on phantom films.
+"""Draw the way from an archive of images to a model in use, on phantom images.
 
     python docs/make_flow_figure.py [--output docs/images/flow.png] [--seed 0]
 
-Everything on the films is drawn by the package: views, holes, blocks, masks, blanked lungs. The marks in the report are
-an example, not the outcome of a run.
+Everything on the images is drawn by the package: views, holes, blocks, masks, blanked lungs. The marks in the report
+are an example, not the outcome of a run.
 """
 
 from __future__ import annotations
@@ -109,14 +109,14 @@ class Sheet:
 
 
 def square(film: np.ndarray) -> np.ndarray:
-    """The middle square of a film."""
+    """The middle square of an image."""
     side = min(film.shape)
     top, left = (film.shape[0] - side) // 2, (film.shape[1] - side) // 2
     return film[top : top + side, left : left + side]
 
 
 def outlined(image: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
-    """A film with its lungs tinted and outlined."""
+    """An image with its lungs tinted and outlined."""
     import cv2
 
     drawn = np.ascontiguousarray(methods.tinted(image, mask, LUNG))
@@ -126,15 +126,15 @@ def outlined(image: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
 
 
 def archive(sheet: Sheet, films: Films, x: float, y: float) -> None:
-    """A pile of films."""
-    sheet.card(x, y, 152, 226, 1, "Archive of films", "DICOM, PNG, JPEG, NIfTI, …")
+    """A pile of images."""
+    sheet.card(x, y, 152, 226, 1, "Archive of images", "DICOM, PNG, JPEG, NIfTI, …")
     for step, index in enumerate((7, 6, 5, 3)):
         sheet.picture(x + 15 + 11 * step, y + 56 + 11 * step, 88, square(films.film(index)[0][0] / 255))
     sheet.text(x + 11, y + 196, "upright, bright is dense,\nwhatever wrote the file", color=GREY)
 
 
 def data_set(sheet: Sheet, films: Films, x: float, y: float) -> None:
-    """Films by split, a patient on one side only."""
+    """Images by split, a patient on one side only."""
     sheet.card(x, y, 186, 226, 2, "Data set", "index · split · audit · cache")
     rows = (("training", BLUE, (3, 5, 6)), ("validation", AMBER, (8, 9)), ("test", GREEN, (10, 11)))
     for row, (name, colour, patients) in enumerate(rows):
@@ -157,8 +157,8 @@ def pretraining(sheet: Sheet, films: Films, seed: int, x: float, y: float) -> No
     blocks = methods.spcxr(films, seed)
     turned, tiles = methods.rotation(films, seed)[1][1], methods.jigsaw(films, seed)[2][1]
     tasks = (
-        ("SimCLR", "two views of a film agree", (first, second), "↔"),
-        ("MICLe", "two films of a patient agree", [square(film) for film in bag], "↔"),
+        ("SimCLR", "two views of an image agree", (first, second), "↔"),
+        ("MICLe", "two images of a patient agree", [square(film) for film in bag], "↔"),
         ("MoCo", "a view finds its key in a queue", (query, queue), "→"),
         ("Inpainting", "holes in the lungs are filled", (holes[2][1], holes[0][1]), "→"),
         ("SPCXR", "corrupted blocks are restored", (blocks[1][1], blocks[0][1]), "→"),
@@ -202,7 +202,7 @@ def fine_tuning(sheet: Sheet, films: Films, x: float, y: float) -> None:
             sheet.axis.scatter([left + 3.5], [at], s=13, facecolor=BLUE if chosen else "white", edgecolor=BLUE, lw=0.7)
             sheet.text(left + 10, at, words, 6.3, color=INK if chosen else GREY)
         if not classes:
-            sheet.text(left, y + 170, "mask of the film's\nown rows, columns", 6.3, color=GREY)
+            sheet.text(left, y + 170, "mask of the image's\nown rows, columns", 6.3, color=GREY)
 
 
 def report(sheet: Sheet, films: Films, x: float, y: float) -> None:
@@ -228,7 +228,7 @@ def report(sheet: Sheet, films: Films, x: float, y: float) -> None:
     image, lungs = films.square(3)
     blanked = BlankRegion("lungs", fill="zero")(image[0], lungs[0])
     for row, (shown, words) in enumerate(
-        ((outlined(image, lungs), "the film, its lungs"), (plain(blanked), "lungs blanked"))
+        ((outlined(image, lungs), "the image, its lungs"), (plain(blanked), "lungs blanked"))
     ):
         sheet.picture(x + 166, y + 54 + 77 * row, 60, shown)
         sheet.text(x + 166, y + 122 + 77 * row, words, 6.3, color=GREY)

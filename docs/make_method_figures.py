@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw what each pretext method shows its network, on phantom films, by the package's own transforms and methods.
+"""Draw what each pretext method shows its network, on phantom images, by the package's own transforms and methods.
 
     python docs/make_method_figures.py [--output docs/images/methods] [--seed 0]
 
@@ -41,7 +41,7 @@ class Films:
         self.seed = seed
 
     def film(self, index: int, number: int = 0, label: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return image ``(1, H, W)`` uint8 and lung mask ``(1, H, W)`` uint8 of a patient's film."""
+        """Return image ``(1, H, W)`` uint8 and lung mask ``(1, H, W)`` uint8 of a patient's image."""
         from monai_cxrssl.phantom.patient import sample_patient
         from monai_cxrssl.phantom.render import render
 
@@ -50,7 +50,7 @@ class Films:
         return np.rint(phantom.image * 255).astype(np.uint8), phantom.lung_mask
 
     def square(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return a patient's first film and its lung mask, both ``(1, 1, SIDE, SIDE)``, uncut and unturned."""
+        """Return a patient's first image and its lung mask, both ``(1, 1, SIDE, SIDE)``, uncut and unturned."""
         image, mask = self.film(index)
         whole = MultiView(size=SIDE, num_views=1, **FULL_FILM)
         views = whole.sample(image.shape[1:], key=(0, 0))
@@ -91,9 +91,9 @@ def tinted(image: Tensor, mask: Tensor, colour: Sequence[float]) -> np.ndarray:
 
 
 def simclr(films: Films, seed: int) -> list[Panel]:
-    """A film and two views of it; another patient's film and its views."""
+    """An image and two views of it; another patient's image and its views."""
     panels: list[Panel] = []
-    for name, index in (("film A", 3), ("film B", 5)):
+    for name, index in (("image A", 3), ("image B", 5)):
         image, _ = films.film(index)
         first, second = views_of("simclr", seed)(image, key=(0, index))
         panels += [
@@ -105,9 +105,9 @@ def simclr(films: Films, seed: int) -> list[Panel]:
 
 
 def micle(films: Films, seed: int) -> list[Panel]:
-    """Two films of one patient and a view of each."""
+    """Two images of one patient and a view of each."""
     panels: list[Panel] = []
-    for number, name in ((0, "first film"), (1, "second film")):
+    for number, name in ((0, "first image"), (1, "second image")):
         image, _ = films.film(12, number)
         view = views_of("micle", seed, 1)(image, key=(0, number))
         panels += [(f"{name} of a patient", image[0] / 255), (f"its view {number + 1}", plain(view[0]))]
@@ -115,7 +115,7 @@ def micle(films: Films, seed: int) -> list[Panel]:
 
 
 def moco(films: Films, seed: int) -> list[Panel]:
-    """Two views of a film, and views of others that wait in the queue."""
+    """Two views of an image, and views of others that wait in the queue."""
     image, _ = films.film(3)
     query, key = views_of("moco", seed)(image, key=(0, 3))
     queue = [views_of("moco", seed, 1)(films.film(index)[0], key=(0, index)) for index in range(20, 29)]
@@ -130,7 +130,7 @@ def moco(films: Films, seed: int) -> list[Panel]:
 
 
 def byol(films: Films, seed: int) -> list[Panel]:
-    """A film and the view of either network."""
+    """An image and the view of either network."""
     image, _ = films.film(5)
     online, target = views_of("simclr", seed)(image, key=(0, 5))
     return [
@@ -189,7 +189,7 @@ def inpainting(films: Films, seed: int) -> list[Panel]:
 
 
 def spcxr(films: Films, seed: int) -> list[Panel]:
-    """Groups of patches replaced by noise, or by another film."""
+    """Groups of patches replaced by noise, or by another image."""
     (image, _), (other, _) = films.square(3), films.square(5)
     generator = torch.Generator().manual_seed(seed)
     noise, mask = GroupMask(PATCH, alien_prob=0)(image, generator)
@@ -197,8 +197,8 @@ def spcxr(films: Films, seed: int) -> list[Panel]:
     return [
         ("film", plain(image)),
         (f"noise: {mask.float().mean():.0%} of the pixels", plain(noise)),
-        ("another film", plain(other)),
-        ("blocks of the other film", plain(alien)),
+        ("another image", plain(other)),
+        ("blocks of the other image", plain(alien)),
     ]
 
 
@@ -234,7 +234,7 @@ def distillation(films: Films, seed: int) -> list[Panel]:
     cells = draw_blocks(grid, torch.tensor([0.4]), 0.3, torch.Generator().manual_seed(seed), 0.4)
     mask = cells.repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)[:, None]
     return [
-        ("the teacher sees the film", plain(image)),
+        ("the teacher sees the image", plain(image)),
         ("the student sees the rest", plain(torch.where(mask, torch.tensor(0.5), image))),
         ("compared: features of these", tinted(image, mask, (1.0, 0.6, 0.1))),
     ]
@@ -245,7 +245,7 @@ def curricular(films: Films, seed: int) -> list[Panel]:
     return [
         ("stage 1: which turn?", rotation(films, seed)[1][1]),
         ("stage 2: which order?", jigsaw(films, seed)[2][1]),
-        ("stage 3: which film is ...", moco(films, seed)[1][1]),
+        ("stage 3: which image is ...", moco(films, seed)[1][1]),
         ("... this one?", moco(films, seed)[2][1]),
     ]
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a contact sheet of phantom patients: each class as films, and below them the same films with their masks.
+"""Draw a contact sheet of phantom patients: each class as images, and below them the same images with their masks.
 
 python docs/make_phantom_contact_sheet.py [--output FILE.png] [--seed 0] [--columns 6] [--tile 184]
 """
@@ -30,7 +30,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def _tile(film: PhantomImage, side: int, caption: str, masks: bool) -> np.ndarray:
-    """One film, centred on black, uint8 BGR: with outlines of lung and opacity, or with a caption above."""
+    """One image, centred on black, uint8 BGR: with outlines of lung and opacity, or with a caption above."""
     grey = film.image[0]
     scale = side / max(grey.shape)
     size = (round(grey.shape[1] * scale), round(grey.shape[0] * scale))
@@ -53,7 +53,7 @@ def _tile(film: PhantomImage, side: int, caption: str, masks: bool) -> np.ndarra
 
 
 def _patients(label: int, seed: int, columns: int) -> list[tuple[PhantomPatient, int]]:
-    """Films for one row: a patient of three films with a lateral, one of two films, then single ones."""
+    """Images for one row: a patient of three images with a lateral, one of two images, then single ones."""
     chosen: list[tuple[PhantomPatient, int]] = []
     wanted = [3, 2] + [1] * columns
     index = 1000 * label
@@ -74,8 +74,8 @@ def contact_sheet(seed: int = 0, columns: int = 6, side: int = 184) -> np.ndarra
 
     Args:
         seed: of the phantom.
-        columns: films per class.
-        side: side of one film on the sheet, pixels.
+        columns: images per class.
+        side: side of one image on the sheet, pixels.
     """
     rows = []
     width = columns * (side + GAP) + GAP

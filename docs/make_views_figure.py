@@ -1,10 +1,10 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the picture of MultiView in the documentation: a film, where each view looks, and the views with their lungs.
+"""Draw the picture of MultiView in the documentation: an image, where each view looks, and the views with their lungs.
 
     python docs/make_views_figure.py [--image FILM.png] [--output docs/images/multi_view.png]
 
-Without an image, the film is a phantom, and the outline of its lung mask is warped with each view.
+Without an image, the image is a phantom, and the outline of its lung mask is warped with each view.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GAP = 6
 
 
 def film_and_mask(path: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The film ``(1, H, W)`` uint8, and its lung mask where it has one."""
+    """The image ``(1, H, W)`` uint8, and its lung mask where it has one."""
     if path:
         pixels = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
         if pixels is None:
@@ -44,7 +44,7 @@ def colours(count: int) -> list[tuple[int, int, int]]:
 
 
 def corners(view: ViewParameters, height: int, width: int) -> np.ndarray:
-    """Corner points x, y of the part of the film that the view shows, in film pixels: ``(4, 2)``."""
+    """Corner points x, y of the part of the image that the view shows, in image pixels: ``(4, 2)``."""
     cosine, sine = math.cos(math.radians(view.angle)), math.sin(math.radians(view.angle))
     dx = np.array([-0.5, 0.5, 0.5, -0.5]) * view.width * width
     dy = np.array([-0.5, -0.5, 0.5, 0.5]) * view.height * height
@@ -61,7 +61,7 @@ def in_colour(pixels: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", help="film to use instead of a phantom")
+    parser.add_argument("--image", help="image to use instead of a phantom")
     parser.add_argument("--output", default=str(Path(__file__).parent / "images" / "multi_view.png"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

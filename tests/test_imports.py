@@ -92,8 +92,8 @@ def test_commands_on_lists_and_films_need_neither_torch_nor_monai(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text("film,finding\nPHANTOM00000_1_PA,ill\nPHANTOM00000_1_AP,ill\n")
     commands = (
-        "phantom films --patients 4 --size 64",
-        "index films --out d.json",
+        "phantom images --patients 4 --size 64",
+        "index images --out d.json",
         "label d.json t.csv --out l.json --match film=file --label_column finding --replace",
         "split d.json --out s.json",
         "audit s.json",

@@ -37,7 +37,7 @@ PHANTOM = "--phantom_patients 24 --phantom_size 96"
 
 
 def another_model(folder: Path) -> None:
-    """Predictions of two models on the same films: those of the evaluation, and the same with noise."""
+    """Predictions of two models on the same images: those of the evaluation, and the same with noise."""
     predictions = load_predictions(next((folder / "bundles/multitask/runs").glob("*/report/predictions.csv")))
     save_predictions(predictions, folder / "first.csv")
     noisy = predictions.scores + 0.2 * np.random.default_rng(0).random(predictions.scores.shape)
@@ -52,7 +52,7 @@ def facts(folder: Path) -> None:
 
 
 def label_table(folder: Path) -> None:
-    """A finding for every second film of the datalist, by the name of its file, as a spreadsheet writes it in Europe."""
+    """A finding for every second image of the datalist, by the name of its file, as a spreadsheet writes it in Europe."""
     names = sorted(Path(item["image"]).stem for item in json.loads((folder / "d.json").read_text())["training"])
     rows = [f"{name};{('normal', 'typical')[number % 4 // 2]}" for number, name in enumerate(names) if number % 2]
     (folder / "labels.csv").write_text("\n".join(["film;finding", *rows]))
@@ -61,7 +61,7 @@ def label_table(folder: Path) -> None:
 def lung_facts(folder: Path) -> None:
     """Facts of a pack of the weights that come with the package."""
     (folder / "facts.json").write_text(
-        json.dumps({"data_source": "films of children and adults", "limitations": "research"})
+        json.dumps({"data_source": "images of children and adults", "limitations": "research"})
     )
 
 
@@ -246,7 +246,7 @@ def working_copy(repo, tmp_path_factory) -> Path:
 
 
 def serve_and_ask(words: list[str], folder: Path, port: int) -> None:
-    """Start the tour's server on a free port, ask it for a film of the studies folder, and end it."""
+    """Start the tour's server on a free port, ask it for an image of the studies folder, and end it."""
     with open(folder / "server.log", "w") as log:
         process = subprocess.Popen([*words, "--port", str(port)], stdout=log, stderr=subprocess.STDOUT)
     try:

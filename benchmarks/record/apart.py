@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Patients kept out of training since a scored film shows them."""
+"""Patients kept out of training since a scored image shows them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["seen_patients"]
 def seen_patients(
     images: ImageStore, scored: Iterable[Mapping[str, Any]], aliases: Sequence[tuple[str, str]] = ()
 ) -> set[str]:
-    """Return patients who are not scored but share a near-duplicate film, or an id, with one who is.
+    """Return patients who are not scored but share a near-duplicate image, or an id, with one who is.
 
-    Near-duplicates are those of ``monai_cxrssl audit``; a patient of whom one film is like a scored one stays out with
-    all films.
+    Near-duplicates are those of ``monai_cxrssl audit``; a patient of whom one image is like a scored one stays out with
+    all images.
 
     Args:
         images: of all sources.

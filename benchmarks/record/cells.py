@@ -26,7 +26,7 @@ class Cell(NamedTuple):
     """What is trained and scored once.
 
     Attributes:
-        task: key of a task; of a shift, whose films are scored.
+        task: key of a task; of a shift, whose images are scored.
         protocol: ``"curve"``, ``"probe"``, ``"shift"`` (a probe of the other source), ``"fine-tuned"`` or
             ``"with-lungs"`` (fine-tuned on labels and lungs).
         amount: share of the labels, or number of masks.

@@ -17,7 +17,7 @@ __all__ = ["described"]
 
 
 def described(tasks: Tasks) -> dict[str, Any]:
-    """Return names, classes and counts of all tasks, labels and numbered patients of their test films."""
+    """Return names, classes and counts of all tasks, labels and numbered patients of their test images."""
     found: dict[str, Any] = {"digest": tasks.digest(), "notes": list(tasks.notes), "corpus": _counts(tasks.corpus)}
     sources = dict.fromkeys(item["source"] for item in tasks.corpus)
     found["corpus"]["sources"] = {

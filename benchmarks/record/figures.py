@@ -66,7 +66,7 @@ class Results:
         return self._figure(self._of_seeds(row, what), what)
 
     def difference(self, row: Row, what: What, other: Row, instead: What | None = None) -> Figure | None:
-        """Return the difference from another row, or another cell, paired by test film and by seed.
+        """Return the difference from another row, or another cell, paired by test image and by seed.
 
         Where a row has one result whatever the seed (pixels), it is compared with each.
         """
@@ -76,13 +76,13 @@ class Results:
         return self._figure({seed: one[seed] - two[seed] for seed in one if seed in two}, what)
 
     def above_chance(self, row: Row, cell: Cell) -> Figure | None:
-        """Return the share of the saliency on the lungs less the share of the film that is lung."""
+        """Return the share of the saliency on the lungs less the share of the image that is lung."""
         found = {seed: got["on_lungs"] - got["chance"] for seed in range(row.seeds)
                  if (got := self.cell(row, seed, cell)) and "on_lungs" in got}  # fmt: skip
         return self._figure(found, What(cell, "attention"))
 
     def _of_seeds(self, row: Row, what: What) -> dict[int, Any]:
-        """Return what can be averaged and subtracted, by seed: areas of classes, or figures per film."""
+        """Return what can be averaged and subtracted, by seed: areas of classes, or figures per image."""
         found = {}
         for seed in range(row.seeds):
             content = self.cell(row, seed, what.cell)
@@ -134,7 +134,7 @@ class Results:
 
 
 class _F1:
-    """Macro F1 of the most probable class under weights of the films, the mean over draws; or a difference of two."""
+    """Macro F1 of the most probable class under weights of the images, the mean over draws; or a difference of two."""
 
     def __init__(self, called: Sequence[np.ndarray], labels: np.ndarray, less: _F1 | None = None) -> None:
         self.called, self.labels, self.less = called, labels, less

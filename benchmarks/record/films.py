@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films of all tasks, decoded once, at a network's size."""
+"""Images of all tasks, decoded once, at a network's size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Item = Mapping[str, Any]
 
 
 class Films:
-    """Give films and lungs as tensors.
+    """Give images and lungs as tensors.
 
     Args:
         items: all that may be asked for.
         size: side of what networks see, in pixels.
-        cache: folder of the decoded films.
+        cache: folder of the decoded images.
     """
 
     def __init__(self, items: Sequence[Item], size: int, cache: Path) -> None:
@@ -36,7 +36,7 @@ class Films:
         self._masks: DecodedMasks | None = None
 
     def resized(self, items: Sequence[Item], size: int | None = None) -> Tensor:
-        """Return whole films ``(N, 1, S, S)``, float32 in [0, 1]."""
+        """Return whole images ``(N, 1, S, S)``, float32 in [0, 1]."""
         resize = ResizeCXR(size=size or self.size)
         return torch.stack([resize(self.store.image(self.place[item["image"]])[None]) for item in items])
 

@@ -25,14 +25,14 @@ from record.tasks import Tasks
 
 __all__ = ["ATTENTION_FILMS", "fine_tune"]
 
-#: Test films with human lungs on which attention is measured.
+#: Test images with human lungs on which attention is measured.
 ATTENTION_FILMS = 150
 
 
 def fine_tune(
     unit: Unit, cell: Cell, weights: Path | None, tasks: Tasks, films: Films, work: Path, settings: Mapping[str, Any]
 ) -> tuple[float, dict[str, Any]]:
-    """Fine-tune, score the test films, and return the seconds of the run and the arrays of the cell.
+    """Fine-tune, score the test images, and return the seconds of the run and the arrays of the cell.
 
     Learning rates, decay, linear probe first and average are those of the encoder's family; weights are chosen on the
     validation split, which has as small a share of the labels as training.
@@ -74,7 +74,7 @@ def fine_tune(
 
 
 def _attention(network: MultiTaskNet, films: Films, items: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return where the network looks, for the class that it predicts: each film's saliency on its lungs."""
+    """Return where the network looks, for the class that it predicts: each image's saliency on its lungs."""
     masks = films.lungs(items)
     method, layer = attention_method(network)
     maps = torch.cat([saliency_maps(network, part, None, method, layer) for part in films.resized(items).split(32)])
@@ -86,7 +86,7 @@ def _attention(network: MultiTaskNet, films: Films, items: Sequence[Mapping[str,
 
 
 def _shifted(network: MultiTaskNet, films: Films, tasks: Tasks, cell: Cell) -> np.ndarray:
-    """Return probabilities ``(1, N, 2)`` of pneumonia of the other task's test films."""
+    """Return probabilities ``(1, N, 2)`` of pneumonia of the other task's test images."""
     other = next(task for key, task in tasks.labelled.items() if key != cell.task)
     logits = forward(network, films.resized(other.data.items("test")))
     normal = torch.softmax(torch.from_numpy(logits).double(), 1).numpy()[:, :1]

@@ -21,12 +21,12 @@ from record.tasks import LabelTask, Tasks
 
 __all__ = ["Probes", "has_pneumonia"]
 
-#: Side of the films that the pixel row takes for features.
+#: Side of the images that the pixel row takes for features.
 _PIXELS = 24
 
 
 def has_pneumonia(labels: np.ndarray) -> np.ndarray:
-    """Return 0 and 1 of class numbers of which the first is a normal film's."""
+    """Return 0 and 1 of class numbers of which the first is a normal image's."""
     return (labels > 0).astype(np.int64)
 
 
@@ -49,13 +49,13 @@ class Probes:
         self._known: dict[str, np.ndarray] = {}
 
     def scores(self, cell: Cell) -> np.ndarray:
-        """Return probabilities ``(D, N, C)`` of the test films, one for each draw; all labels are one draw."""
+        """Return probabilities ``(D, N, C)`` of the test images, one for each draw; all labels are one draw."""
         task = {**self.tasks.labelled, **self.tasks.further}[cell.task]
         draws = range(DRAWS if cell.amount < 1 else 1)
         return np.stack([self._fitted(task, cell.amount, draw, "test") for draw in draws])
 
     def shifted(self, cell: Cell) -> np.ndarray:
-        """Return probabilities ``(1, N, 2)`` of pneumonia of a task's test films by a probe of the other's films."""
+        """Return probabilities ``(1, N, 2)`` of pneumonia of a task's test images by a probe of the other's images."""
         learnt = next(task for key, task in self.tasks.labelled.items() if key != cell.task)
         items, test = learnt.data.items("training"), self.tasks.labelled[cell.task].data.items("test")
         return linear_scores(self.features(items), has_pneumonia(_labels(items)), self.features(test), 2)[None]
@@ -80,7 +80,7 @@ class Probes:
         return rows
 
     def features(self, items: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Return features ``(N, F)`` of films, computed once."""
+        """Return features ``(N, F)`` of images, computed once."""
         new = [item for item in items if item["image"] not in self._known]
         for start in range(0, len(new), 256):
             part = new[start : start + 256]

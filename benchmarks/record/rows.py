@@ -12,7 +12,7 @@ __all__ = ["CNN", "IMAGENET", "LITE", "PIXELS", "ROWS", "VIT", "Row", "Unit", "i
 
 CNN, VIT, LITE = "resnet18", "tu-vit_tiny_patch16_224", "tu-tf_efficientnet_lite0"
 PIXELS, IMAGENET = "pixels 24 x 24", "ImageNet"
-#: One set of views for the contrastive methods, chosen before anything was scored on test films.
+#: One set of views for the contrastive methods, chosen before anything was scored on test images.
 _VIEWS = {"crop_scale": [0.3, 1.0], "rotation": 15.0, "jitter": 0.5}
 _QUEUE = {"queue_length": 1024, "momentum": 0.99}
 _MICLE = {**_VIEWS, "simclr_share": 0.5, "multi_image_share": 0.5}
@@ -28,7 +28,7 @@ class Row:
         bundle: that pretrains it, in ``bundles/``; empty where nothing is pretrained.
         options: of the bundle, beside those that all have.
         epochs: of pretraining.
-        rate: films per second and core at 112 px with bf16 instructions, until it is measured.
+        rate: images per second and core at 112 px with bf16 instructions, until it is measured.
         seeds: pretrainings, each with draws of labels and heads of its own.
         tier: 0 for what is computed first.
         start: ``IMAGENET`` or empty for random weights.

@@ -32,7 +32,7 @@ Job = tuple[Unit, tuple[Cell, ...]]
 
 
 class Place(NamedTuple):
-    """Where films are, and where results go."""
+    """Where images are, and where results go."""
 
     data: Path
     corpus: Path
@@ -50,7 +50,7 @@ def jobs_of(units: Sequence[Unit], further: Sequence[str] = ()) -> list[Job]:
 
 @lru_cache(1)
 def loaded(place: Place, size: int, seed: int) -> tuple[Tasks, Films]:
-    """Return tasks and films, once per process."""
+    """Return tasks and images, once per process."""
     tasks = make_tasks(place.data, place.corpus, place.work / "cache", size, seed)
     return tasks, Films(tasks.films(), size, place.work / "cache")
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films, labels and masks of the sources, read from their folders."""
+"""Images, labels and masks of the sources, read from their folders."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ Item = dict[str, Any]
 def read_sources(data: Path, corpus: Path) -> dict[str, Datalist]:
     """Read every source of both folders, each in one split, its patients told apart by its name.
 
-    Kermany's films of ``data`` are a part of those of ``corpus``, which alone are read. Of covid-radiography the normal
-    films are left out: they come from ChestX-ray14 under names that hide the patient, who may be one that is scored.
+    Kermany's images of ``data`` are a part of those of ``corpus``, which alone are read. Of covid-radiography the
+    normal images are left out: they come from ChestX-ray14 under names that hide the patient, who may be one that
+    is scored.
 
     Args:
         data: holds ``nih-chestxray14-subset`` and ``covid-chestxray-dataset``.
@@ -38,7 +39,7 @@ def read_sources(data: Path, corpus: Path) -> dict[str, Datalist]:
     folder = Path(nih.all_items()[0]["image"]).parent
     nih = _with(nih, {str(folder / name): {"findings": tuple(words.split("|"))} for name, words in said.items()})
     covid = index_folder(data / "covid-chestxray-dataset")
-    # Only masks that people drew; those beside the films were made by a model.
+    # Only masks that people drew; those beside the images were made by a model.
     masks: dict[str, dict[str, Any]] = {item["image"]: {"lung_mask": None} for item in covid.all_items()}
     for path, row in _table(corpus / "covid-chestxray-masks" / "human_lung_masks.csv").items():
         masks.setdefault(path, {})["lung_mask"] = row["lung_mask"]
@@ -68,7 +69,7 @@ def alias_pairs(corpus: Path) -> list[tuple[str, str]]:
 
 
 def _table(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of a table by the absolute path of their film, paths of masks made absolute."""
+    """Return the rows of a table by the absolute path of their image, paths of masks made absolute."""
     rows = {}
     for row in pd.read_csv(path, dtype=str).fillna("").to_dict("records"):
         for name in ("image", *(column for column in row if column.endswith("_mask"))):

@@ -109,7 +109,7 @@ def make_tasks(data: Path, corpus: Path, cache: Path, size: int, seed: int) -> T
     Args:
         data: folder of the first sources.
         corpus: folder of the others.
-        cache: of the decoded films.
+        cache: of the decoded images.
         size: side of what networks see, in pixels.
         seed: of the division.
     """

@@ -19,7 +19,7 @@ _DRAWS = 40
 
 
 def expected_width(labels: np.ndarray, patients: np.ndarray, area: float = _AREA, draws: int = _DRAWS) -> float:
-    """Return the median width of a macro AUC's interval for models of a given AUC on these films.
+    """Return the median width of a macro AUC's interval for models of a given AUC on these images.
 
     Scores are drawn from two normal distributions, half of their variance shared by the images of a patient.
     """

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run an exported network with numpy and onnxruntime alone: python onnx_inference.py model.onnx film.png film.npy ...
 
-A film is an 8- or 16-bit grey picture (read by Pillow) or a .npy array (H, W) of uint8, upright, bright = dense.
+An image is an 8- or 16-bit grey picture (read by Pillow) or a .npy array (H, W) of uint8, upright, bright = dense.
 """
 
 import json

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From films without labels to a classifier, in Python: draw films, divide, pretrain, fine-tune, compare, reuse.
+"""From images without labels to a classifier, in Python: draw images, divide, pretrain, fine-tune, compare, reuse.
 
     python docs/tutorials/pretrain_and_finetune.py [--folder FOLDER]
 
@@ -29,7 +29,7 @@ options = parser.parse_args()
 folder = Path(options.folder or tempfile.mkdtemp(prefix="cxrssl_"))
 bundles = Path(__file__).parents[2] / "bundles"
 
-# 1. Films. The phantom writes DICOM files, lung masks and a datalist that is divided by patient. With an archive of
+# 1. Images. The phantom writes DICOM files, lung masks and a datalist that is divided by patient. With an archive of
 #    your own, `python -m monai_cxrssl index` and `split` write such a datalist.
 datalist = make_phantom_dataset(folder / "films", options.patients, size=96, images_per_patient=(1, 2), progress=False)
 content = json.loads(datalist.read_text())
@@ -45,7 +45,7 @@ shared = {
     "seed": 0,
 }
 
-# 3. Pretrain on the training films, without their labels.
+# 3. Pretrain on the training images, without their labels.
 run(
     config_file=str(bundles / "simclr" / "train.json"),
     bundle_root=str(bundles / "simclr"),

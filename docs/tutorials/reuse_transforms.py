@@ -24,7 +24,7 @@ from monai_cxrssl.phantom import make_phantom_dataset
 from monai_cxrssl.transforms import GroupMask, LoadCXR, LoadCXRd, LoadLungMaskd, MultiViewd, ResizeCXRd
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-parser.add_argument("--folder", help="where the films are written; default: a temporary folder")
+parser.add_argument("--folder", help="where the images are written; default: a temporary folder")
 options = parser.parse_args()
 folder = Path(options.folder or tempfile.mkdtemp(prefix="cxrssl_"))
 
@@ -51,7 +51,7 @@ wanted = [{key: item[key] for key in ("image", "lung_mask", "label")} for item i
 batch = next(iter(DataLoader(Dataset(wanted, supervised), batch_size=4)))
 print("supervised:", tuple(batch["image"].shape), tuple(batch["lung_mask"].shape), batch["label"].tolist())
 
-# 3. Contrastive views for a training loop of your own. Films of one patient are no negatives of each other.
+# 3. Contrastive views for a training loop of your own. Images of one patient are no negatives of each other.
 views = Compose([LoadCXRd(keys="image"), MultiViewd(keys="image", size=64, num_views=2, rotation=10)])
 numbered = [
     {"image": item["image"], "patient": number}

@@ -135,7 +135,7 @@ def _with_excess(table: Predictions) -> Predictions:
 
 
 def _on_common_films(tables: Mapping[Any, Predictions], metric: str) -> dict[Any, Predictions]:
-    """Take the films that every table with a measure has it of: means beside each other have to be of the same."""
+    """Take the images that every table with a measure has it of: means beside each other have to be of the same."""
     having = {cell: table for cell, table in tables.items() if metric in table.measures}
     known = [
         {item["image"] for item, value in zip(table.items, table.measures[metric], strict=True) if np.isfinite(value)}

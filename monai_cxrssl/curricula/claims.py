@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["fraction_claims", "verdict", "verdict_words"]
 
 _AUC, _ATTENTION = "macro_auc", "lung_attention_excess"
-_NO_CURRICULUM = "no curriculum has a macro AUC on validation films, by which the best is chosen"
+_NO_CURRICULUM = "no curriculum has a macro AUC on validation images, by which the best is chosen"
 
 
 def verdict(figure: Mapping[str, Any], margin: float = 0.0) -> str:

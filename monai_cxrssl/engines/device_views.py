@@ -17,12 +17,12 @@ __all__ = ["DeviceViews"]
 
 
 class DeviceViews:
-    """Prepare a batch for the trainer: move it to the device, and make views there of films that come without.
+    """Prepare a batch for the trainer: move it to the device, and make views there of images that come without.
 
-    The draws of ``transform`` were made where the films were loaded, from the same keys as the loader's own views; here
-    they are only rendered, all at once (:meth:`monai_cxrssl.transforms.MultiView.apply_batch`), and nothing waits for
-    the device. The result equals the loader's views within the tolerance of interpolation and of rounding to 8 bits.
-    Batches whose views are made already go through :func:`~monai_cxrssl.engines.trainer.prepare_views`.
+    The draws of ``transform`` were made where the images were loaded, from the same keys as the loader's own views;
+    here they are only rendered, all at once (:meth:`monai_cxrssl.transforms.MultiView.apply_batch`), and nothing waits
+    for the device. The result equals the loader's views within the tolerance of interpolation and of rounding to 8
+    bits. Batches whose views are made already go through :func:`~monai_cxrssl.engines.trainer.prepare_views`.
 
     Args:
         transform: draws and renders the views of ``image``.
@@ -45,7 +45,7 @@ class DeviceViews:
         Its ``image`` ``(B, V, 1, S, S)`` is float32 in [0, 1], and so is ``local_image`` of ``local_view``, if any.
 
         Args:
-            batchdata: tensors by name: ``image`` films ``(B, F, 1, H, W)`` uint8 or uint16, F being 1 or V,
+            batchdata: tensors by name: ``image`` images ``(B, F, 1, H, W)`` uint8 or uint16, F being 1 or V,
                 ``film_size`` ``(B, V, 2)`` and ``view`` ``(B, V, 10)`` as :class:`monai_cxrssl.data.PairDataset` gives
                 them; or without the last two, as for ``prepare_views``.
             non_blocking: copy asynchronously from pinned memory.

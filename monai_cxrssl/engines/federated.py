@@ -29,5 +29,5 @@ class FederatedTrainer(MethodTrainer, _KindOfSupervisedTrainer):  # type: ignore
     """
 
     def get_stats(self, *names: str) -> dict[str, Any]:
-        """Return MONAI's statistics, ``names`` of ``state``, and ``data_count`` of films, which weights averages."""
+        """Return MONAI's statistics, ``names`` of ``state``, and ``data_count`` of images, which weights averages."""
         return {**super().get_stats(*names), FlStatistics.DATA_COUNT.value: len(self.data_loader.dataset)}  # type: ignore[union-attr, arg-type]

@@ -54,11 +54,11 @@ def prepare_views(
         kwargs: further arguments of ``Tensor.to``.
 
     Raises:
-        ConfigurationError: a batch of films whose views are still to be made.
+        ConfigurationError: a batch of images whose views are still to be made.
     """
     if "view" in batchdata:
         raise ConfigurationError(
-            "The batch holds films whose views the device should make (augment_on), but the trainer is not told how; "
+            "The batch holds images whose views the device should make (augment_on), but the trainer is not told how; "
             "give it prepare_batch=DeviceViews(transform)."
         )
     batch = {

@@ -58,8 +58,8 @@ class FineTuningSummary:
         unreadable: files that were left out, each with ``image`` and ``cause``.
         warnings: files that were read but looked odd, each with ``image`` and ``warning``.
         pretrained: weights that training started from (also a teacher's), whose patients count as trained on too.
-        images: that the training split took its films from; what they look like is kept beside the weights as
-            ``training_range`` (:func:`monai_cxrssl.data.measure_training_range`), by which inference tells films that
+        images: that the training split took its images from; what they look like is kept beside the weights as
+            ``training_range`` (:func:`monai_cxrssl.data.measure_training_range`), by which inference tells images that
             are unlike them. Without images, or of fewer than 30, there is none.
         replace: weights of the phantom may replace any.
 
@@ -151,7 +151,7 @@ class FineTuningSummary:
     def _training_range(self) -> dict[str, Any]:
         if self.images is None:
             return {}
-        # Films without label and mask are in the store, too, but were not trained on.
+        # Images without label and mask are in the store, too, but were not trained on.
         trained = {item["image"] for item in self.items["training"]}
         numbers = [number for number, item in enumerate(self.images.items) if item["image"] in trained]
         found = measure_training_range(self.images, numbers, self.settings_of_model.get("image_size"))

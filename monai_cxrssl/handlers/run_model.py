@@ -34,7 +34,7 @@ class RunModel:
     """Write the model of a complete run into the run's own folder, then put it where the bundle looks for it.
 
     A model that stood in either place is kept (:func:`place_model`). A model of the phantom by the short recipe takes
-    the place of another such one only: what was trained by the full recipe, on real films, or by whom nobody knows,
+    the place of another such one only: what was trained by the full recipe, on real images, or by whom nobody knows,
     stays, unless ``replace`` is true.
 
     Args:

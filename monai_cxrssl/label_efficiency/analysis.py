@@ -90,16 +90,16 @@ def drift_figures(
     plan: ResamplingPlan = DEFAULT_PLAN,
     reference: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Compare the rows of a grid under drift, paired: the same films as they are and corrupted, the same draws.
+    """Compare the rows of a grid under drift, paired: the same images as they are and corrupted, the same draws.
 
     Args:
-        clean: predictions of the films as they are, see :func:`label_efficiency`, which explains the other arguments.
-        corrupted: predictions of the same films by the name of what was done to them.
+        clean: predictions of the images as they are, see :func:`label_efficiency`, which explains the other arguments.
+        corrupted: predictions of the same images by the name of what was done to them.
 
     Returns:
-        An entry per drift, row and fraction that has figures: ``under`` (the metric of the corrupted films), ``change``
-        (that, less the metric of the films as they are) and, but for the reference, ``against`` (the change, less that
-        of the reference).
+        An entry per drift, row and fraction that has figures: ``under`` (the metric of the corrupted images),
+        ``change`` (that, less the metric of the images as they are) and, but for the reference, ``against`` (the
+        change, less that of the reference).
     """
     named = {(f"{row}\n", fraction, draw): cell for (row, fraction, draw), cell in clean.items()}
     for drift, cells in corrupted.items():

@@ -19,7 +19,7 @@ __all__ = ["ClusteredCell", "clustered_figure"]
 
 @dataclass(frozen=True)
 class ClusteredCell:
-    """The AUCs of a cell's C classes, or a difference of those of several cells of the same test films."""
+    """The AUCs of a cell's C classes, or a difference of those of several cells of the same test images."""
 
     terms: tuple[tuple[float, ClusteredAUC], ...]  #: sign and areas.
 

@@ -39,7 +39,7 @@ def drift_table(report: Mapping[str, Any], markdown: bool = False) -> str:
             )
     if tables:
         kinds = "; ".join(f"{name}: {DRIFTS[name]}" for name in report["settings"]["drifts"])
-        note = f"Same test films, same draws, paired; the films are changed at the network's size. {kinds}."
+        note = f"Same test images, same draws, paired; the images are changed at the network's size. {kinds}."
         tables.append(f"- {note}" if markdown else note)
     return "\n\n".join(tables)
 

@@ -49,7 +49,7 @@ class FrozenCells:
         folder: of the embeddings.
         caches: folder of decoded images of each bundle.
         seed: of the first draw; a random encoder is another in each draw.
-        drifts: corruptions under which the test films are scored too.
+        drifts: corruptions under which the test images are scored too.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class FrozenCells:
         return row.options(draw, **given, **device)
 
     def _vectors(self, row: Row, draw: int, drift: str | None = None) -> dict[str, np.ndarray]:
-        """Features of every film by :func:`_place`; under a drift those of the test films only."""
+        """Features of every image by :func:`_place`; under a drift those of the test images only."""
         options = self._options(row, draw, self.datalist)
         wiring = FineTuningWiring(options, row.bundle)
         source = wiring.source()

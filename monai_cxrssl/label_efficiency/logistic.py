@@ -22,7 +22,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class LabelledFeatures:
-    """Features of films, with labels as a datalist has them."""
+    """Features of images, with labels as a datalist has them."""
 
     features: np.ndarray  #: ``(N, D)``.
     labels: np.ndarray  #: ``(N,)`` class numbers, -1 unknown; or ``(N, C)`` of 0, 1 and NaN unknown.
@@ -50,11 +50,11 @@ class Logistic:
 def fit_logistic(training: LabelledFeatures, classes: int, validation: LabelledFeatures | None = None) -> Logistic:
     """Fit on standardised features, classes weighed equally; one regression, or one per finding of several.
 
-    The penalty is that of the highest macro AUC on the validation films; where they give none, over five folds of the
-    training patients. The test films have no part in it. Where neither can be scored, the strongest is taken.
+    The penalty is that of the highest macro AUC on the validation images; where they give none, over five folds of the
+    training patients. The test images have no part in it. Where neither can be scored, the strongest is taken.
 
     Args:
-        classes: C. One that no training film has gets the probability 0.
+        classes: C. One that no training image has gets the probability 0.
     """
     found = [] if validation is None else [
         _auc(logistic_scores(training, validation.features, classes, c), validation.labels) for c in STRENGTHS

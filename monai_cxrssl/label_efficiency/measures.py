@@ -47,9 +47,9 @@ def is_measured(predictions: Predictions, metric: str) -> bool:
 
 
 def assessed(predictions: Predictions, metric: str) -> Predictions:
-    """Return the rows of the films that a metric is over: with a known label, or with a measure.
+    """Return the rows of the images that a metric is over: with a known label, or with a measure.
 
-    So a network that also marks films without a label is compared on the films that all rows have.
+    So a network that also marks images without a label is compared on the images that all rows have.
     """
     labels = predictions.labels
     if not is_measured(predictions, metric):
@@ -64,7 +64,7 @@ def _of_labels(metric: str) -> bool:
 
 
 def statistic_of(predictions: Predictions, films: Sequence[int], metric: str) -> Statistic:
-    """Return a function from weights ``(R, N)`` of the films to a metric ``(R, K)``, of each class or one for all.
+    """Return a function from weights ``(R, N)`` of the images to a metric ``(R, K)``, of each class or one for all.
 
     Decisions are for the most probable class; of findings, for those of a probability of 0.5 or more.
 

@@ -34,7 +34,7 @@ _ATTENTION = "attention.json"
 
 
 class TrainedCell:
-    """Measure the network of a finished cell on the test films; what was measured stays in files of its folder.
+    """Measure the network of a finished cell on the test images; what was measured stays in files of its folder.
 
     Args:
         folder: of the cell, with ``model.pt``.
@@ -46,7 +46,7 @@ class TrainedCell:
         self.folder, self.bundle, self._resolve = folder, bundle, options
 
     def drift(self, names: Sequence[str]) -> None:
-        """Write the predictions of the test films under each drift, where they are not there yet."""
+        """Write the predictions of the test images under each drift, where they are not there yet."""
         for name in names:
             path = self.folder / predictions_name(name)
             if path.is_file():

@@ -48,7 +48,7 @@ class MultiTaskLoss(nn.Module):
     ``loss = sum_k weight_k * (exp(-s_k) * loss_k + s_k / 2)``; a part that a batch lacks does not move its s.
 
     Args:
-        task: ``"multi_class"`` (one class per film) or ``"multi_label"`` (any number of findings per film).
+        task: ``"multi_class"`` (one class per image) or ``"multi_label"`` (any number of findings per image).
         weighting: ``"fixed"`` or ``"uncertainty"``; the latter has parameters that belong in the optimiser.
         class_weights: one weight per class for the samples that have the class. Multi-class: as in
             ``torch.nn.CrossEntropyLoss``. Multi-label: as ``pos_weight`` of ``torch.nn.BCEWithLogitsLoss``.
@@ -144,8 +144,8 @@ class MultiTaskLoss(nn.Module):
             if not any(known and self.weights[name] for name, (_, known) in parts.items()):
                 wanted = " or ".join(f"a {name}" for name in parts if self.weights[name])
                 raise DatalistError(
-                    f"A batch of {len(reference)} films has nothing to learn from: none of {_items(batch)} has "
-                    f"{wanted or 'a part with a weight above 0'}. Leave such films out, or use a larger batch."
+                    f"A batch of {len(reference)} images has nothing to learn from: none of {_items(batch)} has "
+                    f"{wanted or 'a part with a weight above 0'}. Leave such images out, or use a larger batch."
                 )
             loss = _full(reference).new_zeros(())
             for number, name in enumerate(("label", "mask")):
@@ -192,7 +192,7 @@ class MultiTaskLoss(nn.Module):
             kind = "whole numbers (B,)" if self.task == "multi_class" else "floats (B, classes)"
             raise DatalistError(
                 f"The labels of {_items(batch)} are {str(label.dtype).removeprefix('torch.')} {tuple(label.shape)}; a "
-                f"{self.task} task of {count} classes expects {kind} for {len(logits)} films."
+                f"{self.task} task of {count} classes expects {kind} for {len(logits)} images."
             )
         rows = batch.get("label_rows")
         rows = self._label_rows(label, count, batch) if rows is None else rows
@@ -210,7 +210,7 @@ class MultiTaskLoss(nn.Module):
         return self._multi_label_part(logits, label.to(logits.dtype), known), True
 
     def _label_rows(self, label: Tensor, count: int, batch: Mapping[str, Any]) -> Tensor:
-        """Numbers of the films that have a label, after a look at the values; waits for the device they are on."""
+        """Numbers of the images that have a label, after a look at the values; waits for the device they are on."""
         if self.task == "multi_class":
             outside, known = (label < -1) | (label >= count), label >= 0
         else:
@@ -285,7 +285,7 @@ class MultiTaskLoss(nn.Module):
 
     @staticmethod
     def _mask_rows(mask: Tensor, has_mask: Tensor | None, batch: Mapping[str, Any]) -> Tensor:
-        """Numbers of the films that have a mask, after a look at the values; waits for the device they are on."""
+        """Numbers of the images that have a mask, after a look at the values; waits for the device they are on."""
         rows = torch.arange(len(mask)) if has_mask is None else torch.nonzero(has_mask).flatten()
         target = _only(rows, mask)[0]
         # Almost always true, and of whole numbers the shortest look at every pixel.

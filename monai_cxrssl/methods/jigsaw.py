@@ -18,7 +18,7 @@ from monai_cxrssl.transforms.corruptions.jigsaw_tiles import cut_tiles, permutat
 
 __all__ = ["Jigsaw"]
 
-# A smaller piece of a chest film shows too little to place it (our choice).
+# A smaller piece of a chest X-ray shows too little to place it (our choice).
 SMALLEST_TILE = 16
 
 

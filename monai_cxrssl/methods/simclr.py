@@ -26,7 +26,7 @@ class SimCLR(ContrastiveMethod):
         hidden_channels: width of the head's hidden layers, by default the encoder's embedding length.
         projection_layers: linear layers of the head, 2 in SimCLR, 3 in SimCLRv2.
         gather: take the samples of all processes as negatives.
-        mask_same_patient: do not take images of one patient as negatives of each other (our choice: two films of one
+        mask_same_patient: do not take images of one patient as negatives of each other (our choice: two images of one
             chest are alike for a reason). The batch must then hold ``patient``.
     """
 

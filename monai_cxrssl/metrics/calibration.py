@@ -22,7 +22,7 @@ from monai_cxrssl.metrics.patient_bootstrap import DEFAULT_PLAN, Interval, Resam
 __all__ = ["ReliabilityDiagram", "calibration_figures", "reliability_diagram", "top_label"]
 
 _BINNINGS = ("equal_width", "equal_mass")
-_ECE_METHOD = "bootstrap of patients, around the bias of few films"
+_ECE_METHOD = "bootstrap of patients, around the bias of few images"
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class ReliabilityDiagram:
     observed: np.ndarray  #: ``(B,)``, share of positives; NaN in empty bins.
     ci_low: np.ndarray  #: ``(B,)``, lower ends of the intervals of the shares over patients; NaN in empty bins.
     ci_high: np.ndarray  #: ``(B,)``.
-    count: np.ndarray  #: ``(B,)`` int64, films.
-    ece: float  #: the mean over films of the distance between the share and the mean score of their bin.
+    count: np.ndarray  #: ``(B,)`` int64, images.
+    ece: float  #: the mean over images of the distance between the share and the mean score of their bin.
     reason: str = ""  #: why there is no diagram, as half a sentence; all arrays are empty then, and ``ece`` is NaN.
 
 
@@ -53,10 +53,10 @@ def _bin_of(score: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def top_label(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
-    """Return the highest probability of each film ``(N,)``, and whether its class was right ``(N,)``, NaN for unknown.
+    """Return the highest probability of each image ``(N,)``, and whether its class was right ``(N,)``, NaN for unknown.
 
     Raises:
-        DatalistError: films that may have several classes.
+        DatalistError: images that may have several classes.
     """
     scores, numbers = cohort.scores, cohort.class_numbers
     return scores.max(axis=1), np.where(numbers >= 0, (scores.argmax(axis=1) == numbers).astype(np.float64), np.nan)
@@ -77,11 +77,11 @@ def reliability_diagram(
         score: ``(N,)`` probabilities.
         label: ``(N,)`` of 0, 1 and NaN for unknown.
         bins: how many.
-        binning: ``"equal_width"``, of [0, 1]; ``"equal_mass"``, about equally many films each, fewer where films share
-            a score.
+        binning: ``"equal_width"``, of [0, 1]; ``"equal_mass"``, about equally many images each, fewer where images
+            share a score.
         both_kinds: whether a class without positives or without negatives, or with equal scores, has no diagram; give
             ``False`` for :func:`top_label`, where all may well be right.
-        patient: ``(N,)`` ids; by default all films are of other patients.
+        patient: ``(N,)`` ids; by default all images are of other patients.
 
     Raises:
         ConfigurationError: other bins.
@@ -97,7 +97,7 @@ def reliability_diagram(
         raise DatalistError(f"There are scores {scores.shape} and labels {labels.shape}; expected (N,) of each.")
     ids = np.arange(len(scores)) if patient is None else np.unique(np.asarray(patient), return_inverse=True)[1]
     if ids.shape != scores.shape:
-        raise DatalistError(f"There are {len(ids)} patient ids for {len(scores)} films; expected one of each.")
+        raise DatalistError(f"There are {len(ids)} patient ids for {len(scores)} images; expected one of each.")
     _edges(np.zeros(1), bins, binning)
     reason = why_not_assessable(scores, labels, probability=True, both_kinds=both_kinds)
     if reason:
@@ -122,15 +122,15 @@ def reliability_diagram(
 def calibration_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN, bins: int = 15) -> dict[str, Interval]:
     """Return calibration errors (ECE; Guo et al. 2017, equation 3) and Brier scores of probabilities, with intervals.
 
-    The bins are those of the films as they are in all resamples. An ECE is a sum of distances, too high on few films,
+    The bins are those of the images as they are in all resamples. An ECE is a sum of distances, too high on few images,
     and more so on resamples of these, so that percentiles miss the truth. Its interval runs to the upper percentile
     from the lower end of the basic bootstrap interval, ``2 value - upper percentile``; or from 0, where labels drawn
-    from the probabilities themselves would give as high an ECE (Broecker and Smith 2007), taking films as
+    from the probabilities themselves would give as high an ECE (Broecker and Smith 2007), taking images as
     independent. Brier scores have the percentiles themselves.
 
     Returns:
         ``macro_<figure>`` and ``<figure>_<class>`` of ``ece_width``, ``ece_mass`` and ``brier`` (the mean square of
-        probability minus label); for films of one class each also ``top_label_ece_width`` and ``top_label_ece_mass``.
+        probability minus label); for images of one class each also ``top_label_ece_width`` and ``top_label_ece_mass``.
         A figure that cannot be assessed is NaN with its reason.
 
     Raises:
@@ -169,8 +169,8 @@ def _errors(
 ) -> tuple[Statistic, np.ndarray]:
     """Return the function from weights to both ECEs and the Brier score ``(R, 3, C)``, and ECEs by chance.
 
-    All sums are one product of a sparse matrix and the weights: per column, films, squares, and both binnings. The ECEs
-    by chance ``(2, R, C)`` are of labels drawn from the probabilities.
+    All sums are one product of a sparse matrix and the weights: per column, images, squares, and both binnings. The
+    ECEs by chance ``(2, R, C)`` are of labels drawn from the probabilities.
     """
     from scipy.sparse import csr_matrix, vstack
 

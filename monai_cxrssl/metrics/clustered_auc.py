@@ -25,23 +25,23 @@ _PRIOR = 0.5
 class ClusteredAUC:
     """K AUCs of the same G patients and what each patient adds to them.
 
-    DeLong's structural components, summed over the films of a patient (Obuchowski 1997, Biometrics 53:567), give a
-    variance that takes patients, and not films, as independent, where a patient has films of both kinds, too. It is 0
-    where all films are in the right order, and near there of little worth, since a few patients decide. No AUC A of m
+    DeLong's structural components, summed over the images of a patient (Obuchowski 1997, Biometrics 53:567), give a
+    variance that takes patients, and not images, as independent, where a patient has images of both kinds, too. It is 0
+    where all images are in the right order, and near there of little worth, since a few patients decide. No AUC A of m
     positives and n negatives varies more than ``A (1 - A) / min(m, n)`` (van Dantzig 1951; Birnbaum and Klose 1957,
-    Annals of Mathematical Statistics 28:933). So the interval is Wilson's, with that variance for as many films as
-    there are effective patients (Kish: all films of a patient alike), times the ratio of the clustered variance to it
-    at the estimate. The ratio is drawn towards 1, as if by half a patient, by the number of patients whose films are
+    Annals of Mathematical Statistics 28:933). So the interval is Wilson's, with that variance for as many images as
+    there are effective patients (Kish: all images of a patient alike), times the ratio of the clustered variance to it
+    at the estimate. The ratio is drawn towards 1, as if by half a patient, by the number of patients whose images are
     not all in the right order (or not all in the wrong one), of the class where these are fewer. With perfect order it
     is 1, and the lower end that of a share of 1 over the patients of the smaller class. The normal quantile gives way
     to t with Satterthwaite's degrees of freedom. ``docs/intervals.md`` has the coverage.
     """
 
     areas: np.ndarray  #: ``(K,)``; NaN for a column with positives only, or negatives only.
-    positive: np.ndarray  #: ``(G, K)``, what the positive films of a patient add to the area, less their share of it.
-    negative: np.ndarray  #: ``(G, K)``, of the negative films.
-    patients: np.ndarray  #: ``(3, K)``, patients with positive films, with negative ones, and with either.
-    effective: np.ndarray  #: ``(2, K)``, of these, were all films of a patient alike, as many of equal size.
+    positive: np.ndarray  #: ``(G, K)``, what the positive images of a patient add to the area, less their share of it.
+    negative: np.ndarray  #: ``(G, K)``, of the negative images.
+    patients: np.ndarray  #: ``(3, K)``, patients with positive images, with negative ones, and with either.
+    effective: np.ndarray  #: ``(2, K)``, of these, were all images of a patient alike, as many of equal size.
     telling: np.ndarray  #: ``(K,)``, patients that say how far the order varies, of the class that has fewer.
 
     @classmethod
@@ -53,7 +53,7 @@ class ClusteredAUC:
             labels: ``(N, K)`` of 0, 1 and NaN for unknown.
             patients: ``(N,)`` numbers.
         """
-        # Some films of a cohort keep its numbers, of which some are of nobody then.
+        # Some images of a cohort keep its numbers, of which some are of nobody then.
         names, patients = np.unique(patients, return_inverse=True)
         group, count = len(names), scores.shape[1]
         areas, sums = np.full(count, np.nan), np.zeros((2, group, count))
@@ -82,7 +82,7 @@ class ClusteredAUC:
 
     @classmethod
     def stack(cls, parts: Sequence[ClusteredAUC]) -> ClusteredAUC:
-        """Put the columns of several, of the same films, side by side."""
+        """Put the columns of several, of the same images, side by side."""
         names = ("areas", "positive", "negative", "patients", "effective", "telling")
         return cls(*(np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in names))
 

@@ -23,27 +23,28 @@ PROPORTION_METHOD = "Wilson's interval at the effective number of patients"
 
 @dataclass(frozen=True, eq=False)
 class ClusteredProportion:
-    """K proportions over films of the same G patients and what each patient adds to them.
+    """K proportions over images of the same G patients and what each patient adds to them.
 
-    Wilson's interval (1927) takes films as independent. Here they count as ``n / deff``, with Kish's design effect
-    ``1 + (k - 1) icc``, k the mean size of a film's patient, and t of the patients less one in the place of z (Korn and
-    Graubard 1998, Survey Methodology 24:193; Dean and Pagano 2015, Journal of Survey Statistics and Methodology 3:484).
-    The correlation between films of a patient is that of the clustered variance of a ratio; since few errors say
-    little of it, it is drawn towards 1, as if by one further patient, by the number of patients with an error (or with
-    a success, where these are fewer). Without any error a patient thus counts as one film, however many there are.
+    Wilson's interval (1927) takes images as independent. Here they count as ``n / deff``, with Kish's design effect
+    ``1 + (k - 1) icc``, k the mean size of an image's patient, and t of the patients less one in the place of z (Korn
+    and Graubard 1998, Survey Methodology 24:193; Dean and Pagano 2015, Journal of Survey Statistics and Methodology
+    3:484). The correlation between images of a patient is that of the clustered variance of a ratio; since few errors
+    say little of it, it is drawn towards 1, as if by one further patient, by the number of patients with an error (or
+    with a success, where these are fewer). Without any error a patient thus counts as one image, however many
+    there are.
     """
 
-    shares: np.ndarray  #: ``(K,)``; NaN for a column without films.
-    added: np.ndarray  #: ``(G, K)``, what the films of a patient add to the share, less their share of it.
-    patients: np.ndarray  #: ``(K,)``, patients with films that count.
-    effective: np.ndarray  #: ``(K,)``, effective number of films.
+    shares: np.ndarray  #: ``(K,)``; NaN for a column without images.
+    added: np.ndarray  #: ``(G, K)``, what the images of a patient add to the share, less their share of it.
+    patients: np.ndarray  #: ``(K,)``, patients with images that count.
+    effective: np.ndarray  #: ``(K,)``, effective number of images.
 
     @classmethod
     def of(cls, successes: np.ndarray, patients: np.ndarray) -> ClusteredProportion:
         """Count K columns.
 
         Args:
-            successes: ``(N, K)`` in [0, 1], NaN for films that do not count.
+            successes: ``(N, K)`` in [0, 1], NaN for images that do not count.
             patients: ``(N,)``, numbers from 0 on.
         """
         from scipy.sparse import csr_matrix
@@ -80,12 +81,12 @@ class ClusteredProportion:
 
 
 def proportion_interval(success: Any, patient: Any, confidence: float = 0.95) -> Interval:
-    """Return the share of successes over films ``(N,)``, NaN for films that do not count, with its interval.
+    """Return the share of successes over images ``(N,)``, NaN for images that do not count, with its interval.
 
     See :class:`ClusteredProportion`. Successes are 0 or 1, or shares of one.
 
     Raises:
-        DatalistError: when the lengths differ, or no film counts.
+        DatalistError: when the lengths differ, or no image counts.
 
     Example:
         >>> found = proportion_interval([1, 1, 1, 1], ["a", "b", "c", "c"])
@@ -95,11 +96,11 @@ def proportion_interval(success: Any, patient: Any, confidence: float = 0.95) ->
     values, ids = np.asarray(success, dtype=np.float64), np.asarray(patient)
     if values.ndim != 1 or values.shape != ids.shape:
         raise DatalistError(
-            f"There are {values.shape} successes for {ids.shape} patient ids; expected one of each per film."
+            f"There are {values.shape} successes for {ids.shape} patient ids; expected one of each per image."
         )
     known = np.isfinite(values)
     if not known.any():
-        raise DatalistError("No film counts for a proportion; expected successes of 0 or 1 of one film or more.")
+        raise DatalistError("No image counts for a proportion; expected successes of 0 or 1 of one image or more.")
     part = ClusteredProportion.of(values[known, None], np.unique(ids[known], return_inverse=True)[1])
     low, high = (float(end[0]) for end in part.ends(confidence))
     return Interval(float(part.shares[0]), low, high, 0, method=PROPORTION_METHOD)
@@ -108,7 +109,7 @@ def proportion_interval(success: Any, patient: Any, confidence: float = 0.95) ->
 def proportion_intervals(
     successes: np.ndarray, kind: str, cohort: Cohort, confidence: float, reasons: Sequence[str]
 ) -> dict[str, Interval]:
-    """Return ``macro_<kind>`` and ``<kind>_<class>`` of successes ``(N, C)``, NaN for films that do not count.
+    """Return ``macro_<kind>`` and ``<kind>_<class>`` of successes ``(N, C)``, NaN for images that do not count.
 
     The macro figure is the mean over the classes without a reason, its interval made of theirs (MOVER).
     """
@@ -121,7 +122,7 @@ def proportion_intervals(
     return {
         name: Interval(float(value), float(low), float(high), 0, method=PROPORTION_METHOD)
         if np.isfinite(value)
-        else missing_interval(reason or "it is not defined on these films")
+        else missing_interval(reason or "it is not defined on these images")
         for name, value, (low, high), reason in zip(
             names, [macro_mean(values), *values], part.combined(rows, confidence), why, strict=True
         )

@@ -17,14 +17,14 @@ __all__ = ["Cohort", "macro_mean", "why_not_assessable"]
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """N films with one column of scores and of labels per class; made and checked by :meth:`of`."""
+    """N images with one column of scores and of labels per class; made and checked by :meth:`of`."""
 
     scores: np.ndarray  #: ``(N, C)`` float64; scores that are not finite are kept, for a reason to name.
     labels: np.ndarray  #: ``(N, C)`` float64 of 0, 1 and NaN for unknown, each class against the rest.
     patients: np.ndarray  #: ``(N,)`` patient numbers.
     classes: list[str]  #: C names.
-    numbers: np.ndarray | None = None  #: ``(N,)`` int64, -1 for unknown, where a film has one class only.
-    strata: np.ndarray | None = None  #: ``(N,)``, each film's patient's, such as :meth:`stratified` gives.
+    numbers: np.ndarray | None = None  #: ``(N,)`` int64, -1 for unknown, where an image has one class only.
+    strata: np.ndarray | None = None  #: ``(N,)``, each image's patient's, such as :meth:`stratified` gives.
 
     @classmethod
     def of(
@@ -35,9 +35,9 @@ class Cohort:
         Args:
             score: ``(N, C)``, any numbers that rank: logits or probabilities; a tensor of any device, too.
             label: ``(N,)`` class numbers with -1 for unknown, or ``(N, C)`` of 0, 1 and NaN for unknown.
-            patient: ``(N,)``, one id per film, of any type that numpy can sort; by default all are of other patients.
+            patient: ``(N,)``, one id per image, of any type that numpy can sort; by default all are of other patients.
             class_names: C names; numbers when not given.
-            strata: ``(N,)``, the stratum of each film's patient; ``None`` for one of all patients.
+            strata: ``(N,)``, the stratum of each image's patient; ``None`` for one of all patients.
 
         Raises:
             DatalistError: shapes that do not fit, or labels of another kind.
@@ -56,7 +56,7 @@ class Cohort:
         ids = np.arange(films) if patient is None else np.asarray(patient)
         if ids.shape != (films,):
             raise DatalistError(
-                f"There are scores {scores.shape} and {ids.shape} patient ids; expected one id for each of the N films."
+                f"There are scores {scores.shape} and {ids.shape} patient ids; expected one id for each of N images."
             )
         names = [str(name) for name in (range(count) if class_names is None else class_names)]
         if len(names) != count:
@@ -74,7 +74,7 @@ class Cohort:
         rows = np.flatnonzero(~np.isin(labels, np.arange(-1, count)))
         if rows.size:
             raise DatalistError(
-                f"The label of film {rows[0]} is {labels[rows[0]]}; expected 0 to {count - 1}, or -1 for unknown."
+                f"The label of image {rows[0]} is {labels[rows[0]]}; expected 0 to {count - 1}, or -1 for unknown."
             )
         numbers = labels.astype(np.int64)
         columns = np.where(numbers[:, None] == -1, np.nan, numbers[:, None] == np.arange(count))
@@ -82,12 +82,12 @@ class Cohort:
 
     @property
     def label(self) -> np.ndarray:
-        """Class numbers ``(N,)`` where a film has one class only, else the columns ``(N, C)``."""
+        """Class numbers ``(N,)`` where an image has one class only, else the columns ``(N, C)``."""
         return self.labels if self.numbers is None else self.numbers
 
     @property
     def class_numbers(self) -> np.ndarray:
-        """Class numbers ``(N,)``; a DatalistError where a film may have several classes."""
+        """Class numbers ``(N,)``; a DatalistError where an image may have several classes."""
         if self.numbers is None:
             raise DatalistError(
                 f"The labels are {self.labels.shape}; the most probable class needs (N,) class numbers, -1 for unknown."
@@ -95,7 +95,7 @@ class Cohort:
         return self.numbers
 
     def take(self, films: Any) -> Cohort:
-        """Return some of the films, with the strata that they have here."""
+        """Return some of the images, with the strata that they have here."""
         scores, labels, patients = self.scores[films], self.labels[films], self.patients[films]
         numbers, strata = (None if part is None else part[films] for part in (self.numbers, self.strata))
         return Cohort(scores, labels, patients, self.classes, numbers, strata)
@@ -108,13 +108,13 @@ class Cohort:
         )
 
     def with_scores(self, score: Any) -> Cohort:
-        """Return the same films with other scores ``(N, C)``, such as another model's."""
+        """Return the same images with other scores ``(N, C)``, such as another model's."""
         return Cohort.of(score, self.label, self.patients, self.classes, self.strata)
 
     def stratified(self) -> Cohort:
-        """Return the films with their patients' strata: the rarest class, by patients, that any film of one shows.
+        """Return the images with their patients' strata: the rarest class, by patients, that any image of one shows.
 
-        Strata are class numbers, or -1 for patients without a positive film.
+        Strata are class numbers, or -1 for patients without a positive image.
 
         Example:
             >>> Cohort.of([[0.1, 0.9]] * 4, [0, 0, 1, -1], ["a", "b", "b", "c"]).stratified().strata
@@ -127,7 +127,7 @@ class Cohort:
         return replace(self, strata=np.array(rarest)[shown[:, rarest].argmax(axis=1)][self.patients])
 
     def rarer_patients(self) -> np.ndarray:
-        """Return how many patients the kind has, positive or negative, of which fewer have a film: ``(C,)`` int64."""
+        """Return how many patients the kind has, positive or negative, of which fewer have an image: ``(C,)`` int64."""
         kinds = [[len(np.unique(self.patients[column == kind])) for column in self.labels.T] for kind in (0, 1)]
         return np.array(kinds, dtype=np.int64).reshape(2, len(self.classes)).min(axis=0)
 
@@ -135,7 +135,7 @@ class Cohort:
         """Return the cohort itself, or raise a DatalistError where a score is not a finite number."""
         bad = np.flatnonzero(~np.isfinite(self.scores).all(axis=1))
         if bad.size:
-            raise DatalistError(f"The scores of film {bad[0]} are not finite numbers; no ranking can be made of them.")
+            raise DatalistError(f"The scores of image {bad[0]} are not finite numbers; no ranking can be made of them.")
         return self
 
     def reasons(self, probability: bool = False) -> list[str]:
@@ -152,12 +152,12 @@ class Cohort:
         scores = self.scores[known]
         bad = int((~np.isfinite(scores)).any(axis=1).sum())
         if not known.any():
-            return "no film has a known label"
+            return "no image has a known label"
         if bad:
-            return f"the scores of {bad} of {known.sum()} films are not finite numbers"
+            return f"the scores of {bad} of {known.sum()} images are not finite numbers"
         if len(np.unique(numbers[known])) < 2:
-            return f"all films are of class {self.classes[numbers[known][0]]}"
-        return "all films have the same scores" if (scores == scores[0]).all() else ""
+            return f"all images are of class {self.classes[numbers[known][0]]}"
+        return "all images have the same scores" if (scores == scores[0]).all() else ""
 
 
 def why_not_assessable(
@@ -166,7 +166,7 @@ def why_not_assessable(
     """Say why a class has no figure, or return an empty string when it has.
 
     Args:
-        label: ``(N,)`` of 0, 1 and NaN for unknown; films of unknown label do not count.
+        label: ``(N,)`` of 0, 1 and NaN for unknown; images of unknown label do not count.
         patient: ``(N,)`` ids; when given, positives and negatives must each be of two or more patients, since the
             figure would be about one person and could have no interval.
         probability: whether the scores must lie in [0, 1].
@@ -174,20 +174,20 @@ def why_not_assessable(
 
     Example:
         >>> why_not_assessable(np.array([0.2, 0.7]), np.array([0.0, np.nan]))
-        'there are no positive films'
+        'there are no positive images'
     """
     known = ~np.isnan(label)
     scores, labels = score[known], label[known]
     bad = int((~np.isfinite(scores)).sum())
     if not len(labels):
-        return "no film has a known label"
+        return "no image has a known label"
     if bad:
-        return f"the scores of {bad} of {len(scores)} films are not finite numbers"
+        return f"the scores of {bad} of {len(scores)} images are not finite numbers"
     for kind, value in (("positive", 1), ("negative", 0)) if both_kinds else ():
         if not (labels == value).any():
-            return f"there are no {kind} films"
+            return f"there are no {kind} images"
         if patient is not None and len(np.unique(np.asarray(patient)[known][labels == value])) < 2:
-            return f"the {kind} films are of one patient"
+            return f"the {kind} images are of one patient"
     if both_kinds and scores.min() == scores.max():
         return f"all scores are {scores[0]:.6g}"
     if probability and not (scores.min() >= 0 and scores.max() <= 1):

@@ -16,18 +16,18 @@ __all__ = ["class_decisions", "confusion_figures", "confusion_matrix", "finding_
 
 
 def _cells(cohort: Cohort) -> np.ndarray:
-    """Return the cell of the matrix of each film ``(N,)``, row by row; -1 for films of unknown label."""
+    """Return the cell of the matrix of each image ``(N,)``, row by row; -1 for images of unknown label."""
     numbers = cohort.class_numbers
     return np.where(numbers >= 0, numbers * len(cohort.classes) + cohort.scores.argmax(axis=1), -1)
 
 
 def confusion_matrix(cohort: Cohort) -> np.ndarray:
-    """Count the films of each class (rows) by the class of the highest score (columns); the first of equals.
+    """Count the images of each class (rows) by the class of the highest score (columns); the first of equals.
 
-    These are ``(C, C)`` float64 whole numbers; all NaN when scores of films that count are not finite.
+    These are ``(C, C)`` float64 whole numbers; all NaN when scores of images that count are not finite.
 
     Raises:
-        DatalistError: films that may have several classes.
+        DatalistError: images that may have several classes.
 
     Example:
         >>> confusion_matrix(Cohort.of([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], [0, 1, 1]))
@@ -43,12 +43,12 @@ def confusion_matrix(cohort: Cohort) -> np.ndarray:
 def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[str, Interval]:
     """Return accuracy, Cohen's kappa and F1 of the most probable class, with intervals over patients.
 
-    The macro F1 is the mean over the classes that the films have, in each resample those that it has. Return
+    The macro F1 is the mean over the classes that the images have, in each resample those that it has. Return
     ``{"accuracy", "kappa", "macro_f1", "top_f1_<class>", …}``; the last are named apart from the F1 at a threshold. NaN
     with a reason where there is no figure.
 
     Raises:
-        DatalistError: films that may have several classes.
+        DatalistError: images that may have several classes.
     """
     reason, count, matrices = cohort.why_undecided(), len(cohort.classes), _weighted_matrix(cohort)
 
@@ -62,7 +62,7 @@ def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> di
         return np.column_stack([accuracy, kappa, macro_mean(f1), f1])
 
     absent = [
-        reason or ("" if (cohort.labels[:, c] == 1).any() else "there are no positive films") for c in range(count)
+        reason or ("" if (cohort.labels[:, c] == 1).any() else "there are no positive images") for c in range(count)
     ]
     keys = ["accuracy", "kappa", "macro_f1", *(f"top_f1_{name}" for name in cohort.classes)]
     limits, patients = [(0.0, 1.0), (-1.0, 1.0)] + [(0.0, 1.0)] * (1 + count), np.maximum(cohort.rarer_patients(), 1)
@@ -76,12 +76,12 @@ def confusion_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> di
 
 
 def class_decisions(cohort: Cohort) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Decide each film for its most probable class; return a function from weights ``(R, N)`` to accuracy and F1.
+    """Decide each image for its most probable class; return a function from weights ``(R, N)`` to accuracy and F1.
 
-    These are ``(R, 1)`` and ``(R, C)``; the F1 is NaN for classes that films of any weight do not have.
+    These are ``(R, 1)`` and ``(R, C)``; the F1 is NaN for classes that images of any weight do not have.
 
     Raises:
-        DatalistError: films that may have several classes, or scores that are not finite.
+        DatalistError: images that may have several classes, or scores that are not finite.
     """
     matrices = _weighted_matrix(cohort.finite())
 
@@ -93,9 +93,9 @@ def class_decisions(cohort: Cohort) -> Callable[[np.ndarray], tuple[np.ndarray, 
 
 
 def finding_decisions(cohort: Cohort, threshold: float = 0.5) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Decide every class of a film for itself; return a function from weights ``(R, N)`` to accuracy and F1.
+    """Decide every class of an image for itself; return a function from weights ``(R, N)`` to accuracy and F1.
 
-    Both are ``(R, C)``, over the films whose label is known. The F1 is NaN for classes of which no film of any weight
+    Both are ``(R, C)``, over the images whose label is known. The F1 is NaN for classes of which no image of any weight
     is positive, as sklearn's ``zero_division`` would have it.
 
     Args:

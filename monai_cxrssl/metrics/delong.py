@@ -42,14 +42,14 @@ def placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.95) -> DeLongResult:
-    """Test whether two models have the same AUC of one class on the same films.
+    """Test whether two models have the same AUC of one class on the same images.
 
-    DeLong, DeLong and Clarke-Pearson (1988), by the midranks of Sun and Xu (2014, algorithm 2). The test takes films
+    DeLong, DeLong and Clarke-Pearson (1988), by the midranks of Sun and Xu (2014, algorithm 2). The test takes images
     as independent; where patients have several, :func:`~monai_cxrssl.metrics.compare_auc` is the one to trust.
 
     Args:
         score: ``(N,)`` of the first model, and ``other_score`` of the second.
-        label: ``(N,)`` of 0, 1 and NaN for unknown; films of unknown label do not count.
+        label: ``(N,)`` of 0, 1 and NaN for unknown; images of unknown label do not count.
 
     Returns:
         The test; NaN and a reason with fewer than two positives or negatives, scores that are equal or not finite, or
@@ -76,7 +76,7 @@ def delong_test(score: Any, other_score: Any, label: Any, confidence: float = 0.
     known = ~np.isnan(labels)
     positive = labels[known] == 1
     if not reason and min(positive.sum(), (~positive).sum()) < 2:
-        reason = "there are fewer than two positive or two negative films"
+        reason = "there are fewer than two positive or two negative images"
     if reason:
         return DeLongResult(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, reason)
     (up, down), (other_up, other_down) = (placements(scores[known], positive) for scores in (first, second))

@@ -28,13 +28,13 @@ def linear_interval(
       that is MOVER.
     - Where one of two figures does not vary, so that their correlation is not known, figures of one sign count as fully
       correlated and those of opposite signs as independent.
-    - A correlation of opposite signs counts as ``1 - 1 / patients`` at most: two models that rank the same films alike
+    - A correlation of opposite signs counts as ``1 - 1 / patients`` at most: two models that rank the same images alike
       may yet differ.
 
     Args:
         values: ``(K,)``, as ``low``, ``high`` and ``weights``; figures of weight 0 may be NaN.
         covariance: ``(K, K)`` of the figures, of which the correlation counts only; ``None``: they are independent.
-        patients: whose films the covariance is of.
+        patients: whose images the covariance is of.
 
     Example:
         >>> ends = linear_interval(*map(np.array, ([0.9, 0.8], [0.87, 0.76], [0.93, 0.84], [1.0, -1.0])))

@@ -101,7 +101,7 @@ def saliency_iou(saliency: Any, mask: Any, quantile: float = 0.8) -> Any:
     if not 0 < quantile < 1:
         raise ConfigurationError(f"quantile is {quantile!r}; give the share of pixels below it, between 0 and 1.")
     values, marked = _planes(saliency, mask)
-    # torch.quantile refuses the maps of a few hundred films at once.
+    # torch.quantile refuses the maps of a few hundred images at once.
     threshold = values.kthvalue(min(max(1, int(np.ceil(quantile * values.shape[1]))), values.shape[1]), dim=1).values
     highest = values.amax(1)
     salient = (values > threshold[:, None]) | ((threshold == highest)[:, None] & (values == highest[:, None]))

@@ -20,7 +20,7 @@ class LungExtent:
 
     Attributes:
         area: of both lungs.
-        left_area, right_area: of the lung on the image's left side, which is the patient's right one as films are
+        left_area, right_area: of the lung on the image's left side, which is the patient's right one as images are
             hung, and of the other; parted where the mask is thinnest in its middle third.
         thoracic_width: largest distance along a row between the outer borders of the lungs, the transverse diameter
             that a cardiothoracic ratio divides by.

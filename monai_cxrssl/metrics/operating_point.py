@@ -24,20 +24,20 @@ _RESAMPLED = {"f1": (0.0, 1.0), "kappa": (-1.0, 1.0)}
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and what it gave on the films that it was chosen on."""
+    """A threshold and what it gave on the images that it was chosen on."""
 
-    threshold: float  #: films that score this or more are called positive; NaN when no threshold serves the rule.
+    threshold: float  #: images that score this or more are called positive; NaN when no threshold serves the rule.
     rule: str  #: see :func:`choose_threshold`.
     target: float  #: see :func:`choose_threshold`; of no meaning to rules ``"youden"`` and ``"f1"``.
-    sensitivity: float  #: on the films of the choice.
-    specificity: float  #: on the films of the choice.
+    sensitivity: float  #: on the images of the choice.
+    specificity: float  #: on the images of the choice.
     reason: str = ""  #: why there is no threshold, as half a sentence; empty when there is one.
 
 
 def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float = 0.9) -> OperatingPoint:
-    """Choose the threshold of one class. Give it validation films; on the films of the test it would flatter itself.
+    """Choose the threshold of one class. Give it validation images; on the images of the test it would flatter itself.
 
-    Thresholds lie halfway between neighbouring scores; one that calls all films the same is never chosen. Among
+    Thresholds lie halfway between neighbouring scores; one that calls all images the same is never chosen. Among
     thresholds that serve the rule equally well, the lowest is taken, which has the highest sensitivity.
 
     Args:
@@ -50,7 +50,7 @@ def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float
 
     Returns:
         The threshold, or NaN and a reason: labels of one kind, scores that are equal or not finite, a target that only
-        calling all films the same reaches, no threshold better than chance.
+        calling all images the same reaches, no threshold better than chance.
 
     Raises:
         ConfigurationError: another rule, or a target that is no share.
@@ -88,13 +88,13 @@ def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float
         allowed, wanted = merit > 0, "no threshold is better than chance"
     elif rule == "f1":
         merit = 2 * true / (true + false + positives)
-        allowed, wanted = true > 0, "no threshold finds a positive film without calling all films positive"
+        allowed, wanted = true > 0, "no threshold finds a positive image without calling all images positive"
     elif rule == "sensitivity":
         merit, allowed = specificity, true >= target * positives - 1e-9
-        wanted = f"a sensitivity of {target:g} is reached only by calling all films positive"
+        wanted = f"a sensitivity of {target:g} is reached only by calling all images positive"
     else:
         merit, allowed = sensitivity, negatives - false >= target * negatives - 1e-9
-        wanted = f"a specificity of {target:g} is reached only by calling all films negative"
+        wanted = f"a specificity of {target:g} is reached only by calling all images negative"
     if not allowed.any():
         return OperatingPoint(nan, rule, target, nan, nan, wanted)
     best = int(np.argmax(np.where(allowed, merit, -np.inf)))
@@ -105,7 +105,7 @@ def choose_threshold(score: Any, label: Any, rule: str = "youden", target: float
 
 
 def choose_thresholds(cohort: Cohort, rule: str = "youden", target: float = 0.9) -> list[OperatingPoint]:
-    """Choose the threshold of each class against the rest on validation films, see :func:`choose_threshold`."""
+    """Choose the threshold of each class against the rest on validation images, see :func:`choose_threshold`."""
     return [choose_threshold(*column, rule, target) for column in zip(cohort.scores.T, cohort.labels.T, strict=True)]
 
 
@@ -116,10 +116,10 @@ def operating_point_figures(
 ) -> dict[str, Interval]:
     """Return sensitivity, specificity, PPV, NPV, F1, accuracy and Cohen's kappa at thresholds, with intervals.
 
-    A film is called positive when its score is the threshold or more. F1 and kappa have the bootstrap of patients,
+    An image is called positive when its score is the threshold or more. F1 and kappa have the bootstrap of patients,
     without the resamples that lack positives or negatives of a class, and the others
     :func:`~monai_cxrssl.metrics.clustered_proportion.proportion_intervals`. PPV and NPV hold at the prevalence of these
-    films only.
+    images only.
 
     Args:
         threshold: one per class, or one for all; numbers, or what :func:`choose_threshold` returned.
@@ -156,14 +156,14 @@ def operating_point_figures(
 
     known = ~np.isnan(labels)
     none_called = {
-        "ppv": ("no film is called positive", ~(called & known).any(axis=0)),
-        "npv": ("no film is called negative", (called | ~known).all(axis=0)),
+        "ppv": ("no image is called positive", ~(called & known).any(axis=0)),
+        "npv": ("no image is called negative", (called | ~known).all(axis=0)),
     }
     why = {}
     for figure in _FIGURES:
         words, absent = none_called.get(figure, ("", np.zeros(count, dtype=bool)))
         why[figure] = [reason or (words if absent[c] else "") for c, reason in enumerate(reasons)]
-    # Of each share: the films that count, and those of them that are right.
+    # Of each share: the images that count, and those of them that are right.
     right = called == true
     shares = {
         "sensitivity": (true, called), "specificity": (false, ~called), "ppv": (called & known, true),

@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 BOOTSTRAP_METHOD = "bootstrap of patients, expanded percentiles"
 _BOUND_METHOD = "bound on patients unlike those seen, since all resamples are equal"
 
-#: Resamples that are worked on at a time; 25,000 films take about 10 MB each.
+#: Resamples that are worked on at a time; 25,000 images take about 10 MB each.
 _CHUNK = 50
 
-#: From weights ``(R, N)`` of the films to the figures of each resample ``(R, …)``, NaN where it has none.
+#: From weights ``(R, N)`` of the images to the figures of each resample ``(R, …)``, NaN where it has none.
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
@@ -36,7 +36,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 class Interval:
     """A figure and its interval over patients."""
 
-    value: float  #: the figure of the films as they are.
+    value: float  #: the figure of the images as they are.
     ci_low: float  #: lower end; NaN where there is no interval.
     ci_high: float  #: upper end.
     resamples: int  #: resamples that gave a figure, of those drawn; 0 where the interval takes none.
@@ -46,10 +46,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class ResamplingPlan:
-    """Draws of as many patients as there are, with replacement: a film counts as often as its patient was drawn.
+    """Draws of as many patients as there are, with replacement: an image counts as often as its patient was drawn.
 
-    The draws depend on the seed, the patients, their strata and the order of the films only, so that two models on the
-    same films get the same draws.
+    The draws depend on the seed, the patients, their strata and the order of the images only, so that two models on the
+    same images get the same draws.
 
     Args:
         confidence: the share of resampled figures within the interval, in (0, 1).
@@ -81,7 +81,7 @@ class ResamplingPlan:
         stratum; intervals then hold for the mix of strata as it is. A stratum of one patient does not vary.
 
         Args:
-            strata: ``(N,)``, the stratum of the patient of each film; ``None`` for one stratum.
+            strata: ``(N,)``, the stratum of the patient of each image; ``None`` for one stratum.
 
         Raises:
             DatalistError: fewer than two patients, or a patient in two strata.
@@ -110,7 +110,7 @@ class ResamplingPlan:
         return np.concatenate([even[:, None], drawn], axis=1)
 
     def resample(self, statistic: Statistic, patients: Any, strata: Any = None) -> np.ndarray:
-        """Return the figures of the films as they are, and of each resample: ``(1 + R, …)``, see :meth:`weights`."""
+        """Return the figures of the images as they are, and of each resample: ``(1 + R, …)``, see :meth:`weights`."""
         resampled = [statistic(weights) for weights in self.weights(patients, strata)]
         return np.concatenate([statistic(np.ones((1, len(patients)))), *resampled])
 
@@ -121,7 +121,7 @@ class ResamplingPlan:
         patients: float = math.inf,
         limits: tuple[float, float] = (-math.inf, math.inf),
     ) -> Interval:
-        """Return the interval of ``(1 + R,)`` figures: of the films as they are, and of each resample.
+        """Return the interval of ``(1 + R,)`` figures: of the images as they are, and of each resample.
 
         Percentiles of a bootstrap are too narrow where patients are few. They are expanded here, so that a mean has the
         interval of Student's t (Hesterberg 2015, The American Statistician 69:371, section 5.3). Where all resamples
@@ -189,7 +189,7 @@ class ResamplingPlan:
         count = len(np.unique(cohort.patients))
         why = list(reasons or [""] * len(names))
         if reasons is not None and count < 2:
-            why = [reason or "the films are of fewer than two patients" for reason in why]
+            why = [reason or "the images are of fewer than two patients" for reason in why]
         found = {name: missing_interval(reason) for name, reason in zip(names, why, strict=True)}
         if all(why):
             return found
@@ -200,7 +200,7 @@ class ResamplingPlan:
                 number = count if patients is None else patients[column]
                 found[name] = self.interval(values[:, column], name, number, ends)
             elif not reason:
-                found[name] = missing_interval("it is not defined on these films")
+                found[name] = missing_interval("it is not defined on these images")
         return found
 
     def class_intervals(
@@ -246,23 +246,23 @@ def missing_interval(reason: str) -> Interval:
 
 
 def require_patients(patients: Any) -> None:
-    """Raise a DatalistError where the films, whose patients these are, are of fewer than two."""
+    """Raise a DatalistError where the images, whose patients these are, are of fewer than two."""
     count = len(np.unique(np.asarray(patients)))
     if count < 2:
-        raise DatalistError(f"An interval over patients needs two or more patients; the films are of {count}.")
+        raise DatalistError(f"An interval over patients needs two or more patients; the images are of {count}.")
 
 
 def _members(ids: np.ndarray, patient_of: np.ndarray, strata: np.ndarray) -> list[np.ndarray]:
     """Return the patient numbers of each stratum."""
     if strata.shape != patient_of.shape:
-        raise DatalistError(f"There are {strata.shape} strata for {patient_of.shape} films; expected one per film.")
+        raise DatalistError(f"There are {strata.shape} strata for {patient_of.shape} images; expected one per image.")
     names, stratum_of_film = np.unique(strata, return_inverse=True)
     stratum = np.empty(len(ids), dtype=np.int64)
     stratum[patient_of] = stratum_of_film
     torn = np.flatnonzero(stratum[patient_of] != stratum_of_film)
     if torn.size:
         raise DatalistError(
-            f"Patient {ids[patient_of[torn[0]]]!s} has films in two strata; expected one stratum per patient, as "
+            f"Patient {ids[patient_of[torn[0]]]!s} has images in two strata; expected one stratum per patient, as "
             "Cohort.stratified gives."
         )
     return [np.flatnonzero(stratum == number) for number in range(len(names))]
@@ -275,19 +275,19 @@ def bootstrap_mean(
     plan: ResamplingPlan = DEFAULT_PLAN,
     limits: tuple[float, float] = (-math.inf, math.inf),
 ) -> Interval:
-    """Return the mean over films of a figure per film, such as Dice, with its interval over patients.
+    """Return the mean over images of a figure per image, such as Dice, with its interval over patients.
 
-    The figures are ``(N,)``; NaN films do not count. Give the difference of two models' figures on the same films to
+    The figures are ``(N,)``; NaN images do not count. Give the difference of two models' figures on the same images to
     get a paired difference. The limits are those of :meth:`ResamplingPlan.interval`; without them there is no interval
     where all resamples are equal.
 
     Raises:
-        DatalistError: when the lengths differ, no film has a figure, or fewer than two patients have one.
+        DatalistError: when the lengths differ, no image has a figure, or fewer than two patients have one.
     """
     figures, ids = np.asarray(values, dtype=np.float64), np.asarray(patient)
     if figures.ndim != 1 or figures.shape != ids.shape:
         raise DatalistError(
-            f"There are {figures.shape} figures for {ids.shape} patient ids; expected one of each per film."
+            f"There are {figures.shape} figures for {ids.shape} patient ids; expected one of each per image."
         )
     known = np.isfinite(figures)
     figures = figures[known]

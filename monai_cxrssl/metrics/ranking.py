@@ -157,12 +157,12 @@ def auc_intervals(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict[s
     kind only have NaN, and are not in the macro.
 
     Raises:
-        DatalistError: scores that are not finite, or films of one patient.
+        DatalistError: scores that are not finite, or images of one patient.
     """
     _left_out(cohort.finite())
     require_patients(cohort.patients)
     areas = clustered_auc(cohort)
-    absent = ["it is not defined on these films"] * len(cohort.classes)
+    absent = ["it is not defined on these images"] * len(cohort.classes)
     return _of_classes(areas, np.eye(len(absent)), areas.areas, cohort, plan, absent)
 
 
@@ -203,7 +203,7 @@ def ranking_figures(cohort: Cohort, plan: ResamplingPlan = DEFAULT_PLAN) -> dict
 
 
 def compare_auc(cohort: Cohort, other: Any, plan: ResamplingPlan = DEFAULT_PLAN) -> tuple[dict[str, Interval], ...]:
-    """Return the AUCs of two models on the same films, and their differences, paired over patients.
+    """Return the AUCs of two models on the same images, and their differences, paired over patients.
 
     Intervals of differences are made of those of both models and of their covariance over patients (MOVER, see
     :func:`~monai_cxrssl.metrics.linear_interval.linear_interval`).

@@ -41,15 +41,15 @@ def subgroup_figures(
     lacks a class; compare class by class then.
 
     Args:
-        group: ``(N,)``, may differ between films of a patient; ``None``, NaN and empty text stand for ``"unknown"``.
+        group: ``(N,)``, may differ between images of a patient; ``None``, NaN and empty text stand for ``"unknown"``.
         min_patients: groups of fewer are marked as small.
 
     Raises:
-        DatalistError: another number of groups than of films.
+        DatalistError: another number of groups than of images.
     """
     names = np.array([_group_name(value) for value in group], dtype=object)
     if len(names) != len(cohort.scores):
-        raise DatalistError(f"There are {len(names)} groups for {len(cohort.scores)} films; expected one per film.")
+        raise DatalistError(f"There are {len(names)} groups for {len(cohort.scores)} images; expected one per image.")
     subgroups = []
     for name in sorted(set(names), key=lambda each: (each == "unknown", each)):
         part = cohort.take(np.flatnonzero(names == name))

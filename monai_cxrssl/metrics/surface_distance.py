@@ -50,7 +50,7 @@ def segmentation_figures(
         spacing: size of a pixel of these masks, rows and columns, in mm
             (:func:`monai_cxrssl.data.reading.spacing.grid_spacing`). None or NaN: unknown, pixels of these masks are
             the unit.
-        unit: of ``spacing``; ``"mm"`` by default, ``"pixel"`` where it is counted in pixels of the film.
+        unit: of ``spacing``; ``"mm"`` by default, ``"pixel"`` where it is counted in pixels of the image.
 
     Raises:
         DatalistError: the masks differ in shape or hold NaN, or the spacing is not two positive numbers.

@@ -15,12 +15,12 @@ __all__ = ["apply_temperature", "fit_temperature", "negative_log_likelihood"]
 
 logger = logging.getLogger(__name__)
 
-#: Perfectly separated validation films would ask for a temperature of 0, and thus for certainty; this is where it ends.
+#: Perfectly separated validation images would ask for a temperature of 0, and thus for certainty; this is its end.
 _LOWEST, _HIGHEST = 0.05, 20.0
 
 
 def _logits(probability: Any, task: str) -> np.ndarray:
-    """Return logits ``(N, C)``; of multi_class up to a constant per film, which softmax takes out again."""
+    """Return logits ``(N, C)``; of multi_class up to a constant per image, which softmax takes out again."""
     if task not in ("multi_class", "multi_label"):
         raise ConfigurationError(f"The task is {task!r}; expected 'multi_class' or 'multi_label'.")
     shares = np.asarray(probability, dtype=np.float64)
@@ -51,7 +51,7 @@ def _problem(logits: np.ndarray, label: np.ndarray, task: str) -> str:
     known = label >= 0 if task == "multi_class" else ~np.isnan(label)
     values = label[known]
     if not values.size:
-        return "no film has a known label"
+        return "no image has a known label"
     if values.max() > (logits.shape[1] - 1 if task == "multi_class" else 1) or values.min() < 0:
         raise DatalistError(f"A label is {values.max():g}; expected class numbers, or 0 and 1, for {logits.shape[1]}.")
     if not np.isfinite(logits[known]).all():
@@ -60,7 +60,7 @@ def _problem(logits: np.ndarray, label: np.ndarray, task: str) -> str:
 
 
 def negative_log_likelihood(probability: Any, label: Any, task: str) -> float:
-    """Return the mean negative log-likelihood over films (multi_class), or over known labels (multi_label), in nats.
+    """Return the mean negative log-likelihood over images (multi_class), or over known labels (multi_label), in nats.
 
     It is 0 or more; NaN without a known label, or with scores that are not finite.
 
@@ -78,7 +78,7 @@ def negative_log_likelihood(probability: Any, label: Any, task: str) -> float:
 
 
 def fit_temperature(probability: Any, label: Any, task: str) -> float:
-    """Return the temperature of the least negative log-likelihood. Give it validation films.
+    """Return the temperature of the least negative log-likelihood. Give it validation images.
 
     Arguments are those of :func:`negative_log_likelihood`; one temperature serves all classes.
 
@@ -113,7 +113,7 @@ def fit_temperature(probability: Any, label: Any, task: str) -> float:
     best = min((_LOWEST, 1.0, _HIGHEST, float(np.exp(found.x))), key=lambda t: _likelihood(logits / t, labels, task))
     if best in (_LOWEST, _HIGHEST):
         logger.warning(
-            "The temperature is at the end of its range, %g: the validation films are separated perfectly, or not at "
+            "The temperature is at the end of its range, %g: the validation images are separated perfectly, or not at "
             "all; take more of them.",
             best,
         )
@@ -123,8 +123,8 @@ def fit_temperature(probability: Any, label: Any, task: str) -> float:
 def apply_temperature(probability: Any, temperature: float, task: str) -> np.ndarray:
     """Return probabilities at a temperature: softmax(log p / T) for multi_class, sigmoid(logit(p) / T) for multi_label.
 
-    The result is ``(N, C)`` float64, as the probabilities. The order of films by a class of multi_label stays, and with
-    it the AUC, and so does the most probable class of multi_class. Scores that are not finite stay so.
+    The result is ``(N, C)`` float64, as the probabilities. The order of images by a class of multi_label stays, and
+    with it the AUC, and so does the most probable class of multi_class. Scores that are not finite stay so.
 
     Args:
         temperature: above 0, such as :func:`fit_temperature` gives; 1 changes nothing.

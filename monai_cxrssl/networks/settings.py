@@ -173,11 +173,11 @@ def read_thresholds(model_path: str | os.PathLike) -> dict[str, float] | None:
 
 
 def read_training_range(model_path: str | os.PathLike) -> dict[str, Any] | None:
-    """Return the statistics of the training films stored with a file of weights, ``None`` where there are none.
+    """Return the statistics of the training images stored with a file of weights, ``None`` where there are none.
 
     Args:
         model_path: the file of weights; its description has ``training_range`` (see
-            :class:`monai_cxrssl.data.TrainingRange`) where fine-tuning had enough films to measure it.
+            :class:`monai_cxrssl.data.TrainingRange`) where fine-tuning had enough images to measure it.
 
     Raises:
         ConfigurationError: they are no JSON object.

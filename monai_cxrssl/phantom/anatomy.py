@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Anatomy of one phantom patient.
 
-Frame (cm): x to the patient's left (the viewer's right on a frontal film), y towards the feet, z towards the back,
+Frame (cm): x to the patient's left (the viewer's right on a frontal image), y towards the feet, z towards the back,
 origin in the middle of the chest. A "standard" chest is 27 cm wide and 25 cm high inside; every other one is a
 scaled copy with its own heart, spine, vessels and habitus.
 """
@@ -38,7 +38,7 @@ _RIB_REACH = [150, 148, 146, 144, 142, 138, 133, 127, 120, 110, 85, 62]  # degre
 
 @dataclass(frozen=True)
 class ThoraxAnatomy:
-    """What stays the same in every film of a patient. Lengths in cm, angles in degrees.
+    """What stays the same in every image of a patient. Lengths in cm, angles in degrees.
 
     Args:
         seed: drives vessels, lung texture and other detail.
@@ -100,14 +100,14 @@ class ThoraxAnatomy:
         return smooth_open(p)
 
     def abdomen_outline(self, side: int) -> np.ndarray:
-        """Everything below one dome ``(N, 2)``, closed far outside the film."""
+        """Everything below one dome ``(N, 2)``, closed far outside the image."""
         line = self.dome(side)
         outer = line[0, 0] + 6 * side
         return np.concatenate([line, [[line[-1, 0], 40.0], [outer, 40.0], [outer, 15.5]]])
 
     @cached_property
     def heart_outline(self) -> np.ndarray:
-        """Heart shadow of a frontal film ``(N, 2)``."""
+        """Heart shadow of a frontal image ``(N, 2)``."""
         right = [(-2.4, -2.2), (-3.5, 0.6), (-4.3, 4.0), (-4.3, 7.4), (-3.4, 10.6), (0, 12.4), (4.8, 12.6)]
         left = [(8.3, 11.4), (9.2, 9.4), (8.7, 6.9), (7.1, 3.6), (5.4, 0.8), (4.3, -1.4), (3.9, -3.0), (3.0, -4.6)]
         p = np.array([*right, *left, (0.0, -5.2)])
@@ -120,7 +120,7 @@ class ThoraxAnatomy:
 
     @cached_property
     def mediastinum_outline(self) -> np.ndarray:
-        """Great vessels and upper mediastinum of a frontal film ``(N, 2)``."""
+        """Great vessels and upper mediastinum of a frontal image ``(N, 2)``."""
         k = self.knob
         right = [(-3.3, -19.0), (-2.6, -14.5), (-2.45, -11.0), (-3.0, -8.0), (-3.4, -5.0), (-3.4, -1.0), (-2.4, 4.0)]
         left = [(0.5, 6.0), (3.0, 4.0), (4.2, -1.0), (3.5, -4.0), (1.7 + k, -5.4), (1.95 + k, -6.8), (1.3 + k, -8.2)]

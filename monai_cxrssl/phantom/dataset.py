@@ -27,7 +27,7 @@ __all__ = ["PHANTOM_NAME", "make_phantom_dataset", "iter_patients"]
 
 logger = logging.getLogger(__name__)
 
-#: Of the data set, by which a run on it is told from one on real films.
+#: Of the data set, by which a run on it is told from one on real images.
 PHANTOM_NAME = "phantom"
 _DATALIST = "datalist.json"
 _MANIFEST = "manifest.json"
@@ -106,7 +106,7 @@ def make_phantom_dataset(
     progress: bool = True,
     workers: int | None = None,
 ) -> Path:
-    """Write a synthetic chest X-ray data set: DICOM films, lung and opacity masks, and a datalist.
+    """Write a synthetic chest X-ray data set: DICOM images, lung and opacity masks, and a datalist.
 
     The classes are :data:`CLASSES`, a quarter of the patients each; about 60 / 20 / 20 % of the patients of a class are
     for training, validation and test. The same arguments give the same bytes, whatever ``workers`` is. The set is
@@ -115,8 +115,8 @@ def make_phantom_dataset(
     Args:
         out_dir: folder of the data set; new, empty, or a phantom data set (which is replaced if it differs).
         patients, seed: number of patients; seed of the whole set.
-        size: longer side of a film, pixels.
-        images_per_patient: least and largest number of films of a patient.
+        size: longer side of an image, pixels.
+        images_per_patient: least and largest number of images of a patient.
         progress: show a progress bar.
         workers: processes that draw; by default one per usable CPU core, fewer for less than eight patients each.
 

@@ -32,7 +32,7 @@ Items = list[dict[str, Any]]
 def draw_patients(
     folder: Path, patients: Sequence[PhantomPatient], recipe: Mapping[str, Any], key: Sequence[int], processes: int
 ) -> Iterator[Items]:
-    """Write the films of patients below a folder and yield the items of each in order.
+    """Write the images of patients below a folder and yield the items of each in order.
 
     Args:
         folder: where :func:`~monai_cxrssl.phantom.write.write_patient` writes.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Findings of a phantom study in four classes.
 
-The classes are those of COVID-19 chest film reading (RSNA consensus wording): negative; typical = bilateral,
+The classes are those of COVID-19 chest X-ray reading (RSNA consensus wording): negative; typical = bilateral,
 peripheral, multifocal rounded ground glass; indeterminate = haze without that distribution (perihilar or diffuse);
 atypical = one-sided and focal (lobar consolidation, nodule or mass, effusion).
 """

@@ -22,7 +22,7 @@ def _both(points: np.ndarray) -> list[np.ndarray]:
 
 def _body(a: ThoraxAnatomy, c: Canvas, arms_out: float) -> np.ndarray:
     """Body without any cavity; ``arms_out`` 0 = arms along the body, 1 = turned well aside."""
-    # Shoulders and arms leave the film; the distance to their skin needs the part outside of it.
+    # Shoulders and arms leave the image; the distance to their skin needs the part outside of it.
     wide, inner = c.padded(6.0)
     w = 13.9 * a.width + a.wall
     half = [(5.2, -26), (5.3, -19.5), (6.6, -17.2), (11, -15.8), (15.5, -14.6), (18.5, -12.5), (18.6, -9)]

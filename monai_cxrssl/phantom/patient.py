@@ -19,16 +19,16 @@ __all__ = ["Acquisition", "PhantomPatient", "sample_patient"]
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One film of a study.
+    """One image of a study.
 
     Args:
         view_position: "PA", "AP" or "LL".
         pose, exposure: how the patient stands; detector and display settings.
-        height, width, field_cm: film in pixels; length in cm of its longer side.
+        height, width, field_cm: image in pixels; length in cm of its longer side.
         arms_out: how far the arms are held aside, 0..1.
         marker: side marker in lead, "R", "L" or "" for none.
         devices, tube: electrode leads lie on the patient, a central venous line in the patient.
-        shutter: width of the collimator's black border at left, top, right, bottom, as a fraction of the film.
+        shutter: width of the collimator's black border at left, top, right, bottom, as a fraction of the image.
         seed: drives noise and the course of devices.
     """
 
@@ -53,13 +53,13 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class PhantomPatient:
-    """One patient with one study: ``anatomy`` and ``findings`` are the same for every film.
+    """One patient with one study: ``anatomy`` and ``findings`` are the same for every image.
 
     Args:
         index, seed: number within the data set; seed of this patient.
         patient_id, study_id: identifiers as written to the files.
         label: class of the study, index into :data:`CLASSES`; ``findings`` are empty for class 0.
-        acquisitions: the films, at least one of them frontal.
+        acquisitions: the images, at least one of them frontal.
     """
 
     index: int
@@ -77,7 +77,7 @@ def _acquisition(view: str, size: int, seed: int) -> Acquisition:
     lateral, ap = view == "LL", view == "AP"
     ratio = rng.uniform(0.80, 0.88) if lateral else rng.uniform(0.90, 0.98)
     longer, shorter = size, max(16, 2 * round(size * ratio / 2))
-    wide = ap and rng.random() < 0.35  # bedside films are often taken across
+    wide = ap and rng.random() < 0.35  # bedside images are often taken across
     height, width = (shorter, longer) if wide else (longer, shorter)
     pose = Pose(
         rotation=float(rng.normal(0, 2.6 if ap else 1.3)),
@@ -115,16 +115,16 @@ def _acquisition(view: str, size: int, seed: int) -> Acquisition:
 def sample_patient(
     index: int, label: int, seed: int = 0, size: int = 512, images_per_patient: tuple[int, int] = (1, 4)
 ) -> PhantomPatient:
-    """Draw one patient; anatomy and films do not depend on the class.
+    """Draw one patient; anatomy and images do not depend on the class.
 
     Args:
         index, seed: number of the patient; seed of the data set.
         label: class of the study, index into :data:`CLASSES`.
-        size: longer side of the films, pixels.
-        images_per_patient: least and largest number of films.
+        size: longer side of the images, pixels.
+        images_per_patient: least and largest number of images.
 
     Raises:
-        ConfigurationError: for a class, a size or a number of films that cannot be.
+        ConfigurationError: for a class, a size or a number of images that cannot be.
     """
     low, high = (int(n) for n in images_per_patient)
     if not 0 <= label < len(CLASSES):

@@ -23,7 +23,7 @@ class Exposure:
         photons: detected quanta per pixel without a patient (a pixel of 0.8 mm); fewer = noisier.
         scatter: scattered over primary radiation in the mean.
         contrast: steepness of the display curve, 1 = standard.
-        brightness: shift of the display curve, in units of attenuation; positive = darker film.
+        brightness: shift of the display curve, in units of attenuation; positive = darker image.
         detail: gain of the local contrast enhancement.
     """
 
@@ -84,7 +84,7 @@ def expose(attenuation: np.ndarray, exposure: Exposure, pixels_per_cm: float, rn
 def for_presentation(
     signal: np.ndarray, middle: float, width: float, exposure: Exposure, pixels_per_cm: float
 ) -> np.ndarray:
-    """The vendor's display curve: local contrast, then a film-like S-curve. ``(H, W)`` float32 in about [0, 1].
+    """The vendor's display curve: local contrast, then an image-like S-curve. ``(H, W)`` float32 in about [0, 1].
 
     ``middle`` is the signal shown half bright, ``width`` its range from lung to mediastinum; ``pixels_per_cm`` sets the
     width of the local contrast filter. Contrast, brightness and detail are those of the exposure.

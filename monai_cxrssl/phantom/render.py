@@ -22,7 +22,7 @@ __all__ = ["PhantomImage", "render"]
 
 @dataclass(frozen=True)
 class PhantomImage:
-    """One rendered film.
+    """One rendered image.
 
     Args:
         image: ``(1, H, W)`` float32 in [0, 1], both ends reached, bright = dense.
@@ -73,7 +73,7 @@ def _marker(q: Acquisition, shape: tuple[int, int]) -> np.ndarray:
     scale = unit / 512 * rng.uniform(0.75, 1.15)
     line = max(1, round(2.6 * scale))
     (tw, th), _ = cv2.getTextSize(q.marker, cv2.FONT_HERSHEY_SIMPLEX, scale, line)
-    # Films are shown as if facing the patient: the patient's right is on the viewer's left.
+    # Images are shown as if facing the patient: the patient's right is on the viewer's left.
     x = rng.uniform(0.05, 0.09) * w if q.marker == "R" else w * rng.uniform(0.91, 0.95) - tw
     if q.lateral:
         x = rng.uniform(0.05, 0.12) * w
@@ -87,7 +87,7 @@ def _marker(q: Acquisition, shape: tuple[int, int]) -> np.ndarray:
 
 
 def render(patient: PhantomPatient, acquisition: Acquisition | int = 0) -> PhantomImage:
-    """Render one film (or its number) of a patient: image and masks, ``(1, H, W)`` each, in the package's array
+    """Render one image (or its number) of a patient: image and masks, ``(1, H, W)`` each, in the package's array
     convention."""
     q = patient.acquisitions[acquisition] if isinstance(acquisition, int) else acquisition
     a = patient.anatomy

@@ -29,7 +29,7 @@ _CR = "1.2.840.10008.5.1.4.1.1.1"  # Computed Radiography Image Storage
 
 @dataclass(frozen=True)
 class StoredFormat:
-    """How one film is laid down in its DICOM file.
+    """How one image is laid down in its DICOM file.
 
     Args:
         modality: "DX" or "CR".
@@ -53,7 +53,7 @@ class StoredFormat:
 
 
 def sample_format(seed: int) -> StoredFormat:
-    """Draw how a film is stored."""
+    """Draw how an image is stored."""
     rng = stream(seed, 50)
     modality = "DX" if rng.random() < 0.6 else "CR"
     bits = int(rng.choice([12, 16]))
@@ -74,7 +74,7 @@ def store_pixels(image: np.ndarray, stored_format: StoredFormat) -> np.ndarray:
     top = (1 << f.bits_stored) - 1
     stored = np.rint(f.low + image.astype(np.float64) * (f.high - f.low)).astype(np.int64)
     if f.windowed:
-        # What is pure black or white lies outside of the window, as the open beam and lead do on real films.
+        # What is pure black or white lies outside of the window, as the open beam and lead do on real images.
         stored[image <= 0] = f.low // 2
         stored[image >= 1] = (f.high + top) // 2
     return (top - stored if f.inverted else stored).astype(np.uint16)
@@ -142,7 +142,7 @@ def _write_dicom(path: Path, patient: PhantomPatient, number: int, film: Phantom
     ds.StudyID = "1"
     ds.SeriesNumber = number + 1
     ds.InstanceNumber = 1
-    # Columns run to the patient's left on a frontal film; a left lateral is shown facing the viewer's left.
+    # Columns run to the patient's left on a frontal image; a left lateral is shown facing the viewer's left.
     ds.PatientOrientation = ["P", "F"] if q.lateral else ["L", "F"]
     ds.SamplesPerPixel = 1
     ds.PhotometricInterpretation = "MONOCHROME1" if f.inverted else "MONOCHROME2"
@@ -193,7 +193,7 @@ def _write_mask(path: Path, mask: np.ndarray, spacing_mm: float) -> None:
 
 
 def write_patient(folder: Path, patient: PhantomPatient, key: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
-    """Render and write all films of a patient to ``images/<patient>`` and ``masks/<patient>``; return their datalist
+    """Render and write all images of a patient to ``images/<patient>`` and ``masks/<patient>``; return their datalist
     items.
 
     Paths in the items are relative to ``folder``; ``key`` are numbers that tell this data set from others in its UIDs.

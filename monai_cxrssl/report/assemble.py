@@ -63,7 +63,7 @@ def assemble_report(
     judged = evaluate_criteria(figures, rules, missing)
     content = Content(
         title=f"Readiness report: {metadata.get('name') or first}",
-        subtitle=f"{len(test.items)} test films of {test.patients} patients"
+        subtitle=f"{len(test.items)} test images of {test.patients} patients"
         + (f"; compared with {', '.join(others)}" if others else ""),
         created=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, monai_cxrssl {__version__}",
         verdict=overall_sentence(judged),

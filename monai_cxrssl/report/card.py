@@ -75,7 +75,7 @@ _MEASURED = (
     ("Saliency in the lungs beyond their share", "lung_attention_excess", "CLAIM, explainability"),
     ("Macro AUROC with the lungs blanked", "lungs_blanked_macro_auc", "CLAIM, robustness"),
     ("Largest gap between subgroups", "largest_subgroup_gap", "TRIPOD+AI 23"),
-    ("Loss on external films", "external_drop", "CLAIM, external testing; TRIPOD+AI 23"),
+    ("Loss on external images", "external_drop", "CLAIM, external testing; TRIPOD+AI 23"),
     ("Leaks between training and test", "leaks", "CLAIM, data partitions"),
 )
 

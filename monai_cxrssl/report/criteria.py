@@ -5,8 +5,8 @@
 The defaults stand, each with its reason, in ``criteria.json`` beside this file. A file of one's own changes them::
 
     {"criteria": {"discrimination": {"at_least": 0.9}, "segmentation": null,
-                  "unreadable": {"title": "Share of unreadable films", "figure": "unreadable_share", "at_most": 0.01,
-                                 "reason": "Every film counts here."}}}
+                  "unreadable": {"title": "Share of unreadable images", "figure": "unreadable_share", "at_most": 0.01,
+                                 "reason": "Every image counts here."}}}
 
 It names what differs: other values of a criterion, null to leave one out, and new ones in full.
 """
@@ -119,7 +119,7 @@ def overall_sentence(results: Sequence[Criterion]) -> str:
     if unknown or not results:
         return f"{counts}. Nothing failed, but what was not assessed is not known, so readiness is not shown."
     return (
-        f"{counts}. They hold for films like those of the test set only; before use the model has to be tried, under "
+        f"{counts}. They hold for images like those of the test set only; before use the model has to be tried, under "
         "supervision, at the place and on the patients that it is meant for."
     )
 

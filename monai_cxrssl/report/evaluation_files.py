@@ -31,7 +31,7 @@ class EvaluationFiles:
     test: Predictions  #: rows of split ``test``, or all of a table without splits.
     validation: Predictions | None = None  #: rows of split ``validation``; None without any.
     external: dict[str, Predictions] = field(default_factory=dict)  #: predictions on other sets, by name.
-    blanked: dict[str, Predictions] = field(default_factory=dict)  #: of test films, by the region blanked.
+    blanked: dict[str, Predictions] = field(default_factory=dict)  #: of test images, by the region blanked.
     source_prediction: dict[str, Any] | None = None  #: content of the file of that name; None without it.
     checks: dict[str, Any] = field(default_factory=dict)  #: content of ``checks.json``.
     pictures: dict[str, Path] = field(default_factory=dict)  #: ``attention``, ``segmentation``, ``curves``.
@@ -61,11 +61,11 @@ def read_evaluation(
     Args:
         path: its folder, or a table of predictions. What else the folder holds (``blanked``, ``external``,
             ``galleries`` ...) is read with a table that is called ``predictions.csv``, as they belong to that one.
-        validation: a table whose rows are validation films, whatever split it names.
+        validation: a table whose rows are validation images, whatever split it names.
         external: tables of predictions on other sets, named after their files.
 
     Raises:
-        DatalistError: a table that cannot be read, of other classes, or validation films in two places.
+        DatalistError: a table that cannot be read, of other classes, or validation images in two places.
     """
     given = Path(path).expanduser()
     table = given / "predictions.csv" if given.is_dir() else given
@@ -120,7 +120,7 @@ def split_predictions(whole: Predictions) -> tuple[dict[str, Any], list[str]]:
         return {"test": whole, "validation": None}, remarks
     for name in sorted(set(splits) - {"test", "validation"}):
         told = f"of split {name!r}" if name else "without a split"
-        remarks.append(f"{int((splits == name).sum())} rows {told} were left out; test and validation films count.")
+        remarks.append(f"{int((splits == name).sum())} rows {told} were left out; test and validation images count.")
     test = replace(take_predictions(whole, splits == "test"), unreadable=whole.unreadable)
     validation = take_predictions(whole, splits == "validation") if (splits == "validation").any() else None
     return {"test": test, "validation": validation}, remarks
@@ -129,7 +129,7 @@ def split_predictions(whole: Predictions) -> tuple[dict[str, Any], list[str]]:
 def _refuse_other_classes(test: Predictions, other: Predictions, path: str | os.PathLike) -> None:
     if (other.classes, other.task) != (test.classes, test.task):
         raise DatalistError(
-            f"{path} has the classes {', '.join(other.classes)} ({other.task}), and the test films "
+            f"{path} has the classes {', '.join(other.classes)} ({other.task}), and the test images "
             f"{', '.join(test.classes)} ({test.task}); give predictions of the same model."
         )
 

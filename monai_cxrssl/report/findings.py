@@ -89,7 +89,7 @@ class Films:
         return len(np.unique(self.cohort.patients))
 
     def take(self, rows: Any) -> Films:
-        """Return some of the films, with the strata that they have here."""
+        """Return some of the images, with the strata that they have here."""
         numbers = np.arange(len(self.items))[rows]
         measures = {name: values[numbers] for name, values in self.measures.items()}
         return Films(self.cohort.take(numbers), self.task, [self.items[number] for number in numbers], measures)
@@ -99,8 +99,8 @@ class Films:
         if not self.classes:
             return "the model gives no classes"
         if not self.items:
-            return "there are no films"
-        return "" if (~np.isnan(self.cohort.labels)).any() else "no film has a known label"
+            return "there are no images"
+        return "" if (~np.isnan(self.cohort.labels)).any() else "no image has a known label"
 
 
 def films_of(predictions: Predictions) -> Films:
@@ -115,9 +115,11 @@ class Evidence:
     """What the sections of a report are made from."""
 
     model: EvaluationFiles  #: files of the evaluation.
-    test: Films  #: its test films.
-    validation: Films | None  #: its validation films, by which thresholds and temperature are chosen; None without any.
-    compared: dict[str, Films]  #: test films of every model of the report, by name.
+    test: Films  #: its test images.
+    validation: (
+        Films | None
+    )  #: its validation images, by which thresholds and temperature are chosen; None without any.
+    compared: dict[str, Films]  #: test images of every model of the report, by name.
     pictures: dict[str, Picture]  #: of the evaluation, by kind, as far as there are any.
     provenance: dict[str, Any]  #: of :func:`~monai_cxrssl.report.collect_provenance`.
     folder: Path  #: of the report.
@@ -162,7 +164,7 @@ def _reasons(intervals: Mapping[str, Interval]) -> str:
     names: dict[str, list[str]] = {}
     for name, interval in intervals.items():
         if not math.isfinite(interval.value):
-            names.setdefault(interval.reason or "it is not defined on these films", []).append(name)
+            names.setdefault(interval.reason or "it is not defined on these images", []).append(name)
     return " ".join(f"Not assessable: {_listed(each)}, since {reason}." for reason, each in names.items())
 
 

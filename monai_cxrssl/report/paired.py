@@ -17,7 +17,7 @@ __all__ = ["apart_difference", "match_films", "p_of_interval"]
 
 
 def match_films(items: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    """Return the places ``(M,)`` in both lists of the films that both hold, by image and patient.
+    """Return the places ``(M,)`` in both lists of the images that both hold, by image and patient.
 
     Example:
         >>> first, second = ({"image": name, "patient_id": "1"} for name in "ab")
@@ -35,7 +35,7 @@ def match_films(items: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str
 
 
 def apart_difference(first: Interval, second: Interval) -> Interval:
-    """Return ``first - second`` of two separate sets of films, with an interval made of theirs.
+    """Return ``first - second`` of two separate sets of images, with an interval made of theirs.
 
     They are independent, see :func:`~monai_cxrssl.metrics.linear_interval.linear_interval`.
 

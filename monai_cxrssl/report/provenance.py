@@ -141,13 +141,13 @@ def split_audit(
     if items is None and loaded is not None:
         items = loaded.splits["test"]
     if weights is None or not items:
-        checked.append("The patients of training were not compared: weights or evaluated films were not given.")
+        checked.append("The patients of training were not compared: weights or evaluated images were not given.")
     elif not training_patients_path(weights).is_file():
         checked.append("The patients of training were not compared: no list of them lies beside the weights.")
     else:
         name = "dataset" if loaded is None else loaded.name
         found += refuse_leak(items, weights, allow_leak=True, name=name)
-        checked.append("The patients of the evaluated films were compared with those of training.")
+        checked.append("The patients of the evaluated images were compared with those of training.")
         known = True
     seen = [] if weights is None or not items else _trained_on(weights)
     if seen and weights is not None and items:

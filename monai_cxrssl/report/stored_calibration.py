@@ -32,7 +32,7 @@ def store_calibration(
 ) -> dict[str, Any]:
     """Write ``temperature`` and ``thresholds`` into the description of the weights, in their file and beside it.
 
-    The temperature is that of ``report/temperature.json``. The thresholds are chosen on the validation films of
+    The temperature is that of ``report/temperature.json``. The thresholds are chosen on the validation images of
     ``report/predictions.csv`` after it was applied, since it moves the probabilities that they are compared with; for
     rule and target see :func:`monai_cxrssl.metrics.choose_threshold`.
 

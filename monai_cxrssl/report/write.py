@@ -29,13 +29,13 @@ __all__ = ["write_report"]
 _PICTURES = {
     "attention": (
         "gallery_attention.png",
-        "Films with heatmaps of right and wrong decisions",
+        "Images with heatmaps of right and wrong decisions",
         "Right and wrong decisions with the saliency of the predicted class.",
     ),
     "segmentation": (
         "gallery_segmentation.png",
-        "Films with true and predicted contours",
-        "The worst films, and those around the median.",
+        "Images with true and predicted contours",
+        "The worst images, and those around the median.",
     ),
     "curves": ("curves.png", "Training curves", "The training of this model."),
 }
@@ -59,14 +59,14 @@ def write_report(
 ) -> Path:
     """Write ``index.html``, ``metrics.json``, ``predictions.csv``, ``provenance.json`` and ``figures/*.png``.
 
-    ``temperature.json`` is there too where one could be fitted on validation films. Files not described below are those
-    of :func:`~monai_cxrssl.report.collect_provenance`. Return the page.
+    ``temperature.json`` is there too where one could be fitted on validation images. Files not described below are
+    those of :func:`~monai_cxrssl.report.collect_provenance`. Return the page.
 
     Args:
         evaluation: folder that an evaluation left, or table of predictions; several: models on the same cases.
         output_dir: folder of the report; by default ``report`` in the folder of the first evaluation.
         names: of the models, one each; by default those of their folders or tables.
-        validation: table of validation films of the first model, if its own table holds none.
+        validation: table of validation images of the first model, if its own table holds none.
         external: tables of the first model on other sets, named after their files.
         datalist: the file that the run was split by, for the provenance.
         weights: the file of the evaluated weights, for the provenance. The folder of the training that their

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders that look like the sources of ``benchmarks/real_cxr.py``, with small made-up films."""
+"""Folders that look like the sources of ``benchmarks/real_cxr.py``, with small made-up images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Rows = list[Sequence[object]]
 
 
 def film(generator: np.random.Generator, kind: int) -> tuple[np.ndarray, np.ndarray]:
-    """A noisy film ``(72, 64)`` of two dark lungs, one of them with a blot where the kind says so; and its lung mask."""
+    """A noisy image ``(72, 64)`` of two dark lungs, one of them with a blot where the kind says so; and its lung mask."""
     mask = np.zeros((72, 64), np.uint8)
     for centre in (19, 45):
         cv2.ellipse(mask, (centre + int(generator.integers(-2, 3)), 36), (9, 22), 0, 0, 360, 255, -1)
     pixels = np.where(mask > 0, 60.0, 150.0)
     if kind:
         cv2.circle(pixels, (19 if kind == 1 else 45, 46), 7, 140.0, -1)
-    # Coarse noise, by which no two films are near-duplicates.
+    # Coarse noise, by which no two images are near-duplicates.
     coarse = cv2.resize(generator.normal(0, 14, (24, 21)), (64, 72), interpolation=cv2.INTER_LINEAR)
     return np.clip(pixels + coarse + generator.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8), mask
 
 
 def make_sources(data: Path, corpus: Path, patients: int = 60) -> None:
-    """Write the folders of both roots; one film of covid-radiography is a test film of covid-chestxray or not."""
+    """Write the folders of both roots; one image of covid-radiography is a test image of covid-chestxray or not."""
     generator = np.random.default_rng(0)
     kermany(corpus / "kermany-pediatric", generator, 2 * patients)
     chestxray14(data / "nih-chestxray14-subset", corpus / "nih-chestxray14-labels", generator, patients)
@@ -47,7 +47,9 @@ def make_sources(data: Path, corpus: Path, patients: int = 60) -> None:
             write(corpus / name / "images" / f"{name}{number}.png", film(generator, number % 3)[0])
             origin = "RSNA Pneumonia (ChestX-ray14)" if number == 0 and name == "covid-radiography" else "elsewhere"
             rows.append((f"images/{name}{number}.png", f"{number}", "", origin))
-        if name == "covid-radiography":  # a film of every patient of Kermany would be seen in the audit; one is enough
+        if (
+            name == "covid-radiography"
+        ):  # an image of every patient of Kermany would be seen in the audit; one is enough
             copy = cv2.imread(str(corpus / "kermany-pediatric" / "images" / "IM-0001-0001.jpeg"), cv2.IMREAD_GRAYSCALE)
             write(corpus / name / "images" / "copy.png", copy)
             rows.append(("images/copy.png", "copy", "", "elsewhere"))

@@ -84,7 +84,7 @@ def test_no_scored_patient_is_learnt_from(tasks: Any) -> None:
     refuse_seen_patients(tasks)
     names = {Path(item["image"]).name for item in tasks.corpus}
     assert "covid-radiography0.png" not in names  # of ChestX-ray14, whose patients it does not tell
-    # Films of scored patients under another name, one by its pixels and two by a table.
+    # Images of scored patients under another name, one by its pixels and two by a table.
     scored = people(tasks.labelled["kermany"].data.items("test") + tasks.labelled["kermany"].data.items("validation"))
     assert ("copy.png" in names) != ("kermany/IM-0001" in scored)
     covid = {f"covid-chestxray/{number}" for number in (1, 2)} - people(tasks.corpus)
@@ -118,7 +118,7 @@ def test_real_sources_are_divided_by_patient(shared_data: Path, tmp_path: Path) 
     refuse_seen_patients(found)
     assert [len(task.data.classes) for task in found.labelled.values()] == [3, 2]
     assert len(found.corpus) > 4500
-    # All films with a finding have pneumonia among them, and few have another one than COVID-19.
+    # All images with a finding have pneumonia among them, and few have another one than COVID-19.
     assert any("any finding is no task of its own: its images have the same labels" in note for note in found.notes)
     assert any("COVID-19 or other is no task of its own: with" in note for note in found.notes)
 
@@ -146,7 +146,7 @@ def test_a_draw_without_a_class_is_replaced(tasks: Any) -> None:
 
 
 def test_width_is_that_of_the_interval() -> None:
-    """As Hanley and McNeil's formula has it, for films of patients of their own."""
+    """As Hanley and McNeil's formula has it, for images of patients of their own."""
     labels = np.repeat([0, 1], 100)
     area = 0.75
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)

@@ -274,7 +274,7 @@ def test_weights_of_another_architecture_are_refused(run_bundle, phantom_dir, pr
 
 
 def siim_tree(phantom_dir: Path, folder: Path) -> Path:
-    """The phantom as SIIM-FISABIO-RSNA publishes: DICOM by study, a table of studies, a table of films with boxes."""
+    """The phantom as SIIM-FISABIO-RSNA publishes: DICOM by study, a table of studies, a table of images with boxes."""
     studies = ["id,Negative for Pneumonia,Typical Appearance,Indeterminate Appearance,Atypical Appearance"]
     films = ["id,boxes,label,StudyInstanceUID"]
     for number, item in enumerate(load_datalist(phantom_dir / "datalist.json").all_items()):

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Inference as a person runs it, on a folder as people have them: a row for every film, whatever became of it."""
+"""Inference as a person runs it, on a folder as people have them: a row for every image, whatever became of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CAUSES = {
 
 
 def installed_films() -> list[Path]:
-    """Real chest films that come with the package pydicom-data, if it is installed."""
+    """Real chest X-rays that come with the package pydicom-data, if it is installed."""
     found = find_spec("data_store")
     folder = Path(found.origin).parent / "data" if found and found.origin else Path("nowhere")
     return [path for path in (folder / "RG1_UNCR.dcm", folder / "RG1_J2KR.dcm") if path.exists()]
@@ -80,7 +80,7 @@ def save_dicom(path: Path, pixels: np.ndarray, **elements) -> None:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
-    """A network that was never trained, but knows what the films looked like that it might have been trained on."""
+    """A network that was never trained, but knows what the images looked like that it might have been trained on."""
     folder = tmp_path_factory.mktemp("weights")
     items = []
     for number in range(60):
@@ -99,7 +99,7 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Eight films of four formats, six files that look like films and are none, and texts that do not."""
+    """Eight images of four formats, six files that look like images and are none, and texts that do not."""
     top = tmp_path_factory.mktemp("in") / "some patients" / "2024"
     films = {name: chest(shape, seed) for seed, (name, shape) in enumerate(SHAPES.items(), 100)}
     top.mkdir(parents=True)
@@ -193,14 +193,14 @@ def test_warnings_tell_what_is_odd(inferred):
     told = {Path(item["image"]).name: str(item.get("warnings") or "") for item in table.items}
     assert told["lateral"].startswith("lateral view")
     assert told["negative.png"].startswith("inverted contrast suspected; outside training range: ")
-    assert "laid out unlike 99 % of the training films" in told["negative.png"]
-    assert told["dark.png"].startswith("outside training range: darker than 99 % of the training films")
-    assert told["film.dcm"] == "outside training range: patient age 4 below the training films' 30 to 68.4"
+    assert "laid out unlike 99 % of the training images" in told["negative.png"]
+    assert told["dark.png"].startswith("outside training range: darker than 99 % of the training images")
+    assert told["film.dcm"] == "outside training range: patient age 4 below the training images' 30 to 68.4"
     assert told["eight.png"] == told["turned.jpg"] == ""
 
 
 def check_seg(seg_path: Path, film_path: Path, mask_path: Path) -> None:
-    """Read a SEG by highdicom and by pydicom alone; compare it with the film's header and with the mask as PNG."""
+    """Read a SEG by highdicom and by pydicom alone; compare it with the image's header and with the mask as PNG."""
     highdicom = pytest.importorskip("highdicom")
     film, seg = pydicom.dcmread(film_path, stop_before_pixels=True, force=True), pydicom.dcmread(seg_path)
     with Image.open(mask_path) as picture:
@@ -215,7 +215,7 @@ def check_seg(seg_path: Path, film_path: Path, mask_path: Path) -> None:
     np.testing.assert_array_equal(pixels[0, ..., 0] > 0, mask)
     source = seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
     assert (source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID) == (film.SOPClassUID, film.SOPInstanceUID)
-    # Orientation: the film's own, and pixel for pixel, neither turned nor flipped.
+    # Orientation: the image's own, and pixel for pixel, neither turned nor flipped.
     assert source.SpatialLocationsPreserved == "YES"
     assert (seg.get("PatientOrientation") or None) == (film.get("PatientOrientation") or None)
     # Spacing.
@@ -226,7 +226,7 @@ def check_seg(seg_path: Path, film_path: Path, mask_path: Path) -> None:
 
 
 def results_of(out: Path) -> list[dict[str, str]]:
-    """The rows of the DICOM results, each with the film's mask."""
+    """The rows of the DICOM results, each with the image's mask."""
     masks = {row["image"]: row["mask"] for row in rows_of(out / "masks.csv")}
     return [{**row, "mask": masks[row["image"]]} for row in rows_of(out / "dicom_results.csv")]
 
@@ -240,7 +240,7 @@ def test_dicom_seg_overlays_its_source(inferred):
 
 
 def test_dicom_results_are_valid_and_of_their_film(inferred, dicom_errors):
-    """Of real films too; they name the weights, and belong to the film's study."""
+    """Of real images too; they name the weights, and belong to the image's study."""
     _, out, table = inferred
     scores = {str(item["image"]): row for item, row in zip(table.items, table.scores, strict=True)}
     for row in results_of(out):
@@ -254,7 +254,7 @@ def test_dicom_results_are_valid_and_of_their_film(inferred, dicom_errors):
 
 
 def test_dicom_seg_overlays_real_films(inferred):
-    """Chest films of pydicom's own test data, compressed and not."""
+    """Chest X-rays of pydicom's own test data, compressed and not."""
     _, out, _ = inferred
     rows = [row for row in results_of(out) if Path(row["image"]).name.startswith("RG")]
     if not rows:
@@ -266,7 +266,7 @@ def test_dicom_seg_overlays_real_films(inferred):
 
 @pytest.mark.slow
 def test_a_folder_of_real_films(weights, run_bundle, shared_data, tmp_path):
-    """Mixed modes, turned and lateral films: a row for each, a mask of its own size. CT slices are left out."""
+    """Mixed modes, turned and lateral images: a row for each, a mask of its own size. CT slices are left out."""
     folder = shared_data / "covid-chestxray-dataset" / "images"
     result = run_bundle(CONFIG, "--dataset_dir", folder, "--output_dir", tmp_path, "--model_path", weights)
     assert result.returncode == 0, result.stderr[-3000:]

@@ -59,7 +59,7 @@ def dice(segment: SegmentLungs, image: str, mask: str, heart: str | None = None)
     [("children", "kermany-pediatric/human_lung_masks.csv", 0.94), ("JSRT", "jsrt/table.csv", 0.92)],
 )
 def test_figures_of_the_card(source, table, least, shared_data):
-    """On twelve films of those that the card measures; JSRT's lungs end at the heart, so outside of it."""
+    """On twelve images of those that the card measures; JSRT's lungs end at the heart, so outside of it."""
     folder = shared_data.parent / "corpus"
     if not (folder / table).is_file():
         pytest.skip(f"no {table} in {folder.name!r} beside the checkout's parent")
@@ -79,7 +79,7 @@ def phantom(made_once) -> Path:
 
 
 def test_predict_marks_a_folder(phantom, tmp_path, repo):
-    """By one command, with no training: drawn films are unlike real ones, so only about right."""
+    """By one command, with no training: drawn images are unlike real ones, so only about right."""
     frontal = [item for item in load_datalist(phantom / "datalist.json").all_items() if item.get("lung_mask")][:8]
     films = tmp_path / "films"
     films.mkdir()

@@ -78,7 +78,7 @@ def test_figures_count_the_data(trained, phantom_dir):
     assert figures["images"] == len(items)
     assert figures["patients"] == len(per_patient)
     assert figures["multi_image_bags"] == sum(count > 1 for count in per_patient)
-    # Bags take turns, and each gives one pair for a film: of the turns of those with several films all are different.
+    # Bags take turns, and each gives one pair for an image: of the turns of those with several images all are different.
     expected = figures["multi_image_bags"] / len(per_patient)
     assert figures["multi_image_share"] == pytest.approx(expected, abs=0.1)
     log = (trained[0] / "log.txt").read_text()

@@ -191,7 +191,7 @@ def test_a_transformer_learns_by_masks_and_then_from_a_teacher(trained, run_bund
 
 
 def test_bags_by_study(run_bundle, phantom_dir, tmp_path):
-    """MedAug's positives are films of one study: where each film is a study of its own there are none."""
+    """MedAug's positives are images of one study: where each image is a study of its own there are none."""
     content = json.loads((phantom_dir / "datalist.json").read_text())
     for split in ("training", "validation", "test"):
         for number, item in enumerate(content[split]):
@@ -248,7 +248,7 @@ def test_real_x_rays(run_bundle, shared_data, tmp_path, name, folder, images):
 
 
 def test_eva_x_asks_for_a_teacher_and_takes_one(trained, run_bundle, few_films, tmp_path):
-    """Real films without a teacher are refused; with a bundle's weights the file says which encoder it is."""
+    """Real images without a teacher are refused; with a bundle's weights the file says which encoder it is."""
     name, folder, _ = trained
     if name != "simclr":
         pytest.skip("one teacher is enough")

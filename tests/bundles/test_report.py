@@ -26,7 +26,7 @@ def where(folder: Path) -> tuple[object, ...]:
 
 
 def marked_data_set(phantom_dir: Path, folder: Path) -> Path:
-    """The phantom's frontal films with labels that say nothing of the chest, and a marker in a corner that says it."""
+    """The phantom's frontal images with labels that say nothing of the chest, and a marker in a corner that says it."""
     content = {"name": "marked", "classes": ["well", "ill"], "task": "multi_class"}
     source = load_datalist(phantom_dir / "datalist.json")
     for split in ("training", "validation", "test"):
@@ -125,7 +125,7 @@ def test_evaluation_writes_the_whole_report(run_bundle, phantom_dir, multitask, 
 
 
 def another_data_set(phantom_dir: Path, folder: Path) -> Path:
-    """Another data set: the phantom's test films under other patients' names."""
+    """Another data set: the phantom's test images under other patients' names."""
     items = load_datalist(phantom_dir / "datalist.json").items("test")
     content = {
         "name": "elsewhere",

@@ -33,7 +33,7 @@ def chestxray14(folder, seed):
 
 
 def hospital(folder, datalist):
-    """Write the same kind of films and labels as the data set of a hospital."""
+    """Write the same kind of images and labels as the data set of a hospital."""
     content = json.loads(datalist.read_text())
     content["name"] = "hospital"
     for split in ("training", "validation", "test"):
@@ -46,7 +46,7 @@ def hospital(folder, datalist):
 
 @pytest.mark.slow
 def test_an_evaluation_on_what_the_public_weights_saw_is_refused(run_bundle, few_films, tmp_path):
-    """The weights are recognised by their file name; pretraining and fine-tuning on other films come in between."""
+    """The weights are recognised by their file name; pretraining and fine-tuning on other images come in between."""
     from monai_cxrssl.apps.cli.main import main
 
     public = tmp_path / "densenet121_CXR_0.3M_mae.pth"

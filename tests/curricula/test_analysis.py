@@ -22,7 +22,7 @@ STARTS = [
 
 
 def table(start: str, fraction: float, lungs: bool = True, films: int = 240) -> Predictions:
-    """Two films per patient, the first third of them validation; most of the noise is the same for every start."""
+    """Two images per patient, the first third of them validation; most of the noise is the same for every start."""
     noise = np.random.default_rng(5)
     labels = noise.integers(0, 2, films // 2).repeat(2)
     score = 1 / (1 + np.exp(-(SKILL[start] + fraction) * (labels - 0.5) - noise.normal(size=films)))
@@ -141,6 +141,6 @@ def test_missing_runs_leave_the_others(tmp_path):
     report = compare_starts(tables, STARTS, [1.0], 1)
     assert report["chosen"] == [{"fraction": 1.0, "best_single": "rotation", "best_curriculum": None}]
     assert {claim["verdict"] for claim in report["claims"]} == {"not assessable"}
-    assert "no curriculum has a macro AUC on validation films" in report["claims"][0]["text"]
+    assert "no curriculum has a macro AUC on validation images" in report["claims"][0]["text"]
     assert "2 differences are shown" in comparison_table(report)
     assert row_of(report, "moco", 1.0)["macro_auc"]["value"] is None

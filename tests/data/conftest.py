@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM films made for the tests, and their intensities by pydicom's own float64 functions: the fixture ``dicom``."""
+"""DICOM images made for the tests, and their intensities by pydicom's own float64 functions: the fixture ``dicom``."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def reference(
 
 
 def film_values(values: np.ndarray) -> np.ndarray:
-    """Return the values of a film, sorted, without burnt-in markers: lone groups of under a tenth at either end."""
+    """Return the values of an image, sorted, without burnt-in markers: lone groups of under a tenth at either end."""
     film = np.sort(values, axis=None)
     most = len(film) / 10
     while len(distinct := np.unique(film)) > 2:
@@ -169,7 +169,7 @@ def misfits(values: np.ndarray, unit: np.ndarray) -> bool:
 
 
 def own_range(values: np.ndarray, part: np.ndarray | None = None) -> np.ndarray:
-    """Return intensities by the film's own range: without markers, or by percentiles, where either is much smaller."""
+    """Return intensities by the image's own range: without markers, or by percentiles, where either is much smaller."""
     part = values if part is None else part
     low, high = part.min(), part.max()
     film = film_values(part)

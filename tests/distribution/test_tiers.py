@@ -39,8 +39,8 @@ class Blocked:
 sys.meta_path[:] = [Blocked if finder is PathFinder else finder for finder in sys.meta_path]
 """
 LIGHT = (
-    "phantom films --patients 4 --size 64",
-    "index films --out d.json",
+    "phantom images --patients 4 --size 64",
+    "index images --out d.json",
     "label d.json t.csv --out l.json --match film=file --label_column finding --replace",
     "split d.json --out s.json",
     "audit s.json --phi",

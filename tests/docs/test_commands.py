@@ -52,8 +52,8 @@ HOSPITAL = {
 NOT_HERE = {
     "docs/lungs.md": "tests/bundles/test_lung_weights.py",
     "docs/troubleshooting.md": "tests/bundles/test_description_travels.py",
-    "docs/methods/curricular.md": "tests/apps/cli/comparisons/test_compare_command.py, on few films of the phantom",
-    "docs/real_cxr.md": "takes hours, on real films; tests/benchmarks/test_real_cxr.py runs a tiny one",
+    "docs/methods/curricular.md": "tests/apps/cli/comparisons/test_compare_command.py, on few images of the phantom",
+    "docs/real_cxr.md": "takes hours, on real images; tests/benchmarks/test_real_cxr.py runs a tiny one",
     "docs/tutorials/index.md": "tests/docs/test_tutorials.py",
     "docs/extending/method.md": "tests/docs/test_extending.py",
     "docs/extending/bundle.md": "tests/docs/test_extending.py",
@@ -84,7 +84,7 @@ def test_hospital_commands_are_known(repo):
 
 
 def plain_folder(folder, patients, seed):
-    """DICOM films without a datalist or masks, each with an accession number, and the finding of each number."""
+    """DICOM images without a datalist or masks, each with an accession number, and the finding of each number."""
     path = make_phantom_dataset(folder, patients, seed=seed, size=96, images_per_patient=(1, 2), progress=False)
     content = json.loads(path.read_text())
     path.unlink()
@@ -103,7 +103,7 @@ def plain_folder(folder, patients, seed):
 
 @pytest.mark.slow
 def test_hospital_archive(repo, tmp_path, monkeypatch, warm_python):
-    """From an archive of DICOM files and a table of findings to predictions on new films."""
+    """From an archive of DICOM files and a table of findings to predictions on new images."""
     shutil.copytree(repo / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("runs", "*.pt"))
     findings = plain_folder(tmp_path / "my-archive", patients=72, seed=0)
     rows = [f"{accession},{finding}" for accession, finding in findings.items()]

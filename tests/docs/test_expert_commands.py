@@ -126,7 +126,7 @@ def test_label_policies(tmp_path, monkeypatch, warm_python, command):
 
 @pytest.fixture
 def folder(repo, few_films, tmp_path) -> Path:
-    """A bundle as from elsewhere, the bundle of the page, and a few films."""
+    """A bundle as from elsewhere, the bundle of the page, and a few images."""
     for name, source in (("bundle", "simclr"), ("bundles/micle", "micle")):
         shutil.copytree(repo / "bundles" / source, tmp_path / name, ignore=shutil.ignore_patterns("runs", "*.pt"))
     (tmp_path / "films").symlink_to(few_films)
@@ -188,7 +188,7 @@ def test_slurm_script(repo, folder, free_port):
     """The whole script on one machine with one process, where srun and scontrol are stand-ins: no SLURM here."""
     blocks = bash_blocks((repo / "docs/multi_gpu.md").read_text(encoding="utf-8"))
     [script] = [block for block in blocks if "#SBATCH" in block]
-    for old, new in (("=8", "=1"), ("29500", str(free_port)), ("/data/chexpert", f"films {SMALL}")):
+    for old, new in (("=8", "=1"), ("29500", str(free_port)), ("/data/chexpert", f"images {SMALL}")):
         assert old in script
         script = script.replace(old, new)
     programs = folder / "programs"

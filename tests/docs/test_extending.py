@@ -122,7 +122,7 @@ class TestLayout:
 
 
 def run_of_page(repo, warm_python, folder, page, number, films):
-    """Run a page's command in a copy of what it names, on few films, and return its output folder."""
+    """Run a page's command in a copy of what it names, on few images, and return its output folder."""
     text = (repo / "docs/extending" / page).read_text()
     blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     # A block is one command. shlex with comments would end it at the # of --train#method, which no shell does.

@@ -163,7 +163,7 @@ def in_small(words, put):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", IN_SMALL)
 def test_page_in_small(page, few_films, tmp_path, monkeypatch, warm_python):
-    """From the films to the tables, each command as written but for data, sizes and length."""
+    """From the images to the tables, each command as written but for data, sizes and length."""
     shutil.copytree(REPO / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("runs", "*.pt"))
     monkeypatch.chdir(tmp_path)
     shutil.copytree(few_films, tmp_path / "elsewhere")

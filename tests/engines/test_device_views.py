@@ -25,7 +25,7 @@ PATIENTS = ["a", "b", "a", "c", "b", "a", "d", "e"]
 
 
 def read_film(path):
-    """A smooth film of its own size, wide or high."""
+    """A smooth image of its own size, wide or high."""
     draws = np.random.default_rng(int(path))
     shape = (60 + 7 * int(path), 64) if int(path) % 2 else (64, 70 + 5 * int(path))
     return cv2.GaussianBlur(draws.integers(0, 256, shape, dtype=np.uint8), (0, 0), 2.0)
@@ -47,7 +47,7 @@ def loader_of(images, augment_on, views=2, simclr_epochs=None, workers=0, bits8=
 @pytest.mark.parametrize(("views", "simclr_epochs"), [(2, None), (2, 0), (1, None), (3, None)])
 @pytest.mark.parametrize("bits8", [False, True])
 def test_the_views_are_those_of_the_loader(images, views, simclr_epochs, bits8):
-    """One film or two per sample, mixed in a batch; equal but for interpolation and for rounding to 8 bits."""
+    """One image or two per sample, mixed in a batch; equal but for interpolation and for rounding to 8 bits."""
     batches = []
     for place in ("workers", "device"):
         loader, prepare = loader_of(images, place, views, simclr_epochs, bits8=bits8)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning with the network and the loss that users run, from films on disk to the kept weights."""
+"""Fine-tuning with the network and the loss that users run, from images on disk to the kept weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def splits(tmp_path_factory):
     for name in ("training", "validation"):
         items = [dict(item) for item in datalist.items(name)]
         for number, item in enumerate(items):
-            # A clinic's data: some films have a label only, some a mask only.
+            # A clinic's data: some images have a label only, some a mask only.
             if number % 3 == 0:
                 item.pop("lung_mask", None)
             elif number % 3 == 1:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The range of the training films on its way: training, model.json, inference, predictions.csv."""
+"""The range of the training images on its way: training, model.json, inference, predictions.csv."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODEL = {"encoder_name": "resnet18", "image_size": 48, "classes": ["x"], "task":
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Forty films, not all of which are trained on; the last one is far too dark."""
+    """Forty images, not all of which are trained on; the last one is far too dark."""
     import cv2
 
     folder = tmp_path_factory.mktemp("films")
@@ -86,7 +86,7 @@ def test_inference_warns_of_the_film_that_is_too_dark(images, tmp_path, caplog):
     found = measure_training_range(images, range(35), 48).to_dict()
     with caplog.at_level(logging.INFO):
         warned = [item.get("warnings") or "" for item in infer(images, tmp_path, found)]
-    assert warned[39].startswith("outside training range: darker than 99 % of the training films (mean_intensity 0.1")
+    assert warned[39].startswith("outside training range: darker than 99 % of the training images (mean_intensity 0.1")
     assert not any("outside" in text for text in warned[:35])
     assert "40 images (1 with warnings)" in caplog.text
     assert "come without" not in caplog.text
@@ -95,7 +95,7 @@ def test_inference_warns_of_the_film_that_is_too_dark(images, tmp_path, caplog):
 def test_weights_without_a_range_are_told_once_and_warn_of_nothing(images, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         assert not any("outside" in (item.get("warnings") or "") for item in infer(images, tmp_path, None))
-    assert caplog.text.count("come without the range of their training films") == 1
+    assert caplog.text.count("come without the range of their training images") == 1
     with pytest.raises(ConfigurationError, match="not what training writes"):
         infer(images, tmp_path, {"films": 3})
 
@@ -104,5 +104,5 @@ def test_warnings_stand_side_by_side(images):
     found = measure_training_range(images, range(35), 48)
     lateral, beyond = film_warnings({"view_position": "LL", "age": 3}, images.image(39), training_range=found)
     assert lateral == "lateral view"
-    assert beyond.endswith("patient age 3 below the training films' 40 to 58.7")
+    assert beyond.endswith("patient age 3 below the training images' 40 to 58.7")
     assert film_warnings({"age": 50}, images.image(1), training_range=found) == []

@@ -23,7 +23,7 @@ INITS, FRACTIONS = ["random", "micle"], [0.1, 1.0]
 
 
 def predict(task="multi_class", draws=3, patients=20, seed=0, classes=3):
-    """Predictions of every cell: two films per patient, ties among the scores, unknown labels if multi-label."""
+    """Predictions of every cell: two images per patient, ties among the scores, unknown labels if multi-label."""
     generator = np.random.default_rng(seed)
     films = 2 * patients
     items = [{"image": f"{n:03}.png", "patient_id": f"p{n // 2}"} for n in range(films)]
@@ -41,7 +41,7 @@ def predict(task="multi_class", draws=3, patients=20, seed=0, classes=3):
                 skill = 0.3 + 0.4 * (init == "micle") + 0.3 * fraction
                 scores = np.round(np.clip((skill * truth + generator.random(truth.shape)) / 2, 0, 1), 2)
                 measures = {"dice": np.where(np.arange(films) % 5 == 0, np.nan, generator.random(films))}
-                order = generator.permutation(films)  # cells need not list the films in one order
+                order = generator.permutation(films)  # cells need not list the images in one order
                 cells[init, fraction, draw] = Predictions(
                     [f"c{n}" for n in range(classes)], task, [items[n] for n in order], scores[order], labels[order],
                     {"dice": measures["dice"][order]},
@@ -140,7 +140,7 @@ def test_paired_interval_is_narrower_than_an_unpaired_one():
     report = label_efficiency(cells, INITS, FRACTIONS, 3, plan=ResamplingPlan(50))
     assert all(row["value"] == 0 for row in report["differences"])
     for row, figure in zip(report["differences"], report["figures"], strict=False):
-        # Equal on these films is not certainly equal.
+        # Equal on these images is not certainly equal.
         assert 0 < row["ci_high"] - row["ci_low"] < (figure["ci_high"] - figure["ci_low"]) / 2
 
 
@@ -284,7 +284,7 @@ def test_metrics_are_those_of_scikit_learn(task, metric):
 
 
 def test_rows_that_lack_a_metric_stand_beside_those_that_have_it():
-    """A probe draws no masks, and a network of two branches also marks films that nobody labelled."""
+    """A probe draws no masks, and a network of two branches also marks images that nobody labelled."""
     cells = predict()
     for name, cell in cells.items():
         if name[0] == "random":
@@ -323,7 +323,7 @@ def test_drift_is_paired_with_the_clean_films():
         assert entry["under"]["value"] == pytest.approx(np.mean(draws, axis=0)[0], abs=1e-12)
         assert entry["change"]["value"] == pytest.approx(np.subtract(*np.mean(draws, axis=0)), abs=1e-12)
         if entry["row"] == "random":
-            # Nothing changed on these films, which is no proof for those of other patients.
+            # Nothing changed on these images, which is no proof for those of other patients.
             unseen = 1 - 0.025 ** (1 / 20)
             assert [entry["change"]["ci_low"], entry["change"]["ci_high"]] == pytest.approx([-unseen, unseen])
             assert "against" not in entry

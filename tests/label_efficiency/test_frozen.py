@@ -26,7 +26,7 @@ from monai_cxrssl.transforms import ResizeCXR
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """80 patients with two films of two classes, told apart by a bright corner; some noise."""
+    """80 patients with two images of two classes, told apart by a bright corner; some noise."""
     folder = tmp_path_factory.mktemp("films")
     generator = np.random.default_rng(0)
     items = []

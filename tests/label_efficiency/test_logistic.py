@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The regression of probes and pixels against scikit-learn's; how its penalty is chosen, and that no test film takes part."""
+"""The regression of probes and pixels against scikit-learn's; how its penalty is chosen, and that no test image takes part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monai_cxrssl.label_efficiency.logistic import STRENGTHS
 
 
 def films(count=120, seed=0, task="multi_class"):
-    """Two films per patient; the first of 30 features tell the class, with much noise."""
+    """Two images per patient; the first of 30 features tell the class, with much noise."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) // 2 % 3
     features = generator.normal(size=(count, 30))

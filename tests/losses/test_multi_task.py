@@ -48,7 +48,7 @@ def sample(task: str = "multi_class", dtype: torch.dtype = torch.float64):
 
 
 def mask_reference(output, batch):
-    """Dice plus binary cross-entropy, film by film, in numpy."""
+    """Dice plus binary cross-entropy, image by image, in numpy."""
     dice, entropy = [], []
     for film in np.flatnonzero(batch["has_mask"].numpy()):
         for channel in range(2):

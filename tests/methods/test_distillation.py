@@ -255,7 +255,7 @@ def test_load_teacher_asks_for_the_same_question(tmp_path):
 
 
 def test_a_student_learns_from_unlabelled_films(tmp_path):
-    """A teacher that learned frontal from lateral films; the student sees no label, and tells unseen patients' films."""
+    """A teacher that learned frontal from lateral images; the student sees no label, and tells unseen patients' images."""
     phantom = load_datalist(make_phantom_dataset(tmp_path / "data", patients=24, size=96))
     augment = MultiView(32, num_views=1, scale=[0.9, 1], rotation=0.0, jitter_prob=0.0, flip_prob=0.0, seed=1)
 
@@ -282,7 +282,8 @@ def test_a_student_learns_from_unlabelled_films(tmp_path):
     weights, before = copied(teacher), error(student)
     train(method(student, teacher, temperature=1.0), False)
     print(
-        f"cross-entropy on {len(held_out)} films: teacher {error(teacher):.3f}, student {before:.3f} ->", error(student)
+        f"cross-entropy on {len(held_out)} images: teacher {error(teacher):.3f}, student {before:.3f} ->",
+        error(student),
     )
     assert error(student) < 0.5 < before  # nats; 0.69 is a coin
     assert_equal(teacher.state_dict(), weights)

@@ -37,7 +37,7 @@ def test_swapping_the_views_changes_nothing():
 
 
 def test_images_of_one_patient_do_not_push_each_other():
-    """The gradient at a patient's second film must not depend on the first one being in the batch as a negative."""
+    """The gradient at a patient's second image must not depend on the first one being in the batch as a negative."""
     method, data = build(MICLe), batch(3)
     data["patient"] = torch.tensor([0, 0, 1])
     z = F.normalize(method(data)["embedding"], dim=1)

@@ -100,7 +100,7 @@ def test_intervals_equal_resampling_film_by_film():
 
 @pytest.mark.parametrize(("slope", "count"), [(1.0, 200), (1.3, 200), (1.3, 600), (2.0, 200)])
 def test_interval_of_a_calibration_error_covers_the_truth(slope, count):
-    """Simulation: the error of models that are not sure enough, from its formula; few films, so the bias is large."""
+    """Simulation: the error of models that are not sure enough, from its formula; few images, so the bias is large."""
     score = (np.arange(100_000) + 0.5) / 100_000
     truth = reliability_diagram_truth(score, slope)
     covered, trials = 0, 120
@@ -135,7 +135,7 @@ def test_all_right_is_a_finding_of_the_top_label_only():
     figures = calibration_figures(cohort, ResamplingPlan(10))
     assert figures["top_label_ece_width"].value == pytest.approx(0.4)
     top, right = top_label(cohort)
-    assert reliability_diagram(top, right).reason == "there are no negative films"
+    assert reliability_diagram(top, right).reason == "there are no negative images"
     assert reliability_diagram(top, right, binning="equal_mass", both_kinds=False).ece == pytest.approx(0.4)
 
 

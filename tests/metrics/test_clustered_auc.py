@@ -13,7 +13,7 @@ from tests.metrics.references import ends_by_root, obuchowski
 
 
 def films(seed=0, patients=14, mixed=True, decimals=12, columns=2):
-    """Films of 1 to 4 of each patient; of both kinds where mixed."""
+    """Images of 1 to 4 of each patient; of both kinds where mixed."""
     generator = np.random.default_rng(seed)
     patient = np.repeat(np.arange(patients), generator.integers(1, 5, patients))
     own = patient % 2 if not mixed else generator.integers(0, 2, len(patient))

@@ -67,9 +67,9 @@ def test_films_that_do_not_count_and_what_cannot_be():
     assert found == proportion_interval([1, 0, 1], ["a", "b", "c"])
     alone = proportion_interval([1, 1], ["a", "a"])
     assert (alone.value, alone.ci_low, alone.ci_high) == (1, 0, 1)
-    with pytest.raises(DatalistError, match="No film counts"):
+    with pytest.raises(DatalistError, match="No image counts"):
         proportion_interval([np.nan], ["a"])
-    with pytest.raises(DatalistError, match="one of each per film"):
+    with pytest.raises(DatalistError, match="one of each per image"):
         proportion_interval([1, 0], ["a"])
 
 
@@ -83,6 +83,6 @@ def test_perfect_decisions_are_no_certainty():
         assert 0.5 < interval.ci_low < 0.95, name
         assert interval.method, name
     assert found["macro_sensitivity"].ci_low == pytest.approx(found["sensitivity_1"].ci_low)
-    # Half of the predicted positives are of one patient: the patients of that share count, and not its films.
+    # Half of the predicted positives are of one patient: the patients of that share count, and not its images.
     many = operating_point_figures(Cohort.of(score, label, [*range(8), *[8] * 8, *range(9, 25)]), 0.5)
     assert many["sensitivity_1"].ci_low < found["sensitivity_1"].ci_low

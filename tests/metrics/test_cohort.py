@@ -60,10 +60,10 @@ def test_parts_of_a_cohort():
     ("label", "options", "message"),
     [
         (LABEL, {"class_names": ["a"]}, "There are 1 class names for scores of 2 classes"),
-        (LABEL, {"patient": PATIENT[1:]}, "one id for each of the N films"),
+        (LABEL, {"patient": PATIENT[1:]}, "one id for each of the N images"),
         (LABEL[1:], {}, r"scores \(12, 2\) and labels \(11,\)"),
-        (LABEL + 1, {}, "label of film 1 is 2; expected 0 to 1, or -1 for unknown"),
-        (np.full(12, np.nan), {}, "label of film 0 is nan"),
+        (LABEL + 1, {}, "label of image 1 is 2; expected 0 to 1, or -1 for unknown"),
+        (np.full(12, np.nan), {}, "label of image 0 is nan"),
         (np.full((12, 2), 0.5), {}, "A label is 0.5"),
     ],
 )
@@ -85,7 +85,7 @@ def test_what_does_not_make_a_cohort(label, options, message):
         (SCORE[:1], LABEL[:1], PATIENT[:1]),
         (SCORE[:0], LABEL[:0], PATIENT[:0]),
     ],
-    ids=["one class", "no labels", "one patient", "constant", "nan", "infinite", "one film", "no film"],
+    ids=["one class", "no labels", "one patient", "constant", "nan", "infinite", "one image", "no image"],
 )
 def test_degenerate_films_give_nan_and_a_reason(figures, score, label, patient):
     for interval in figures(Cohort.of(score, label, patient), ResamplingPlan(10)).values():
@@ -97,15 +97,15 @@ def test_degenerate_films_give_nan_and_a_reason(figures, score, label, patient):
 @FIGURES
 def test_multi_label_with_one_class_that_works(figures):
     if figures is confusion_figures:
-        pytest.skip("needs one class per film")
+        pytest.skip("needs one class per image")
     score, label = SCORE.copy(), np.stack([LABEL, LABEL], axis=1).astype(float)
     score[3, 1] = np.nan
     found = figures(Cohort.of(score, label, PATIENT), ResamplingPlan(50))
     assert any(key.endswith("_0") for key in found)
     for key, interval in found.items():
-        assert (interval.reason == "the scores of 1 of 12 films are not finite numbers") == key.endswith("_1")
+        assert (interval.reason == "the scores of 1 of 12 images are not finite numbers") == key.endswith("_1")
         assert np.isfinite(interval.value) != key.endswith("_1")
-    label[3, 1] = np.nan  # a film without a label has no need of a score
+    label[3, 1] = np.nan  # an image without a label has no need of a score
     assert all(
         not interval.reason for interval in figures(Cohort.of(score, label, PATIENT), ResamplingPlan(50)).values()
     )
@@ -115,12 +115,12 @@ def test_multi_label_with_one_class_that_works(figures):
     ("score", "label", "options", "reason"),
     [
         ([0.1, 0.2], [0, 1], {}, ""),
-        ([0.1, 0.2], [1, 1], {}, "there are no negative films"),
+        ([0.1, 0.2], [1, 1], {}, "there are no negative images"),
         ([0.1, 0.2], [1, 1], {"both_kinds": False}, ""),
         ([0.1, 1.5], [0, 1], {}, ""),
         ([0.1, 1.5], [0, 1], {"probability": True}, "the scores lie in 0.1 to 1.5, and are no probabilities"),
-        ([0.1, 0.2, 0.3], [0, 0, 1], {"patient": [1, 2, 3]}, "the positive films are of one patient"),
-        ([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], {"patient": [1, 1, 3, 4]}, "the negative films are of one patient"),
+        ([0.1, 0.2, 0.3], [0, 0, 1], {"patient": [1, 2, 3]}, "the positive images are of one patient"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], {"patient": [1, 1, 3, 4]}, "the negative images are of one patient"),
         ([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], {"patient": [1, 2, 2, 1]}, ""),
     ],
 )

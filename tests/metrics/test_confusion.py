@@ -15,7 +15,7 @@ from tests.metrics.references import expanded_percentiles
 def films(count: int = 120):
     generator = np.random.default_rng(0)
     label = generator.integers(-1, 4, size=count)
-    score = generator.random((count, 5))  # class 4 has no film, and is called nevertheless
+    score = generator.random((count, 5))  # class 4 has no image, and is called nevertheless
     score[np.arange(count), label] += 0.4
     return score / score.sum(axis=1, keepdims=True), label, generator.integers(0, count // 3, size=count)
 
@@ -56,7 +56,7 @@ def test_figures_equal_scikit_learn_resampled_film_by_film():
     assert list(figures) == ["accuracy", "kappa", "macro_f1", *(f"top_f1_{name}" for name in names)]
     for i, interval in enumerate(list(figures.values())[:-1]):
         assert (interval.value, interval.ci_low, interval.ci_high) == pytest.approx((values[i], low[i], high[i]))
-    assert figures["top_f1_e"].reason == "there are no positive films"
+    assert figures["top_f1_e"].reason == "there are no positive images"
 
 
 def test_scores_that_are_not_finite_make_no_matrix():

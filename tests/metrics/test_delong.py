@@ -80,8 +80,8 @@ def test_equal_models_are_called_different_as_often_as_said():
         ([[1, 2, 3, 4], [5, 5, 5, 5]], [0, 0, 1, 1], "of the second model, all scores are 5"),
         ([[1, np.nan, 3, 4], [4, 5, 6, 7]], [0, 0, 1, 1], "of the first model, the scores of 1 of 4"),
         ([[1, 2, 3, 4], [4, 3, 2, 1]], [0, 0, 0, 1], "fewer than two"),
-        ([[1, 2, 3, 4], [4, 3, 2, 1]], [0, 0, 0, 0], "no positive films"),
-        ([[1, 2], [2, 1]], [np.nan, np.nan], "no film has a known label"),
+        ([[1, 2, 3, 4], [4, 3, 2, 1]], [0, 0, 0, 0], "no positive images"),
+        ([[1, 2], [2, 1]], [np.nan, np.nan], "no image has a known label"),
     ],
 )
 def test_no_test_says_why(scores, label, reason):

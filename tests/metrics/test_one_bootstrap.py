@@ -26,7 +26,7 @@ from monai_cxrssl.metrics import (
 )
 
 PACKAGE = Path(monai_cxrssl.__file__).parent
-#: Rooms that show figures of test films; the others draw views, splits and weights.
+#: Rooms that show figures of test images; the others draw views, splits and weights.
 ROOMS = ("metrics", "report", "label_efficiency", "probing", "handlers/test_metrics.py", "engines/evaluator.py")
 
 

@@ -60,7 +60,7 @@ def test_no_other_threshold_serves_the_rule_better(rule, target, decimals):
             "specificity": sensitivity if specificity >= target else -1,
         }[rule]
 
-    others = np.unique(score)[1:]  # the lowest score calls all films positive
+    others = np.unique(score)[1:]  # the lowest score calls all images positive
     assert merit(found) == pytest.approx(max(merit(rates(score, label, other)) for other in others))
 
 
@@ -94,14 +94,14 @@ def test_threshold_between_neighbouring_numbers_separates_them():
 @pytest.mark.parametrize(
     ("score", "label", "rule", "reason"),
     [
-        ([0.1, 0.2, 0.3, 0.4], [1, 0, 1, 0], "sensitivity", "reached only by calling all films positive"),
-        ([0.1, 0.2, 0.3, 0.4], [1, 0, 1, 0], "specificity", "reached only by calling all films negative"),
+        ([0.1, 0.2, 0.3, 0.4], [1, 0, 1, 0], "sensitivity", "reached only by calling all images positive"),
+        ([0.1, 0.2, 0.3, 0.4], [1, 0, 1, 0], "specificity", "reached only by calling all images negative"),
         ([0.1, 0.2, 0.3, 0.4], [1, 1, 0, 0], "youden", "no threshold is better than chance"),
-        ([0.1, 0.2, 0.2, 0.1], [1, 0, 0, 1], "f1", "no threshold finds a positive film"),
+        ([0.1, 0.2, 0.2, 0.1], [1, 0, 0, 1], "f1", "no threshold finds a positive image"),
         ([0.3, 0.3, 0.3, 0.3], [1, 0, 1, 0], "youden", "all scores are 0.3"),
-        ([0.1, 0.2, np.nan, 0.4], [1, 0, 1, 0], "f1", "1 of 4 films are not finite"),
-        ([0.1, 0.2, 0.3, 0.4], [0, 0, 0, np.nan], "f1", "no positive films"),
-        ([0.1, 0.2], [np.nan, np.nan], "f1", "no film has a known label"),
+        ([0.1, 0.2, np.nan, 0.4], [1, 0, 1, 0], "f1", "1 of 4 images are not finite"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 0, 0, np.nan], "f1", "no positive images"),
+        ([0.1, 0.2], [np.nan, np.nan], "f1", "no image has a known label"),
     ],
 )
 def test_no_threshold_says_why(score, label, rule, reason):
@@ -173,9 +173,9 @@ def test_nothing_called_positive_has_no_ppv():
     figures = operating_point_figures(cohort, 2.0, ResamplingPlan(10))
     assert (figures["sensitivity_0"].value, figures["specificity_0"].value) == (0.0, 1.0)
     assert np.isnan(figures["ppv_0"].value)
-    assert figures["ppv_0"].reason == "no film is called positive"
+    assert figures["ppv_0"].reason == "no image is called positive"
     assert figures["macro_ppv"].reason == "no class can be assessed"
-    assert operating_point_figures(cohort, -1)["npv_0"].reason == "no film is called negative"
+    assert operating_point_figures(cohort, -1)["npv_0"].reason == "no image is called negative"
 
 
 @pytest.mark.parametrize(("rule", "target"), [("best", 0.9), ("f1", 0.0), ("sensitivity", 1.1), ("f1", float("nan"))])

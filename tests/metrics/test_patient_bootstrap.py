@@ -45,7 +45,7 @@ def test_mean_equals_resampling_film_by_film():
 
 
 def test_interval_covers_where_films_as_patients_would_not():
-    """Simulation: 50 patients with 6 nearly equal films each, true mean 0."""
+    """Simulation: 50 patients with 6 nearly equal images each, true mean 0."""
     generator, covered, naive, trials = np.random.default_rng(0), 0, 0, 200
     patient = np.repeat(np.arange(50), 6)
     for trial in range(trials):
@@ -65,14 +65,14 @@ def test_options_that_cannot_work(options):
 
 
 def test_one_patient_has_no_interval():
-    with pytest.raises(DatalistError, match="two or more patients; the films are of 1"):
+    with pytest.raises(DatalistError, match="two or more patients; the images are of 1"):
         next(ResamplingPlan().weights([3, 3, 3]))
-    with pytest.raises(DatalistError, match="films are of 0"):
+    with pytest.raises(DatalistError, match="images are of 0"):
         bootstrap_mean([np.nan], ["a"])
 
 
 def test_lengths_that_differ():
-    with pytest.raises(DatalistError, match="one of each per film"):
+    with pytest.raises(DatalistError, match="one of each per image"):
         bootstrap_mean([0.5, 0.6], ["a"])
 
 
@@ -101,7 +101,7 @@ def test_draws_without_strata_are_those_of_the_seed():
 
 @pytest.mark.parametrize(
     ("strata", "message"),
-    [([0, 1, 1], "Patient a has films in two strata"), ([0, 1], r"\(2,\) strata for \(3,\) films")],
+    [([0, 1, 1], "Patient a has images in two strata"), ([0, 1], r"\(2,\) strata for \(3,\) images")],
 )
 def test_strata_that_do_not_fit(strata, message):
     with pytest.raises(DatalistError, match=message):
@@ -118,7 +118,7 @@ def test_stratum_is_the_rarest_class_of_the_patient():
 
 
 def test_stratified_interval_covers_the_truth_as_often_as_it_says():
-    """Simulation: 12 sick and 60 healthy patients of two films each; the true AUC of unit normals 1 apart."""
+    """Simulation: 12 sick and 60 healthy patients of two images each; the true AUC of unit normals 1 apart."""
     generator, trials, truth = np.random.default_rng(0), 300, 0.760249938906523
     patient = np.repeat(np.arange(72), 2)
     sick = (patient < 12).astype(float)
@@ -145,7 +145,7 @@ def test_figures_that_are_not_defined_say_so():
     assert found["films"].value == 3
     assert [interval.reason for interval in found.values()] == [
         "",
-        "it is not defined on these films",
+        "it is not defined on these images",
         "there is no mask",
     ]
 

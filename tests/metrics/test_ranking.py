@@ -97,7 +97,7 @@ def test_paired_difference_of_two_models():
     for name, interval in difference.items():
         assert interval.value == pytest.approx(ours[name].value - theirs[name].value)
         assert interval.ci_low < interval.value < interval.ci_high
-    # Pairing takes out what the films have in common.
+    # Pairing takes out what the images have in common.
     paired = difference["macro_auc"].ci_high - difference["macro_auc"].ci_low
     assert paired < ours["macro_auc"].ci_high - ours["macro_auc"].ci_low
     equal = compare_auc(cohort, score, plan)[2]["macro_auc"]
@@ -110,7 +110,7 @@ def test_interval_of_a_mean_is_made_of_those_of_the_classes():
     label[:, 1] = 0
     cohort = Cohort.of(score, label, patient, NAMES)
     found = ranking_figures(cohort)
-    assert found["auc_Mass"].reason == "there are no positive films"
+    assert found["auc_Mass"].reason == "there are no positive images"
     sides = [found["auc_Edema"], found["auc_Nodule"]]
     # By the bootstrap the correlation is nearly that of what each patient adds.
     weights = np.concatenate(list(ResamplingPlan(2000).weights(patient)))
@@ -137,7 +137,7 @@ def test_entries_of_the_metrics_file():
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
-    """Simulation: films of a patient are nearly the same, and the true AUC is known."""
+    """Simulation: images of a patient are nearly the same, and the true AUC is known."""
     generator, covered, trials = np.random.default_rng(0), 0, 120
     truth = 0.760249938906523  # Phi(1 / sqrt 2) of two normals of unit variance, means 0 and 1
     for trial in range(trials):
@@ -156,9 +156,9 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     [
         (np.zeros((4, 2)), np.zeros((4, 3)), r"scores \(4, 2\) and labels \(4, 3\)"),
         (np.zeros(4), np.zeros(4), r"scores \(4,\)"),
-        (np.zeros((4, 2)), np.array([0, 1, 2, 0]), "label of film 2 is 2"),
+        (np.zeros((4, 2)), np.array([0, 1, 2, 0]), "label of image 2 is 2"),
         (np.zeros((4, 2)), np.full((4, 2), -1.0), "A label is -1"),
-        (np.array([[0.0], [np.nan]]), np.zeros((2, 1)), "scores of film 1"),
+        (np.array([[0.0], [np.nan]]), np.zeros((2, 1)), "scores of image 1"),
     ],
 )
 def test_input_that_does_not_fit(score, label, message):
@@ -178,7 +178,7 @@ def test_models_and_patients_that_do_not_fit():
     score, label, patient = films()
     with pytest.raises(DatalistError, match=r"scores \(300, 2\) and labels \(300, 3\)"):
         compare_auc(Cohort.of(score, label, patient), score[:, :2])
-    with pytest.raises(DatalistError, match="two or more patients; the films are of 1"):
+    with pytest.raises(DatalistError, match="two or more patients; the images are of 1"):
         auc_intervals(Cohort.of(score, label, patient * 0))
 
 
@@ -233,5 +233,5 @@ def test_class_without_positives_is_left_out_of_the_macro_figure():
     score, label, patient = films(count=200)
     label[:, 1] = 0
     figures = ranking_figures(Cohort.of(score, label, patient), ResamplingPlan(20))
-    assert figures["auc_1"].reason == figures["ap_1"].reason == "there are no positive films"
+    assert figures["auc_1"].reason == figures["ap_1"].reason == "there are no positive images"
     assert figures["macro_ap"].value == pytest.approx(average_precision(score, label)[[0, 2]].mean())

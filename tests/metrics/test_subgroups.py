@@ -37,7 +37,7 @@ def test_group_that_cannot_be_assessed_says_why():
     group[0] = "LL"
     groups = subgroup_figures(Cohort.of(score, label, patient), group, plan=ResamplingPlan(10))
     by_name = {each.name: each for each in groups}
-    assert by_name["AP"].figures["auc_0"].reason == "there are no positive films"
+    assert by_name["AP"].figures["auc_0"].reason == "there are no positive images"
     assert np.isfinite(by_name["AP"].figures["macro_auc"].value)
     assert by_name["LL"].films == 1
     assert by_name["LL"].figures["macro_auc"].reason == "no class can be assessed"
@@ -53,7 +53,7 @@ def test_multi_class_lists_and_strata():
 
 def test_lengths_that_differ():
     score, label, patient, group = films()
-    with pytest.raises(DatalistError, match="239 groups for 240 films"):
+    with pytest.raises(DatalistError, match="239 groups for 240 images"):
         subgroup_figures(Cohort.of(score, label, patient), group[1:])
 
 

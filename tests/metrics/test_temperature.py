@@ -87,7 +87,7 @@ def test_separated_films_end_at_the_lowest(task, caplog):
 @pytest.mark.parametrize(
     ("score", "label", "reason"),
     [
-        ([[0.2, 0.8], [0.3, 0.7]], [-1, -1], "no film has a known label"),
+        ([[0.2, 0.8], [0.3, 0.7]], [-1, -1], "no image has a known label"),
         ([[0.2, 0.8], [0.3, 0.7]], [1, 1], "all known labels are the same"),
         ([[0.2, 0.8], [0.2, 0.8]], [0, 1], "all scores are the same"),
         ([[0.2, 0.8], [np.nan, 0.7]], [0, 1], "not finite"),

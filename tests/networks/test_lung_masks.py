@@ -49,7 +49,7 @@ def source(tmp_path, monkeypatch):
     cv2.imwrite(str(tmp_path / "hand.png"), np.full((96, 96), 180, np.uint8) + np.eye(96, dtype=np.uint8) * 40)
     cv2.imwrite(str(tmp_path / "own.png"), film)
     cv2.imwrite(str(tmp_path / "own_mask.png"), (film < 100).astype(np.uint8) * 255)
-    (tmp_path / "broken.png").write_text("no film")
+    (tmp_path / "broken.png").write_text("no image")
     names = {
         "frontal": {},
         "side": {"view_position": "LL"},

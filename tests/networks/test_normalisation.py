@@ -24,7 +24,7 @@ def film():
 
 
 def imagenet(film: torch.Tensor) -> torch.Tensor:
-    """A grey film as ImageNet's models are given it."""
+    """A grey image as ImageNet's models are given it."""
     return IMAGENET(film.repeat(1, 3, 1, 1))
 
 

@@ -55,7 +55,7 @@ def phantom(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def films():
-    """(patient, acquisition, rendered film) of 40 patients at a small size."""
+    """(patient, acquisition, rendered image) of 40 patients at a small size."""
     return [(p, q, render(p, k)) for p in iter_patients(40, 8, 128) for k, q in enumerate(p.acquisitions)]
 
 
@@ -239,7 +239,7 @@ def test_distribution_of_opacities_in_frontal_films(films):
 
 
 def test_only_the_opacity_tells_the_class():
-    """A film with its findings and without differ inside of the opacity, not in the lungs' surroundings."""
+    """An image with its findings and without differ inside of the opacity, not in the lungs' surroundings."""
     for label in (1, 2, 3):
         patient = sample_patient(5, label, seed=1, size=160)
         q = replace(patient.acquisitions[0], shutter=(0, 0, 0, 0))
@@ -299,7 +299,7 @@ def test_split_fractions(patients):
 
 
 def test_dicom_files_mean_the_rendered_image(phantom):
-    """Decoded by pydicom's own modality and VOI functions, a file gives back the rendered film."""
+    """Decoded by pydicom's own modality and VOI functions, a file gives back the rendered image."""
     pydicom = pytest.importorskip("pydicom")
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
@@ -317,7 +317,7 @@ def test_dicom_files_mean_the_rendered_image(phantom):
         assert raw.max() < 1 << ds.BitsStored
         values = apply_modality_lut(raw, ds)
         if "WindowCenter" in ds:
-            # Every film has pixels beyond both ends of its window, so the output's ends are black and white.
+            # Every image has pixels beyond both ends of its window, so the output's ends are black and white.
             low, high = float(ds.WindowCenter - ds.WindowWidth / 2), float(ds.WindowCenter + ds.WindowWidth / 2)
             assert values.min() < low < high < values.max()
             values = apply_voi_lut(values.astype(np.float64), ds)

@@ -23,7 +23,7 @@ def images(count: int = 2, rows: int = 64, columns: int = 96, seed: int = 0) -> 
 
 
 def squares(count: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Grey films with one square each: bright for class 1, dark for class 0, and where it is."""
+    """Grey images with one square each: bright for class 1, dark for class 0, and where it is."""
     random = torch.Generator().manual_seed(seed)
     image = 0.5 + 0.02 * torch.randn(count, 1, 64, 96, generator=random)
     place = torch.zeros(count, 1, 64, 96, dtype=torch.bool)

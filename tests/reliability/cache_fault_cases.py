@@ -60,7 +60,7 @@ def over_cache(folder: Path, spoil: Callable[[Path], None], opened: bool = True)
 
 
 def probed_cache(folder: Path) -> str:
-    """The same with what a bundle's run also reads films for: the probe, and the look at their contrast."""
+    """The same with what a bundle's run also reads images for: the probe, and the look at their contrast."""
     items = films(folder)
     images = open_images(items, 32, cache_dir=folder / "cache", progress=False)
     rot(folder / "cache" / "block-00000.cxr")
@@ -75,7 +75,7 @@ def probed_cache(folder: Path) -> str:
 
 
 def rot(block: Path) -> None:
-    """One bit in the pixels of the fourth film."""
+    """One bit in the pixels of the fourth image."""
     with block.open("r+b") as file:
         file.seek(3 * 32 * 32 + 500)
         byte = file.read(1)[0]

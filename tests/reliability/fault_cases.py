@@ -98,7 +98,7 @@ def metrics_refused(folder: Path) -> str:
 
 
 def run_over(folder: Path, spoil: Callable[[list[dict[str, str]]], None], workers: int = 0, **options: Any) -> str:
-    """An epoch over films that are decoded at each access, some spoilt after they were looked at."""
+    """An epoch over images that are decoded at each access, some spoilt after they were looked at."""
     items = films(folder)
     images = DecodedImages(items, side=32, memory_limit_gb=0, progress=False, num_threads=2, **options)
     spoil(items)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the faults have in common: films to train on, and what a run ends with."""
+"""What the faults have in common: images to train on, and what a run ends with."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ _SOAK = """
 ![Memory, descriptors and disk over time]({picture})
 
 `python benchmarks/soak.py --minutes {minutes:g}` trains the SimCLR bundle on a small network and phantoms out of a cache,
-with {workers} loader processes, a checkpoint every six seconds and the online probe every tenth epoch, while two films were
+with {workers} loader processes, a checkpoint every six seconds and the online probe every tenth epoch, while two images were
 cut before they were cached and two have a flipped bit in the cache. The process and its descendants were looked at every
 {every:g} seconds, the run was stopped with SIGTERM in the end, and had saved its state (status {exit_status}). A slope is
 that of Theil and Sen with its 95 % interval, over the medians of the minutes after the first {warm_up:g}. {epochs:,} epochs,

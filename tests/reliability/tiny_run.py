@@ -27,7 +27,7 @@ BATCHES = 6
 
 
 class TinyFilms:
-    """Noise of 8 x 8 pixels instead of films."""
+    """Noise of 8 x 8 pixels instead of images."""
 
     in_memory = False  # noise has no contrast to look at
 

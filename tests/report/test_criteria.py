@@ -31,7 +31,7 @@ def test_defaults_pass_good_figures_and_never_say_ready():
     assert [result.verdict for result in results] == ["pass"] * len(criteria) == ["pass"] * len(GOOD)
     assert all(rule.reason.endswith(".") and rule.title and rule.remedy for rule in criteria)
     sentence = overall_sentence(results)
-    assert "films like those of the test set only" in sentence
+    assert "images like those of the test set only" in sentence
     assert "ready" not in sentence.lower()
 
 

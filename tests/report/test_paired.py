@@ -18,9 +18,9 @@ def test_apart_difference_covers_the_truth():
     )
     found = apart_difference(first, second)
     assert (found.value, found.ci_low, found.ci_high) == pytest.approx((2.0, 2 - 1.96 * 0.5, 2 + 1.96 * 0.5))
-    nothing = apart_difference(first, Interval(math.nan, math.nan, math.nan, 0, "there are no positive films"))
+    nothing = apart_difference(first, Interval(math.nan, math.nan, math.nan, 0, "there are no positive images"))
     assert math.isnan(nothing.value)
-    assert nothing.reason == "there are no positive films"
+    assert nothing.reason == "there are no positive images"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_ranking(tmp_path, figures):
     assert len(legend) == 3
     assert legend[1].startswith(r"$\frac{:")
     assert legend[2].startswith("_hidden")
-    # A point lies where its threshold has these films; the first marks follow the chance line and the first curve.
+    # A point lies where its threshold has these images; the first marks follow the chance line and the first curve.
     x, y = figures[0].axes[0].lines[2].get_data()
     known = ~np.isnan(label[:, 0])
     called, truth = score[known, 0] >= points[0].threshold, label[known, 0]
@@ -182,7 +182,7 @@ def test_attention(tmp_path, figures):
     assert draw_attention(pfs, area, tmp_path / "a.png")
     assert is_picture(tmp_path / "a.png")
     # As much as the area is not more.
-    assert "3 films, 33 % of them above chance" in texts(figures[0])
+    assert "3 images, 33 % of them above chance" in texts(figures[0])
     assert not draw_attention([np.nan], [0.3], tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
     assert not draw_attention([], [], tmp_path / "a.png")

@@ -38,7 +38,7 @@ MEASURES = (
 
 
 def made(split="test", films=90, seed=0, skill=2.5, task="multi_class", measures=MEASURES, **known) -> Predictions:
-    """Predictions of patients with two films each; the skill is the distance of the logits."""
+    """Predictions of patients with two images each; the skill is the distance of the logits."""
     draw = np.random.default_rng(seed)
     patient = np.arange(films) // 2
     label = patient % len(CLASSES)
@@ -83,7 +83,7 @@ def test_sound_model(tmp_path, task):
     )
     assert figures["macro_auc"] == pytest.approx(expected)
     assert figures["macro_auc_ci_low"] < expected < figures["macro_auc_ci_high"]
-    # The threshold is the one of validation, not of the test films.
+    # The threshold is the one of validation, not of the test images.
     label = (np.arange(90) // 2 % 3 == 1).astype(float)
     chosen = choose_threshold(load_predictions(folder / "predictions.csv").scores[:90, 1], label)
     assert figures["threshold_pneumonia"] == pytest.approx(chosen.threshold)
@@ -98,7 +98,7 @@ def test_sound_model(tmp_path, task):
     assert "the score falls to chance, as it should" in words
     temperature = json.loads((folder / "report" / "temperature.json").read_text())
     assert temperature["temperature"] == pytest.approx(figures["temperature"])
-    assert "no films of another set" in words
+    assert "no images of another set" in words
     assert load_predictions(folder / "report" / "predictions.csv").items[-1]["image"] == "test89.png"
     drawn = {path.name for path in (folder / "report" / "figures").iterdir()}
     assert {"ranking.png", "reliability.png", "probes.png", "attention.png"} <= drawn
@@ -150,19 +150,19 @@ def some_nan(part):
 AUCS = ("macro_auc", "macro_auc_ci_low", "lowest_sensitivity", "ece_scaled")
 DEGENERATE = {
     "one class absent": (lambda p: replace(p, labels=np.where(p.labels == 2, 0, p.labels)),
-                         ("auc_effusion", "sensitivity_effusion", "lowest_sensitivity"), "there are no positive films"),
-    "one class only": (lambda p: replace(p, labels=np.zeros_like(p.labels)), AUCS[:3], "there are no negative films"),
+                         ("auc_effusion", "sensitivity_effusion", "lowest_sensitivity"), "there are no positive images"),
+    "one class only": (lambda p: replace(p, labels=np.zeros_like(p.labels)), AUCS[:3], "there are no negative images"),
     "one patient": (one_patient, (*AUCS, "dice", "lung_attention_excess", "kappa"), "fewer than two patients"),
     "constant scores": (lambda p: replace(p, scores=np.full_like(p.scores, 0.25)), (*AUCS, "kappa"), "all scores are 0.25"),
-    "some NaN scores": (some_nan, AUCS, "the scores of 1 of 90 films are not finite numbers"),
+    "some NaN scores": (some_nan, AUCS, "the scores of 1 of 90 images are not finite numbers"),
     "all NaN scores": (lambda p: replace(p, scores=np.full_like(p.scores, np.nan)), AUCS, "are not finite numbers"),
-    "no masks": (lambda p: without(p, *MEASURES[:5]), ("dice",), "no film was compared with a mask"),
+    "no masks": (lambda p: without(p, *MEASURES[:5]), ("dice",), "no image was compared with a mask"),
     "no lungs": (lambda p: without(p, *MEASURES[5:]), ("pfs", "lung_attention_excess"), "give lung masks"),
-    "no measures": (lambda p: without(p, *MEASURES), ("pfs", "dice"), "no film was compared with a mask"),
+    "no measures": (lambda p: without(p, *MEASURES), ("pfs", "dice"), "no image was compared with a mask"),
     "no spacing": (in_pixels, (), "distances are in pixels, not in mm"),
-    "no labels": (unknown, (*AUCS, "smallest_class_patients"), "no film has a known label"),
+    "no labels": (unknown, (*AUCS, "smallest_class_patients"), "no image has a known label"),
     "no classes": (no_classes, AUCS, "the model gives no classes"),
-    "one film": (lambda p: made(films=1), (*AUCS, "dice"), "Not assessable"),
+    "one image": (lambda p: made(films=1), (*AUCS, "dice"), "Not assessable"),
 }  # fmt: skip
 
 
@@ -189,14 +189,14 @@ def test_no_validation_films(tmp_path):
     assert figures["macro_auc"] > 0.8
     for name in ("threshold_normal", "sensitivity_normal", "sens90_specificity_normal", "ece_scaled", "temperature"):
         assert figures[name] is None
-    assert "operating points are chosen on validation films only, and there are none" in words
+    assert "operating points are chosen on validation images only, and there are none" in words
     assert not (tmp_path / "report" / "temperature.json").exists()
 
 
 def test_no_test_films(tmp_path):
     unreadable = replace(made(films=0), unreadable=[{"image": "a.dcm", "cause": "it is cut off"}])
     words, figures = read(write_report(evaluation(tmp_path, unreadable, made("validation")), resamples=40))
-    assert "There is no test film, so nothing can be assessed" in words
+    assert "There is no test image, so nothing can be assessed" in words
     assert "it is cut off" in words
     assert figures["images"] == 0
     assert figures["unreadable_share"] == 1
@@ -218,7 +218,7 @@ def test_external_set_and_subgroups(tmp_path):
     assert figures["external_drop"] == pytest.approx(figures["macro_auc"] - figures["external_elsewhere_macro_auc"])
     assert figures["external_drop"] == figures["external_elsewhere_drop"]
     assert "External set elsewhere: the model is worse there" in words
-    assert "Source: not assessable, since it is not known of any film" in words
+    assert "Source: not assessable, since it is not known of any image" in words
     assert 0 <= figures["external_elsewhere_sensitivity"] <= 1
 
 
@@ -248,7 +248,7 @@ def test_models_are_compared_on_common_films(tmp_path):
     with pytest.raises(ConfigurationError, match="Two models are called best"):
         write_report([tmp_path / "best.csv"] * 2, tmp_path / "r")
     save_predictions(made("elsewhere"), tmp_path / "apart.csv")
-    with pytest.raises(DatalistError, match="no test film in common"):
+    with pytest.raises(DatalistError, match="no test image in common"):
         write_report([tmp_path / "best.csv", tmp_path / "apart.csv"], tmp_path / "r", resamples=20)
     save_predictions(replace(best, labels=(best.labels + 1) % 3), tmp_path / "odd.csv")
     with pytest.raises(DatalistError, match="other labels of test0.png"):

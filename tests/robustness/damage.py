@@ -3,7 +3,7 @@
 """Reads every format with one bit turned, and cut off, at many places: ``python -m tests.robustness.damage 200 0``.
 
 Runs in a process of its own: it limits its address space, and a read of more than five seconds ends it. Prints one
-JSON object: per format the numbers of films that loaded and that were refused, and what should not have happened.
+JSON object: per format the numbers of images that loaded and that were refused, and what should not have happened.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def sweep(places: int, seed: int) -> dict[str, dict]:
                 told[kind][0 if same else 1] += 1
                 sound = film.shape == metadata["spatial_shape"] and bool(np.isfinite(film).all())
                 if not sound or film.min() < 0 or film.max() > 1:
-                    told["wrong"].append(f"{kind} at {place}: no sound film")
+                    told["wrong"].append(f"{kind} at {place}: no sound image")
                 if not same and (kind == "cut" or name in CHECKSUMMED):
-                    told["wrong"].append(f"{kind} at {place} of {len(content)}: another film is shown")
+                    told["wrong"].append(f"{kind} at {place} of {len(content)}: another image is shown")
                 if film.shape != originals[name].shape:
                     told["wrong"].append(f"{kind} at {place} of {len(content)}: shape {film.shape}")
     return result

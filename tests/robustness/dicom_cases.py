@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM headers that hypothesis draws, sound and unsound, and what each film must look like by pydicom in float64."""
+"""DICOM headers that hypothesis draws, sound and unsound, and what each image must look like by pydicom in float64."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Coverage-guided fuzzing of the reader: ``python tests/robustness/fuzz_reader.py --seconds 600``; needs atheris.
 
-Starts from the small test files that pydicom installs and from one tiny film per other format. A film in [0, 1] and a
+Starts from the small test files that pydicom installs and from one tiny image per other format. An image in [0, 1] and a
 ``CXRReadError`` are right; anything else, a read of more than five seconds, and more than a gigabyte are findings. The
 file that led to one stays in the folder that is printed.
 """
@@ -20,7 +20,7 @@ __all__ = ["main", "read_one"]
 
 REPO = Path(__file__).resolve().parents[2]
 LARGEST_SEED = 12_000
-# Larger films take longer to decode than to find a fault in; beyond it they are refused before memory is taken.
+# Larger images take longer to decode than to find a fault in; beyond it they are refused before memory is taken.
 MAX_PIXELS = 1_000_000
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads files in a process with a limit of memory and of time: ``python -m tests.robustness.read_with_limits OUT FILE...``.
 
-Writes film ``n`` to ``OUT/n.npy`` or the cause of its refusal to ``OUT/n.txt``; anything else ends the process, whose
+Writes image ``n`` to ``OUT/n.npy`` or the cause of its refusal to ``OUT/n.txt``; anything else ends the process, whose
 last line on the standard error names the file.
 """
 
@@ -23,7 +23,7 @@ from tests.robustness.damage import limit_memory
 
 __all__ = ["main"]
 
-# A large JPEG 2000 film takes a second; this is for a machine that does much else.
+# A large JPEG 2000 image takes a second; this is for a machine that does much else.
 SECONDS = 30
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One small film in every format and coding that the reader takes: what damage and fuzzing start from."""
+"""One small image in every format and coding that the reader takes: what damage and fuzzing start from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHECKSUMMED = ("png8", "png16", "png_palette", "nifti_gz")
 
 
 def small_files() -> dict[str, bytes]:
-    """Return the content of one file per format; each loads to a film of ``SHAPE``."""
+    """Return the content of one file per format; each loads to an image of ``SHAPE``."""
     stored = dicom.stored_film(12, shape=SHAPE)
     grey = np.random.default_rng(1).integers(0, 256, SHAPE).astype(np.uint8)
     files = {}

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Every format with a bit turned, and cut off, at 200 places: the film, a film of its shape, or a refusal."""
+"""Every format with a bit turned, and cut off, at 200 places: the image, an image of its shape, or a refusal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.robustness.small_files import CHECKSUMMED, SHAPE, small_files
 
 PLACES = 200
-# One bit of a header without a checksum can make another sound film, which nothing in the file contradicts: a width with
+# One bit of a header without a checksum can make another sound image, which nothing in the file contradicts: a width with
 # the same padding, the axes' directions, the rows or columns of a JPEG.
 ANOTHER_SHAPE = 3
 

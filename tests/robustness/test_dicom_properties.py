@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Any combination of DICOM tags gives the film that pydicom's functions give, or a refusal."""
+"""Any combination of DICOM tags gives the image that pydicom's functions give, or a refusal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai_cxrssl.errors import CXRReadError
 from tests.data import conftest as dicom
 from tests.robustness.dicom_cases import DicomCase, dicom_cases, expected_film
 
-UPRIGHT = {  # how a film of this Patient Orientation is shown
+UPRIGHT = {  # how an image of this Patient Orientation is shown
     ("L", "F"): lambda film: film,
     ("R", "F"): lambda film: film[:, ::-1],
     ("L", "H"): lambda film: film[::-1],

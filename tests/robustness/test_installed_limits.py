@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""All of pydicom's test data on this disk, read in one process with a limit: the reference film, or a refusal."""
+"""All of pydicom's test data on this disk, read in one process with a limit: the reference image, or a refusal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def installed_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def expected(path: str) -> np.ndarray | None:
-    """Intensities by pydicom in float64; None for what is no single grey-scale film, or cannot be decoded."""
+    """Intensities by pydicom in float64; None for what is no single grey-scale image, or cannot be decoded."""
     ds = pydicom.dcmread(path, force=True)
     if "PixelData" not in ds or ds.get("SamplesPerPixel") != 1 or str(ds.get("NumberOfFrames") or 1) != "1":
         return None

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""PNG, TIFF and NIfTI films of any shape and number type are read to the float64 reference, or refused."""
+"""PNG, TIFF and NIfTI images of any shape and number type are read to the float64 reference, or refused."""
 
 from __future__ import annotations
 

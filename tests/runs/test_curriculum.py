@@ -32,7 +32,7 @@ from monai_cxrssl.transforms import MultiView, ResizeCXR
 
 
 class Films:
-    """Films in memory: bright or dark on the left, two of each patient."""
+    """Images in memory: bright or dark on the left, two of each patient."""
 
     def __init__(self, count: int = 24) -> None:
         generator = np.random.default_rng(0)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""MultiViewd on MetaTensors: each view's affine and the way back to the film, against SciPy."""
+"""MultiViewd on MetaTensors: each view's affine and the way back to the image, against SciPy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def film(shape=(80, 72), name="film"):
 
 
 def index_map(view):
-    """(row, column, 0, 1) of the view to those of the film, by their places in millimetres."""
+    """(row, column, 0, 1) of the view to those of the image, by their places in millimetres."""
     return np.linalg.inv(AFFINE) @ view.affine.numpy()
 
 
@@ -81,7 +81,7 @@ def test_one_view_comes_back_to_the_film(seed):
     assert item["image"].shape == item["mask"].shape == (1, 160, 160)
     item["pred"] = torch.cat([item["mask"], 1 - item["mask"]]).long()
     item["seen"] = MetaTensor(torch.ones_like(item["mask"].as_tensor()))
-    # Where the film lies within the view; a pixel of the view is at most half of one of the film's.
+    # Where the image lies within the view; a pixel of the view is at most half of one of the image's.
     matrix = np.linalg.inv(index_map(item["image"]))
     row, column = np.mgrid[0:80, 0:72]
     y, x = (matrix[k, 0] * row + matrix[k, 1] * column + matrix[k, 3] for k in (0, 1))
@@ -94,7 +94,7 @@ def test_one_view_comes_back_to_the_film(seed):
     assert back["pred"].dtype == torch.int64
     inner = well & ndimage.binary_erosion(np.ones((80, 72), bool), iterations=1)
     np.testing.assert_allclose(back["image"][0].numpy()[inner], image[0].numpy()[inner], atol=0.03)
-    # To one pixel of the film.
+    # To one pixel of the image.
     square = np.ones((3, 3), bool)
     least, most = ndimage.binary_erosion(mask[0], square), ndimage.binary_dilation(mask[0], square)
     for drawn in (back["mask"][0].numpy() > 0, back["pred"][0].numpy() > 0):

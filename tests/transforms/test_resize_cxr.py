@@ -139,7 +139,7 @@ def test_what_was_resized_comes_back_in_place(mode, shape, size):
         kept = (row < rows / 2 - 1) & (column < columns / 2 - 1)
         assert (back[0].numpy()[(row > rows / 2 + 1) | (column > columns / 2 + 1)] == 0).all()
     assert np.abs(back.numpy() - image)[0, kept].max() < 0.12
-    # A shift of half a pixel of the film would show in the centre of mass.
+    # A shift of half a pixel of the image would show in the centre of mass.
     if mode != "crop":
         for values, length in zip(np.nonzero(np.ones(shape)), shape, strict=True):
             centres = [np.average(values, weights=part[0].ravel()) for part in (back.numpy(), image)]
@@ -154,7 +154,7 @@ def test_a_plane_of_the_same_size_comes_back_as_it_is(mode):
 
 
 def test_padding_is_cut_off_as_it_was_given():
-    # The margins are those of the copy that was padded, which rounding makes differ from those of the film.
+    # The margins are those of the copy that was padded, which rounding makes differ from those of the image.
     resize = ResizeCXR(40, fill=1.0)
     for decoded in ((33, 13), (13, 33)):
         drawn = resize(np.zeros((1, *decoded), np.uint8))
@@ -192,7 +192,7 @@ def test_the_affine_is_that_of_the_new_grid(mode, shape, size):
     assert torch.equal(result.as_tensor(), resize(image.as_tensor())), "metadata change no pixel"
     if mode != "crop":  # which cuts a part of the blob off
         found = centre_in_mm(result[0].numpy(), result.affine.numpy())
-        # A tenth of a pixel of the film.
+        # A tenth of a pixel of the image.
         np.testing.assert_allclose(found, centre_in_mm(smooth(shape)[0], AFFINE), atol=0.03)
     rows, columns = (np.array(shape) / resize.size).tolist()
     step = {"pad": max(rows, columns), "crop": min(rows, columns)}.get(mode)

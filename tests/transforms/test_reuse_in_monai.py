@@ -20,7 +20,7 @@ from monai_cxrssl.transforms import CropToLungsd, GroupMaskd, LoadCXRd, MultiVie
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    """Films in DICOM with lung masks in PNG; one film has no mask."""
+    """Images in DICOM with lung masks in PNG; one image has no mask."""
     from monai_cxrssl.phantom import make_phantom_dataset
 
     file = make_phantom_dataset(
@@ -55,7 +55,7 @@ def test_a_monai_trainer_learns_with_them(items, workers):
     """Denoising: the corrupted view in, the whole one out."""
     with_masks = [item for item in items if "lung_mask" in item]
     dataset = CacheDataset(with_masks, pipeline(), progress=False)
-    for item in dataset._cache:  # of the film's own size until they are views
+    for item in dataset._cache:  # of the image's own size until they are views
         item.pop("lung_mask")
     loader = DataLoader(dataset, batch_size=2, shuffle=True, num_workers=workers, drop_last=True)
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def test_metadata_of_the_film_reach_the_end(items):
 
 
 def test_a_prediction_returns_to_its_film(items):
-    """Load, crop, resize (MONAI's own), batch, predict, take apart, invert: the mask lies on the lungs of the film."""
+    """Load, crop, resize (MONAI's own), batch, predict, take apart, invert: the mask lies on the lungs of the image."""
     chain = Compose(
         [
             LoadCXRd(keys=["image", "lung_mask"]),

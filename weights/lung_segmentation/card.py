@@ -70,7 +70,7 @@ def main() -> None:
         films=counts,
         sources=[(words, {"dice_outside_heart": None, **figures[name]}) for name, words in _SOURCES.items()],
         changed=changed,
-        lateral=figures["lateral films"],
+        lateral=figures["lateral images"],
         jsrt=figures["JSRT"],
         interval=interval,
         note=arguments.note,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of lung segmentation weights on every source, and pictures of the worst.
 
-Run it from the root of the repository; it writes ``figures.json`` and ``worst.jpg``, of the children, whose films may
+Run it from the root of the repository; it writes ``figures.json`` and ``worst.jpg``, of the children, whose images may
 be shown to everybody, into ``--output_dir``, and ``worst_of_all.jpg`` of all sources, which is for looking at alone::
 
     python -m weights.lung_segmentation.evaluate --corpus CORPUS --data DATA --output_dir OUT [--weights FILE]
@@ -24,12 +24,12 @@ from weights.lung_segmentation.films import Films, measured_sources
 from weights.lung_segmentation.measure import VARIANTS, Measured, measure, summary
 
 _CELL, _COLUMNS = 224, 5
-#: Films of a source that are changed.
+#: Images of a source that are changed.
 _MOST_CHANGED = 100
 
 
 def lateral_films(films: Films) -> list[dict[str, str]]:
-    """Return the lateral films of covid-chestxray-dataset, whose view the network is not told."""
+    """Return the lateral images of covid-chestxray-dataset, whose view the network is not told."""
     root = films.data / "covid-chestxray-dataset"
     rows = pd.read_csv(root / "metadata.csv", dtype=str, keep_default_na=False).to_dict("records")
     return [
@@ -40,7 +40,7 @@ def lateral_films(films: Films) -> list[dict[str, str]]:
 
 
 def contact_sheet(worst: Sequence[Measured], path: Path) -> None:
-    """Draw films with the human outline in green and the network's in orange."""
+    """Draw images with the human outline in green and the network's in orange."""
     cells = []
     for each in worst:
         picture = cv2.cvtColor(each.film, cv2.COLOR_GRAY2BGR)
@@ -80,7 +80,7 @@ def main() -> None:
     portable = [each for each in hospital if each.item.get("view_position", "").startswith("AP")]
     figures["hospital, v7labs' masks, portable (AP)"] = summary(portable)
     everything = [each for films_of_source in measured.values() for each in films_of_source]
-    figures["lateral films"] = summary(measure(segment, lateral_films(films)))
+    figures["lateral images"] = summary(measure(segment, lateral_films(films)))
     for source, items in sources.items():
         for name, variant in VARIANTS.items():
             figures[f"{source}; {name}"] = summary(measure(segment, items[:_MOST_CHANGED], variant))
@@ -92,7 +92,7 @@ def main() -> None:
     for name, content in figures.items():
         dice = content.get("dice")
         words = "" if dice is None else f"{dice['value']:.3f} ({dice['ci_low']:.3f} to {dice['ci_high']:.3f})"
-        print(f"{name:60} {content['films']:4} films  {words}  warned {content['warned']}")
+        print(f"{name:60} {content['films']:4} images  {words}  warned {content['warned']}")
 
 
 if __name__ == "__main__":

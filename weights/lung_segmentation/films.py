@@ -1,9 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films and human lung masks that the shipped weights learn from and are measured on.
+"""Images and human lung masks that the shipped weights learn from and are measured on.
 
-Learnt from are films whose own licence lets everybody share what is made of them: the children of Kermany et al.
-(CC BY 4.0) and those films of covid-chestxray-dataset that its table gives a CC BY or CC0 licence; their masks are
+Learnt from are images whose own licence lets everybody share what is made of them: the children of Kermany et al.
+(CC BY 4.0) and those images of covid-chestxray-dataset that its table gives a CC BY or CC0 licence; their masks are
 v7labs' (CC BY 4.0). All others are measured on alone.
 """
 
@@ -29,13 +29,13 @@ _COVID = "covid-chestxray-dataset"
 
 @dataclass(frozen=True)
 class Films:
-    """Folders of the films: ``corpus`` and ``data``, as ``../shared`` has them."""
+    """Folders of the images: ``corpus`` and ``data``, as ``../shared`` has them."""
 
     corpus: Path
     data: Path
 
     def table(self, folder: str, name: str, source: str) -> list[dict[str, Any]]:
-        """Read films and their masks of a table."""
+        """Read images and their masks of a table."""
         root = self.corpus / folder
         items = []
         for row in pd.read_csv(root / name, dtype=str, keep_default_na=False).to_dict("records"):
@@ -46,11 +46,11 @@ class Films:
         return items
 
     def children(self) -> list[dict[str, Any]]:
-        """Return the films of children."""
+        """Return the images of children."""
         return self.table("kermany-pediatric", "human_lung_masks.csv", "kermany-pediatric")
 
     def hospital(self, table: str = "human_lung_masks.csv") -> list[dict[str, Any]]:
-        """Return the films of covid-chestxray-dataset, with their ``license``."""
+        """Return the images of covid-chestxray-dataset, with their ``license``."""
         licences = pd.read_csv(self.data / _COVID / "metadata.csv", dtype=str, keep_default_na=False)
         by_name = dict(zip(licences["filename"], licences["license"].str.strip(), strict=True))
         items = self.table("covid-chestxray-masks", table, _COVID)
@@ -83,12 +83,12 @@ def divided(
 
 
 def permitted(item: Mapping[str, Any]) -> bool:
-    """Return whether a film's own licence allows weights that everybody may use."""
+    """Return whether an image's own licence allows weights that everybody may use."""
     return _PERMITTED.fullmatch(item["license"]) is not None
 
 
 def measured_sources(films: Films, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
-    """Return the films to measure on, by the name of the set; none of their patients was learnt from."""
+    """Return the images to measure on, by the name of the set; none of their patients was learnt from."""
     division = divided(films, seed)
     seen = {item["patient_id"] for split in ("training", "validation") for item in division[split]}
     other = [item for item in films.hospital() if item["patient_id"] not in seen]
@@ -102,7 +102,7 @@ def measured_sources(films: Films, seed: int = 0) -> dict[str, list[dict[str, An
 
 
 def source_sampler(dataset: FineTuningImages, seed: int, draws: int) -> ImageSampler:
-    """Make the sampler that draws every sixth film from the few adults.
+    """Make the sampler that draws every sixth image from the few adults.
 
     Args:
         dataset: of training.

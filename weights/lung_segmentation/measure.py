@@ -27,7 +27,7 @@ FAILURE = 0.8
 
 @dataclass
 class Measured:
-    """A film, its masks and what was said of them; of a film without a human mask the Dice is NaN."""
+    """An image, its masks and what was said of them; of an image without a human mask the Dice is NaN."""
 
     item: dict[str, Any]
     film: np.ndarray  #: ``(h, w)`` uint8.
@@ -59,7 +59,7 @@ def _enlarged(plane: np.ndarray, is_mask: bool) -> np.ndarray:
     return cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST if is_mask else cv2.INTER_CUBIC)
 
 
-#: Changes of a film, and of its masks, by name.
+#: Changes of an image, and of its masks, by name.
 VARIANTS: dict[str, Variant] = {
     "inverted": lambda plane, is_mask: plane if is_mask else 255 - plane,
     "turned by 45 degrees": _turned(45),
@@ -73,12 +73,12 @@ def _as_it_is(plane: np.ndarray, is_mask: bool) -> np.ndarray:
 
 
 def measure(segment: SegmentLungs, items: Sequence[dict[str, Any]], variant: Variant = _as_it_is) -> list[Measured]:
-    """Segment films and compare with their human masks.
+    """Segment images and compare with their human masks.
 
     Args:
         segment: draws the lungs.
         items: with ``image`` and, where there are any, ``lung_mask`` and ``heart_mask``.
-        variant: change of each film.
+        variant: change of each image.
     """
     load = LoadSmallCXR(decoded_side(segment.resize.size[0]))
     stored = read_training_range(segment.path)
@@ -101,7 +101,7 @@ def measure(segment: SegmentLungs, items: Sequence[dict[str, Any]], variant: Var
 
 
 def mean_over_patients(measured: Sequence[Measured], attribute: str = "dice") -> dict[str, float]:
-    """Return the mean, over patients, of the mean of each one's films, and its interval."""
+    """Return the mean, over patients, of the mean of each one's images, and its interval."""
     by_patient: dict[str, list[float]] = {}
     for each in measured:
         by_patient.setdefault(each.item["patient_id"], []).append(getattr(each, attribute))
@@ -111,7 +111,7 @@ def mean_over_patients(measured: Sequence[Measured], attribute: str = "dice") ->
 
 
 def summary(measured: Sequence[Measured]) -> dict[str, Any]:
-    """Return films, patients, mean Dice with interval, worst film, warnings, and failures without a warning."""
+    """Return images, patients, mean Dice with interval, worst image, warnings, and failures without a warning."""
     known = [each for each in measured if not np.isnan(each.dice)]
     content: dict[str, Any] = {
         "films": len(measured),

@@ -3,7 +3,7 @@
 """Training of the lung segmentation weights that the package ships.
 
 Trains ``bundles/lung_segmentation`` from random weights by its own recipe, with the views of ``overrides.json`` and the
-films of ``films.py``, in stages of growing image size; each stage starts from the one before. Run it from the root of
+images of ``films.py``, in stages of growing image size; each stage starts from the one before. Run it from the root of
 the repository; a run that was stopped goes on where its last checkpoint stands::
 
     python -m weights.lung_segmentation.train --corpus CORPUS --data DATA --output_dir OUT

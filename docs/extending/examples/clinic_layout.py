@@ -1,11 +1,11 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A layout of one's own: films of a clinic, one folder per patient, and a table of what was found.
+"""A layout of one's own: images of a clinic, one folder per patient, and a table of what was found.
 
 Folder layout::
 
-    findings.csv                         columns film, person, finding
-    films/<person>/<film>                DICOM, PNG ...
+    findings.csv                         columns image, person, finding
+    films/<person>/<image>                DICOM, PNG ...
 
 Classes (multi-class): 0 ``No Finding`` (finding ``none``), 1 ``Pneumonia``. There is no split.
 
@@ -32,10 +32,10 @@ def detect(folder: Path) -> bool:
 
 
 def read(folder: Path, check_files: bool = True, allow_absent: bool = False, strict_labels: bool = False) -> Datalist:
-    """Read the films of ``folder``.
+    """Read the images of ``folder``.
 
     Raises:
-        DatalistError: a column, a person or a film is missing, or with ``strict_labels`` a finding is no known
+        DatalistError: a column, a person or an image is missing, or with ``strict_labels`` a finding is no known
             word.
     """
     folder = Path(folder)

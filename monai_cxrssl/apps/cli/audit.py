@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Look for leaks, duplicates and bad films; exit status 1 on leaks."""
+"""Look for leaks, duplicates and bad images; exit status 1 on leaks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phi",
         action="store_true",
-        help="list identifying DICOM tags, and films that seem to have text in their pixels",
+        help="list identifying DICOM tags, and images that seem to have text in their pixels",
     )
     pixels = parser.add_mutually_exclusive_group()
     pixels.add_argument("--no-pixels", action="store_true", help="look at the datalists only, read no image")
     pixels.add_argument(
-        "--cache_dir", metavar="DIR", help="look at the films of this cache, made of these datalists, and decode none"
+        "--cache_dir", metavar="DIR", help="look at the images of this cache, made of these datalists, and decode none"
     )
 
 

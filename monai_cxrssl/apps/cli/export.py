@@ -149,4 +149,4 @@ def _write_int8(out: Path, network: ExportedNetwork, films: CheckFilms) -> None:
         print(f"  Dice coefficient of the two masks: {cost.mask_dice:.4f}")
     print(f"  size: {megabytes[0]:.1f} -> {megabytes[1]:.1f} MB ({megabytes[0] / megabytes[1]:.1f} times smaller)")
     before, after = cost.milliseconds
-    print(f"  one thread, one film: {before:.1f} -> {after:.1f} ms ({before / after:.2f} times the speed)")
+    print(f"  one thread, one image: {before:.1f} -> {after:.1f} ms ({before / after:.2f} times the speed)")

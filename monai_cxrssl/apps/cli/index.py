@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KIND",
-        help="take files of this kind for films, which are left out and counted otherwise: no_pixels, dicomdir, "
+        help="take files of this kind for images, which are left out and counted otherwise: no_pixels, dicomdir, "
         "modality, colour, frames, body_part, for_processing, mask, thumbnail, system, own_output or copy; repeatable",
     )
     parser.add_argument("--layout", metavar="NAME", help="layout to read DIR by (default: told by its own files)")

@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--match",
         required=True,
         metavar="COLUMN=WHAT",
-        help="the column that names films, and what it holds: file (name of the image file), path, an entry of the "
+        help="the column that names images, and what it holds: file (name of the image file), path, an entry of the "
         "datalist's items such as study_id, or a DICOM keyword such as AccessionNumber or PatientID, whose values are "
-        "read from the films' headers and not kept",
+        "read from the images' headers and not kept",
     )
     kinds = parser.add_mutually_exclusive_group(required=True)
     kinds.add_argument("--label_column", metavar="COLUMN", help="one class name per row, blank where unknown")
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 def _join_table(join: LabelJoin, what: str) -> str:
     lines = [
         ("rows of the table", join.rows),
-        ("  that name no film", len(join.rows_without_film)),
+        ("  that name no image", len(join.rows_without_film)),
         ("films", join.films),
         (f"  without {what}", join.films_without_name),
         ("  that no row names", join.films_without_row),

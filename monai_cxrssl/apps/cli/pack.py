@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="take model.patients.json along, the hashes of the patients trained on")  # fmt: skip
     parser.add_argument("--predictions", action="store_true",
                         help="take the report's predictions.csv along, which holds patient ids")  # fmt: skip
-    parser.add_argument("--films", action="store_true", help="keep the report's pictures of films")
+    parser.add_argument("--films", action="store_true", help="keep the report's pictures of images")
     parser.add_argument("--deploy", action="store_true",
                         help="also write DIR/NAME_deploy, an app of MONAI Deploy that runs the pack")  # fmt: skip
     parser.add_argument("--check", metavar="PACK", help="verify a packed folder or zip in a fresh process instead; "

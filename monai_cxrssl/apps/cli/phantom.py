@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``phantom``."""
     parser.add_argument("out", metavar="OUT", help="folder to write")
     parser.add_argument("--patients", type=int, default=64)
-    parser.add_argument("--size", type=int, default=512, help="longer side of a film, pixels")
+    parser.add_argument("--size", type=int, default=512, help="longer side of an image, pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, help="processes that draw (default: one per core); same files for any")
 

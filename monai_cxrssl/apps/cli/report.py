@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", nargs="+", required=True, metavar="FILE",
                         help="predictions.csv or folder of an evaluation; several: models, same cases")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the report")
-    parser.add_argument("--validation", metavar="FILE", help="predictions on validation films, if the first holds none")
+    parser.add_argument(
+        "--validation", metavar="FILE", help="predictions on validation images, if the first holds none"
+    )
     parser.add_argument("--external", nargs="+", default=[], metavar="FILE",
                         help="predictions of the first model on other sets, named after their files")  # fmt: skip
     parser.add_argument("--names", nargs="+", metavar="NAME", help="of the models, one each")

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class FilmPredictor:
-    """Predict on films that a host such as MONAI Deploy holds in memory, and write their DICOM results.
+    """Predict on images that a host such as MONAI Deploy holds in memory, and write their DICOM results.
 
     Preprocessing, head and resizing are those of the pack's ``configs/inference.json``, which is run as code; pixels
     are read by this package from the stored values, as in a run over files.
@@ -76,7 +76,7 @@ class FilmPredictor:
         self.algorithm = describe_algorithm(weights, self.head)
 
     def predict(self, film: Dataset) -> FilmResult:
-        """Return what the network says of a film; CXRReadError where it is not one readable chest X-ray.
+        """Return what the network says of an image; CXRReadError where it is not one readable chest X-ray.
 
         Args:
             film: data set with its pixels, compressed or not.
@@ -106,7 +106,7 @@ class FilmPredictor:
         return FilmResult(scores, self.head.thresholds, {}, mask, self.structure, saliency, "; ".join(warnings))
 
     def predict_all(self, films: Iterable[Dataset]) -> list[tuple[Dataset, FilmResult]]:
-        """Return films with their results; those that cannot be read are left out with a warning.
+        """Return images with their results; those that cannot be read are left out with a warning.
 
         Raises:
             CXRReadError: none can be read; it is that of the first.
@@ -124,9 +124,9 @@ class FilmPredictor:
         return results
 
     def write(self, film: Dataset, result: FilmResult, folder: str | os.PathLike) -> list[Path]:
-        """Write the DICOM results of a film as ``<kind>_<SOP instance of the film>.dcm``, and return their paths.
+        """Write the DICOM results of an image as ``<kind>_<SOP instance of the film>.dcm``, and return their paths.
 
-        A kind that the film's header does not allow is left out with a warning.
+        A kind that the image's header does not allow is left out with a warning.
         """
         written = []
         for kind in results_of(result, self.kinds):

@@ -34,11 +34,11 @@ PHANTOMS = 8
 
 @dataclass(frozen=True)
 class CheckFilms:
-    """Films as the network sees them, with their ``name`` for people.
+    """Images as the network sees them, with their ``name`` for people.
 
     Args:
         images: ``(N, 1, S, S)`` float32 in [0, 1].
-        label: ``(N,)`` int64 with -1 for unknown, ``(N, C)`` float32 with NaN for unknown, or ``None`` where the films
+        label: ``(N,)`` int64 with -1 for unknown, ``(N, C)`` float32 with NaN for unknown, or ``None`` where the images
             have no labels of the network's classes.
     """
 
@@ -50,18 +50,18 @@ class CheckFilms:
 def open_check_films(
     paths: Sequence[str], image_size: int, classes: Sequence[str], task: str, most: int = 64
 ) -> CheckFilms:
-    """Read films and prepare them as the bundles do.
+    """Read images and prepare them as the bundles do.
 
     Args:
         paths: one folder of a data set, or files; none for phantoms, drawn in memory.
         image_size: S, pixels.
         classes: of the network; a data set's labels count when its classes and its task are these.
         task: ``"multi_class"`` or ``"multi_label"``.
-        most: films to take: evenly spread over the data set's test split, or over all of it where it has none.
+        most: images to take: evenly spread over the data set's test split, or over all of it where it has none.
 
     Raises:
         ConfigurationError: a path does not exist, or folders and files are mixed.
-        DatalistError: the folder holds no readable films.
+        DatalistError: the folder holds no readable images.
     """
     if not paths:
         return _phantoms(image_size, classes, task)
@@ -116,13 +116,13 @@ def largest_differences(exported: Runner, network: Runner, images: np.ndarray) -
 
 @dataclass(frozen=True)
 class Int8Cost:
-    """What 8-bit quantisation changes, film by film.
+    """What 8-bit quantisation changes, image by image.
 
     Args:
         differences: largest absolute one of each output.
         auc: macro AUC in 32 and in 8 bits, or ``None`` without labels that allow one.
         mask_dice: mean Dice coefficient of the two masks at 0.5 (1 where both are empty), or ``None`` without a mask.
-        milliseconds: median time of one film in 32 and in 8 bits.
+        milliseconds: median time of one image in 32 and in 8 bits.
     """
 
     differences: dict[str, float]
@@ -132,7 +132,7 @@ class Int8Cost:
 
 
 def int8_cost(full: Runner, quantized: Runner, films: CheckFilms) -> Int8Cost:
-    """Compare a network with its 8-bit form, one film at a time, since the others of a batch change its result."""
+    """Compare a network with its 8-bit form, one image at a time, since the others of a batch change its result."""
     results: tuple[list[dict[str, np.ndarray]], ...] = ([], [])
     times: tuple[list[float], ...] = ([], [])
     for image in films.images[:1].repeat(3, axis=0):  # warms both up

@@ -20,7 +20,7 @@ _SCALING = {"shrink": "area average", "enlarge": "bilinear, half-pixel centres"}
 
 
 def describe_preprocessing(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List the steps from a film to what the encoder reads, in order, as plain JSON values.
+    """List the steps from an image to what the encoder reads, in order, as plain JSON values.
 
     Args:
         settings: a model's ``model.json``. The last step is there where it names a normalisation, and is the network's
@@ -61,7 +61,7 @@ def describe_postprocessing(output: str, settings: Mapping[str, Any]) -> list[di
         return [
             {"step": "sigmoid"},
             {"step": "crop", "rule": "cut off what the preprocessing padded"},
-            {"step": "resize", "size": "rows and columns of the film", **_SCALING},
+            {"step": "resize", "size": "rows and columns of the image", **_SCALING},
             {"step": "threshold", "above": 0.5, "values": [0, 1], "dtype": "uint8"},
         ]
     return []
@@ -81,7 +81,7 @@ def describe_export(
         "label": {"values": "probabilities", "activation": activation, "shape": ["batch", len(classes)]},
         "mask": {"values": "probabilities", "activation": "sigmoid",
                  "shape": ["batch", settings.get("mask_channels", 1), size, size], "meaning": settings.get("mask"),
-                 "postprocessing": "cut off the padding, resize to the film's rows and columns (bilinear where it "
+                 "postprocessing": "cut off the padding, resize to the image's rows and columns (bilinear where it "
                  "grows, area average where it shrinks), 1 where above 0.5"},
         "embedding": {"values": f"features, pooled by {pooling}", "shape": ["batch", "features"]},
     }  # fmt: skip

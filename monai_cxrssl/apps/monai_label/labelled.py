@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Datalist of films labelled in MONAI Label, splits kept."""
+"""Datalist of images labelled in MONAI Label, splits kept."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ NAME = "monai_label"
 def labelled_datalist(
     pairs: Sequence[Mapping[str, str]], path: Path, splits_path: Path, weights: Path | None = None
 ) -> Path:
-    """Write the datalist of a training on labelled films to ``path``, and return it.
+    """Write the datalist of a training on labelled images to ``path``, and return it.
 
-    The patient is that of the DICOM header; any other film is taken for its own patient, by its file's name. A patient
-    keeps its split from one training to the next, so that the test films stay unseen however many trainings there are;
+    The patient is that of the DICOM header; any other image is taken for its own patient, by its file's name. A patient
+    keeps its split from one training to the next, so that the test images stay unseen however many trainings there are;
     whom the weights were trained on before belongs to training for good.
 
     Args:
@@ -51,7 +51,7 @@ def labelled_datalist(
     patients = sorted({item["patient_id"] for item in items})
     if len(patients) < len(SPLITS):
         raise DatalistError(
-            f"{len(items)} films of {len(patients)} patients are labelled; expected at least {len(SPLITS)} patients, "
+            f"{len(items)} images of {len(patients)} patients are labelled; expected at least {len(SPLITS)} patients, "
             "for training, validation and test. Label and submit more."
         )
     splits = {patient: split for patient, split in _read(splits_path).items() if patient in patients}
@@ -66,14 +66,14 @@ def labelled_datalist(
     if empty:
         raise DatalistError(
             f"None of the {len(patients)} labelled patients is left for {' and '.join(empty)}: the weights know the "
-            "others. Label films of other patients."
+            "others. Label images of other patients."
         )
     content: dict[str, Any] = {"name": NAME, "classes": [], "task": "multi_class"}
     for split in SPLITS:
         content[split] = [item for item in items if splits[item["patient_id"]] == split]
     for file, value in ((path, content), (splits_path, {**_read(splits_path), **splits})):
         write_json(value, file, indent=None)
-    logger.info("%s", ", ".join(f"{len(content[split])} films for {split}" for split in SPLITS))
+    logger.info("%s", ", ".join(f"{len(content[split])} images for {split}" for split in SPLITS))
     return path
 
 

@@ -33,12 +33,12 @@ __all__ = ["CXRLabelApp", "FilmInferTask", "LungTrainTask"]
 
 logger = logging.getLogger(__name__)
 
-#: What MONAI Label leaves out of its list of films' extensions.
+#: What MONAI Label leaves out of its list of images' extensions.
 FILM_EXTENSIONS = ("*.dcm", "*.dicom", "*.jpeg", "*.tiff", "*.bmp", "*.mha")
 
 
 class FilmInferTask(BundleInferTask):
-    """A bundle's ``inference.json`` on one film: scores, mask or both.
+    """A bundle's ``inference.json`` on one image: scores, mask or both.
 
     Unlike the stock task it names classes and mask as the weights' own description does, loads weights strictly, and
     takes settings anew when a training has replaced them.
@@ -68,7 +68,7 @@ class FilmInferTask(BundleInferTask):
         return {**super().info(), "classes": self.folder.classes}
 
     def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[str | None, dict[str, Any]]:
-        """Infer one film."""
+        """Infer one image."""
         with self.lock:
             if self.opened != self._changed_at():
                 logger.info("%s has new weights", self.folder.name)
@@ -86,7 +86,7 @@ class LungTrainTask(TrainTask):
     """Fine-tune a segmenting bundle on the masks that were submitted as final."""
 
     def __init__(self, folder: BundleFolder, work: Path) -> None:
-        super().__init__(f"Fine-tunes {folder.name} on the labelled films and lets it infer by the new weights")
+        super().__init__(f"Fine-tunes {folder.name} on the labelled images and lets it infer by the new weights")
         self.folder = folder
         self.work = work
 
@@ -117,7 +117,7 @@ class CXRLabelApp(MONAILabelApp):
         )
 
     def init_datastore(self) -> Any:
-        """Films of a folder in every format that the reader knows; DICOMweb as MONAI Label has it."""
+        """Images of a folder in every format that the reader knows; DICOMweb as MONAI Label has it."""
         if self.studies.startswith(("http://", "https://")):
             return super().init_datastore()
         return LocalDatastore(
@@ -140,5 +140,5 @@ class CXRLabelApp(MONAILabelApp):
         }
 
     def init_strategies(self) -> dict[str, Any]:
-        """Which film is labelled next."""
+        """Which image is labelled next."""
         return {"random": Random(), "first": First()}

@@ -42,7 +42,7 @@ def serve(arguments: Sequence[str]) -> None:
     if not _is_local(chosen.host):
         print(
             f"warning: the server listens on {chosen.host}, not only on this machine: MONAI Label asks for no password "
-            f"unless MONAI_LABEL_AUTH_ENABLE is set up, so whoever reaches port {chosen.port} can read the films, "
+            f"unless MONAI_LABEL_AUTH_ENABLE is set up, so whoever reaches port {chosen.port} can read the images, "
             "overwrite labels and replace weights by training.",
             file=sys.stderr,
             flush=True,

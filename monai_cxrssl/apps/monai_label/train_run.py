@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning on films labelled in MONAI Label, in its own process."""
+"""Fine-tuning on images labelled in MONAI Label, in its own process."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def train_on_labels(
     """Run the bundle's own training from its present weights, and put the new weights in their place.
 
     Everything the run writes stays in ``work/<time>``: ``datalist.json``, ``metrics.json`` (measured on the test
-    films), curves, predictions. The weights that were replaced are kept beside the new ones, in ``previous/<time>``.
+    images), curves, predictions. The weights that were replaced are kept beside the new ones, in ``previous/<time>``.
     Lines of its log go to this log.
 
     Args:
         bundle: a bundle that segments lungs.
-        pairs: ``{"image": path, "label": path of the mask}`` of the labelled films.
+        pairs: ``{"image": path, "label": path of the mask}`` of the labelled images.
         work: folder of this bundle's trainings.
         device: such as ``"cpu"`` or ``"cuda:0"``; by default the bundle's choice.
         pretrained: start from the present weights, else from random ones.
@@ -66,7 +66,7 @@ def train_on_labels(
     run = new_folder(work)
     datalist = labelled_datalist(pairs, run / "datalist.json", work / "splits.json", bundle.weights)
     films = len(json.loads(datalist.read_text(encoding="utf-8"))["training"])
-    # Labelled films are few, and so are the steps: an average over hundreds of steps would be the old weights.
+    # Labelled images are few, and so are the steps: an average over hundreds of steps would be the old weights.
     options: dict[str, Any] = {
         "datalist": datalist, "output_dir": run, "model_path": run / "model.pt",
         **{name: bundle.setting(name) for name in ("encoder_name", "image_size", "decoder")},
@@ -80,7 +80,7 @@ def train_on_labels(
     _run(bundle.path, options)
     place_model(run / "model.pt", bundle.weights)
     figures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    logger.info("%s infers by new weights; dice %.3f on the test films: %s", bundle.name, figures["dice"], run)
+    logger.info("%s infers by new weights; dice %.3f on the test images: %s", bundle.name, figures["dice"], run)
     return {**figures, "folder": str(run)}
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Report of a packed model, without patient ids, films and machine paths."""
+"""Report of a packed model, without patient ids, images and machine paths."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def copy_evidence(
         target: folder that gets it.
         weights: that it must be of.
         include_predictions: with ``predictions.csv``, which holds patient ids.
-        include_films: with pictures of films. Otherwise only those figures stay in the page that the report lists as
+        include_films: with pictures of images. Otherwise only those figures stay in the page that the report lists as
             plots, since its pictures are inlined.
 
     Returns:
@@ -122,7 +122,7 @@ def copy_evidence(
     if not include_films:
         page, removed = _without_films(page, report)
         if removed:
-            notes.append(f"{removed} pictures of films were taken out of the report.")
+            notes.append(f"{removed} pictures of images were taken out of the report.")
     # Pictures are no text: what looks like a path in them is none.
     parts = re.split(f"({_PICTURE.pattern.replace('(', '(?:')})", page)
     page = "".join(part if number % 2 else without_paths(part) for number, part in enumerate(parts))
@@ -152,12 +152,12 @@ def _without_films(page: str, report: Path) -> tuple[str, int]:
         if all(picture in plots for picture in _PICTURE.findall(match[0])):
             return match[0]
         removed += 1
-        return "<p>A picture of films stood here; it was left out of the pack.</p>"
+        return "<p>A picture of images stood here; it was left out of the pack.</p>"
 
     page = _FIGURE.sub(keep, page)
     if not all(picture in plots for picture in _PICTURE.findall(page)):
         raise ConfigurationError(
             f"The page of {report} shows pictures that are none of its figures; write the report again, or take its "
-            "films along with --films."
+            "images along with --films."
         )
     return page, removed

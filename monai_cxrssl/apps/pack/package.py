@@ -5,7 +5,7 @@
 Taken along: configs, licences, ``models/model.pt`` with ``model.json``, a model card, the report as evidence, and
 ``SHA256SUMS``. Metadata and configs are those of the trained model. Left behind unless asked for: the hashes of the
 patients trained on (``model.patients.json``: its salt stands beside them, so whoever has a patient id can ask whether
-it is in there), the table of predictions, and pictures of films.
+it is in there), the table of predictions, and pictures of images.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def pack_bundle(
             ``ci/unit_tests/test_NAME.py``; weights above its limit lie in ``upload/NAME``, and need a ``weights_url``.
         include_patients: with ``model.patients.json``.
         include_predictions: with ``report/predictions.csv``, which holds patient ids.
-        include_films: with the report's galleries, which show films of patients.
+        include_films: with the report's galleries, which show images of patients.
 
     Raises:
         ConfigurationError: there are no weights, they are no plain state dict or do not fit the bundle, the name breaks

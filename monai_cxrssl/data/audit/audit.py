@@ -1,9 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Audit of datalists: leaks, duplicates, doubtful patients, bad files, odd films, labels.
+"""Audit of datalists: leaks, duplicates, doubtful patients, bad files, odd images, labels.
 
 A leak is a patient, a study, a file or a picture that stands in two different splits, within one datalist or over
-several (a pretraining corpus and a test set). Films of one patient look alike; near-duplicates are therefore reported
+several (a pretraining corpus and a test set). Images of one patient look alike; near-duplicates are therefore reported
 between patients only. A study whose id is unique is looked for whatever its patient is called.
 
 Files of one k-fold division (told by the recipe in their manifests) are alternatives, each a whole split: that the
@@ -39,7 +39,7 @@ from monai_cxrssl.files import ordered_map
 __all__ = ["AuditResult", "Finding", "audit_datalists", "looks_inverted", "patient_numbers", "patient_of"]
 
 _FRONTAL = ("PA", "AP")
-# Of 1,455 frontal films of three public sets none is at or below -0.41, and of the same films inverted 99 % are below
+# Of 1,455 frontal images of three public sets none is at or below -0.41, and of the same images inverted 99 % are below
 # -0.6 (tests/data/audit/test_audit.py counts both).
 _INVERTED_BELOW = -0.6
 _IMBALANCE = 50
@@ -140,26 +140,26 @@ def audit_datalists(
     progress: bool = True,
     cache_dir: str | os.PathLike | None = None,
 ) -> AuditResult:
-    """Look for leaks, duplicates and bad films in one datalist or over several.
+    """Look for leaks, duplicates and bad images in one datalist or over several.
 
     Args:
         datalists: what to look at, together; the folds of one division are told by the recipe of
             :func:`monai_cxrssl.data.datalists.split.save_split`.
-        phi: list identifying DICOM tags that hold something, and films that seem to have text in their pixels
+        phi: list identifying DICOM tags that hold something, and images that seem to have text in their pixels
             (:func:`monai_cxrssl.data.audit.burned_in_text.text_lines`).
         pixels: read the files; False looks at the datalists only.
         workers: threads that read; by default one per usable CPU core.
         progress: show a progress bar.
-        cache_dir: a cache of all these films, whose pixels are looked at in place of the files'. Duplicates are then
+        cache_dir: a cache of all these images, whose pixels are looked at in place of the files'. Duplicates are then
             equal at its size, and sizes of masks are compared after the same reduction.
 
     Raises:
-        ConfigurationError: the cache does not hold these films as their files are now; ``phi`` with a cache, whose
-            films are too small to show letters.
+        ConfigurationError: the cache does not hold these images as their files are now; ``phi`` with a cache, whose
+            images are too small to show letters.
     """
     if cache_dir is not None and phi:
         raise ConfigurationError(
-            "The films of a cache are too small to show letters in their pixels; give --phi without --cache_dir."
+            "The images of a cache are too small to show letters in their pixels; give --phi without --cache_dir."
         )
     # One file may be in several datalists; it is read once.
     films: dict[str, _Film] = {}
@@ -195,7 +195,7 @@ def audit_datalists(
 
 
 def patient_of(name: str, item: Mapping[str, Any]) -> tuple[str, str]:
-    """Return who a film is of, the one rule of the package: data set and patient id, since data sets number alike.
+    """Return who an image is of, the one rule of the package: data set and patient id, since data sets number alike.
 
     ``name`` of the datalist stands in where the item names no ``source``.
     """
@@ -235,7 +235,7 @@ def _shared(
     findings = []
     for key, splits in shared.items():
         people = of_study.get(key, set())
-        # What is shared because its patient is shared would tell the same leak again; what films of many share is no
+        # What is shared because its patient is shared would tell the same leak again; what images of many share is no
         # study.
         if people & patients or len(people) > MOST_PATIENTS:
             continue
@@ -269,7 +269,7 @@ def _look(item: dict[str, Any], phi: bool, cached: CachedFilms | None) -> _Look:
     look, path = _Look(), item["image"]
     try:
         pixels, metadata = cached.read(path) if cached else read_cxr_uint(path, with_metadata=True)
-    except ConfigurationError:  # of the cache, and not of this film
+    except ConfigurationError:  # of the cache, and not of this image
         raise
     except CXRReadError as error:
         look.warn("unreadable", path, f"{error.cause or error}")
@@ -285,7 +285,9 @@ def _look(item: dict[str, Any], phi: bool, cached: CachedFilms | None) -> _Look:
     declared = str(item.get("view_position") or "").upper()
     found = str(metadata.get("view_position") or "").upper()
     if found.startswith(("L", "RL")) and (not declared or declared.startswith(_FRONTAL)):
-        look.warn("lateral", path, f"is listed as {declared or 'a film of unknown view'}, but its header says {found}")
+        look.warn(
+            "lateral", path, f"is listed as {declared or 'an image of unknown view'}, but its header says {found}"
+        )
     elif (not declared or declared.startswith(_FRONTAL)) and looks_inverted(pixels):
         look.warn("inverted", path, "looks inverted (lungs and background brighter than the rest); look at it")
     _look_at_mask(item, pixels.shape, look, cached)
@@ -296,7 +298,7 @@ def _look(item: dict[str, Any], phi: bool, cached: CachedFilms | None) -> _Look:
 
 
 def _notes_of_reading(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Finding]:
-    """Notes that the reader made, counted by kind; each film whose range was replaced by itself."""
+    """Notes that the reader made, counted by kind; each image whose range was replaced by itself."""
     by_kind: dict[str, dict[str, str]] = defaultdict(dict)
     for film, look in zip(films, looks, strict=True):
         for note in look.notes:
@@ -311,7 +313,7 @@ def _notes_of_reading(films: Sequence[_Film], looks: Sequence[_Look]) -> list[Fi
 
 
 def looks_inverted(pixels: np.ndarray) -> bool:
-    """Whether a frontal chest film ``(H, W)``, bright = dense, of any type, range and size, is probably its negative.
+    """Whether a frontal chest X-ray ``(H, W)``, bright = dense, of any type, range and size, is probably its negative.
 
     It misses most and suspects hardly any wrongly.
     """
@@ -319,16 +321,16 @@ def looks_inverted(pixels: np.ndarray) -> bool:
 
 
 def _polarity(pixels: np.ndarray) -> float:
-    """How much the film looks as it should, in its standard deviations; inverting it changes the sign.
+    """How much the image looks as it should, in its standard deviations; inverting it changes the sign.
 
-    The sum of three differences, each positive on most films: the mediastinum is brighter than the lungs, the film
-    brighter than its upper corners (air), the abdomen brighter than the film. A film that is off centre, cropped or
+    The sum of three differences, each positive on most images: the mediastinum is brighter than the lungs, the image
+    brighter than its upper corners (air), the abdomen brighter than the image. An image that is off centre, cropped or
     of one white lung fails one of them, hardly ever all.
     """
     small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     lungs = (small[16:44, 12:24].mean() + small[16:44, 40:52].mean()) / 2
     corners = (small[:8, :8].mean() + small[:8, -8:].mean()) / 2
-    # The mean of the whole film stands in the last two differences, once with each sign.
+    # The mean of the whole image stands in the last two differences, once with each sign.
     sum_of_three = (small[16:44, 28:36].mean() - lungs) - corners + small[52:].mean()
     return float(sum_of_three / max(float(small.std()), 1e-6))
 
@@ -344,9 +346,9 @@ def _look_at_mask(item: dict[str, Any], shape: tuple[int, ...], look: _Look, cac
                 continue
             found = cached.reduced(pixels.shape) if cached else pixels.shape
             if found != shape:
-                size = f"is {found[1]} x {found[0]} pixels, its film {shape[1]} x {shape[0]}"
+                size = f"is {found[1]} x {found[0]} pixels, its image {shape[1]} x {shape[0]}"
                 look.warn("mask_size", mask, f"{size}, both as reduced for the cache" if cached else size)
-            # Without a finding, a mask of a finding may well be empty; lungs are on every chest film.
+            # Without a finding, a mask of a finding may well be empty; lungs are on every chest X-ray.
             if key == "lung_mask" and pixels.min() == pixels.max():
                 look.warn("mask_empty", mask, "holds one value only, so it marks no lung")
 

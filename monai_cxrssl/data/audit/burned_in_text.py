@@ -3,7 +3,7 @@
 """Detection of text burned into the pixels.
 
 Letters that a modality or a viewer writes are thin, of one grey value each, stand apart from what is around them, and
-come in rows. Bones, wires and catheters lack one of these on most films. It is a rule of geometry, not a reader of
+come in rows. Bones, wires and catheters lack one of these on most images. It is a rule of geometry, not a reader of
 text: docs/security.md tells how much it finds and what it misses. A side marker (L, R) is no text, so that rows count
 from four shapes on.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["TextLine", "text_lines"]
 
-# Letters of a film of 2,000 x 2,000 are some 20 to 60 pixels high; half as many are enough to tell them apart.
+# Letters of an image of 2,000 x 2,000 are some 20 to 60 pixels high; half as many are enough to tell them apart.
 _LONGEST = 1024
 _LOWEST = 6
 _HIGHEST = 0.06  # of the longer side

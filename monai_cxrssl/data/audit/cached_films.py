@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films of an audit out of a cache."""
+"""Images of an audit out of a cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["CachedFilms"]
 
 
 class CachedFilms:
-    """Decoded films of a cache that holds the files as they are now.
+    """Decoded images of a cache that holds the files as they are now.
 
     Args:
         cache_dir: folder of the cache.
@@ -38,7 +38,7 @@ class CachedFilms:
         folder = Path(cache_dir).expanduser()
         if not is_current(folder, [item["image"] for item in items]):
             raise ConfigurationError(
-                f"{folder} is no finished cache of the {len(items)} films of these datalists as their files are now; "
+                f"{folder} is no finished cache of the {len(items)} images of these datalists as their files are now; "
                 "run the cache command with them (or leave --cache_dir out to have the files decoded)."
             )
         self._images = CachedImages(folder, items, max_unreadable=1.0)
@@ -61,7 +61,7 @@ class CachedFilms:
         return self._images.image(self._places[path]), {"warnings": notes, "view_position": view}
 
     def reduced(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Rows and columns that a film of this shape has in the cache."""
+        """Rows and columns that an image of this shape has in the cache."""
         return small_size(shape[0], shape[1], self._images.side)
 
 

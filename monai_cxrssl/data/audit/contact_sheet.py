@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contact sheet of a datalist with lung masks and boxes.
 
-Above each film stand its number on the sheet, its class, its view and a number that its patient has on this sheet. No
-id and no hash of one: who has a list of ids could try out whose hash it is. Boxes are taken to count pixels of the film
-in its file. A film that cannot be read is a cell with the cause.
+Above each image stand its number on the sheet, its class, its view and a number that its patient has on this sheet. No
+id and no hash of one: who has a list of ids could try out whose hash it is. Boxes are taken to count pixels of the
+image in its file. An image that cannot be read is a cell with the cause.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ __all__ = ["SIDE", "datalist_cells", "draw_datalist", "draw_items"]
 NO_LABEL = "no label"
 NOTHING_POSITIVE = "none positive"
 SIDE = 384
-"""Longest side that films are read with, pixels."""
+"""Longest side that images are read with, pixels."""
 _CELL = 300
 
 
 def draw_datalist(
     datalist: Datalist, path: str | os.PathLike | None = None, count: int = 12, seed: int = 0, mask: bool = True
 ) -> Image:
-    """Draw films of all splits, spread evenly over the classes.
+    """Draw images of all splits, spread evenly over the classes.
 
     The sheet, an RGB image, is written to ``path``, ``.png``, ``.jpg`` or ``.pdf``, where one is given; its folder is
     made. Other arguments and errors are those of :func:`datalist_cells`.
@@ -53,14 +53,14 @@ def draw_datalist(
     cells = datalist_cells(datalist, count, seed, mask)
     columns = min(len(cells), max(4, math.ceil(math.sqrt(len(cells)))))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)] if cells else []
-    heading = f"{datalist.name}: {len(cells)} of {sum(map(len, datalist.splits.values()))} films"
+    heading = f"{datalist.name}: {len(cells)} of {sum(map(len, datalist.splits.values()))} images"
     sheet = draw_sheet(rows, heading, _CELL)
     save_sheet(sheet, path)
     return sheet
 
 
 def datalist_cells(datalist: Datalist, count: int = 12, seed: int = 0, mask: bool = True) -> list[Cell]:
-    """Return a cell for each of up to ``count`` films, drawn by ``seed``; with ``mask``, with their lungs outlined.
+    """Return a cell for each of up to ``count`` images, drawn by ``seed``; with ``mask``, with their lungs outlined.
 
     Raises:
         ConfigurationError: count is below 1.
@@ -82,14 +82,14 @@ def draw_items(datalist: Datalist, count: int = 12, seed: int = 0) -> list[tuple
     """Draw at most ``count`` items evenly over the classes: one of each in turn, until there are enough or no more.
 
     Gives (the class it was drawn for, item with absolute paths) pairs, in the order of the classes, each item once;
-    ``"none positive"`` and ``"no label"`` stand in for films of no class. Only ``seed`` and the datalist decide the
+    ``"none positive"`` and ``"no label"`` stand in for images of no class. Only ``seed`` and the datalist decide the
     draw.
 
     Raises:
         ConfigurationError: count is below 1.
     """
     if count < 1:
-        raise ConfigurationError(f"count is {count}; expected how many films to draw, 1 or more.")
+        raise ConfigurationError(f"count is {count}; expected how many images to draw, 1 or more.")
     items = datalist.all_items()
     groups: dict[str, list[int]] = {name: [] for name in (*datalist.classes, NOTHING_POSITIVE, NO_LABEL)}
     generator = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def _classes(label: Any, classes: Sequence[str]) -> list[str]:
 
 
 def _fill(cell: Cell, item: dict[str, Any], mask: bool) -> None:
-    """Put a film and its outlines into a cell, or the reason why there is none."""
+    """Put an image and its outlines into a cell, or the reason why there is none."""
     try:
         film = read_film(item["image"], max_side=SIDE)
     except CXRReadError as error:

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Near-duplicate images by DCT fingerprints.
 
-A film is averaged down to 64 x 64; of its discrete cosine transform the 24 x 24 lowest coefficients are kept, without
-the 4 x 4 lowest ones, which hold what all chests have in common. Two films are near-duplicates when the cosine of
-their coefficients is at least :data:`THRESHOLD`. Up to :data:`ALL_PAIRS` films every pair is compared; above, pairs
+An image is averaged down to 64 x 64; of its discrete cosine transform the 24 x 24 lowest coefficients are kept, without
+the 4 x 4 lowest ones, which hold what all chests have in common. Two images are near-duplicates when the cosine of
+their coefficients is at least :data:`THRESHOLD`. Up to :data:`ALL_PAIRS` images every pair is compared; above, pairs
 are first sought by a perceptual hash (C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions",
-2010) of 256 bits, each one coefficient above or below its median over the films, which share one of 16 bands of 16
+2010) of 256 bits, each one coefficient above or below its median over the images, which share one of 16 bands of 16
 bits. Crops, turned and mirrored copies are not found.
 """
 
@@ -21,9 +21,9 @@ import numpy as np
 __all__ = ["ALL_PAIRS", "THRESHOLD", "fingerprint", "near_duplicates", "pixel_digest"]
 
 THRESHOLD = 0.98
-"""Least cosine of near-duplicates: films re-encoded as JPEG or reduced to 0.6 of their size stayed above 0.99."""
+"""Least cosine of near-duplicates: images re-encoded as JPEG or reduced to 0.6 of their size stayed above 0.99."""
 ALL_PAIRS = 8192
-"""Most films whose pairs are all compared."""
+"""Most images whose pairs are all compared."""
 
 _SIDE, _KEPT, _COMMON = 64, 24, 4
 _BANDS, _BAND_BITS = 16, 16
@@ -41,9 +41,9 @@ _INDEX = _kept_coefficients()
 
 
 def fingerprint(pixels: np.ndarray) -> np.ndarray:
-    """Describe what a film shows, unchanged by size, brightness, contrast and lossy compression.
+    """Describe what an image shows, unchanged by size, brightness, contrast and lossy compression.
 
-    Takes ``(H, W)`` uint8, uint16 or float; gives float32 ``(560,)`` of length 1, or of zeros when the film is uniform.
+    Takes ``(H, W)`` uint8, uint16 or float; gives float32 ``(560,)`` of length 1, zeros for uniform images.
     """
     small = cv2.resize(pixels.astype(np.float32, copy=False), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     vector = cv2.dct(small)[:_KEPT, :_KEPT].ravel()[_INDEX]
@@ -52,7 +52,7 @@ def fingerprint(pixels: np.ndarray) -> np.ndarray:
 
 
 def pixel_digest(pixels: np.ndarray) -> bytes:
-    """16 bytes that two films share when their decoded pixels are the same."""
+    """16 bytes that two images share when their decoded pixels are the same."""
     head = f"{pixels.shape}{pixels.dtype}".encode()
     return hashlib.blake2b(head + np.ascontiguousarray(pixels).tobytes(), digest_size=16).digest()
 
@@ -60,10 +60,10 @@ def pixel_digest(pixels: np.ndarray) -> bytes:
 def near_duplicates(
     fingerprints: np.ndarray, threshold: float = THRESHOLD, all_pairs: int = ALL_PAIRS
 ) -> list[tuple[int, int, float]]:
-    """Find the pairs of films that look the same: ``(i, j, cosine)`` with i < j, in this order.
+    """Find the pairs of images that look the same: ``(i, j, cosine)`` with i < j, in this order.
 
     ``fingerprints`` are ``(films, 560)`` of :func:`fingerprint`, float16 or float32, ``threshold`` is the least cosine,
-    in (0, 1]. Above ``all_pairs`` films, only pairs that share a band of the hash are compared.
+    in (0, 1]. Above ``all_pairs`` images, only pairs that share a band of the hash are compared.
     """
     found: dict[tuple[int, int], float] = {}
     blocks = _every_pair(fingerprints, threshold) if len(fingerprints) <= all_pairs else _banded_pairs(fingerprints)

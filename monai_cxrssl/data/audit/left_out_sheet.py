@@ -77,7 +77,7 @@ def drawn_examples(datalist: Datalist, count: int = 8) -> list[tuple[str, str]]:
     records = _records(datalist)
     if not records:
         raise ConfigurationError(
-            f"{datalist.name} names nothing that was left out: its index found chest films alone, or it was not "
+            f"{datalist.name} names nothing that was left out: its index found chest X-rays alone, or it was not "
             "written by index."
         )
     root = "" if datalist.root is None else str(datalist.root)
@@ -101,7 +101,7 @@ def _words(kind: str, record: Mapping[str, Any]) -> str:
 
 
 def _picture(path: str) -> np.ndarray:
-    """Intensities ``(H, W)`` in [0, 1], or colours ``(H, W, 3)`` uint8, of a file that may be no film."""
+    """Intensities ``(H, W)`` in [0, 1], or colours ``(H, W, 3)`` uint8, of a file that may be no image."""
     if file_kind(path) != "dicom":
         return read_film(path, max_side=SIDE).intensities()
     try:
@@ -118,7 +118,7 @@ def _frame(path: str) -> np.ndarray:
     check_size(path, int(header.get("Rows") or 0), int(header.get("Columns") or 0), MAX_PIXELS)
     try:
         pixels = pixel_array(path, index=0)
-    except Exception as error:  # a decoder may raise anything on what is no film
+    except Exception as error:  # a decoder may raise anything on what is no image
         raise CXRReadError(path, f"cannot be drawn ({error_words(error)})", "Look at it in a viewer.") from error
     rows, columns = reduced_size(pixels.shape[0], pixels.shape[1], SIDE)
     small = cv2.resize(pixels.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)

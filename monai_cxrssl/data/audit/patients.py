@@ -33,7 +33,7 @@ def doubts_about_patients(name: str, items: Sequence[Mapping[str, Any]]) -> Iter
     merged = {key[-1]: ids for key, ids in studies.items() if len(ids) <= MOST_PATIENTS}
     if merged:
         shown = _shown(f"{study} of {' and '.join(ids)}" for study, ids in merged.items())
-        text = f"{name}: {len(merged)} studies have films of two patients or more, likely one person each ({shown})."
+        text = f"{name}: {len(merged)} studies have images of two patients or more, likely one person each ({shown})."
         yield "study_of_two_patients", "warning", tuple(merged), text
     if len(studies) > len(merged):
         many = tuple(key[-1] for key, ids in studies.items() if len(ids) > MOST_PATIENTS)

@@ -106,7 +106,7 @@ def draw_sheet(rows: Sequence[Sequence[Cell]], heading: str, side: int, notes: s
 
 
 def save_sheet(image: Image, path: str | os.PathLike | None) -> None:
-    """Write a sheet, where a path is given, so that ``index`` knows it for no film; its folder is made."""
+    """Write a sheet, where a path is given, so that ``index`` knows it for no image; its folder is made."""
     from PIL.PngImagePlugin import PngInfo
 
     if path is None:

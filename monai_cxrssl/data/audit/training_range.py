@@ -19,7 +19,7 @@ from monai_cxrssl.errors import ConfigurationError, CXRReadError
 
 __all__ = ["TrainingRange", "film_statistics", "measure_training_range"]
 
-# Below, percentiles near the ends are single films.
+# Below, percentiles near the ends are single images.
 _FEWEST_FILMS = 30
 _MOST_FILMS = 2000
 # Each is decoded anew where the store keeps no pixels.
@@ -27,8 +27,8 @@ _MOST_DECODED = 200
 _PERCENTILES = (1, 50, 99)
 _SIDE, _SHARPNESS_SIDE, _REGIONS = 64, 96, 8
 # A statistic is outside when it exceeds the first or last percentile by this part of that one's distance from the
-# median (more for few films, whose percentiles are unsure), and by at least the slack: where all training films agree
-# (all square, none with black borders) the distance is 0. On films of the training's own source, but other patients,
+# median (more for few images, whose percentiles are unsure), and by at least the slack: where all training images agree
+# (all square, none with black borders) the distance is 0. On images of the training's own source, but other patients,
 # 0.4 to 4 in 100 are then warned of.
 _BEYOND, _BEYOND_OF_FEW = 0.5, 20.0
 _BEYOND_AGE = 0.1
@@ -47,16 +47,16 @@ _WORDS: dict[str, tuple[float, str, str]] = {
 
 @dataclass(frozen=True)
 class TrainingRange:
-    """Statistics of training films; plain JSON values, made by :func:`measure_training_range`.
+    """Statistics of training images; plain JSON values, made by :func:`measure_training_range`.
 
     Attributes:
         films: how many were looked at.
         percentiles: the 1st, 50th and 99th of each statistic of :func:`film_statistics`, and of ``deviation``: by how
-            many standard deviations a film's regions differ from the mean film's, as the root of the mean square.
-        region_mean: the mean film in 8 x 8 regions, row by row; each film has mean 0 and standard deviation 1.
-        region_spread: standard deviation of each region over the films, 0.1 added.
+            many standard deviations an image's regions differ from the mean image's, as the root of the mean square.
+        region_mean: the mean image in 8 x 8 regions, row by row; each image has mean 0 and standard deviation 1.
+        region_spread: standard deviation of each region over the images, 0.1 added.
         age: 1st, 50th and 99th percentile of the patients' ages in years; empty where too few are known.
-        views: how many films of each known view, by its first word (``AP`` of "AP Supine").
+        views: how many images of each known view, by its first word (``AP`` of "AP Supine").
     """
 
     films: int
@@ -81,7 +81,7 @@ class TrainingRange:
             sound = False
         if not sound:
             raise ConfigurationError(
-                "The training_range of the weights is not what training writes (films, percentiles, region_mean, "
+                "The training_range of the weights is not what training writes (images, percentiles, region_mean, "
                 "region_spread, age, views); train again, or give --training_range None to go without."
             )
         return found
@@ -91,12 +91,12 @@ class TrainingRange:
         return asdict(self)
 
     def outside(self, pixels: np.ndarray, age: Any = None, view_position: str = "") -> list[str]:
-        """Say in words what of a film no training film is like; nothing when it lies within.
+        """Say in words what of an image no training image is like; nothing when it lies within.
 
         Args:
-            pixels: ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense, decoded as the training films were.
+            pixels: ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense, decoded as the training images were.
             age: of the patient in years; anything that is no number counts as unknown.
-            view_position: of the film, if known.
+            view_position: of the image, if known.
         """
         statistics, regions = film_statistics(pixels)
         distance = (regions - self.region_mean) / self.region_spread
@@ -112,7 +112,7 @@ class TrainingRange:
                 words = above
             if words:
                 against = f"{name} {value:.3g} against {low:.3g} to {high:.3g}"
-                told.append(f"{words} 99 % of the training films ({against})")
+                told.append(f"{words} 99 % of the training images ({against})")
         return [*told, *self._patient_outside(age), *self._view_outside(view_position)]
 
     def _patient_outside(self, age: Any) -> list[str]:
@@ -125,24 +125,25 @@ class TrainingRange:
         if not below and years <= high + beyond * (high - middle):
             return []
         side = "below" if below else "above"
-        return [f"patient age {years:g} {side} the training films' {low:.3g} to {high:.3g}"]
+        return [f"patient age {years:g} {side} the training images' {low:.3g} to {high:.3g}"]
 
     def _view_outside(self, view_position: str) -> list[str]:
         view, known = _view(view_position), sum(self.views.values())
         # Views other than frontal have a warning of their own.
         if view not in ("AP", "PA") or known < _FEWEST_FILMS or self.views.get(view, 0) >= 0.01 * known:
             return []
-        return [f"view {view}, as {self.views.get(view, 0)} of {known} training films of known view"]
+        return [f"view {view}, as {self.views.get(view, 0)} of {known} training images of known view"]
 
 
 def film_statistics(pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
-    """Measure a film ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense; about 1 ms at a side of 384.
+    """Measure an image ``(h, w)`` uint8, uint16 or float in [0, 1], bright = dense; about 1 ms at a side of 384.
 
     Returns:
         ``mean_intensity`` and ``contrast`` (standard deviation) in [0, 1] and the shares of ``black`` (< 0.05) and
-        ``white`` (> 0.95), all of the film at 64 x 64; ``height_to_width``; ``sharpness``, the standard deviation of
-        the Laplacian over that of the film, at a shorter side of 96 (NaN for smaller films, which cannot be compared);
-        ``shorter_side`` in pixels. And the ``(64,)`` means of its 8 x 8 regions, of mean 0 and standard deviation 1.
+        ``white`` (> 0.95), all of the image at 64 x 64; ``height_to_width``; ``sharpness``, the standard deviation of
+        the Laplacian over that of the image, at a shorter side of 96 (NaN for smaller images, which cannot be
+        compared); ``shorter_side`` in pixels. And the ``(64,)`` means of its 8 x 8 regions, of mean 0 and standard
+        deviation 1.
     """
     top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
     small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / top
@@ -169,11 +170,11 @@ def film_statistics(pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
 def measure_training_range(
     images: ImageStore, numbers: Sequence[int] | None = None, image_size: int | None = None, seed: int = 0
 ) -> TrainingRange | None:
-    """Measure up to 2000 films of a training, or up to 200 where each must be decoded for it, chosen by ``seed``.
+    """Measure up to 2000 images of a training, or up to 200 where each must be decoded for it, chosen by ``seed``.
 
     ``numbers`` are of the images trained on, by default all; ``image_size`` is the side of the network's input in
-    pixels, films of more count as of so many. Gives None for fewer than 30 films: of so few nothing can be said of what
-    is rare.
+    pixels, images of more count as of so many. Gives None for fewer than 30 images: of so few nothing can be said of
+    what is rare.
     """
     chosen = np.arange(len(images)) if numbers is None else np.unique(np.asarray(numbers, np.int64))
     most = _MOST_FILMS if images.in_memory else _MOST_DECODED
@@ -192,7 +193,7 @@ def measure_training_range(
         columns["shorter_side"] = np.minimum(columns["shorter_side"], image_size)
     regions = np.stack([each for _, each in measured])
     mean, spread = regions.mean(0), regions.std(0) + 0.1
-    # Against the mean of the others: a film is always nearer to a mean that it is part of.
+    # Against the mean of the others: an image is always nearer to a mean that it is part of.
     distance = (regions - mean) * len(regions) / (len(regions) - 1) / spread
     columns["deviation"] = np.sqrt(np.mean(distance**2, axis=1))
     percentiles = {name: _percentiles(values) for name, values in columns.items()}

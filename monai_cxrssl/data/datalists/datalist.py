@@ -118,7 +118,7 @@ class Datalist:
         """Counts for logs and ``metrics.json``.
 
         ``{"name", "images", "patients", "multi_image_bags", "patients_known_by": {evidence: images}, "left_out": {kind:
-        files that were found and are no chest films}, "masks": {field: items that have it}, "splits": {split:
+        files that were found and are no chest X-rays}, "masks": {field: items that have it}, "splits": {split:
         {"images", "patients", "classes": {class: count}, "unknown": items without any known label}}}``; empty splits
         are left out. Evidence is ``patient_from`` of the items, ``"data set"`` where they have none.
         """

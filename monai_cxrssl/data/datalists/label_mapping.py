@@ -6,19 +6,20 @@ What a data set does not annotate is unknown, never negative. Data set and model
 findings) or multi-class (one class, which excludes the others of the list). All rules below are our choice:
 
 - **multi-label to multi-label**: by name.
-- **multi-class to multi-label**: the film's class is positive, the others of its list are negative, but a broader class
-  of the list (:data:`~monai_cxrssl.data.datalists.vocabulary.BROADER`) is unknown: in a list of COVID-19 and Pneumonia,
-  the latter means pneumonia of another cause. A class that the list lacks is positive where it is broader than the
-  film's (bacterial pneumonia is pneumonia), negative where a broader one is negative, and negative on a film without
-  finding when the list has a kind of it (a healthy film among bacterial and viral ones has no pneumonia).
+- **multi-class to multi-label**: the image's class is positive, the others of its list are negative, but a broader
+  class of the list (:data:`~monai_cxrssl.data.datalists.vocabulary.BROADER`) is unknown: in a list of COVID-19 and
+  Pneumonia, the latter means pneumonia of another cause. A class that the list lacks is positive where it is broader
+  than the image's (bacterial pneumonia is pneumonia), negative where a broader one is negative, and negative on an
+  image without finding when the list has a kind of it (a healthy image among bacterial and viral ones has no
+  pneumonia).
 - **multi-class to multi-class**: the class of the same name, else the narrowest broader one. Unknown where the model
-  has a kind of the film's class that the data set does not tell apart: its Pneumonia may be the model's COVID-19.
+  has a kind of the image's class that the data set does not tell apart: its Pneumonia may be the model's COVID-19.
 - **multi-label to multi-class**: the one class of the model that is positive. A broad class is positive only where all
   kinds of it that the model has are negative; two positive classes are unknown. ``No Finding`` where the data set says
-  so; where it has no word on it, a film on which every class of the data set is known to be negative, and every class
+  so; where it has no word on it, an image on which every class of the data set is known to be negative, and every class
   of the model thereby too. A finding that the model does not have is no reason for ``No Finding``.
 
-A multi-class film of a class whose name the vocabulary and the model lack is unknown altogether, since nobody knows
+A multi-class image of a class whose name the vocabulary and the model lack is unknown altogether, since nobody knows
 what it is a kind of. An explicit map of classes goes before all names.
 """
 
@@ -82,7 +83,7 @@ class LabelMapping:
         target_classes, target_task: classes of the data set in label order; ``"multi_class"`` or ``"multi_label"``.
         classes, task: the same of the model.
         class_map: class of the data set to class of the model, for names that the vocabulary lacks or to overrule it;
-            ``None`` as value says that it is none of them, so that a multi-class film of it is negative for the other
+            ``None`` as value says that it is none of them, so that a multi-class image of it is negative for the other
             classes of its list (``COVID-19 Negative`` for ``COVID-19``) instead of unknown.
 
     Attributes:
@@ -129,7 +130,7 @@ class LabelMapping:
         if is_unknown(label):
             return None
         key = tuple(None if is_unknown(v) else v for v in label) if isinstance(label, list | tuple) else int(label)
-        if key not in self._done:  # 400,000 films have few different labels
+        if key not in self._done:  # 400,000 images have few different labels
             self._done[key] = self._rewritten(key)
         found = self._done[key]
         return list(found) if isinstance(found, list) else found
@@ -149,7 +150,7 @@ class LabelMapping:
 
     @property
     def idle(self) -> list[str]:
-        """The classes of a multi-class data set whose films are unknown to the model."""
+        """The classes of a multi-class data set whose images are unknown to the model."""
         if self.target_task == "multi_label":
             return []
         return [name for number, name in enumerate(self.target_classes) if self(number) is None]
@@ -169,7 +170,7 @@ class LabelMapping:
         return None if all(value is None for value in values) else values
 
     def _finding(self, name: str, known: Mapping[str, float | None], chosen: str | None) -> float | None:
-        """A class of a multi-label model; ``chosen`` is the film's class of a multi-class data set."""
+        """A class of a multi-label model; ``chosen`` is the image's class of a multi-class data set."""
         if name in known or chosen is None:
             return known.get(name)
         if name in BROADER.get(chosen, ()):
@@ -204,7 +205,7 @@ class LabelMapping:
         return healthy if told and distinguished and len(self.names) > 1 else None
 
     def _holds(self, name: str, known: Mapping[str, float | None]) -> bool | None:
-        """Whether a film belongs to a class of a multi-class model, apart from the kinds of it that the model has."""
+        """Whether an image belongs to a class of a multi-class model, apart from the kinds of it that the model has."""
         kinds = [other for other in self.names if name in BROADER.get(other, ())]
         value = known.get(name)
         shown = [name in BROADER.get(kind, ()) and (of or 0.0) >= 0.5 for kind, of in known.items()]

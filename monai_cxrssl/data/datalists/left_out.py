@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Kinds of files that are no chest films, counted."""
+"""Kinds of files that are no chest X-rays, counted."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ KINDS = {
     "colour": "colour captures",
     "frames": "of several frames",
     "body_part": "of another body part",
-    "for_processing": "raw images (FOR PROCESSING) of films that are there",
+    "for_processing": "raw images (FOR PROCESSING) of images that are there",
     "mask": "masks",
     "thumbnail": "thumbnails",
     "system": "hidden, or in recycle bins, snapshots and system folders",
     "own_output": "written by this package",
-    "copy": "copies of films that are there",
+    "copy": "copies of images that are there",
     "unlisted": "pictures of which the tables and names of the data set tell nothing",
     "packed": "packed files",
     "other_file": "files of other kinds, such as tables and texts",
 }
 #: Kind of what is kept with a word, to its name in a sentence.
 DOUBTS = {
-    "for_processing": "kept, though raw (FOR PROCESSING) with no film FOR PRESENTATION",
-    "mask": "kept, though called masks, because they look like films",
+    "for_processing": "kept, though raw (FOR PROCESSING) with no image FOR PRESENTATION",
+    "mask": "kept, though called masks, because they look like images",
 }
 #: What no reader could open, or no layout tells of; and the remedy.
 _NEVER_KEPT = {
@@ -42,7 +42,7 @@ _NEVER_KEPT = {
     "other_file": "they hold no image",
     "unlisted": "--layout folder reads a folder as plain images",
 }
-#: What may well be a film.
+#: What may well be an image.
 _MAYBE_FILMS = ("copy", "unlisted")
 _EXAMPLES = 24
 #: Entries of a datalist that hold the records.
@@ -53,7 +53,7 @@ class LeftOut:
     """Count what is left out, by kind, with examples.
 
     Args:
-        keep: kinds of :data:`KINDS` that are films for this user.
+        keep: kinds of :data:`KINDS` that are images for this user.
 
     Raises:
         ConfigurationError: keep names no kind, or one that cannot be kept.
@@ -132,7 +132,7 @@ def sentence(records: Mapping[str, Any]) -> str:
     if others := {kind: record for kind, record in left_out.items() if kind not in _MAYBE_FILMS}:
         total = sum(record["count"] for record in others.values())
         listed = [_words(KINDS[kind], record) for kind, record in others.items()]
-        files = "file that is no chest film is" if total == 1 else "files that are no chest films are"
+        files = "file that is no chest X-ray is" if total == 1 else "files that are no chest X-rays are"
         words.append(f"{total} {files} left out: {'; '.join(listed)}")
     also = "also " if others else ""
     words += [f"{also}left out: {_words(KINDS[kind], left_out[kind])}" for kind in _MAYBE_FILMS if kind in left_out]
@@ -141,7 +141,7 @@ def sentence(records: Mapping[str, Any]) -> str:
         words += [f"keep a kind with index --keep KIND ({', '.join(kept)})"] if kept else []
         if "packed" in left_out:
             names = ", ".join(os.path.basename(path) for path in left_out["packed"]["examples"][:3])  # noqa: PTH119
-            words.append(f"unpack the packed files to have their films read ({names})")
+            words.append(f"unpack the packed files to have their images read ({names})")
     words += [_words(DOUBTS[kind], record) for kind, record in records.get("doubtful", {}).items()]
     return ". ".join(word[0].upper() + word[1:] for word in words)
 

@@ -4,7 +4,7 @@
 
 Data sets with the same classes and task keep their labels. Otherwise every label is rewritten, multi-label, over the
 union of the classes by their names in :mod:`monai_cxrssl.data.datalists.vocabulary`, after the rules of
-:mod:`monai_cxrssl.data.datalists.label_mapping`: a class that a source does not annotate is unknown for its films,
+:mod:`monai_cxrssl.data.datalists.label_mapping`: a class that a source does not annotate is unknown for its images,
 never negative. A multi-class list with a name that the vocabulary does not have cannot be rewritten; then the mixture
 has no labels, and the log says why.
 """

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patient ids of nobody, and several ids of one person.
 
-Two ids are of one person when a study has films of both: a StudyInstanceUID is unique, so records were merged, or two
+Two ids are of one person when a study has images of both: a StudyInstanceUID is unique, so records were merged, or two
 systems write one id in two ways. Ids that differ by capitals, blanks or leading zeros alone (``0012`` and ``12``,
 ``ABC1`` and ``abc1``) are taken for one person, too.
 
 Which study ids are unique: UIDs and their pseudonyms everywhere; other texts of six characters and more with a digit
-within their data set, when they are no dates. A study with films of more than :data:`MOST_PATIENTS` patients is a
+within their data set, when they are no dates. A study with images of more than :data:`MOST_PATIENTS` patients is a
 value that an anonymiser wrote into all of them, and joins nobody.
 """
 
@@ -80,7 +80,7 @@ def study_key(item: Mapping[str, Any], name: str = "") -> tuple[str, ...] | None
 
 
 def shared_studies(items: Iterable[Mapping[str, Any]], name: str = "") -> dict[tuple[str, ...], list[str]]:
-    """Return the studies that have films of two or more patients, and the sorted ids of these."""
+    """Return the studies that have images of two or more patients, and the sorted ids of these."""
     patients: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for item in items:
         if key := study_key(item, name):

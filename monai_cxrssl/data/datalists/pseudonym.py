@@ -3,8 +3,8 @@
 """Salted pseudonyms of the ids in DICOM headers.
 
 A PatientID is a hospital's number, and a StudyInstanceUID leads to its archive. A pseudonym is a keyed hash
-(HMAC-SHA-256, cut to 64 bits) of the id. Its key, the salt, stays in one private file of the user, so that films of one
-patient stay together over archives and repeated indexing; without the file nobody can try out ids.
+(HMAC-SHA-256, cut to 64 bits) of the id. Its key, the salt, stays in one private file of the user, so that images of
+one patient stay together over archives and repeated indexing; without the file nobody can try out ids.
 """
 
 from __future__ import annotations

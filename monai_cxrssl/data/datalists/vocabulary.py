@@ -6,7 +6,7 @@
 VinDr-CXR, RSNA Pneumonia, SIIM-FISABIO-RSNA COVID-19, TBX11K, Montgomery, Shenzhen, COVIDx, COVID-QU-Ex and the Kermany
 children. Where two data sets mean the same by two names they share one entry (``Effusion`` and ``Pleural Effusion``). A
 narrower or broader finding keeps an entry of its own (``Rib Fracture`` beside ``Fracture``, ``Lung Lesion`` beside
-``Mass``): a film without a rib fracture says nothing on other fractures, so merging them would turn unknown into
+``Mass``): an image without a rib fracture says nothing on other fractures, so merging them would turn unknown into
 negative.
 
 Names that describe no finding, or several at once (``No Lung Opacity / Not Normal``, ``exclude``), have no entry.

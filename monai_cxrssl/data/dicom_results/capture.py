@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM secondary capture of a film with overlay and scores."""
+"""DICOM secondary capture of an image with overlay and scores."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def write_capture(
     """Write a colour secondary capture for viewers that show neither SEG nor SR.
 
     Args:
-        picture: ``(h, w)`` uint8, the film of any size, upright, bright = dense.
+        picture: ``(h, w)`` uint8, the image of any size, upright, bright = dense.
         result: what is drawn over it and beside it (:func:`~monai_cxrssl.data.dicom_results.capture_page.draw_page`).
-        source: the DICOM film, or its data set; its header is read, not its pixels, and repaired where it must be.
+        source: the DICOM image, or its data set; its header is read, not its pixels, and repaired where it must be.
         path: the file to write and to return.
         algorithm: that is named.
 
     Raises:
-        CXRReadError: the source is no DICOM film, or a probability is no number.
+        CXRReadError: the source is no DICOM image, or a probability is no number.
         ConfigurationError: highdicom is not installed.
     """
     if not result.is_finite:
@@ -67,7 +67,7 @@ def _capture(page: np.ndarray, header: Dataset) -> SCImage:
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        # highdicom asks for one; that of a lateral or unknown film is emptied below.
+        # highdicom asks for one; that of a lateral or unknown image is emptied below.
         patient_orientation=("L", "F"),
         **new_instance(_SERIES_NUMBER),
         series_description="Scores and overlay of a neural network, research use only",

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Page of a secondary capture: film with overlay, panel of scores."""
+"""Page of a secondary capture: image with overlay, panel of scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PICTURE_SIDE", "draw_page"]
 
-#: Longer side of the film on the page, in pixels.
+#: Longer side of the image on the page, in pixels.
 PICTURE_SIDE = 1024
 _PANEL, _MARGIN, _LINE = 480, 24, 28
 # Height of one class, and the least where there are many.
@@ -35,7 +35,7 @@ def draw_page(picture: np.ndarray, result: FilmResult, algorithm: Algorithm) -> 
 
     Args:
         picture: ``(h, w)`` uint8 of any size, upright, bright = dense.
-        result: whose saliency lies over the film as a heatmap, and whose mask as a cyan outline. Classes that find no
+        result: whose saliency lies over the image as a heatmap, and whose mask as a cyan outline. Classes that find no
             room are counted.
         algorithm: that is named.
     """
@@ -66,7 +66,7 @@ def _film(picture: np.ndarray, result: FilmResult) -> np.ndarray:
 
 
 def _stamp(draw: ImageDraw, height: int) -> None:
-    """Mark the film itself, since a viewer may show it without the panel."""
+    """Mark the image itself, since a viewer may show it without the panel."""
     place = (_MARGIN // 2, height - _LINE - _MARGIN // 2)
     draw.text(place, "RESEARCH USE ONLY", fill=_AMBER, font=_font(20, bold=True), stroke_width=2, stroke_fill=(0, 0, 0))
 

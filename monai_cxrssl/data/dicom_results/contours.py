@@ -25,19 +25,19 @@ _MOST_POINTS = 8000
 
 
 def write_contours(mask: Any, source: Any, path: str | os.PathLike, structure: str = "lung") -> Path:
-    """Write the outlines of a mask as a grayscale softcopy presentation state of its film.
+    """Write the outlines of a mask as a grayscale softcopy presentation state of its image.
 
-    Outer and inner outlines run through the centres of the mask's border pixels, closed, in pixels of the film as it is
-    stored. Window and polarity are the film's own, so that it looks as before beneath them.
+    Outer and inner outlines run through the centres of the mask's border pixels, closed, in pixels of the image as it
+    is stored. Window and polarity are the image's own, so that it looks as before beneath them.
 
     Args:
-        mask: ``(H, W)`` of bool or of 0 and 1, on the film upright; one without a pixel gives a state without outlines.
-        source: the DICOM film, or its data set; its header is read, not its pixels, and repaired where it must be.
-        path: the file to write and to return.
+        mask: ``(H, W)`` of bool or of 0 and 1, on the image upright; one without a pixel gives a state without
+        outlines. source: the DICOM image, or its data set; its header is read, not its pixels, and repaired where it
+        must be. path: the file to write and to return.
         structure: that the mask shows, for layer and label.
 
     Raises:
-        CXRReadError: the source is no DICOM film, or is of another size.
+        CXRReadError: the source is no DICOM image, or is of another size.
         ConfigurationError: highdicom is not installed, or the mask holds other values.
     """
     header = source_header(source, "DICOM GSPS")

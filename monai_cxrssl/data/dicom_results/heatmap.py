@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Saliency blended over a film in colour."""
+"""Saliency blended over an image in colour."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 __all__ = ["blend_heatmap"]
 
-# Strongest opacity of the heatmap, so that the film can be seen through it.
+# Strongest opacity of the heatmap, so that the image can be seen through it.
 _OPACITY = 0.6
 
 
 def blend_heatmap(grey: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """Return the colours ``(h, w, 3)`` uint8, blue first as OpenCV has them, of a film and its saliency.
+    """Return the colours ``(h, w, 3)`` uint8, blue first as OpenCV has them, of an image and its saliency.
 
-    The saliency is scaled to its own maximum; where it is 0, the film stays. The film is ``(h, w)`` uint8, the saliency
-    ``(h, w)`` float, finite, 0 or more.
+    The saliency is scaled to its own maximum; where it is 0, the image stays. The image is ``(h, w)`` uint8, the
+    saliency ``(h, w)`` float, finite, 0 or more.
     """
     strength = np.clip(saliency / max(float(saliency.max()), np.finfo(np.float32).tiny), 0, 1).astype(np.float32)
     # Inferno grows evenly brighter, so it reads the same for the colour-blind and in print.

@@ -30,7 +30,7 @@ _THRESHOLD = ("THRESHOLD", OWN_SCHEME, "Decision threshold")
 def write_score_report(
     result: FilmResult, source: Any, path: str | os.PathLike, algorithm: Algorithm | None = None
 ) -> Path:
-    """Write the probabilities of a film's classes as a Comprehensive SR after TID 1500.
+    """Write the probabilities of an image's classes as a Comprehensive SR after TID 1500.
 
     Each class is a measurement group: its finding (:mod:`monai_cxrssl.data.dicom_results.finding_codes`), the certainty
     of the finding in percent (DCM 111012) with its uncertainty where there is an interval, and, where the class has a
@@ -39,12 +39,12 @@ def write_score_report(
 
     Args:
         result: with at least one class.
-        source: the DICOM film, or its data set; its header is read, not its pixels, and repaired where it must be.
+        source: the DICOM image, or its data set; its header is read, not its pixels, and repaired where it must be.
         path: the file to write and to return.
         algorithm: that gave the probabilities.
 
     Raises:
-        CXRReadError: the source is no DICOM film, or a probability is no number.
+        CXRReadError: the source is no DICOM image, or a probability is no number.
         ConfigurationError: highdicom is not installed, or there are no classes.
     """
     if not result.scores:

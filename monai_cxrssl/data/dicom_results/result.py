@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Prediction of one film, as DICOM results state it."""
+"""Prediction of one image, as DICOM results state it."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class FilmResult:
-    """Scores, mask and saliency of one film.
+    """Scores, mask and saliency of one image.
 
     Args:
         scores: calibrated probability of each class, in [0, 1]; none of a network that only segments.
         thresholds: chosen operating points by class; a class without one has no decision.
         intervals: lower and upper probability by class, where they are known.
-        mask: ``(H, W)`` bool of the film's own size, upright.
+        mask: ``(H, W)`` bool of the image's own size, upright.
         structure: that the mask shows: ``"lung"`` or a lesion.
         saliency: ``(h, w)`` float, 0 or more, of any size, upright: the evidence for ``top``.
-        warnings: what is odd about the film, as :func:`monai_cxrssl.handlers.inference.film_warnings` says it.
+        warnings: what is odd about the image, as :func:`monai_cxrssl.handlers.inference.film_warnings` says it.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)

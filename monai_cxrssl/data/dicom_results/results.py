@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Choice and writing of a film's DICOM results by kind."""
+"""Choice and writing of an image's DICOM results by kind."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write_result(
 ) -> Path:
     """Write one kind of :func:`results_of`; arguments and errors are those of the four writers.
 
-    ``picture`` is asked for the film only where it is shown.
+    ``picture`` is asked for the image only where it is shown.
     """
     if kind == "sr":
         return write_score_report(result, source, path, algorithm)

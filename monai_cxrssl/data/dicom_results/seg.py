@@ -3,10 +3,10 @@
 """DICOM Segmentation (SEG) of the lungs, tied to its radiograph.
 
 Radiographs (CR, DX) are projections: hardly any has a position in the patient's coordinates, and none is made up, since
-a viewer would place the mask by it. The mask has the film's rows and columns, and its pixels belong to those of the
-film that the Derivation Image functional group names (PS3.3, A.51.5.1). Frame of reference, Patient Orientation and
-Imager Pixel Spacing (at the detector, where organs are magnified) are the film's, where it has them. Plane Position,
-Plane Orientation and Pixel Measures are written only if the film has all of ``_PLACE``; else its Pixel Spacing stands
+a viewer would place the mask by it. The mask has the image's rows and columns, and its pixels belong to those of the
+image that the Derivation Image functional group names (PS3.3, A.51.5.1). Frame of reference, Patient Orientation and
+Imager Pixel Spacing (at the detector, where organs are magnified) are the image's, where it has them. Plane Position,
+Plane Orientation and Pixel Measures are written only if the image has all of ``_PLACE``; else its Pixel Spacing stands
 beside Rows and Columns, since Table A.51-2 allows Pixel Measures in patient coordinates only. Slice Thickness, which a
 projection has none of, counts because highdicom (0.28) reads no Pixel Measures without it.
 """
@@ -41,16 +41,16 @@ def write_lung_seg(
     The object takes patient and study from its source, and is a series of its own. Its UIDs are new each time.
 
     Args:
-        mask: ``(H, W)`` of bool or of 0 and 1, on the film as ``read_cxr`` shows it, upright; the SEG lies on the
-            film as it is stored.
-        source: the DICOM film, or its data set; its header is read, not its pixels. Its character set becomes UTF-8,
+        mask: ``(H, W)`` of bool or of 0 and 1, on the image as ``read_cxr`` shows it, upright; the SEG lies on the
+            image as it is stored.
+        source: the DICOM image, or its data set; its header is read, not its pixels. Its character set becomes UTF-8,
             and dates, UIDs and ids that are missing or impossible are repaired in the SEG, which the log says.
         path: the file to write and to return; its folder is made, and an older one replaced in one step.
         algorithm: that drew the mask.
         structure: ``"lung"``; anything else is a lesion.
 
     Raises:
-        CXRReadError: the source is no DICOM film, has no rows or columns, or is of another size.
+        CXRReadError: the source is no DICOM image, has no rows or columns, or is of another size.
         ConfigurationError: highdicom is not installed, or the mask holds other values.
     """
     header = source_header(source, "DICOM SEG")

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis. Drawn up by software, reviewed by nobody."
 
 # The standard asks for these even where nothing is known (type 2), and highdicom reads them without asking whether they
-# are there; de-identified and exported films often lack some.
+# are there; de-identified and exported images often lack some.
 _MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
     *("StudyTime", "ReferringPhysicianName"),
@@ -46,33 +46,33 @@ def can_write_dicom() -> bool:
 
 
 def source_name(source: Any) -> str:
-    """Return how messages call a film: its file, or its SOP instance."""
+    """Return how messages call an image: its file, or its SOP instance."""
     if isinstance(source, (str, os.PathLike)):
         return os.fsdecode(source)
     return str(getattr(source, "filename", None) or f"image {source.get('SOPInstanceUID', 'without a UID')}")
 
 
 def source_header(source: Any, kind: str) -> Dataset:
-    """Return the header of a film, repaired, with what highdicom needs of it.
+    """Return the header of an image, repaired, with what highdicom needs of it.
 
     Args:
         source: its file, whose pixels are not read, or its data set.
         kind: of the result, for messages: ``"DICOM SEG"``.
 
     Raises:
-        CXRReadError: the source is no DICOM film, or has no rows or columns.
+        CXRReadError: the source is no DICOM image, or has no rows or columns.
         MissingTierError: highdicom is not installed.
     """
     import_tier("highdicom")
     film = source_name(source)
-    # highdicom tells of each module that it copies, some ten lines for a film.
+    # highdicom tells of each module that it copies, some ten lines for an image.
     if logging.getLogger("highdicom").level == logging.NOTSET:
         logging.getLogger("highdicom").setLevel(logging.WARNING)
     stated = read_without_pixels(source)[0] if isinstance(source, (str, os.PathLike)) else source
     missing = [keyword for keyword in ("Rows", "Columns") if not stated.get(keyword)]
     if missing:
         cause = f"lacks {', '.join(missing)}, by which a {kind} refers to its source"
-        raise CXRReadError(film, cause, "Use the mask as PNG or NIfTI, or export the film again from its archive.")
+        raise CXRReadError(film, cause, "Use the mask as PNG or NIfTI, or export the image again from its archive.")
     header, repaired = repaired_header(stated, film)
     if repaired:
         logger.warning("%s: in the header of its %s, %s", film, kind, "; ".join(repaired))
@@ -89,10 +89,10 @@ def source_header(source: Any, kind: str) -> Dataset:
 
 
 def stored_mask(mask: Any, header: Dataset, source: Any) -> np.ndarray:
-    """Return an upright mask ``(H, W)`` of bool, or of 0 and 1, as uint8 on the film as it is stored.
+    """Return an upright mask ``(H, W)`` of bool, or of 0 and 1, as uint8 on the image as it is stored.
 
     Raises:
-        CXRReadError: it is of another size than the film.
+        CXRReadError: it is of another size than the image.
         ConfigurationError: it holds other values.
     """
     drawn = np.asarray(mask)
@@ -101,7 +101,7 @@ def stored_mask(mask: Any, header: Dataset, source: Any) -> np.ndarray:
     drawn = to_stored(drawn, patient_orientation(header))
     if drawn.shape != (header.Rows, header.Columns):
         cause = f"stores {header.Rows} x {header.Columns} pixels, and its mask has {drawn.shape[0]} x {drawn.shape[1]}"
-        raise CXRReadError(source_name(source), cause, "Draw the mask on the film as it is stored.")
+        raise CXRReadError(source_name(source), cause, "Draw the mask on the image as it is stored.")
     return drawn.astype(np.uint8)
 
 
@@ -131,7 +131,7 @@ def new_instance(series_number: int) -> dict[str, Any]:
 def saved(source: Any, header: Dataset, path: str | os.PathLike, kind: str) -> Iterator[list[Dataset]]:
     """Save the data set that the block appends to the list; its folder is made, an older file replaced in one step.
 
-    The body part, by which a viewer chooses its layout and the standard whether there are sides, is the film's.
+    The body part, by which a viewer chooses its layout and the standard whether there are sides, is the image's.
 
     Raises:
         CXRReadError: the header of the source does not serve for such an object.
@@ -148,4 +148,4 @@ def saved(source: Any, header: Dataset, path: str | os.PathLike, kind: str) -> I
         raise
     except Exception as error:  # pydicom and highdicom raise anything from KeyError to TypeError on odd headers
         cause = f"has a header that a {kind} cannot refer to ({error_words(error, typed=True)})"
-        raise CXRReadError(source_name(source), cause, "Export the film again from its archive.") from error
+        raise CXRReadError(source_name(source), cause, "Export the image again from its archive.") from error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["film_of_dicom", "read_dicom", "read_dicom_element", "read_dicom_header", "read_without_pixels"]
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-# Deflated DICOM: no film inflates beyond this.
+# Deflated DICOM: no image inflates beyond this.
 MAX_INFLATED_BYTES = 512 * 2**20
 _DAMAGED_HEADER = "has a damaged DICOM header ({})"
 
@@ -38,7 +38,7 @@ def read_dicom(path: str, data: bytes, window: Window, max_pixels: int, fit: Fit
     JPEG 2000 be decoded at a lower resolution.
 
     Raises:
-        CXRReadError: it is not one readable grey-scale film of at most ``max_pixels``, found before memory is taken.
+        CXRReadError: it is not one readable grey-scale image of at most ``max_pixels``, found before memory is taken.
     """
     return film_of_dicom(_parse(io.BytesIO(data), path), path, window, max_pixels, fit)
 
@@ -97,7 +97,7 @@ def read_without_pixels(path: str | os.PathLike) -> tuple[FileDataset, bool]:
 
     def before_pixels(tag: Any, vr: str | None, length: int) -> bool:
         nonlocal has_pixels
-        # Kept before the value is skipped, so that a film can be told from a report.
+        # Kept before the value is skipped, so that an image can be told from a report.
         has_pixels = tag in (0x7FE00008, 0x7FE00009, 0x7FE00010)
         return has_pixels
 

@@ -62,7 +62,7 @@ class Header:
     swapped_words: bool  # 8-bit pixels in big-endian words, which pydicom leaves swapped
     rows: int
     columns: int
-    samples: int  # per pixel: 1, or 3 of a film that may be grey all the same
+    samples: int  # per pixel: 1, or 3 of an image that may be grey all the same
     planar: bool  # whether one sample of all pixels comes before the next sample
     palette: np.ndarray | None  # colours of all stored values, (N, 3) of uint8 or uint16
     bits_allocated: int  # 8 or 16
@@ -178,7 +178,7 @@ def numbers(ds: Dataset, keyword: str) -> tuple[float, ...] | None:
 def refuse_colour(
     path: str, photometric: str, samples: int, more: str = "", error: Exception | None = None
 ) -> NoReturn:
-    """Refuse a picture in colour, which is no film; ``more`` is half a sentence on it."""
+    """Refuse a picture in colour, which is no image; ``more`` is half a sentence on it."""
     what = f"is a colour image ({photometric or 'unnamed'}, {samples} sample(s) per pixel)"
     cause = f"{what} {more or 'that shows colour'}, not a radiograph"
     raise CXRReadError(path, cause, "Give the grey-scale original, not a screenshot or an annotated copy.") from error
@@ -224,7 +224,7 @@ def _pixel_module(ds: Dataset, path: str, max_pixels: int, warnings: list[str]) 
         ds.PixelRepresentation = 0
     frames = whole("NumberOfFrames", 1)
     if frames > 1:
-        cause = f"holds {frames} frames, not one film"
+        cause = f"holds {frames} frames, not one image"
         raise CXRReadError(path, cause, "Split it and keep the single frame that is the X-ray.")
     samples, photometric = whole("SamplesPerPixel", 1), text(ds, "PhotometricInterpretation").upper()
     if samples not in (1, 3) or photometric in _RETIRED_COLOURS or (samples == 1 and photometric.startswith(_THREE)):
@@ -268,7 +268,7 @@ def _palette(ds: Dataset, path: str, module: dict[str, Any]) -> np.ndarray:
 
 
 def _shutter(ds: Dataset, warnings: list[str]) -> Shutter | None:
-    """Read the display shutters of the film; a bitmap shutter, of presentation states, is noted only."""
+    """Read the display shutters of the image; a bitmap shutter, of presentation states, is noted only."""
     shapes = ds.get("ShutterShape")
     if not shapes:
         if "ShutterOverlayGroup" in ds:

@@ -63,7 +63,7 @@ def lookup_table(
     ``window`` names by its numbers or its index stays, with a warning.
 
     Args:
-        header, pixels: of the film; uint8 or uint16 ``(H, W)`` bit patterns.
+        header, pixels: of the image; uint8 or uint16 ``(H, W)`` bit patterns.
         meaning: int32 ``(N,)``, the stored value of each bit pattern, N of 256 or 65,536.
         window: as :func:`check_window` returns it, and as the header was read with.
         warnings: what is odd is appended here.
@@ -130,13 +130,13 @@ def _ends(film: ValueCounts) -> tuple[float, float]:
 
 
 def _of_values(film: ValueCounts, values: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return the intensity of each value of the film."""
+    """Return the intensity of each value of the image."""
     order = np.argsort(values, kind="stable")
     return table[order[np.searchsorted(values, film.values, sorter=order)]]
 
 
 def _displayed(header: Header, pixels: np.ndarray, meaning: np.ndarray) -> tuple[np.ndarray, str]:
-    """Map stored values of a film saved in colour to [0, 1]: no window applies to them (PS3.3 C.11.2)."""
+    """Map stored values of an image saved in colour to [0, 1]: no window applies to them (PS3.3 C.11.2)."""
     if header.palette is None:
         top = (1 << header.bits_stored) - 1
         return np.clip(meaning / top, 0.0, 1.0), f"0 to {top}"

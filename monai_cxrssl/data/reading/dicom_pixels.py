@@ -33,7 +33,7 @@ def decode_pixels(
     """Decode the pixels; what is odd is appended to ``warnings``.
 
     Args:
-        header, data: of the film; its pixel data as stored or encapsulated.
+        header, data: of the image; its pixel data as stored or encapsulated.
         fit: JPEG and JPEG 2000 may be decoded at the lowest resolution that is not below the size that it gives.
 
     Returns:
@@ -206,7 +206,7 @@ def _single_frame(data: bytes, path: str) -> bytes:
         raise CXRReadError(path, "has no fragment in its compressed pixel data", "Fetch the file again.")
     starts = sum(read_stream_header(fragment) is not None for fragment in fragments)
     if len(offsets) > 1 or starts > 1:
-        cause = f"holds {max(len(offsets), starts)} compressed frames, not one film"
+        cause = f"holds {max(len(offsets), starts)} compressed frames, not one image"
         raise CXRReadError(path, cause, "Split it and keep the single frame that is the X-ray.")
     return b"".join(fragments)
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Decoded film: stored pixels with their lookup table to intensities."""
+"""Decoded image: stored pixels with their lookup table to intensities."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_PIXELS = 100_000_000
 # Longest side in shorter sides: radiographs stay below 1.5, and a strip must not fill the memory.
 LONGEST_ASPECT = 2
 
-#: Rows and columns of a film in its file to those of the result, which are never more; None for all.
+#: Rows and columns of an image in its file to those of the result, which are never more; None for all.
 Fit = Callable[[int, int], tuple[int, int]]
 
 # So many stored values in one grey level of 8 bits make rounding to whole ones harmless.
@@ -65,20 +65,20 @@ class Note(str):
 
 @dataclass
 class Film:
-    """Stored pixels of one film, upright, with what is needed to show them.
+    """Stored pixels of one image, upright, with what is needed to show them.
 
     Args:
         path: the file.
         pixels: ``(H, W)``: uint8 or uint16 stored values (bit patterns where the file is signed), or float32.
         table: float64 intensities in [0, 1] of each stored value, 256 or 65,536 of them; None when ``pixels`` are
             float32 intensities in [0, 1] already.
-        shape: rows and columns of the film in the file, upright; larger than ``pixels`` after a reduced decode.
+        shape: rows and columns of the image in the file, upright; larger than ``pixels`` after a reduced decode.
         spacing: row and column spacing in mm, or None when the file does not say.
-        affine: ``(4, 4)`` float64, (row, column, 0, 1) of the full-size film to RAS mm.
+        affine: ``(4, 4)`` float64, (row, column, 0, 1) of the full-size image to RAS mm.
         fields: the metadata of the file that may be shown (an allow-list; never name or birth date).
         warnings: what was odd in the file and how it was understood, as :class:`Note`.
         fit: from ``shape`` to the size that is wanted, None for all pixels.
-        slope: where not 0, the rise of the table from each stored value of the film to the next, the same throughout.
+        slope: where not 0, the rise of the table from each stored value of the image to the next, the same throughout.
     """
 
     path: str
@@ -118,7 +118,7 @@ class Film:
         return pixels if self.fit is None else shrink_to(pixels, self.fit(*self.shape))
 
     def metadata(self, shape: tuple[int, int]) -> dict[str, Any]:
-        """Return the metadata of this film at a given size, as plain Python values and one array (``affine``)."""
+        """Return the metadata of this image at a given size, as plain Python values and one array (``affine``)."""
         scale = (self.shape[0] / shape[0], self.shape[1] / shape[1])
         affine = display_affine(self.spacing) if self.affine is None else self.affine.copy()
         # The centre of the first pixel moves inwards when pixels grow.
@@ -141,7 +141,7 @@ class Film:
 
 
 def display_affine(spacing: tuple[float, float] | None) -> np.ndarray:
-    """Return the affine of a film stored rows first: rows run to -y, columns to -x of RAS, in mm (1 mm if unknown).
+    """Return the affine of an image stored rows first: rows run to -y, columns to -x of RAS, in mm (1 mm if unknown).
 
     That is the plane every viewer shows with the patient's right on the viewer's left; MONAI's 2D transforms look at x
     and y only, so y is the vertical.
@@ -184,14 +184,14 @@ def fit_of(max_side: int | None, side: int | None) -> Fit | None:
 
 
 def small_size(rows: int, columns: int, side: int) -> tuple[int, int]:
-    """Return the rows and columns of a film whose shorter side is brought down to ``side``, never up, or further where
-    the longer one would exceed ``LONGEST_ASPECT * side``."""
+    """Return the rows and columns of an image whose shorter side is brought down to ``side``, never up, or further
+    where the longer one would exceed ``LONGEST_ASPECT * side``."""
     scale = min(side / min(rows, columns), LONGEST_ASPECT * side / max(rows, columns))
     return (rows, columns) if scale >= 1 else (max(1, round(rows * scale)), max(1, round(columns * scale)))
 
 
 def reduced_size(rows: int, columns: int, max_side: int) -> tuple[int, int]:
-    """Return the rows and columns of a film whose longer side is brought down to ``max_side``, never up."""
+    """Return the rows and columns of an image whose longer side is brought down to ``max_side``, never up."""
     scale = max_side / max(rows, columns)
     if scale >= 1:
         return rows, columns

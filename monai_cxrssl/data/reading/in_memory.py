@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films from DICOM data sets and arrays in memory."""
+"""Images from DICOM data sets and arrays in memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def film_in_memory(
     max_pixels: int = MAX_PIXELS,
     side: int | None = None,
 ) -> Film:
-    """Make the film that its file would be read as.
+    """Make the image that its file would be read as.
 
     Args:
         image: a pydicom data set with its pixels, compressed or not; or ``(1, H, W)``, ``(H, W)`` or, of three samples,
@@ -165,4 +165,4 @@ def _plane(image: Any, name: str, samples: int = 1) -> np.ndarray:
         return pixels[0]
     if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] == samples == 3):
         return pixels
-    raise CXRReadError(name, f"is an array of shape {pixels.shape}", "Give one film, (1, H, W) or (H, W).")
+    raise CXRReadError(name, f"is an array of shape {pixels.shape}", "Give one image, (1, H, W) or (H, W).")

@@ -1,8 +1,8 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""JSRT raw films (``.IMG``), which have no header.
+"""JSRT raw images (``.IMG``), which have no header.
 
-A JSRT film is 2048 x 2048 pixels of two bytes, high byte first, 12 bits used, rows from the top, 0.175 mm wide. Values
+A JSRT image is 2048 x 2048 pixels of two bytes, high byte first, 12 bits used, rows from the top, 0.175 mm wide. Values
 follow the optical density of the film: 0 is bright as bone is, 4095 is black.
 """
 
@@ -23,11 +23,11 @@ TOP = 4095
 
 
 def read_jsrt_image(name: str, data: bytes, max_pixels: int) -> Film | None:
-    """Read a JSRT film; None if the file can be anything else.
+    """Read a JSRT image; None if the file can be anything else.
 
     Name, size and values must all fit: ``.IMG`` (in any case), exactly 8,388,608 bytes, no value above 4095, not all
     zero as an interrupted copy leaves it, and no ``.hdr`` beside it (a pair of NIfTI or Analyze). Every other format
-    has bytes in its header that no 12-bit image has. CXRReadError: the film has more pixels than ``max_pixels``.
+    has bytes in its header that no 12-bit image has. CXRReadError: the image has more pixels than ``max_pixels``.
     """
     stem, extension = os.path.splitext(name)  # noqa: PTH122 (odd names pass unchanged)
     if extension.lower() != ".img" or len(data) != JSRT_BYTES:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lung masks as uint8 {0, 1} on their image's grid.
 
-GIF, which no film comes in, is read for masks: the SCR outlines of JSRT are published in it.
+GIF, which no image comes in, is read for masks: the SCR outlines of JSRT are published in it.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ def read_lung_mask(
     """Read a lung mask, or a left and a right one that are merged.
 
     Every label other than the background counts as lung. A mask that marks everything but the lungs is turned round,
-    and the log says so. A mask of another size than its film is resampled to it by nearest neighbour.
-    Of a DICOM film that was turned upright, a mask with the proportions of the stored pixels is turned with it; any
+    and the log says so. A mask of another size than its image is resampled to it by nearest neighbour.
+    Of a DICOM image that was turned upright, a mask with the proportions of the stored pixels is turned with it; any
     other is taken as drawn upright. The log says either.
 
     Args:
         path: one file (PNG, JPEG, TIFF, BMP, GIF, NIfTI, MHA, NRRD, DICOM), or ``[left, right]``.
-        shape: rows and columns of the film; by default those of the (first) mask.
+        shape: rows and columns of the image; by default those of the (first) mask.
         max_pixels: a larger image is refused before memory is taken.
-        image: file of the film, whose header tells whether it was turned.
+        image: file of the image, whose header tells whether it was turned.
 
     Returns:
         uint8 ``(H, W)`` of 0 and 1 (lung), upright; and its metadata, as of ``read_cxr``.
 
     Raises:
-        CXRReadError: a file cannot be read, lies on its side although its film was not turned, or the list is empty.
+        CXRReadError: a file cannot be read, lies on its side although its image was not turned, or the list is empty.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not paths:
@@ -76,8 +76,8 @@ def read_lung_mask(
             if mask.shape != film.shape:
                 film.shape, film.spacing, film.affine = mask.shape, film.spacing and film.spacing[::-1], None
         if shape and is_on_its_side(mask.shape, shape):
-            cause = f"has {mask.shape[0]} x {mask.shape[1]} pixels, but its film has {shape[0]} x {shape[1]} upright"
-            raise CXRReadError(film.path, cause, "Turn the mask by a quarter, as its film is shown.")
+            cause = f"has {mask.shape[0]} x {mask.shape[1]} pixels, but its image has {shape[0]} x {shape[1]} upright"
+            raise CXRReadError(film.path, cause, "Turn the mask by a quarter, as its image is shown.")
         masks.append(mask)
     for warning in warnings:
         logger.warning("%s", warning)
@@ -89,7 +89,7 @@ def read_lung_mask(
 
 
 def film_turn(image: str | os.PathLike | None) -> FilmTurn | None:
-    """Return how the reader turns a film's file; None where it does not, or the file is gone or no DICOM."""
+    """Return how the reader turns an image's file; None where it does not, or the file is gone or no DICOM."""
     if image is None:
         return None
     try:
@@ -124,7 +124,7 @@ def binarise(values: np.ndarray) -> np.ndarray:
 
 
 def is_polarity_inverted(mask: np.ndarray) -> bool:
-    """Return whether a mask ``(H, W)`` of 0 and 1 marks the background: lungs do not fill a film's outermost ring."""
+    """Return whether a mask ``(H, W)`` of 0 and 1 marks the background: lungs do not fill an image's outermost ring."""
     if min(mask.shape) < 3:
         return False
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])

@@ -36,9 +36,9 @@ def read_raster(
     """Read a file of ``kind`` ``"png"``, ``"jpeg"``, ``"tiff"`` or ``"bmp"``.
 
     Colours become luminance (ITU-R BT.601, as Pillow's ``convert("L")``), which leaves grey stored as RGB unchanged.
-    Transparent pixels are laid over black, the background of a film. 8-bit values are divided by 255; deeper ones span
-    the image's own minimum to maximum. Unless ``window`` is None, a range of which the film uses less than a tenth
-    gives way to the film's own, without burnt-in markers, with a note. What Pillow lacks is read by tifffile and
+    Transparent pixels are laid over black, the background of an image. 8-bit values are divided by 255; deeper ones
+    span the image's own minimum to maximum. Unless ``window`` is None, a range of which the image uses less than a
+    tenth gives way to the image's own, without burnt-in markers, with a note. What Pillow lacks is read by tifffile and
     imagecodecs. Metadata that cannot be read is left out with a note. ``fit`` lets JPEG be decoded at a lower
     resolution.
 
@@ -133,7 +133,7 @@ def _read_tiff(path: str, data: bytes, max_pixels: int, notes: list[str]) -> Fil
 def _of_array(
     path: str, values: np.ndarray, bits: int, orientation: int, white_is_zero: bool, notes: list[str]
 ) -> Film:
-    """Return the film of decoded values ``(H, W)`` or ``(H, W, 3)``, turned by an Exif orientation of 1 to 8."""
+    """Return the image of decoded values ``(H, W)`` or ``(H, W, 3)``, turned by an Exif orientation of 1 to 8."""
     if values.dtype == np.bool_:
         values, bits = values.astype(np.uint8) * 255, 1
     if values.dtype == np.float16:
@@ -172,7 +172,7 @@ def _film(
 
 
 def _take_own_range(film: Film) -> None:
-    """Give a film that uses little of its range its own range, with a note."""
+    """Give an image that uses little of its range its own range, with a note."""
     if film.table is None:
         values, counts = np.unique(film.pixels, return_counts=True)
         found = ValueCounts(values.astype(np.float64), counts)
@@ -191,7 +191,7 @@ def _take_own_range(film: Film) -> None:
         falling = film.fields["inverted"]
         film.table, film.slope = min_max_table(low, high, len(film.table)), 0.0
         film.table = 1.0 - film.table if falling else film.table
-    what = f"the film uses little of the range {film.fields['window']}; its own range {low:g} to {high:g} was taken"
+    what = f"the image uses little of the range {film.fields['window']}; its own range {low:g} to {high:g} was taken"
     film.warnings.append(Note("range_replaced", what))
     film.fields["window"] = f"own {low:g} {high:g}"
 
@@ -249,8 +249,8 @@ def _read_by_pillow(path: str, data: bytes, kind: str, max_pixels: int, notes: l
 
 
 def to_unit(path: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return pixels and table of a Film for ``(H, W)`` values of any number type: 8 bits by 255, others by their range.
-    CXRReadError: NaN or infinite values; the cause counts them."""
+    """Return pixels and table of a Film for ``(H, W)`` values of any number type: 8 bits by 255, others by their
+    range. CXRReadError: NaN or infinite values; the cause counts them."""
     if values.dtype == np.uint8:
         return values, np.arange(256) / 255.0
     low, high = values.min(), values.max()
@@ -288,7 +288,7 @@ def _open(path: str, data: bytes, kind: str) -> Any:
         return Image.open(io.BytesIO(data), formats=(kind.upper(),))
     except Image.DecompressionBombError as error:
         cause = f"has too many pixels ({error})"
-        raise CXRReadError(path, cause, "Its header is damaged, or it is no film.") from error
+        raise CXRReadError(path, cause, "Its header is damaged, or it is no image.") from error
 
 
 def _grey(path: str, image: Any, mode: str) -> tuple[np.ndarray, np.ndarray | None, int]:
@@ -346,7 +346,7 @@ def _check_pages(path: str, image: Any, kind: str, notes: list[str]) -> None:
     if kind == "jpeg":  # a telephone adds a preview to its photograph
         notes.append(Note("pictures", f"{pages - 1} further picture(s) in the file were left out"))
         return
-    raise CXRReadError(path, f"holds {pages} pages or frames, not one film", "Split it into one file per image.")
+    raise CXRReadError(path, f"holds {pages} pages or frames, not one image", "Split it into one file per image.")
 
 
 def _tag(image: Any, number: int) -> Any:

@@ -37,7 +37,7 @@ def read_cxr(
         window: for DICOM: ``"first"`` takes the VOI LUT, else the first window, that the file prefers; an index takes
             that window, counted from 0; ``[center, width]`` in modality values; None or ``"none"`` takes the image's
             own minimum and maximum, and so does a file without a window.
-        max_side: reduce the film by area averaging so that its longer side is at most this, in pixels.
+        max_side: reduce the image by area averaging so that its longer side is at most this, in pixels.
         max_pixels: an image of more pixels is refused before memory is taken.
 
     Returns:
@@ -89,7 +89,7 @@ def read_cxr_uint(
     with_metadata: bool = False,
     side: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, dict[str, Any]]:
-    """Read one chest X-ray as integers: the same film as :func:`read_cxr`, times 255 or 65,535 and rounded.
+    """Read one chest X-ray as integers: the same image as :func:`read_cxr`, times 255 or 65,535 and rounded.
 
     DICOM goes from stored values to the result in one lookup, which is the fastest way to fill a cache. Other arguments
     and errors are those of :func:`read_cxr`.
@@ -97,7 +97,7 @@ def read_cxr_uint(
     Args:
         bits: 8 for uint8, 16 for uint16.
         with_metadata: return the metadata of :func:`read_cxr` as well.
-        side: in place of ``max_side``: reduce the film so that its shorter side is at most this, in pixels, and the
+        side: in place of ``max_side``: reduce the image so that its shorter side is at most this, in pixels, and the
             longer one at most twice as long.
 
     Returns:
@@ -111,7 +111,7 @@ def read_cxr_uint(
 
 
 def check_limits(max_side: int | None, max_pixels: int, side: int | None = None) -> None:
-    """Refuse limits of a film's size that are no numbers of pixels with a ConfigurationError."""
+    """Refuse limits of an image's size that are no numbers of pixels with a ConfigurationError."""
     for name, value in (("max_side", max_side), ("side", side)):
         if value is not None and (not isinstance(value, (int, np.integer)) or value < 1):
             raise ConfigurationError(f"{name} is {value!r}; expected a number of pixels from 1, or null for all.")
@@ -128,7 +128,7 @@ def read_film(
     max_pixels: int = MAX_PIXELS,
     side: int | None = None,
 ) -> Film:
-    """Read one film, its stored values and lookup table apart; arguments and errors are those of
+    """Read one image, its stored values and lookup table apart; arguments and errors are those of
     :func:`read_cxr_uint`."""
     window = check_window(window)
     check_limits(max_side, max_pixels, side)

@@ -1,9 +1,9 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pixel spacing of films, and of the grid after resizing.
+"""Pixel spacing of images, and of the grid after resizing.
 
-DICOM states it in its header, NIfTI, MHA and NRRD in their affine; JSRT's raw films are all of one. PNG, JPEG, TIFF and
-BMP state the resolution of a print.
+DICOM states it in its header, NIfTI, MHA and NRRD in their affine; JSRT's raw images are all of one. PNG, JPEG, TIFF
+and BMP state the resolution of a print.
 
 Example:
     >>> grid_spacing((2048, 1024), (256, 256), "pad", spacing=(0.2, 0.2))
@@ -28,20 +28,20 @@ __all__ = ["film_spacing", "grid_spacing", "plausible_spacing"]
 
 Spacing = tuple[float, float]
 
-# In this order. Pixel Spacing is the distance in the patient where the film was calibrated, and equals the one at the
+# In this order. Pixel Spacing is the distance in the patient where the image was calibrated, and equals the one at the
 # detector where it was not (DICOM PS3.3, 10.7.1.1), so it is the better of the two whenever it is there. Imager Pixel
 # Spacing is the distance at the detector, where an organ is magnified by 5 to 20 %. Nominal Scanned Pixel Spacing is
-# that of a digitised sheet of film.
+# that of a digitised sheet of image.
 _ATTRIBUTES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
-# A side of a film in mm: a cropped film of a newborn, and a sheet of a whole spine.
+# A side of an image in mm: a cropped image of a newborn, and a sheet of a whole spine.
 _SHORTEST, _LONGEST = 30.0, 1300.0
-# Detectors have square pixels; films distorted by an export hardly exceed this.
+# Detectors have square pixels; images distorted by an export hardly exceed this.
 _LARGEST_RATIO = 4.0
 
 
 def film_spacing(path: str | os.PathLike) -> Spacing | None:
-    """Return row and column spacing of a film in mm, upright and at its full size.
+    """Return row and column spacing of an image in mm, upright and at its full size.
 
     A DICOM header is read without its pixels; NIfTI, MHA, NRRD and JSRT files are read whole. None where
     :func:`plausible_spacing` refuses it, or for the 1 x 1 mm that programs write into NIfTI, MHA and NRRD when they
@@ -66,10 +66,10 @@ def film_spacing(path: str | os.PathLike) -> Spacing | None:
 
 
 def plausible_spacing(spacing: Sequence[float] | None, shape: Sequence[int | None]) -> Spacing | None:
-    """Return a row and column spacing in mm if a chest film of ``shape`` (rows and columns, None where unknown) can
+    """Return a row and column spacing in mm if a chest X-ray of ``shape`` (rows and columns, None where unknown) can
     have it.
 
-    None: it is no pair of positive finite numbers, its pixels are four times as long as wide, or the film would be
+    None: it is no pair of positive finite numbers, its pixels are four times as long as wide, or the image would be
     shorter than 3 cm or longer than 130 cm.
     """
     if spacing is None or len(spacing) != 2:
@@ -87,12 +87,12 @@ def plausible_spacing(spacing: Sequence[float] | None, shape: Sequence[int | Non
 def grid_spacing(
     film_shape: Sequence[int], grid_shape: Sequence[int], mode: str = "pad", spacing: Sequence[float] | None = None
 ) -> Spacing:
-    """Return row and column spacing, in mm, of the grid that a whole film was resized to.
+    """Return row and column spacing, in mm, of the grid that a whole image was resized to.
 
     Args:
         film_shape, grid_shape: rows and columns.
         mode: of :class:`monai_cxrssl.transforms.ResizeCXR`: ``"pad"``, ``"stretch"`` or ``"crop"``.
-        spacing: row and column spacing of the film in mm; None for a result in pixels of the film.
+        spacing: row and column spacing of the image in mm; None for a result in pixels of the image.
 
     Raises:
         ConfigurationError: another mode.
@@ -105,7 +105,7 @@ def grid_spacing(
     height, width = grid_shape
     if mode == "pad":
         factor = min(height / rows, width / columns)
-        # The film is drawn on whole pixels, so the two directions may differ by a rounding.
+        # The image is drawn on whole pixels, so the two directions may differ by a rounding.
         height, width = (max(1, min(height, round(rows * factor))), max(1, min(width, round(columns * factor))))
     elif mode == "crop":
         kept = (round(columns * height / width), round(rows * width / height))

@@ -1,10 +1,10 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""NIfTI, MHA and NRRD films turned upright by their affine.
+"""NIfTI, MHA and NRRD images turned upright by their affine.
 
-The rule, for an affine to RAS mm. The two axes longer than one voxel span the film. The axis that runs along z is the
+The rule, for an affine to RAS mm. The two axes longer than one voxel span the image. The axis that runs along z is the
 vertical; if none does, the one along y is; the other is the horizontal. Rows run towards -z (head up) or -y, columns
-towards -x (the patient's right on the viewer's left) or, in a lateral film, -y. An axis stored the other way is
+towards -x (the patient's right on the viewer's left) or, in a lateral image, -y. An axis stored the other way is
 flipped. A file without an orientation, or with the identity matrix that programs write when they know none, is taken
 as a picture: first axis = columns from the left, second = rows from the top.
 """
@@ -33,7 +33,7 @@ _MAX_OFFSET = 16 * 2**20
 
 
 def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
-    """Read a file of ``kind`` ``"nifti"``, ``"metaimage"`` (MHA, MHD) or ``"nrrd"`` that holds one film.
+    """Read a file of ``kind`` ``"nifti"``, ``"metaimage"`` (MHA, MHD) or ``"nrrd"`` that holds one image.
 
     Floating-point values that lie in [0, 1] are intensities already, as this package writes them, and stay; 8-bit
     values are divided by 255; all others span the image's own minimum to maximum.
@@ -63,18 +63,18 @@ def read_volume(path: str, data: bytes, kind: str, max_pixels: int) -> Film:
 
 
 def upright_matrix(path: str, data: bytes, kind: str, max_pixels: int) -> np.ndarray | None:
-    """Return the ``(4, 4)`` float64 matrix from (row, column, 0, 1) of the upright film to RAS mm, if the file has one.
+    """Return the ``(4, 4)`` float64 matrix from (row, column, 0, 1) of the upright image to RAS mm, where there is one.
 
     :func:`read_volume`, of the same arguments and errors, leaves it out where MONAI's 2D transforms cannot take it, as
-    that of a film that stands upright in the patient's coordinates; this one is for writing what belongs on the film.
+    that of an image that stands upright in the patient's coordinates; this one is for writing what lies on the image.
     """
     return upright_axes(path, *_read_voxels(path, data, kind, max_pixels, []))[1]
 
 
 def upright_axes(path: str, values: np.ndarray, affine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Turn an array of voxels, at most two of its axes longer than 1, into an upright ``(H, W)`` film.
+    """Turn an array of voxels, at most two of its axes longer than 1, into an upright ``(H, W)`` image.
 
-    ``affine`` is ``(4, 4)``, voxel indices to RAS mm, or None where the file has no orientation. Returned are the film
+    ``affine`` is ``(4, 4)``, voxel indices to RAS mm, or None where the file has no orientation. Returned are the image
     and the ``(4, 4)`` matrix of its (row, column, slice, 1) to RAS mm, or None. CXRReadError: more than one slice.
     """
     while values.ndim > 3 and values.shape[-1] == 1:
@@ -124,7 +124,7 @@ def _read_voxels(
 
 def _volume_error(path: str, shape: Sequence[int]) -> CXRReadError:
     size = " x ".join(str(side) for side in shape)
-    return CXRReadError(path, f"is a volume of {size} voxels, not one film", "Give a 2D image or a single slice.")
+    return CXRReadError(path, f"is a volume of {size} voxels, not one image", "Give a 2D image or a single slice.")
 
 
 def _read_nifti(path: str, data: bytes, max_pixels: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:

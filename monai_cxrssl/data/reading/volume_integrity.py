@@ -70,7 +70,7 @@ def _attached(kind: str, data: bytes) -> tuple[int, str]:
     """Return where the voxels begin, and ``"raw"``, ``"zlib"``, or ``""`` where they are elsewhere or coded else."""
     head = data[:65536]
     if kind == "metaimage":
-        # Text, or a header of stated length: no such film is known, and ITK's word has to do.
+        # Text, or a header of stated length: no such image is known, and ITK's word has to do.
         last, other = rb"ElementDataFile\s*=\s*LOCAL[ \t]*\r?\n", rb"(?m)^(HeaderSize|BinaryData\s*=\s*False)"
     else:
         last, other = rb"\r?\n\r?\n", rb"(?mi)^(data ?file|line ?skip|byte ?skip):"

@@ -23,7 +23,7 @@ ROWS_FIRST = "rows_first"
 
 class CXRPictureWriter(PILWriter):
     """``monai.data.PILWriter`` that writes images marked ``rows_first`` as they are seen. ``SaveImage(scale=255)``
-    rounds here, where ``PILWriter`` cuts off, so that an 8-bit film that was read and written is the same."""
+    rounds here, where ``PILWriter`` cuts off, so that an 8-bit image that was read and written is the same."""
 
     rows_first = False
 
@@ -61,11 +61,11 @@ class _PlaneMixin:
 
 
 class CXRNiftiWriter(_PlaneMixin, NibabelWriter):
-    """``monai.data.NibabelWriter`` for films: ``(height, width)`` with the affine that shows it upright."""
+    """``monai.data.NibabelWriter`` for images: ``(height, width)`` with the affine that shows it upright."""
 
 
 class CXRITKWriter(_PlaneMixin, ITKWriter):
-    """``monai.data.ITKWriter`` for films, as MHA or NRRD."""
+    """``monai.data.ITKWriter`` for images, as MHA or NRRD."""
 
 
 _WRITERS: dict[str, type] = {

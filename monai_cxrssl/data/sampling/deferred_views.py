@@ -25,11 +25,11 @@ GRID = 32
 
 @dataclass(frozen=True)
 class DeferredViews:
-    """The films of one sample, arrays ``(h, w)`` of one type: one that shows all V views (``views``), or V that show
+    """The images of one sample, arrays ``(h, w)`` of one type: one that shows all V views (``views``), or V that show
     one each.
 
     A data loader's default collation makes ``(B, F, 1, H, W)`` of B of them, see :func:`stack_films`; F is 1, or V
-    where any sample has V films.
+    where any sample has V images.
     """
 
     films: tuple[np.ndarray, ...]
@@ -37,9 +37,9 @@ class DeferredViews:
 
 
 def stack_films(films: Sequence[np.ndarray]) -> Tensor:
-    """Put N films ``(h, w)`` of one type on one grid ``(N, 1, H, W)``, each in its left upper corner.
+    """Put N images ``(h, w)`` of one type on one grid ``(N, 1, H, W)``, each in its left upper corner.
 
-    H and W are the largest h and w, rounded up to multiples of 32. Beyond its edges a film goes on with its last row
+    H and W are the largest h and w, rounded up to multiples of 32. Beyond its edges an image goes on with its last row
     and column, which is what :meth:`monai_cxrssl.transforms.MultiView.apply_batch` expects there.
     """
     rows, columns = (-(-max(film.shape[axis] for film in films) // GRID) * GRID for axis in (0, 1))

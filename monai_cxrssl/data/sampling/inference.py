@@ -32,7 +32,7 @@ _MOST_THREADS = 8
 
 
 class InferenceDataset(ImageDataset):
-    """Single images with the films that they were made of, as :attr:`ImageDataset` takes them.
+    """Single images with the images that they were made of, as :attr:`ImageDataset` takes them.
 
     A sample also holds ``"film"``: a :class:`~monai_cxrssl.data.stores.source_film.SourceFilm`, or the CXRReadError of
     a file that cannot be read. Such a sample is a black image without a label, so that batches keep their size.
@@ -74,10 +74,10 @@ class InferenceLoader(DataLoader):
     """Batches of an :class:`InferenceDataset` in its order, decoded by threads while the network computes.
 
     Decoders let go of the interpreter's lock, so threads of this process do what loader processes would, without a copy
-    through shared memory and without their start. Besides the batch that is in use, one more and a few films are
+    through shared memory and without their start. Besides the batch that is in use, one more and a few images are
     decoded ahead. ``"film"`` of a batch is a list.
 
-    From here on OpenCV works with one thread in this process, as films are decoded side by side.
+    From here on OpenCV works with one thread in this process, as images are decoded side by side.
 
     Args:
         dataset: the images.

@@ -26,7 +26,7 @@ class PairDataset(Dataset):
     """Positive pairs: two views of one image, or one view of each of two images of a patient.
 
     With a transform that makes one view (``num_views`` of 1) a sample is one image; with lung masks it also holds where
-    the lungs are in every view. Where the device makes the views (``augment_on``), a sample holds the films themselves
+    the lungs are in every view. Where the device makes the views (``augment_on``), a sample holds the images themselves
     (:attr:`raw`) and what was drawn, from the same keys; :class:`monai_cxrssl.engines.DeviceViews` makes of a batch of
     them what the views would have been.
 
@@ -85,8 +85,8 @@ class PairDataset(Dataset):
             the views are, where there are lung masks; ``"local_image": (L, 1, s, s)`` where there are local views.
             Where the device makes the views, ``"image"`` is a
             :class:`~monai_cxrssl.data.sampling.deferred_views.DeferredViews`, ``"film_size"`` the ``(V, 2)`` height and
-            width of the film of each view, and ``"view"`` the ``(V, 10)`` float32 parameters, ``"local_view"`` those of
-            local views.
+            width of the image of each view, and ``"view"`` the ``(V, 10)`` float32 parameters, ``"local_view"`` those
+            of local views.
 
         Raises:
             ConfigurationError: a pair of two images for a transform that does not make two views, or for local views.
@@ -129,7 +129,7 @@ class PairDataset(Dataset):
         return range(self.num_views, self.num_views + self.local_transform.num_views)
 
     def _films(self, first: int, second: int, key: tuple[int, int]) -> dict[str, Any]:
-        """The films of a pair as they are, and the views that are drawn of them."""
+        """The images of a pair as they are, and the views that are drawn of them."""
         numbers = range(self.num_views)
         films = tuple(self.images.image(index) for index in ((first,) if first == second else (first, second)))
         shown = films if len(films) == self.num_views else films * self.num_views
@@ -155,7 +155,7 @@ class PairDataset(Dataset):
             return self.transform(image[None], key=key, **({} if numbers is None else {"views": numbers})), None
         transform = cast(DrawnViewTransform, self.transform)
         drawn = transform.sample(image.shape, key=key, views=numbers)
-        # A turned view keeps its angle only on a grid of the film's own proportions.
+        # A turned view keeps its angle only on a grid of the image's own proportions.
         mask = self.lung_masks.mask(index, (image.shape[0], image.shape[1]))
         return transform.apply(image[None], drawn), transform.apply_mask(mask[None], drawn)
 

@@ -1,21 +1,21 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels from a table, joined with the films of a datalist.
+"""Labels from a table, joined with the images of a datalist.
 
-A hospital's csv file names films by an accession number, a patient number or a file; ``match`` is the column and what
+A hospital's csv file names images by an accession number, a patient number or a file; ``match`` is the column and what
 it holds:
 
 ====================  ================================================================================================
-``"file"``            name of the image file, with or without its extension; no two films may share it
+``"file"``            name of the image file, with or without its extension; no two images may share it
 ``"path"``            path of the image, relative to the datalist's folder or absolute
 an entry of items     what the datalist has under this name, such as ``study_id``
-a DICOM keyword       what the films' headers have, such as ``AccessionNumber`` or ``PatientID``
+a DICOM keyword       what the images' headers have, such as ``AccessionNumber`` or ``PatientID``
 ====================  ================================================================================================
 
-A name that no film has as it stands is taken in another spelling, where that is one film's alone: paths and files by
+A name that no image has as it stands is taken in another spelling, where that is one image's alone: paths and files by
 :mod:`monai_cxrssl.data.sources.tables.file_names`, numbers without leading zeros and ``.0``; the log counts these.
-No number from a header is kept or shown, so that a datalist of pseudonyms stays one. A row labels every film that it
-names; films of no row stay unlabelled, and rows of no film are counted.
+No number from a header is kept or shown, so that a datalist of pseudonyms stays one. A row labels every image that it
+names; images of no row stay unlabelled, and rows of no image are counted.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelJoin:
-    """What a join of films and rows came to.
+    """What a join of images and rows came to.
 
     Args:
         rows: of the table; ``rows_without_film`` are numbered as a spreadsheet shows them (the header is row 1).
         films: of the datalist, of which ``labelled`` ones have a known label afterwards.
-        films_without_name: films that lack what they are matched by, such as an accession number.
-        films_without_row: films that have it and that no row names.
+        films_without_name: images that lack what they are matched by, such as an accession number.
+        films_without_row: images that have it and that no row names.
     """
 
     rows: int
@@ -79,15 +79,15 @@ def label_datalist(
     strict_labels: bool = False,
     progress: bool = True,
 ) -> tuple[Datalist, LabelJoin]:
-    """Give the films of a datalist the labels of a table.
+    """Give the images of a datalist the labels of a table.
 
     Args:
-        datalist: the films, in any splits.
+        datalist: the images, in any splits.
         table: a table that :mod:`monai_cxrssl.data.sources.tables.table_file` reads.
-        match: the column that names films, and what it holds (see above).
+        match: the column that names images, and what it holds (see above).
         label_column: one class name per row, blank where unknown: the task becomes ``"multi_class"``.
         label_columns: one column per class of 1, 0, -1 (uncertain) or blank: the task becomes ``"multi_label"``.
-        classes: the classes of ``label_column`` in label order; by default its values for films, sorted.
+        classes: the classes of ``label_column`` in label order; by default its values for images, sorted.
         policy, blanks, seed: for ``label_columns``, see
             :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`.
         replace_labels: drop the labels that the datalist has; otherwise such a datalist is refused.
@@ -98,9 +98,9 @@ def label_datalist(
         The datalist with labels, without its manifest, and what the join came to.
 
     Raises:
-        DatalistError: the table is wrong (rows named by number), two rows give one film different labels, a file name
-            is shared by films, no row names a film, all labels are blank, or there are labels already.
-        ConfigurationError: not exactly one kind of label column; ``match`` is nothing that films have.
+        DatalistError: the table is wrong (rows named by number), two rows give one image different labels, a file name
+            is shared by images, no row names an image, all labels are blank, or there are labels already.
+        ConfigurationError: not exactly one kind of label column; ``match`` is nothing that images have.
     """
     if bool(label_column) == bool(label_columns):
         raise ConfigurationError(
@@ -126,24 +126,26 @@ def label_datalist(
     row_of, unmatched = _join(path, texts, films, what, respelt)
     if len(unmatched) == len(rows):
         raise DatalistError(
-            f"No row of {path} names a film of {datalist.name} ({name} matched by {what})"
+            f"No row of {path} names an image of {datalist.name} ({name} matched by {what})"
             f"{_hint(rows[name], films, own, what)}; "
             "look whether both hold the same kind of name, or match by another."
         )
     if unmatched:
         where = f"{path}, {shown_rows(unmatched)}"
-        logger.warning("%s: %s names no film%s", where, name, _hint(rows[name].loc[unmatched], films, own, what))
+        logger.warning("%s: %s names no image%s", where, name, _hint(rows[name].loc[unmatched], films, own, what))
     chosen = _one_row_each(path, rows, columns, row_of)
-    # A row per film. Rows of no film give no class: one without a film could not be learnt.
+    # A row per image. Rows of no image give no class: one without an image could not be learnt.
     rows = rows.loc[list(chosen.values())]
     if label_column:
         numbers, class_names = class_numbers(path, rows, label_column, classes, strict_labels)
         if not class_names:
-            raise DatalistError(f"{path}: {label_column} is blank in every row that names a film; look for the column.")
+            raise DatalistError(
+                f"{path}: {label_column} is blank in every row that names an image; look for the column."
+            )
         labels: dict[int, Any] = dict(zip(chosen, numbers, strict=True))
     else:
         class_names = tuple(columns)
-        # Where the policy draws, it does so by the film and not by the row, and wherever the films lie.
+        # Where the policy draws, it does so by the image and not by the row, and wherever the images lie.
         keys = [own[film] for film in chosen]
         values = policy_labels(path, rows, class_names, policy, blanks, keys, seed, strict_labels)
         labels = dict(zip(chosen, values, strict=True))
@@ -154,7 +156,7 @@ def label_datalist(
     count = sum(is_known(item.get("label")) for split in SPLITS for item in labelled.splits[split])
     if not count:
         raise DatalistError(
-            f"{path} gives no film that it names a known label: {', '.join(columns)} hold blanks and unknown words "
+            f"{path} gives no image that it names a known label: {', '.join(columns)} hold blanks and unknown words "
             "only; look for the column, or for the names of the classes."
         )
     join = LabelJoin(count_of_rows, tuple(unmatched), len(films), len(films) - named, named - len(chosen), count)
@@ -162,7 +164,7 @@ def label_datalist(
 
 
 def _film_names(items: Sequence[dict[str, Any]], datalist: Datalist, what: str, progress: bool) -> list[str]:
-    """What each film is matched by; empty where it has none."""
+    """What each image is matched by; empty where it has none."""
     if what == "file":
         names = [Path(item["image"]).name for item in items]
     elif what == "path":
@@ -173,7 +175,7 @@ def _film_names(items: Sequence[dict[str, Any]], datalist: Datalist, what: str, 
         names = _header_names(items, what, progress)
     if not any(names):
         raise DatalistError(
-            f"No film of {datalist.name} has {what} in its header; match by the name of the file, or by another."
+            f"No image of {datalist.name} has {what} in its header; match by the name of the file, or by another."
         )
     return names
 
@@ -186,7 +188,7 @@ def _header_names(items: Sequence[dict[str, Any]], keyword: str, progress: bool)
 
     if tag_for_keyword(keyword) is None:
         raise ConfigurationError(
-            f"Films cannot be matched by {keyword!r}: it is neither file nor path, no entry of the datalist's items, "
+            f"Images cannot be matched by {keyword!r}: it is neither file nor path, no entry of the datalist's items, "
             "and no DICOM keyword (such as AccessionNumber)."
         )
 
@@ -198,7 +200,7 @@ def _header_names(items: Sequence[dict[str, Any]], keyword: str, progress: bool)
 
     elements = ordered_map(read, items, name="headers")
     shown = None if progress else True
-    read_all = list(tqdm(elements, total=len(items), desc=f"reading {keyword}", unit="film", disable=shown))
+    read_all = list(tqdm(elements, total=len(items), desc=f"reading {keyword}", unit="image", disable=shown))
     failures = [element for element in read_all if isinstance(element, CXRReadError)]
     names = ["" if isinstance(element, CXRReadError) else element for element in read_all]
     if failures:
@@ -207,7 +209,7 @@ def _header_names(items: Sequence[dict[str, Any]], keyword: str, progress: bool)
 
 
 def _respelt(texts: pd.Series, films: Sequence[str], own: Sequence[str], what: str) -> dict[int, list[int]]:
-    """The films that rows name in another spelling: their places in the list, where these are of one name."""
+    """The images that rows name in another spelling: their places in the list, where these are of one name."""
     if what in ("file", "path"):
         names = FileNames(own)
         return {row: [place] for row, text in texts.items() if (place := names.find(text)) is not None}
@@ -227,7 +229,7 @@ def _respelt(texts: pd.Series, films: Sequence[str], own: Sequence[str], what: s
 def _join(
     path: Path, texts: pd.Series, films: Sequence[str], what: str, respelt: Mapping[int, list[int]]
 ) -> tuple[dict[int, list[int]], list[int]]:
-    """Return the rows that name each film (by its place in the list), and the rows that name none."""
+    """Return the rows that name each image (by its place in the list), and the rows that name none."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, film in enumerate(films):
         if film:
@@ -251,19 +253,19 @@ def _join(
             named[place].append(row)
     remedy = "match by path, or by a number of the header"
     if other:
-        logger.warning("%s, %s: %s names its film in another spelling", path, shown_rows(other), texts.name)
-    refuse_rows(path, shared, f"{texts.name} is a file name that several films have", remedy)
+        logger.warning("%s, %s: %s names its image in another spelling", path, shown_rows(other), texts.name)
+    refuse_rows(path, shared, f"{texts.name} is a file name that several images have", remedy)
     return named, unmatched
 
 
 def _one_row_each(
     path: Path, rows: pd.DataFrame, columns: Sequence[str], named: Mapping[int, list[int]]
 ) -> dict[int, int]:
-    """The row of each film; rows that repeat a label do no harm, rows that contradict each other are refused."""
+    """The row of each image; rows that repeat a label do no harm, rows that contradict each other are refused."""
     cells = dict(zip(rows.index, rows[list(columns)].itertuples(index=False, name=None), strict=True))
     for found in named.values():
         if len({cells[row] for row in found}) > 1:
-            refuse_rows(path, found, "they name the same film with different labels", "keep the right one")
+            refuse_rows(path, found, "they name the same image with different labels", "keep the right one")
     return {place: found[0] for place, found in named.items()}
 
 
@@ -272,7 +274,7 @@ def _hint(texts: pd.Series, films: Sequence[str], own: Sequence[str], what: str)
     if what in ("file", "path"):
         names = {Path(image.replace("\\", "/")).stem.casefold() for image in own}
         count = sum(Path(text.replace("\\", "/")).stem.casefold() in names for text in texts if text)
-        return f"; {count} would but for the folders before the name, or several films have it" if count else ""
+        return f"; {count} would but for the folders before the name, or several images have it" if count else ""
     rounded = sum(bool(re.fullmatch(r"\d[.,]\d+E\+\d+", text)) for text in texts)
     if rounded:
         return f"; {rounded} are numbers that a spreadsheet rounded (such as 1.23E+11): format the column as text"

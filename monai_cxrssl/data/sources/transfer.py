@@ -131,7 +131,7 @@ def _tell(rewritten: Datalist, labels: Sequence[Any], shared: Sequence[str], map
     told += f", unknown are {', '.join(lacking)}" if lacking else ""
     logger.info("%s: %s; %d of its %d images have a known label.", name, told, len(known), len(labels))
     if mapping.idle:
-        told = f"films of {', '.join(mapping.idle)} have no class of the model for certain and count as unknown"
+        told = f"images of {', '.join(mapping.idle)} have no class of the model for certain and count as unknown"
         logger.warning("%s: %s; class_map can say which.", name, told)
     absent = []
     for kinds, counts in zip(("no positives", "no negatives"), count_known(known, len(classes)), strict=True):

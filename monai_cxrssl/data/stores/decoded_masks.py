@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 #: The kinds of mask, and the field of a datalist item that each comes from.
 MASK_FIELDS = {"lung": "lung_mask", "lesion": "lesion_mask", "boxes": "boxes"}
-# Rounding of sizes in a chain of exports changes an aspect by less; another film's mask differs by more.
+# Rounding of sizes in a chain of exports changes an aspect by less; another image's mask differs by more.
 _ASPECT_TOLERANCE = 0.05
-# Readers draw boxes a little over the border; a film that was made smaller is so by more.
+# Readers draw boxes a little over the border; an image that was made smaller is so by more.
 _BOX_TOLERANCE = 0.05
 _Failure = CXRReadError | DatalistError
 
@@ -44,15 +44,15 @@ class DecodedMasks:
     mark, and is learnt from.
 
     ``"lung"`` reads ``lung_mask`` and ``"lesion"`` reads ``lesion_mask``: a file, or several that are merged; another
-    size than the film's is resampled by nearest neighbour. ``"boxes"`` draws the ``boxes`` of an item, which are
-    ``[x1, y1, x2, y2]`` in pixels of the film's file as stored, scaled to the decoded grid: a pixel is set when its
+    size than the image's is resampled by nearest neighbour. ``"boxes"`` draws the ``boxes`` of an item, which are
+    ``[x1, y1, x2, y2]`` in pixels of the image's file as stored, scaled to the decoded grid: a pixel is set when its
     centre lies in a box. The size of the file is read from its header.
 
     Args:
         images: the decoded images; masks follow their order.
         kind: ``"lung"``, ``"lesion"`` or ``"boxes"``.
-        boxes_shape: rows and columns of the films that the boxes count the pixels of, such as ``[1024, 1024]`` for
-            reduced copies of ChestX-ray14; by default those of each film's file.
+        boxes_shape: rows and columns of the images that the boxes count the pixels of, such as ``[1024, 1024]`` for
+            reduced copies of ChestX-ray14; by default those of each image's file.
         num_threads: threads that read; by default one per usable CPU core.
         progress: show the progress bar.
 
@@ -76,7 +76,9 @@ class DecodedMasks:
         if kind not in MASK_FIELDS:
             raise ConfigurationError(f"A mask is one of {', '.join(map(repr, MASK_FIELDS))}, not {kind!r}.")
         if boxes_shape is not None and (len(boxes_shape) != 2 or min(boxes_shape) < 1):
-            raise ConfigurationError(f"boxes_shape is {boxes_shape!r}; expected [rows, columns] of the original films.")
+            raise ConfigurationError(
+                f"boxes_shape is {boxes_shape!r}; expected [rows, columns] of the original images."
+            )
         self.kind = kind
         self.boxes_shape = None if boxes_shape is None else (int(boxes_shape[0]), int(boxes_shape[1]))
         self.unreadable: list[dict[str, str]] = []
@@ -142,7 +144,7 @@ class DecodedMasks:
             return DatalistError(
                 f"The {self.kind} mask {source} has {width} x {height} pixels (width x height), but its image "
                 f"{item['image']} was decoded to {columns} x {rows}: the proportions differ, so it is the mask of "
-                "another film or of a part of it. Give it a mask of the whole film, or take it out of the datalist."
+                "another image or of a part of it. Give it a mask of the whole image, or take it out of the datalist."
             )
         if self.kind == "lung" and not drawn.any():
             return None
@@ -152,8 +154,8 @@ class DecodedMasks:
 def _drawn_boxes(
     item: Mapping[str, Any], stated: tuple[int, int], shape: tuple[int, int], turn: FilmTurn | None
 ) -> np.ndarray:
-    """Boxes, in pixels of a stored film of the size ``stated``, as a mask on the grid of the upright one.
-    DatalistError: they are no boxes, or lie outside such a film."""
+    """Boxes, in pixels of a stored image of the size ``stated``, as a mask on the grid of the upright one.
+    DatalistError: they are no boxes, or lie outside such an image."""
     size = np.array([stated[1], stated[0]] * 2, dtype=np.float64)
     try:
         corners = np.asarray(item["boxes"], dtype=np.float64).reshape(-1, 4)
@@ -164,8 +166,8 @@ def _drawn_boxes(
     if (corners > size * (1 + _BOX_TOLERANCE)).any():
         raise DatalistError(
             f"A box of {item['image']} reaches to ({corners[:, 2].max():g}, {corners[:, 3].max():g}), far outside the "
-            f"film of {stated[1]} x {stated[0]} pixels (width x height): it counts the pixels of a larger original. "
-            "Give that one's size as boxes_shape, or bring the original film."
+            f"image of {stated[1]} x {stated[0]} pixels (width x height): it counts the pixels of a larger original. "
+            "Give that one's size as boxes_shape, or bring the original image."
         )
     if turn:
         corners = boxes_to_upright(corners, turn.orientation, stated)
@@ -175,7 +177,7 @@ def _drawn_boxes(
 
 
 def _stored_shape(path: str) -> tuple[int, int]:
-    """Rows and columns of a film's file, from the header where that is quick."""
+    """Rows and columns of an image's file, from the header where that is quick."""
     with open_regular_file(path) as file:
         if file.read(132)[128:] == b"DICM":
             from pydicom import dcmread
@@ -186,5 +188,5 @@ def _stored_shape(path: str) -> tuple[int, int]:
                 header = dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
                 return int(header.Rows), int(header.Columns)
             except (InvalidDicomError, AttributeError, ValueError, TypeError, EOFError, OSError):
-                pass  # the reader of films says what is wrong
+                pass  # the reader of images says what is wrong
     return read_film(path, max_side=64).shape

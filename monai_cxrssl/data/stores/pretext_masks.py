@@ -30,16 +30,16 @@ class PretextLungMasks:
     """A lung mask for every image: its own where there is one, else the expected position of the lungs.
 
     The ``lung_mask`` files of the items are read once and kept as bits on a grid of ``side x side`` cells stretched
-    over the whole film, 1.2 kB each: a cell is lung where most of it is. Forked workers read the parent's copy.
+    over the whole image, 1.2 kB each: a cell is lung where most of it is. Forked workers read the parent's copy.
 
     An item without a mask, with one that cannot be read (which is named in the log and in :attr:`unreadable`) or with
     one that marks nothing gets :func:`~monai_cxrssl.data.stores.expected_lungs.expected_lung_mask`, if the view is
-    frontal or unknown. A lateral film without a mask is lung everywhere: holes then fall anywhere in the image (our
+    frontal or unknown. A lateral image without a mask is lung everywhere: holes then fall anywhere in the image (our
     choice).
 
     Args:
         images: has ``items``, such as :class:`~monai_cxrssl.data.DecodedImages`; masks follow their order.
-        side: cells along either side of the film, at least 8 (ConfigurationError).
+        side: cells along either side of the image, at least 8 (ConfigurationError).
         num_threads: threads that read; by default one per usable CPU core.
         progress: show the progress bar.
 
@@ -78,7 +78,7 @@ class PretextLungMasks:
         expected, anywhere = (int((self._rows == row).sum()) for row in (0, 1))
         self.counts = {"read": len(rows) - 2, "expected": expected, "anywhere": anywhere}
         logger.info(
-            "lung masks: %d read, %d from the expected position of the lungs, %d lateral films without one (anywhere)",
+            "lung masks: %d read, %d from the expected position of the lungs, %d lateral images without one (anywhere)",
             *self.counts.values(),
         )
 
@@ -89,7 +89,7 @@ class PretextLungMasks:
         """Lung mask of image ``index``, uint8 ``(h, w)`` of 0 and 1, stretched to ``shape``, by default
         ``(side, side)``.
 
-        A view that turns the film needs the film's own proportions. IndexError: there is no such image.
+        A view that turns the image needs the image's own proportions. IndexError: there is no such image.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"There is no lung mask {index}; there are {len(self)}.")

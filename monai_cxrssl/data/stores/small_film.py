@@ -21,7 +21,7 @@ _ALWAYS_TOLERATED = 3
 
 
 def decoded_side(image_size: int) -> int:
-    """Return the shorter side, in pixels, to which runs reduce a film before the network's own resizing to its side.
+    """Return the shorter side, in pixels, to which runs reduce an image before the network's own resizing to its side.
 
     Example:
         >>> decoded_side(224)
@@ -82,7 +82,7 @@ def refuse_unreadable(unreadable: Sequence[Mapping[str, str]], total: int, max_u
     each.
     """
     bad = len(unreadable)
-    # Of a few dozen films, one or two damaged ones are no sign of a wrong folder.
+    # Of a few dozen images, one or two damaged ones are no sign of a wrong folder.
     tolerated = max(_ALWAYS_TOLERATED, max_unreadable * total) if max_unreadable else 0
     if bad and (bad == total or bad > tolerated):
         causes = "; ".join(f"{entry['image']}: {entry['cause']}" for entry in unreadable[:3])

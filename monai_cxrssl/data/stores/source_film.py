@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A film's file with what a prediction of it needs."""
+"""An image's file with what a prediction of it needs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["SourceFilm"]
 
 @dataclass(frozen=True)
 class SourceFilm:
-    """A film as decoded and its file, asked for no more than is needed and not known yet.
+    """An image as decoded and its file, asked for no more than is needed and not known yet.
 
     Args:
         path: the file.
         pixels: ``(h, w)`` uint8 or uint16, as decoded, bright = dense.
         warnings: what was odd in the file.
-        known_shape: rows and columns of the file's film, upright, where it was decoded.
-        known_affine: ``(4, 4)`` float64 of that film, (row, column, 0, 1) to RAS mm.
+        known_shape: rows and columns of the file's image, upright, where it was decoded.
+        known_affine: ``(4, 4)`` float64 of that image, (row, column, 0, 1) to RAS mm.
     """
 
     path: str
@@ -77,5 +77,5 @@ def _kind(path: str) -> str:
     try:
         return file_kind(path)
     except CXRReadError:
-        # Gone; or a raw film of JSRT, which has no header to know it by, and which the reader of films knows.
+        # Gone; or a raw image of JSRT, which has no header to know it by, and which the reader of images knows.
         return ""

@@ -35,11 +35,11 @@ DicomRow = tuple[str, ...]
 
 
 class DicomResultFiles:
-    """Write DICOM results of films in DICOM below a folder, and ``dicom_results.csv``, which tells whose each is.
+    """Write DICOM results of images in DICOM below a folder, and ``dicom_results.csv``, which tells whose each is.
 
-    Films may be written from several threads at once.
+    Images may be written from several threads at once.
 
-    ``dicom_<kind>/<name>.dcm`` carry patient, study and references of their film. A network without a mask gives no
+    ``dicom_<kind>/<name>.dcm`` carry patient, study and references of their image. A network without a mask gives no
     ``seg`` and ``gsps``. Without highdicom there is nothing, which a warning says once.
 
     Args:
@@ -64,7 +64,7 @@ class DicomResultFiles:
         self._lock = threading.Lock()
 
     def places(self, name: str) -> list[str]:
-        """Return where the files of a film of that name may go, below the folder."""
+        """Return where the files of an image of that name may go, below the folder."""
         return [_place(kind, name) for kind in self.kinds]
 
     @cached_property
@@ -86,9 +86,9 @@ class DicomResultFiles:
         saliency: np.ndarray | None = None,
         warnings: str = "",
     ) -> DicomRow | None:
-        """Write what there is of one film and return its row; what could not be written is its problem.
+        """Write what there is of one image and return its row; what could not be written is its problem.
 
-        ``None`` where there is nothing to write; a film that is no DICOM file gives its path alone.
+        ``None`` where there is nothing to write; an image that is no DICOM file gives its path alone.
 
         Args:
             film: whose results they are.
@@ -121,7 +121,7 @@ class DicomResultFiles:
         return (film.path, *(places.get(kind, "") for kind in RESULT_KINDS), "; ".join(problems))
 
     def finish(self, rows: Sequence[DicomRow]) -> dict[str, int]:
-        """Write ``dicom_results.csv``, if any film is DICOM; return how many ``files`` and ``failures`` there are."""
+        """Write ``dicom_results.csv``, if any image is DICOM; return how many ``files`` and ``failures`` there are."""
         results = [row for row in rows if len(row) > 1]
         if results:
             with self.files.write("dicom_results.csv") as path:

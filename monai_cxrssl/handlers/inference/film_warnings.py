@@ -39,17 +39,17 @@ def view_warning(view_position: str) -> str:
 def film_warnings(
     item: Mapping[str, Any], pixels: np.ndarray, view_position: str = "", training_range: TrainingRange | None = None
 ) -> list[str]:
-    """Return what is odd about a film: ``"lateral view"``, ``"inverted contrast suspected"`` and their like.
+    """Return what is odd about an image: ``"lateral view"``, ``"inverted contrast suspected"`` and their like.
 
     A view other than frontal is told where the item or the file's header says so. Inversion is looked for in the other
-    films, by :func:`monai_cxrssl.data.audit.audit.looks_inverted`. ``"outside training range: darker than 99 % of the
-    training films (...), patient age 4 below the training films' 21 to 87"`` tells what no film trained on is like
+    images, by :func:`monai_cxrssl.data.audit.audit.looks_inverted`. ``"outside training range: darker than 99 % of the
+    training films (...), patient age 4 below the training films' 21 to 87"`` tells what no image trained on is like
     (:class:`monai_cxrssl.data.TrainingRange`); without a range nothing is compared.
 
     Args:
         item: of the datalist; it may hold ``view_position`` and ``age`` (years).
         pixels: ``(h, w)``, bright = dense, of any size and range; with a training range unsigned, or in [0, 1].
-        view_position: what the film's own header says.
+        view_position: what the image's own header says.
     """
     views = [str(item.get("view_position") or ""), view_position]
     told = next((found for found in map(view_warning, views) if found), "")

@@ -49,15 +49,15 @@ class InferenceWriter:
     ``predictions.csv`` (:func:`monai_cxrssl.data.save_predictions`) holds the probabilities, without labels, decisions
     where there are thresholds, warnings (:func:`~monai_cxrssl.handlers.inference.film_warnings.film_warnings`, and what
     was odd in the file), and every file that could not be read with its cause. ``masks/`` holds the lungs, where the
-    probability is above 0.5, of the rows and columns of the film's file, upright; ``masks.csv`` tells which is whose:
+    probability is above 0.5, of the rows and columns of the image's file, upright; ``masks.csv`` tells which is whose:
     ``image``, ``mask`` (below the output folder) and ``problem``, where one could not be written; ``predictions.csv``
     repeats ``mask``. Without a segmentation branch there are neither masks nor ``masks.csv``. ``overlays/<name>.png``
-    show the saliency of the class of the highest probability over the decoded film, and ``overlays.csv`` tells
+    show the saliency of the class of the highest probability over the decoded image, and ``overlays.csv`` tells
     ``image``, ``overlay``, ``class`` and ``problem``. ``dicom_seg/``, ``dicom_sr/``, ``dicom_sc/`` and ``dicom_gsps/``
-    hold the DICOM results of films in DICOM, and ``dicom_results.csv`` tells which is whose
+    hold the DICOM results of images in DICOM, and ``dicom_results.csv`` tells which is whose
     (:class:`~monai_cxrssl.handlers.inference.dicom_files.DicomResultFiles`). A line of the log counts it all.
-    What is of one film is written by threads while the network computes, at most two batches behind it; a file that
-    cannot be written is that film's ``problem``. Files are named after their images
+    What is of one image is written by threads while the network computes, at most two batches behind it; a file that
+    cannot be written is that image's ``problem``. Files are named after their images
     (:func:`~monai_cxrssl.handlers.inference.mask_names.mask_names`). Those of an earlier inference into the folder are
     removed with the first prediction
     (:class:`~monai_cxrssl.handlers.inference.written_files.WrittenFiles`).
@@ -65,24 +65,24 @@ class InferenceWriter:
     Args:
         output_dir: folder of the files; only the first process writes.
         images: that the evaluator's data set takes its images from. Batches of an
-            :class:`~monai_cxrssl.data.InferenceLoader` bring their films, of which those that could not be read are
+            :class:`~monai_cxrssl.data.InferenceLoader` bring their images, of which those that could not be read are
             then ``unreadable`` too; of other batches the images are asked for once more.
-        head: with the classes, none for a network that only segments; a film that reaches a class's threshold gets 1
+        head: with the classes, none for a network that only segments; an image that reaches a class's threshold gets 1
             under ``decision:<class>``.
         transform: the resizing that the evaluator's data set applies, which is undone on the masks.
         unreadable: files that were left out, each with ``image`` and ``cause``; by default those of ``images``.
         mask_format: of ``masks/``: ``"png"`` or ``"nifti"``, see
             :class:`~monai_cxrssl.handlers.inference.mask_files.MaskFiles`.
-        dicom_results: of films in DICOM, with spaces between: ``"seg"`` (masks), ``"sr"`` (structured report of the
+        dicom_results: of images in DICOM, with spaces between: ``"seg"`` (masks), ``"sr"`` (structured report of the
             probabilities), ``"sc"`` (secondary capture of overlay and scores), ``"gsps"`` (outlines); needs highdicom.
         overlays: write overlays; they and ``"sc"`` need the engine's ``network``, as evaluators of MONAI have it.
-        training_range: of the films that the network was trained on, as ``model.json`` holds it
+        training_range: of the images that the network was trained on, as ``model.json`` holds it
             (:func:`monai_cxrssl.networks.read_training_range`), for the warning "outside training range"; without it
             there are none, which the log says once.
         model_path: the weights, by which DICOM results name the algorithm, and what its mask shows.
 
     Raises:
-        DatalistError: from the run: no film could be read.
+        DatalistError: from the run: no image could be read.
         ConfigurationError: another mask format or kind of result, overlays or ``"sr"`` without classes, a training
             range that is none; from the run: the network's outputs are not those of the head's classes and one mask
             channel, or the folder holds a user's files where masks or overlays go.
@@ -135,8 +135,8 @@ class InferenceWriter:
         if idist.get_rank() == 0:
             if self.training_range is None:
                 logger.info(
-                    "The weights come without the range of their training films (training_range in model.json), so no "
-                    "film is looked at for being outside of it."
+                    "The weights come without the range of their training images (training_range in model.json), so no "
+                    "image is looked at for being outside of it."
                 )
             engine.add_event_handler(Events.STARTED, self._start)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
@@ -188,7 +188,7 @@ class InferenceWriter:
             self._calls.begin(self._write, indices[place], films[place], scores[place], mask, evidence)
 
     def source_film(self, index: int) -> SourceFilm:
-        """Return the film of an image of the store."""
+        """Return the image that the store has at this index."""
         path = self.images.items[index]["image"]
         return SourceFilm(path, self.images.image(index), self._odd.get(path, []))
 
@@ -217,7 +217,7 @@ class InferenceWriter:
         plane: np.ndarray | None,
         evidence: tuple[int, np.ndarray] | None,
     ) -> _Written:
-        """Write what belongs to one film; in a thread, where torch would set up threads of its own for large arrays."""
+        """Write what belongs to one image; in a thread, where torch would start threads of its own for large arrays."""
         item = {**self.images.items[index], "warnings": self._warnings(index, film)}
         mask, saliency = None, None
         if plane is not None:
@@ -237,7 +237,7 @@ class InferenceWriter:
         return "; ".join(dict.fromkeys([*found, *film.warnings]))
 
     def _write_mask(self, index: int, film: SourceFilm, plane: np.ndarray) -> tuple[MaskRow, np.ndarray | None]:
-        """Write the mask of a film; return its row, and the mask ``(H, W)`` bool where there is one."""
+        """Write the mask of an image; return its row, and the mask ``(H, W)`` bool where there is one."""
         try:
             if not np.isfinite(plane).all():
                 raise CXRReadError(film.path, "the network gave no finite numbers for its mask")

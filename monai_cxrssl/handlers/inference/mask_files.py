@@ -31,7 +31,7 @@ class MaskFiles:
     """Write masks below a folder, also from several threads at once, and ``masks.csv``, which tells whose each is.
 
     ``masks/<name>.png`` is uint8, 0 and 255; ``masks/<name>.nii.gz`` is uint8, 0 and 1, rows first, with an affine
-    that lays it on a film in NIfTI, MHA or NRRD, and shows others upright with their spacing.
+    that lays it on an image in NIfTI, MHA or NRRD, and shows others upright with their spacing.
 
     Args:
         files: writes below the folder, and keeps a list.
@@ -48,16 +48,16 @@ class MaskFiles:
         self.mask_format = mask_format
 
     def place(self, name: str) -> str:
-        """Return where the mask of a film of that name goes, below the folder."""
+        """Return where the mask of an image of that name goes, below the folder."""
         return f"masks/{name}{_SUFFIXES[self.mask_format]}"
 
     def write(self, film: SourceFilm, name: str, mask: np.ndarray) -> MaskRow:
-        """Write the mask of one film and return its row; a file that could not be written is its problem.
+        """Write the mask of one image and return its row; a file that could not be written is its problem.
 
         Args:
             film: whose mask it is.
             name: of the files, without a suffix.
-            mask: ``(H, W)`` bool of the film's own size.
+            mask: ``(H, W)`` bool of the image's own size.
         """
         place = self.place(name)
         try:
@@ -67,7 +67,7 @@ class MaskFiles:
         return film.path, place, ""
 
     def refuse(self, film: SourceFilm, error: CXRReadError | OSError) -> MaskRow:
-        """Tell why a film has no mask."""
+        """Tell why an image has no mask."""
         logger.warning("no mask was written of %s: %s", film.path, writing_cause(error))
         return film.path, "", writing_cause(error)
 
@@ -93,7 +93,7 @@ class MaskFiles:
 
 
 def writing_cause(error: CXRReadError | OSError) -> str:
-    """Return why something of a film could not be written, in a few words."""
+    """Return why something of an image could not be written, in a few words."""
     if isinstance(error, CXRReadError):
         return error.cause or str(error)
     return f"could not be written: {error.strerror or error}"

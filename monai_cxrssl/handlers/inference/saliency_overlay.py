@@ -16,9 +16,9 @@ __all__ = ["write_overlay"]
 
 
 def write_overlay(film: np.ndarray, saliency: np.ndarray, path: Path) -> Path:
-    """Write a colour PNG of a film and its saliency, which is scaled to its own maximum; where it is 0, the film stays.
+    """Write a colour PNG of an image and its saliency, which is scaled to its maximum; where it is 0, the image stays.
 
-    The film is ``(h, w)`` uint8 or uint16 of full range, the saliency ``(h, w)`` float, finite, 0 or more.
+    The image is ``(h, w)`` uint8 or uint16 of full range, the saliency ``(h, w)`` float, finite, 0 or more.
     """
     grey = (film if film.dtype == np.uint8 else film // 257).astype(np.uint8)
     with atomic_write(path) as partial:

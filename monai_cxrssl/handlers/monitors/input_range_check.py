@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 class InputRangeCheck:
-    """Check the first batch of a run, and some of the films that it is drawn from.
+    """Check the first batch of a run, and some of the images that it is drawn from.
 
-    Views of one value, and films that look inverted, are told in a warning: a crop may fall on nothing but air, and few
-    films of an odd projection do not make a data set wrong.
+    Views of one value, and images that look inverted, are told in a warning: a crop may fall on nothing but air, and
+    few images of an odd projection do not make a data set wrong.
 
     Args:
-        films: how many films to look at for inverted contrast, spread over the data set; 0 for none.
-        share: warn when more than this share of views is constant, or of films looks inverted, from 0 to 1.
+        films: how many images to look at for inverted contrast, spread over the data set; 0 for none.
+        share: warn when more than this share of views is constant, or of images looks inverted, from 0 to 1.
 
     Raises:
         TrainingError: from the run: pixels outside [0, 1], or not finite; views are uint8, or float in [0, 1].
@@ -49,14 +49,14 @@ class InputRangeCheck:
             return
         self._seen = True
         views = engine.state.batch["image"]
-        if views.is_floating_point():  # whole numbers are raw films, whose range is their type's
+        if views.is_floating_point():  # whole numbers are raw images, whose range is their type's
             self._check_range(views)
         flat = views.flatten(0, -3).flatten(1).float()
         constant = float((flat.amin(1) == flat.amax(1)).float().mean())
         if constant > self.share:
             logger.warning(
                 "%.0f%% of the views of the first batch hold one value only: are the images blank, or the crops "
-                "outside the film? Look at some with `python -m monai_cxrssl show`.",
+                "outside the image? Look at some with `python -m monai_cxrssl show`.",
                 100 * constant,
             )
         self._check_contrast(engine.state.dataloader)
@@ -84,7 +84,7 @@ class InputRangeCheck:
                     inverted.append(number)
         if len(inverted) > self.share * len(numbers):
             logger.warning(
-                "%d of %d films that were looked at seem inverted, the first %s; "
+                "%d of %d images that were looked at seem inverted, the first %s; "
                 "expected bright = dense. Look at some with `python -m monai_cxrssl show`; files without a photometric "
                 "interpretation (PNG, JPEG) cannot tell it.",
                 len(inverted),

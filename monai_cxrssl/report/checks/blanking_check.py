@@ -21,8 +21,8 @@ def check_blanking(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score the images with a region blanked.
 
-    The decoded film is blanked before it is resized, so that corners and border are those of the film, not of its
-    padding, and the fill is the mean of what is film. The region is one of
+    The decoded image is blanked before it is resized, so that corners and border are those of the image, not of its
+    padding, and the fill is the mean of what is image. The region is one of
     :class:`monai_cxrssl.transforms.BlankRegion`.
 
     Returns:
@@ -39,7 +39,7 @@ def check_blanking(
             try:
                 film = blank(checked.film(place), lungs.on_film(place) if blank.needs_lung_mask else None)
             except DatalistError:
-                continue  # the lungs fill the film, so nothing would be left of it; the caller counts these
+                continue  # the lungs fill the image, so nothing would be left of it; the caller counts these
             views.append(checked.dataset.transform(film))
             kept.append(place)
         if views:

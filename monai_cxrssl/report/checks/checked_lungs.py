@@ -82,7 +82,7 @@ class CheckedLungs:
         return np.zeros((1, *self._checked.dataset.transform.size), np.uint8)
 
     def on_film(self, place: int, own: bool = False) -> np.ndarray:
-        """Return the lungs on the grid of the decoded film, ``(1, h, w)`` uint8; ``own``: those that it drew."""
+        """Return the lungs on the grid of the decoded image, ``(1, h, w)`` uint8; ``own``: those that it drew."""
         shape = self._checked.film(place).shape[1:]
         if self._drawn is not None and (own or self.from_model[place] == 1):
             plane = self._drawn[place][None].astype(np.float32)

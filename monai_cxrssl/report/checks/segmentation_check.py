@@ -23,7 +23,7 @@ from monai_cxrssl.report.plots.segmentation import SegmentationCase, choose_segm
 
 __all__ = ["check_segmentation", "draw_segmentations"]
 
-# Enough to tell the rows and columns of a film, which some formats say only when decoded.
+# Enough to tell the rows and columns of an image, which some formats say only when decoded.
 _THUMBNAIL = 64
 
 
@@ -32,7 +32,7 @@ def check_segmentation(drawn: np.ndarray, checked: CheckedImages) -> list[Segmen
 
     Returns:
         Figures of each image, ``None`` where it has no true mask. Distances are NaN, and ``problem`` says why, where
-        the film can no longer be read, so that neither its spacing nor its size is known.
+        the image can no longer be read, so that neither its spacing nor its size is known.
     """
     masked = [place for place in range(len(checked)) if checked.dataset.has_mask[checked.positions[place]]]
     figures: list[SegmentationFigures | None] = [None] * len(checked)
@@ -54,7 +54,7 @@ def _figures(drawn: np.ndarray, checked: CheckedImages, place: int) -> Segmentat
         shape = read_film(path, max_side=_THUMBNAIL).shape
     except CXRReadError as error:
         figures = segmentation_figures(drawn, mask)
-        problem = f"the size of the film is not known, since {error.cause or error}"
+        problem = f"the size of the image is not known, since {error.cause or error}"
         return dataclasses.replace(figures, hd95=math.nan, surface_distance=math.nan, problem=problem)
     unit = "pixel" if spacing is None else "mm"
     return segmentation_figures(drawn, mask, grid_spacing(shape, drawn.shape, mode, spacing), unit)
@@ -63,7 +63,7 @@ def _figures(drawn: np.ndarray, checked: CheckedImages, place: int) -> Segmentat
 def draw_segmentations(
     drawn: np.ndarray, checked: CheckedImages, figures: list[SegmentationFigures | None], path: str | os.PathLike
 ) -> Path | None:
-    """Draw the worst films and those around the median; ``None`` where no image has a true mask."""
+    """Draw the worst images and those around the median; ``None`` where no image has a true mask."""
 
     def case(place: int) -> SegmentationCase:
         sample, row = checked.sample(place), figures[place]

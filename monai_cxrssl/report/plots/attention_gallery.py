@@ -23,9 +23,9 @@ __all__ = ["AttentionCase", "choose_cases", "draw_attention_gallery"]
 
 _LUNG = "#58e0ff"
 _FAINT, _RIGHT, _WRONG = "#6b6b6b", "#1d6b34", "#a3271c"
-#: Strongest opacity of the heatmap, so that the film can be seen through it.
+#: Strongest opacity of the heatmap, so that the image can be seen through it.
 _OPACITY = 0.7
-#: Side of a film, and the width of the key.
+#: Side of an image, and the width of the key.
 _INCHES, _KEY = 2.5, 3.1
 
 
@@ -47,12 +47,12 @@ class AttentionCase:
 def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Choose the right and the wrong decisions that the network was surest of, at most one of each kind per patient.
 
-    Return the numbers of the right and of the wrong films, surest first, each ``(count,)`` or shorter.
+    Return the numbers of the right and of the wrong images, surest first, each ``(count,)`` or shorter.
 
     Args:
-        probability: ``(N,)`` of the predicted class; NaN films are not chosen.
+        probability: ``(N,)`` of the predicted class; NaN images are not chosen.
         right: ``(N,)`` of 1 (right), 0 (wrong) and NaN (label unknown, not chosen), or bool.
-        patient: ``(N,)``, one id per film; ``None`` for any number per patient.
+        patient: ``(N,)``, one id per image; ``None`` for any number per patient.
 
     Raises:
         DatalistError: the lengths differ.
@@ -62,7 +62,7 @@ def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = No
     if sure.ndim != 1 or not sure.shape == correct.shape == ids.shape:
         raise DatalistError(
             f"There are {sure.shape} probabilities, {correct.shape} outcomes and {ids.shape} patient ids; expected one "
-            "of each per film."
+            "of each per image."
         )
     chosen = []
     for outcome in (1, 0):
@@ -76,9 +76,9 @@ def choose_cases(probability: Any, right: Any, count: int = 4, patient: Any = No
 def draw_attention_gallery(
     cases: Sequence[AttentionCase], path: str | os.PathLike, lungs_from: str = "masks of the data set", columns: int = 4
 ) -> Path:
-    """Draw decisions as films with heatmap, lung outline and figures: right ones above, wrong ones below.
+    """Draw decisions as images with heatmap, lung outline and figures: right ones above, wrong ones below.
 
-    Each heatmap is scaled to its own maximum. The lungs' share of the saliency stands beside their share of the film,
+    Each heatmap is scaled to its own maximum. The lungs' share of the saliency stands beside their share of the image,
     which is chance. The key says where the outlines come from. Return the path of the PNG.
 
     Raises:
@@ -94,7 +94,7 @@ def draw_attention_gallery(
     ]
     across = max(1, min(columns, max(len(members) for *_, members in groups)))
     rows = [max(1, -(-len(members) // across)) for *_, members in groups]
-    # A group without a film takes a line of text.
+    # A group without an image takes a line of text.
     heights = [
         (_INCHES + 0.52) * row + 0.3 if members else 0.4 for row, (*_, members) in zip(rows, groups, strict=True)
     ]
@@ -121,7 +121,7 @@ def _check(case: AttentionCase) -> None:
 
 
 def _draw(cell: Axes, case: AttentionCase, colour: str) -> None:
-    """Fill a cell with a film, its heatmap, its lungs and its figures."""
+    """Fill a cell with an image, its heatmap, its lungs and its figures."""
     from matplotlib import colormaps
 
     cell.imshow(case.image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
@@ -167,7 +167,7 @@ def _draw_key(part: Any, lungs_from: str) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    evidence = "evidence for the predicted class,\nbrightest where it is strongest in the film"
+    evidence = "evidence for the predicted class,\nbrightest where it is strongest in the image"
     handles = [
         Patch(facecolor="#f98e09", alpha=0.85, label=evidence),
         Line2D([], [], color=_LUNG, label=f"lungs ({lungs_from})"),

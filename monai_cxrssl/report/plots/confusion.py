@@ -18,10 +18,10 @@ __all__ = ["draw_confusion"]
 
 
 def draw_confusion(matrix: Any, class_names: Sequence[str], path: str | os.PathLike) -> bool:
-    """Draw counts, shaded by the share of the row, that is, of the films of one class.
+    """Draw counts, shaded by the share of the row, that is, of the images of one class.
 
     The matrix is ``(C, C)`` of :func:`~monai_cxrssl.metrics.confusion_matrix`, true classes in rows. Return whether
-    there were films; if not, or if the matrix is NaN, there is no file.
+    there were images; if not, or if the matrix is NaN, there is no file.
 
     Raises:
         DatalistError: the matrix is not ``(C, C)``.

@@ -32,24 +32,24 @@ def draw_intervals(
 
     Args:
         rows: name, figure, and both ends of its interval; None or NaN for what is not assessable, which is said.
-        reference: a line to compare with, such as the figure on all films.
+        reference: a line to compare with, such as the figure on all images.
     """
-    marks = [] if reference is None else [(reference, "--", "all films")]
+    marks = [] if reference is None else [(reference, "--", "all images")]
     return _forest(rows, path, marks, xlabel, whole=False)
 
 
 def draw_probes(
     rows: Sequence[IntervalRow], path: str | os.PathLike, chance: float | None = 0.5, xlabel: str = "macro AUROC"
 ) -> bool:
-    """Draw the score on whole films and on films with a region blanked, with the lines of chance and of whole films.
+    """Draw the score on whole images and on images with a region blanked, with the lines of chance and of whole images.
 
     A model that reads the lungs falls to chance when they are blanked, and keeps its score when all else is. The rows
-    are as for :func:`draw_intervals`, the whole films first, and so is the answer; with chance None there is no such
+    are as for :func:`draw_intervals`, the whole images first, and so is the answer; with chance None there is no such
     line.
     """
     marks = [] if chance is None else [(chance, ":", "chance")]
     if rows and rows[0][1] is not None:
-        marks.append((rows[0][1], "--", "whole films"))
+        marks.append((rows[0][1], "--", "whole images"))
     return _forest(rows, path, marks, xlabel, whole=True)
 
 

@@ -31,7 +31,7 @@ def draw_ranking(
     Args:
         cohort: of C classes; a class needs positives, and negatives, of two patients, as in the tables.
         points: C thresholds, numbers or :class:`~monai_cxrssl.metrics.OperatingPoint`, or some of them by rule; marked
-            where they lie on these films. NaN marks nothing.
+            where they lie on these images. NaN marks nothing.
 
     Raises:
         DatalistError: another number of thresholds.

@@ -18,7 +18,7 @@ __all__ = ["draw_reliability"]
 
 
 def draw_reliability(diagrams: Mapping[str, ReliabilityDiagram], path: str | os.PathLike) -> bool:
-    """Draw one diagram or several over each other, with the number of films in each bin below.
+    """Draw one diagram or several over each other, with the number of images in each bin below.
 
     Return whether there was a diagram; if none was assessable, there is no file.
     """
@@ -51,7 +51,7 @@ def draw_reliability(diagrams: Mapping[str, ReliabilityDiagram], path: str | os.
         upper.set(ylabel="share that was right", xlim=(0, 1), ylim=(0, 1))
         handles, texts = zip(*entries, strict=True)
         upper.legend(handles, texts, frameon=False, loc="upper left")
-        lower.set(xlabel="score of the model", ylabel="films (log scale)")
+        lower.set(xlabel="score of the model", ylabel="images (log scale)")
         lower.set_yscale("symlog", linthresh=10)
         lower.set_ylim(0, 1.6 * max(10, *(int(diagram.count.max()) for diagram in drawn.values())))
         lower.set_yticks(*_ticks(max(int(diagram.count.max()) for diagram in drawn.values())))

@@ -33,26 +33,26 @@ _TITLE, _HEADING, _LEGEND = 0.4, 0.3, 0.35
 
 @dataclass(frozen=True)
 class SegmentationCase:
-    """One film to show."""
+    """One image to show."""
 
     image: np.ndarray  #: ``(H, W)`` float in [0, 1].
     prediction: np.ndarray  #: ``(H, W)``, what is not 0 belongs to the mask.
     mask: np.ndarray  #: the truth, ``(H, W)``.
     figures: SegmentationFigures  #: of :func:`monai_cxrssl.metrics.surface_distance.segmentation_figures`.
-    caption: str = ""  #: what may be written above the film; no patient id.
-    spacing: tuple[float, float] = (1.0, 1.0)  #: of rows and columns, in any unit: shows a stretched film as it is.
+    caption: str = ""  #: what may be written above the image; no patient id.
+    spacing: tuple[float, float] = (1.0, 1.0)  #: of rows and columns, in any unit: shows a stretched image as it is.
 
 
 def choose_segmentation_cases(
     dice: Any, hd95: Any = None, worst: int = 4, median: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the worst films, and those around the median.
+    """Choose the worst images, and those around the median.
 
-    Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where films are few.
+    Two int64 arrays of indices: the worst first, and the others by Dice; fewer than asked where images are few.
 
     Args:
-        dice: ``(N,)``; NaN where a film has none, which leaves it out.
-        hd95: ``(N,)``, decides between films of one Dice, the larger first; NaN counts as larger than any.
+        dice: ``(N,)``; NaN where an image has none, which leaves it out.
+        hd95: ``(N,)``, decides between images of one Dice, the larger first; NaN counts as larger than any.
 
     Raises:
         DatalistError: the arrays differ in length.
@@ -60,11 +60,11 @@ def choose_segmentation_cases(
     scores = np.asarray(dice, dtype=np.float64).ravel()
     far = np.zeros(len(scores)) if hd95 is None else np.asarray(hd95, dtype=np.float64).ravel()
     if len(far) != len(scores):
-        raise DatalistError(f"There are {len(scores)} Dice and {len(far)} distances; expected one of each per film.")
+        raise DatalistError(f"There are {len(scores)} Dice and {len(far)} distances; expected one of each per image.")
     known = np.flatnonzero(~np.isnan(scores))
     order = known[np.lexsort((known, -np.where(np.isnan(far[known]), np.inf, far[known]), scores[known]))]
     poorest = order[: max(0, worst)]
-    # The films whose ranks are nearest to the middle one.
+    # The images whose ranks are nearest to the middle one.
     rest = np.arange(len(poorest), len(order))
     near = rest[np.argsort(np.abs(rest - (len(order) - 1) / 2), kind="stable")][: max(0, median)]
     return poorest, order[np.sort(near)]
@@ -73,19 +73,19 @@ def choose_segmentation_cases(
 def draw_segmentation_figure(
     worst: Sequence[SegmentationCase], typical: Sequence[SegmentationCase] = (), path: str | os.PathLike | None = None
 ) -> Figure:
-    """Draw films with both contours, Dice and 95 % Hausdorff distance above each; write them as PNG if asked to.
+    """Draw images with both contours, Dice and 95 % Hausdorff distance above each; write them as PNG if asked to.
 
     Raises:
-        DatalistError: no film at all, or the masks of one differ from it in shape.
+        DatalistError: no image at all, or the masks of one differ from it in shape.
     """
     groups = [("Lowest Dice", worst), ("Around the median", typical)]
     groups = [(heading, cases) for heading, cases in groups if cases]
     if not groups:
-        raise DatalistError("There is no film with a true mask to draw; leave the figure out.")
+        raise DatalistError("There is no image with a true mask to draw; leave the figure out.")
     for case in (case for _, cases in groups for case in cases):
         if not case.image.shape == case.prediction.shape == case.mask.shape or case.image.ndim != 2:
             raise DatalistError(
-                f"A film of shape {case.image.shape} has a prediction of {case.prediction.shape} and a mask of "
+                f"An image of shape {case.image.shape} has a prediction of {case.prediction.shape} and a mask of "
                 f"{case.mask.shape}; expected (H, W) three times."
             )
     from matplotlib.lines import Line2D

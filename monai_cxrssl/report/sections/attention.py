@@ -16,14 +16,14 @@ __all__ = ["attention_findings"]
 
 _NAMES = {
     "pfs": "Positive fraction of saliency (PFS): share of the saliency that lies on the lungs",
-    "lung_area": "Share of the film that the lungs take: the PFS of chance",
+    "lung_area": "Share of the image that the lungs take: the PFS of chance",
     "lung_attention_excess": "PFS minus lung area",
     "pfs_grad_cam": "PFS of Grad-CAM on the last, coarse feature map, to stand beside",
-    "pointing": "Pointing game: films whose highest saliency lies on the lungs (chance: the lung area)",
-    "saliency_iou": "IoU of the lungs and the most salient fifth of the film",
+    "pointing": "Pointing game: images whose highest saliency lies on the lungs (chance: the lung area)",
+    "saliency_iou": "IoU of the lungs and the most salient fifth of the image",
 }
 _LUNGS = {
-    "mask and model": "The lungs are those of the masks of the data set; where a film has none, those that the model "
+    "mask and model": "The lungs are those of the masks of the data set; where an image has none, those that the model "
     "itself segments.",
     "mask": "The lungs are those of the masks of the data set.",
     "model": "The lungs are those that the model itself segments, so a wrong segmentation makes these figures wrong.",
@@ -43,7 +43,7 @@ def attention_findings(evidence: Evidence) -> Findings:
     if both.any():
         _add_figures(findings, evidence, pfs, area, both)
     else:
-        why = "no film has both a saliency map and lungs: give lung masks, or a model that segments the lungs"
+        why = "no image has both a saliency map and lungs: give lung masks, or a model that segments the lungs"
         keys = ("pfs", "lung_area", "lung_attention_excess", "lung_attention_excess_ci_low")
         findings.not_assessable(why, keys, "Lung attention is not assessable")
     if "attention" in evidence.pictures:
@@ -56,7 +56,7 @@ def _add_figures(findings: Findings, evidence: Evidence, pfs: np.ndarray, area: 
 
     test, checks = evidence.test, evidence.model.checks
     attention = attention_above_chance(pfs, area, test.cohort.patients, plan=evidence.plan)
-    # Figures beside each other have to be of the same films.
+    # Figures beside each other have to be of the same images.
     same = test.take(both)
     intervals = {name: measure_interval(same, name, evidence.plan) for name in _NAMES if name in test.measures}
     excess = attention.difference
@@ -71,12 +71,12 @@ def _add_figures(findings: Findings, evidence: Evidence, pfs: np.ndarray, area: 
         for name, words in _NAMES.items()
         if name in intervals
     ]
-    caption = f"Means over {int(both.sum())} films of {same.patients} patients"
+    caption = f"Means over {int(both.sum())} images of {same.patients} patients"
     findings.table(caption, ["Figure", "Value"], rows, {_NAMES[name]: interval for name, interval in intervals.items()})
     if draw_attention(pfs, area, evidence.picture_path("attention.png")):
-        alt = "PFS of each film against the share of it that is lung"
+        alt = "PFS of each image against the share of it that is lung"
         findings.picture(
-            "attention.png", alt, "Films on the line have as much saliency in the lungs as chance would give."
+            "attention.png", alt, "Images on the line have as much saliency in the lungs as chance would give."
         )
     origin, method = checks.get("lung_mask_from"), checks.get("saliency_method")
     other = f"The lungs come from: {origin}." if origin else "Where the lungs come from was not said by the evaluation."
@@ -84,10 +84,10 @@ def _add_figures(findings: Findings, evidence: Evidence, pfs: np.ndarray, area: 
     drawn = f" Images without one were given a mask drawn by {', '.join(by)} (--lung_masks)." if by else ""
     findings.text(
         f"Saliency is of the predicted class{f', by {method}' * bool(method)}. {_LUNGS.get(str(origin), other)}{drawn}",
-        "Always read PFS beside the lung area: on a film that is half lung, a map that knew nothing has half of its "
+        "Always read PFS beside the lung area: on an image that is half lung, a map that knew nothing has half of its "
         "saliency there. Saliency shows where a network looks, not what it makes of it.",
     )
     missed = len(test.items) - int(both.sum())
     if missed:
-        findings.text(f"{missed} of {len(test.items)} test films have no such figure.")
+        findings.text(f"{missed} of {len(test.items)} test images have no such figure.")
     findings.intervals(intervals)

@@ -29,19 +29,19 @@ _NAMES = {
 
 
 def fitted_temperature(validation: Films | None) -> tuple[float, str]:
-    """Return the temperature fitted on validation films, or NaN and why there is none, as half a sentence."""
+    """Return the temperature fitted on validation images, or NaN and why there is none, as half a sentence."""
     nan = float("nan")
     if validation is None or not validation.items:
-        return nan, "the temperature is fitted on validation films only, and there are none"
+        return nan, "the temperature is fitted on validation images only, and there are none"
     why = validation.why_no_classes()
     if why:
-        return nan, f"of the validation films, {why}"
+        return nan, f"of the validation images, {why}"
     temperature = fit_temperature(validation.cohort.scores, validation.cohort.label, validation.task)
     if np.isfinite(temperature):
         return temperature, ""
     return nan, (
-        "no temperature can be fitted on the validation films: their labels are of one kind, or their scores are equal "
-        "or no finite numbers"
+        "no temperature can be fitted on the validation images: their labels are of one kind, or their scores are "
+        "equal or no finite numbers"
     )
 
 
@@ -50,7 +50,7 @@ def calibration_findings(evidence: Evidence) -> Findings:
 
     Figures: those of :func:`~monai_cxrssl.metrics.calibration_figures`, with ``scaled_`` in front after scaling;
     ``temperature``; ``nll`` and ``scaled_nll``; and ``ece`` and ``ece_scaled``, which the criteria read: of the most
-    probable class (multi_class) or the mean over the classes (multi_label), in bins of equally many films.
+    probable class (multi_class) or the mean over the classes (multi_label), in bins of equally many images.
     """
     findings, test, validation = Findings(Section("calibration", "Calibration")), evidence.test, evidence.validation
     if why := test.why_no_classes():
@@ -64,8 +64,8 @@ def calibration_findings(evidence: Evidence) -> Findings:
     findings.figures |= {"temperature": temperature, "nll": likelihood}
     diagrams, after = {"before": _diagram(cohort)}, {}
     findings.text(
-        "Of films with a probability of 0.8, eight in ten should have the finding. ECE is the mean distance from that, "
-        "in 15 bins of equal width or of equally many films (equal mass); the Brier score is the mean square of "
+        "Of images with a probability of 0.8, eight in ten should have the finding. ECE is the mean distance from "
+        "that, in 15 bins of equal width or of equally many images (equal mass); the Brier score is the mean square of "
         "probability minus label. Both are better when lower."
     )
     # A table of before must not stay where this run fits none.
@@ -85,14 +85,14 @@ def calibration_findings(evidence: Evidence) -> Findings:
         if np.isclose(temperature, _ENDS, rtol=1e-3).any():
             findings.flag(
                 "warning",
-                f"The temperature is at the end of its range, {temperature:.3g}: the validation films are separated "
-                "perfectly, or not at all. Do not use it; fit it on more films.",
+                f"The temperature is at the end of its range, {temperature:.3g}: the validation images are separated "
+                "perfectly, or not at all. Do not use it; fit it on more images.",
             )
         _flag_effect(findings, before[main], after[main], temperature)
         unchanged = "the most probable class" if test.task == "multi_class" else "any AUROC"
         findings.text(
             f"Temperature scaling divides the logits by {temperature:.4g}, fitted on {len(validation.items)} "
-            f"validation films; it is kept in temperature.json. It does not change {unchanged}."
+            f"validation images; it is kept in temperature.json. It does not change {unchanged}."
         )
     columns = ["Figure", "Before scaling", "After scaling"]
     rows = [[words, before[key], after.get(key)] for key, words in _NAMES.items() if key in before]
@@ -107,7 +107,7 @@ def calibration_findings(evidence: Evidence) -> Findings:
         draw_reliability(usable, evidence.picture_path("reliability.png"))
         of_what = "the most probable class" if test.task == "multi_class" else "all classes taken together"
         alt = "Reliability diagram: observed frequency against mean probability"
-        findings.picture("reliability.png", alt, f"Reliability of {of_what} on the test films.")
+        findings.picture("reliability.png", alt, f"Reliability of {of_what} on the test images.")
     findings.intervals(intervals)
     if not np.isfinite(likelihood):
         findings.missing["nll"] = "some scores are not finite numbers"
@@ -116,7 +116,7 @@ def calibration_findings(evidence: Evidence) -> Findings:
 
 def _diagram(cohort: Cohort) -> ReliabilityDiagram:
     if cohort.numbers is not None:
-        # A film with one score that is no number has no most probable class; NaN stays NaN in the maximum.
+        # An image with one score that is no number has no most probable class; NaN stays NaN in the maximum.
         return reliability_diagram(*top_label(cohort), both_kinds=False, patient=cohort.patients)
     patients = np.repeat(cohort.patients, len(cohort.classes))
     return reliability_diagram(cohort.scores.ravel(), cohort.labels.ravel(), patient=patients)

@@ -39,10 +39,10 @@ _DECISION = {"accuracy": "Accuracy", "kappa": "Cohen's kappa", "macro_f1": "Macr
 
 
 def operating_points(films: Films, validation: Films | None, rule: str, target: float) -> list[OperatingPoint]:
-    """Choose a threshold per class on validation films; without these there are none, only the reason."""
+    """Choose a threshold per class on validation images; without these there are none, only the reason."""
     nan = float("nan")
     if validation is None or not validation.items:
-        reason = "operating points are chosen on validation films only, and there are none"
+        reason = "operating points are chosen on validation images only, and there are none"
         return [OperatingPoint(nan, rule, target, nan, nan, reason) for _ in films.classes]
     return choose_thresholds(validation.cohort, rule, target)
 
@@ -63,7 +63,7 @@ def classification_findings(evidence: Evidence) -> Findings:
     intervals = dict(ranking)
     counts = [_counts(cohort, c) for c in range(len(test.classes))]
     findings.figures["smallest_class_patients"] = min(patients for _, patients, _ in counts)
-    columns = ["Class", "Positive films", "Positive patients", "Negative films", "AUROC", "Average precision"]
+    columns = ["Class", "Positive images", "Positive patients", "Negative images", "AUROC", "Average precision"]
     findings.table("Ranking", columns, _rows(test.classes, counts, intervals, ("auc", "ap")), ranking)
     _flag_ranking(findings, ranking["macro_auc"])
     validation = evidence.validation
@@ -93,7 +93,7 @@ def classification_findings(evidence: Evidence) -> Findings:
     if any(np.isfinite(ranking[f"auc_{name}"].value) for name in test.classes):
         draw_ranking(cohort, evidence.picture_path("ranking.png"), points[""])
         caption = (
-            "ROC and precision-recall curves on the test films; the marks are the Youden thresholds of validation."
+            "ROC and precision-recall curves on the test images; the marks are the Youden thresholds of validation."
         )
         findings.picture("ranking.png", "ROC curves and precision-recall curves of the classes", caption)
     if test.task == "multi_class":
@@ -108,18 +108,18 @@ def classification_findings(evidence: Evidence) -> Findings:
             alt = "Confusion matrix of the most probable class"
             findings.picture("confusion.png", alt, "True classes (rows) by the most probable class.")
     findings.text(
-        "Every figure is of the test films, with its 95 % interval over patients: of an AUROC by DeLong's variance "
+        "Every figure is of the test images, with its 95 % interval over patients: of an AUROC by DeLong's variance "
         "over patients, of a share by Wilson's interval at the effective number of patients, of the others from "
         f"patients drawn within strata of their rarest class ({plan.resamples} resamples, seed {plan.seed}). "
         "metrics.json names the method of each. Classes count one against the rest. Thresholds were chosen on "
-        "validation films; PPV and NPV hold at the prevalence of these films only."
+        "validation images; PPV and NPV hold at the prevalence of these images only."
     )
     findings.intervals(intervals)
     return findings
 
 
 def _counts(cohort: Cohort, column: int) -> tuple[int, int, int]:
-    """Positive films of a class, their patients, and negative films."""
+    """Positive images of a class, their patients, and negative images."""
     labels = cohort.labels[:, column]
     return int((labels == 1).sum()), len(np.unique(cohort.patients[labels == 1])), int((labels == 0).sum())
 
@@ -154,6 +154,6 @@ def _flag_ranking(findings: Findings, macro: Interval) -> None:
     elif not np.isfinite(macro.ci_low):
         findings.flag("unknown", f"Whether the model ranks better than chance is not known: {shown}.")
     elif macro.ci_low <= 0.5:
-        findings.flag("bad", f"The model does not rank films better than chance: {shown}.")
+        findings.flag("bad", f"The model does not rank images better than chance: {shown}.")
     else:
-        findings.flag("good", f"The model ranks films better than chance: {shown}.")
+        findings.flag("good", f"The model ranks images better than chance: {shown}.")

@@ -20,7 +20,7 @@ from monai_cxrssl.report.paired import match_films, p_of_interval
 
 __all__ = ["comparison_findings"]
 
-#: Means over films that are compared, where both models have them.
+#: Means over images that are compared, where both models have them.
 _MEASURES = {
     "dice": "Dice",
     "lung_attention_excess": "Attention on the lungs: PFS minus lung area",
@@ -40,13 +40,13 @@ class _Difference:
 
 
 def comparison_findings(evidence: Evidence) -> Findings:
-    """Make the section, on the films that all models scored.
+    """Make the section, on the images that all models scored.
 
     Figures: ``<first>_minus_<second>_macro_auc``, ``…_auc_<class>``, ``…_dice``, and of attention on the lungs
     ``…_lung_attention_excess``, ``…_pointing`` and ``…_saliency_iou``.
 
     Raises:
-        DatalistError: models of other classes, no film in common, or films whose labels differ.
+        DatalistError: models of other classes, no image in common, or images whose labels differ.
     """
     findings = Findings(Section("comparison", "Comparison of models"))
     aligned = _aligned(findings, evidence.compared)
@@ -69,17 +69,17 @@ def comparison_findings(evidence: Evidence) -> Findings:
         findings.intervals({f"{first}_minus_{second}_{each.key}": each.interval for each in differences})
     films = next(iter(aligned.values()))
     findings.text(
-        f"{len(films.items)} films of {films.patients} patients that all models scored. The differences have 95 % "
+        f"{len(films.items)} images of {films.patients} patients that all models scored. The differences have 95 % "
         "intervals over patients, paired: of the AUROCs by DeLong's variance over patients, of the Dice from the same "
-        "resampled patients for both. The p of the interval is of its width. DeLong's test takes films as independent: "
-        "where patients have several, trust the interval.",
+        "resampled patients for both. The p of the interval is of its width. DeLong's test takes images as "
+        "independent: where patients have several, trust the interval.",
         f"{len(every)} differences are tested here. The columns Holm are corrected for that number; without the "
         "correction, one in twenty would come out below 0.05 by chance.",
         "The sections above are of the first model; this one alone is of all.",
     )
     if any(each.key == "lung_attention_excess" for each in every):
         findings.text(
-            "Attention is compared film by film, less the share that is lung, so that a model whose lungs are drawn "
+            "Attention is compared image by image, less the share that is lung, so that a model whose lungs are drawn "
             "larger gains nothing by it. Convolutional networks and transformers are looked at by different saliency "
             "methods; between the two the difference is also one of methods."
         )
@@ -87,7 +87,7 @@ def comparison_findings(evidence: Evidence) -> Findings:
 
 
 def _aligned(findings: Findings, models: Mapping[str, Films]) -> dict[str, Films]:
-    """The films that all models scored, in the order of the first; what was left out is said."""
+    """The images that all models scored, in the order of the first; what was left out is said."""
     (name_of_first, first), *others = models.items()
     common = np.arange(len(first.items))
     for name, other in others:
@@ -100,7 +100,7 @@ def _aligned(findings: Findings, models: Mapping[str, Films]) -> dict[str, Films
         common = np.intersect1d(common, match_films(first.items, other.items)[0])
     if not len(common):
         raise DatalistError(
-            f"{', '.join(models)} have no test film in common, by image and patient_id; predict the same cases."
+            f"{', '.join(models)} have no test image in common, by image and patient_id; predict the same cases."
         )
     chosen = first.take(common)
     aligned = {name_of_first: chosen}
@@ -115,7 +115,7 @@ def _aligned(findings: Findings, models: Mapping[str, Films]) -> dict[str, Films
     left_out = {name: len(films.items) - len(common) for name, films in models.items()}
     listed = ", ".join(f"{count} of {name}" for name, count in left_out.items() if count > 0)
     if listed:
-        findings.text(f"The models were not scored on the same films; left out are {listed}.")
+        findings.text(f"The models were not scored on the same images; left out are {listed}.")
     return aligned
 
 
@@ -140,7 +140,7 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
         if one.take(np.isfinite(values)).patients > 1:
             interval = bootstrap_mean(values, one.cohort.patients, f"difference of {key}", evidence.plan, (-1, 1))
         else:
-            interval = missing_interval("the films with a mask are of fewer than two patients")
+            interval = missing_interval("the images with a mask are of fewer than two patients")
         differences.append(_Difference(key, words, interval))
     if not differences:
         raise DatalistError(
@@ -150,7 +150,7 @@ def _differences(first: str, second: str, models: Mapping[str, Films], evidence:
 
 
 def _measure(films: Films, key: str) -> np.ndarray | None:
-    """A figure of every film ``(N,)``; ``None`` where it was not measured."""
+    """A figure of every image ``(N,)``; ``None`` where it was not measured."""
     if key != "lung_attention_excess":
         return films.measures.get(key)
     pfs, area = films.measures.get("pfs"), films.measures.get("lung_area")

@@ -29,12 +29,12 @@ _UNBOUNDED = ("hd95_mm", "surface_distance_mm", "hd95_pixel", "surface_distance_
 
 
 def measure_interval(films: Films, name: str, plan: ResamplingPlan) -> Interval:
-    """Return the mean of a measure over the films that have it, with its interval over patients, or why not."""
+    """Return the mean of a measure over the images that have it, with its interval over patients, or why not."""
     values = films.measures.get(name)
     if values is None or not np.isfinite(values).any():
-        return missing_interval("no film has this figure")
+        return missing_interval("no image has this figure")
     if films.take(np.isfinite(values)).patients < 2:
-        return missing_interval("the films that have it are of fewer than two patients")
+        return missing_interval("the images that have it are of fewer than two patients")
     if name == "pointing":
         return proportion_interval(values, films.cohort.patients, plan.confidence)
     highest = math.inf if name in _UNBOUNDED else 1.0
@@ -44,7 +44,7 @@ def measure_interval(films: Films, name: str, plan: ResamplingPlan) -> Interval:
 def segmentation_findings(evidence: Evidence) -> Findings:
     """Make the section.
 
-    Figures: ``masked``, the films with a mask, and the means ``dice``, ``iou``, ``hd95_mm``, ``surface_distance_mm``,
+    Figures: ``masked``, the images with a mask, and the means ``dice``, ``iou``, ``hd95_mm``, ``surface_distance_mm``,
     ``hd95_pixel``, ``surface_distance_pixel``, ``area_ratio``.
     """
     findings, test = Findings(Section("segmentation", "Segmentation")), evidence.test
@@ -52,7 +52,7 @@ def segmentation_findings(evidence: Evidence) -> Findings:
     counts = {name: len(known.get(name, ())) for name in _NAMES}
     findings.figures["masked"] = counts["dice"]
     if not any(counts.values()):
-        why = "no film was compared with a mask: the films have none, or the model gives none"
+        why = "no image was compared with a mask: the images have none, or the model gives none"
         return findings.not_assessable(why, ("dice", "dice_ci_low"))
     # Distances in mm and in pixels stand apart, and only the kind that there is is shown.
     names = [name for name in _NAMES if counts[name] or not name.endswith(("_mm", "_pixel"))]
@@ -63,21 +63,21 @@ def segmentation_findings(evidence: Evidence) -> Findings:
         median = float(np.median(values)) if values.size else None
         rows.append([_NAMES[name], counts[name], intervals[name], median, _worst(name, values)])
     note = {_NAMES[name]: interval for name, interval in intervals.items()}
-    findings.table("Films with a mask", ["Figure", "Films", "Mean", "Median", "Worst film"], rows, note)
+    findings.table("Images with a mask", ["Figure", "Films", "Mean", "Median", "Worst image"], rows, note)
     if films := max(counts["hd95_pixel"], counts["surface_distance_pixel"]):
         findings.flag(
-            "warning", f"The size of a pixel is unknown for {films} films; their distances are in pixels, not in mm."
+            "warning", f"The size of a pixel is unknown for {films} images; their distances are in pixels, not in mm."
         )
     empty = counts["dice"] - counts["hd95_mm"] - counts["hd95_pixel"]
     if empty > 0:
         findings.flag(
-            "warning", f"{empty} films have no surface distance, since the true or the predicted mask is empty."
+            "warning", f"{empty} images have no surface distance, since the true or the predicted mask is empty."
         )
     if not np.isfinite(intervals["dice"].value):
         findings.flag("unknown", f"The mean Dice is not assessable: {intervals['dice'].reason}.")
     findings.text(
-        "Means over films, with 95 % intervals from resampled patients. Dice and IoU are better when higher, distances "
-        "when lower; an area ratio of 1 is right."
+        "Means over images, with 95 % intervals from resampled patients. Dice and IoU are better when higher, "
+        "distances when lower; an area ratio of 1 is right."
     )
     if "segmentation" in evidence.pictures:
         findings.section.pictures.append(evidence.pictures["segmentation"])

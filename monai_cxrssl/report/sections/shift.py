@@ -43,7 +43,7 @@ def shift_findings(evidence: Evidence) -> Findings:
         return Findings(Section("shift", "Shift")).not_assessable(why, keys)
     findings = Findings(Section("shift", "Shift: other sets and subgroups"))
     inside = ranking_figures(test.cohort, evidence.plan)
-    rows = [interval_row("All test films", inside["macro_auc"])]
+    rows = [interval_row("All test images", inside["macro_auc"])]
     rows += _external(findings, evidence, inside)
     rows += _subgroups(findings, evidence)
     if len(rows) > 1 and draw_intervals(rows, evidence.picture_path("shift.png"), inside["macro_auc"].value):
@@ -51,7 +51,7 @@ def shift_findings(evidence: Evidence) -> Findings:
         caption = "Macro AUROC; small groups are marked. Groups that lack a class are averaged over the others."
         findings.picture("shift.png", alt, caption)
     findings.text(
-        "External films are scored by the same weights at the same thresholds; nothing is tuned again. Subgroups of "
+        "External images are scored by the same weights at the same thresholds; nothing is tuned again. Subgroups of "
         f"fewer than {MIN_PATIENTS} patients are marked as small and do not count for the largest gap. Differences are "
         "over the classes that both sides have; their intervals are made of those of both (square-and-add)."
     )
@@ -61,7 +61,7 @@ def shift_findings(evidence: Evidence) -> Findings:
 def _external(findings: Findings, evidence: Evidence, inside: Mapping[str, Interval]) -> list[IntervalRow]:
     """Add what external sets show, and return their rows of the plot."""
     if not evidence.model.external:
-        reason = "no films of another set were evaluated"
+        reason = "no images of another set were evaluated"
         findings.intervals({"external_drop": missing_interval(reason)})
         findings.flag("unknown", f"Whether the model survives another hospital is not assessable: {reason}.")
         return []
@@ -92,7 +92,7 @@ def _external_figures(
     test = evidence.test
     why = films.why_no_classes()
     if not why and films.classes != test.classes:
-        why = f"it has the classes {', '.join(films.classes)}, and the test films {', '.join(test.classes)}"
+        why = f"it has the classes {', '.join(films.classes)}, and the test images {', '.join(test.classes)}"
     if why:
         return dict.fromkeys(("macro_auc", "drop", "sensitivity", "specificity"), missing_interval(why))
     outside = ranking_figures(films.cohort, evidence.plan)
@@ -143,7 +143,7 @@ def _subgroups(findings: Findings, evidence: Evidence) -> list[IntervalRow]:
     largest: list[Interval] = []
     for field, title in _ATTRIBUTES.items():
         if field not in groups_of:
-            reason = "all films of which it is known are alike" if names[field] else "it is not known of any film"
+            reason = "all images of which it is known are alike" if names[field] else "it is not known of any image"
             findings.flag("unknown", f"{title}: not assessable, since {reason}.")
             continue
         groups = groups_of[field]

@@ -5,11 +5,11 @@
 The rule for the lungs, on the macro AUROC: the model reads something outside the lungs (bad) if, with the lungs
 blanked, the interval lies above 0.5, and either the figure lies above :data:`KEPT` or the drop is not shown (its
 interval holds 0). Above 0.5 but not above :data:`KEPT`, with a drop that is shown, is a warning. An interval that holds
-0.5 is good if the figure is at most :data:`KEPT`, else the films are too few to tell. A model that is not above chance
-on whole films tells nothing.
+0.5 is good if the figure is at most :data:`KEPT`, else the images are too few to tell. A model that is not above chance
+on whole images tells nothing.
 
 The rule for the other regions: a drop whose interval lies above 0 is a warning, else it is good. It is bad for corners
-and border if no more than :data:`KEPT` is left. A smaller drop alone proves no shortcut: a network also loses on films
+and border if no more than :data:`KEPT` is left. A smaller drop alone proves no shortcut: a network also loses on images
 that look like none that it has seen, and blanking everything but the lungs takes the outline of the body as well.
 """
 
@@ -32,7 +32,7 @@ from monai_cxrssl.report.plots.intervals import IntervalRow, draw_probes, interv
 
 __all__ = ["KEPT", "probe_flag", "shortcut_findings"]
 
-#: Macro AUROC that films without lungs may keep by chance and by findings beyond the lungs; as in the criteria.
+#: Macro AUROC that images without lungs may keep by chance and by findings beyond the lungs; as in the criteria.
 KEPT = 0.6
 _WORDS = {
     "lungs": "Lungs blanked",
@@ -50,7 +50,7 @@ def probe_flag(region: str, whole: Interval, blanked: Interval, drop: Interval) 
             reason = interval.reason or "there is no interval"
             return Flag("unknown", f"{words}: not assessable, since {reason}.")
     if whole.ci_low <= 0.5:
-        return Flag("unknown", f"{words}: the model is not above chance on whole films, so the probe shows nothing.")
+        return Flag("unknown", f"{words}: the model is not above chance on whole images, so the probe shows nothing.")
     shown = (
         f"macro AUROC {interval_text(blanked)} instead of {whole.value:.3f}, drop {interval_text(drop, signed=True)}"
     )
@@ -65,19 +65,19 @@ def probe_flag(region: str, whole: Interval, blanked: Interval, drop: Interval) 
             return Flag("unknown", f"Lungs blanked: too few patients to tell whether the score stays high ({shown}).")
         return Flag("good", f"Lungs blanked: the score falls to chance, as it should ({shown}).")
     if drop.ci_low <= 0:
-        return Flag("good", f"{words}: no loss is shown, so the score does not need that part of the film ({shown}).")
+        return Flag("good", f"{words}: no loss is shown, so the score does not need that part of the image ({shown}).")
     if region == "outside_lungs":
         return Flag(
             "warning",
             f"{words}: the score falls, so the model uses what lies outside the lungs, or misses the usual look of a "
-            f"film ({shown}).",
+            f"image ({shown}).",
         )
     if blanked.value <= KEPT:
         return Flag("bad", f"{words}: little is left, so the model reads the {region}, where markers are ({shown}).")
     return Flag(
         "warning",
         f"{words}: the score falls, so the model uses the {region}, where markers are, or misses the usual look of a "
-        f"film ({shown}).",
+        f"image ({shown}).",
     )
 
 
@@ -85,13 +85,13 @@ def shortcut_findings(evidence: Evidence) -> Findings:
     """Make the section.
 
     Figures: ``<region>_blanked_macro_auc``, ``<region>_blanked_drop`` and ``<region>_whole_macro_auc``, of the same
-    films and classes, and ``source_macro_auc``.
+    images and classes, and ``source_macro_auc``.
     """
     findings = Findings(Section("shortcuts", "Shortcut probes"))
     findings.text(
-        "A part of each film is filled with the mean of the rest, and the model scores it again. A model of lung "
+        "A part of each image is filled with the mean of the rest, and the model scores it again. A model of lung "
         "disease should know nothing once the lungs are gone, and lose nothing with corners and border, where markers "
-        "are. Each row compares the same films with their whole selves, class by class where both can be assessed."
+        "are. Each row compares the same images with their whole selves, class by class where both can be assessed."
     )
     # The products of sparse matrices, which take the time, leave the interpreter's lock.
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="probes") as pool:
@@ -105,20 +105,20 @@ def shortcut_findings(evidence: Evidence) -> Findings:
         findings.section.flags.append(probe_flag(region, whole, blanked, drop))
         rows.append([words, films, whole, blanked, interval_text(drop, signed=True)])
         if not drawn and np.isfinite(whole.value):
-            drawn.append(interval_row("Whole films", whole))
+            drawn.append(interval_row("Whole images", whole))
         if np.isfinite(blanked.value):
             drawn.append(interval_row(words, blanked))
     note = {_WORDS[region]: blanked for region, (_, blanked, _, _) in probes.items()}
-    findings.table("Macro AUROC", ["Probe", "Films", "Whole films", "Blanked", "Drop"], rows, note)
+    findings.table("Macro AUROC", ["Probe", "Films", "Whole images", "Blanked", "Drop"], rows, note)
     if drawn and draw_probes(drawn, evidence.picture_path("probes.png")):
-        alt = "Macro AUROC on whole films and with each region blanked, with intervals"
+        alt = "Macro AUROC on whole images and with each region blanked, with intervals"
         findings.picture("probes.png", alt, "What is left of the score when a region is blanked.")
     _source(findings, evidence.model.source_prediction or {})
     return findings
 
 
 def _probe(evidence: Evidence, region: str) -> tuple[Interval, Interval, Interval, int]:
-    """Macro AUROC of whole films, of blanked ones, their difference, and how many films."""
+    """Macro AUROC of whole images, of blanked ones, their difference, and how many images."""
     test, predictions = evidence.test, evidence.model.blanked.get(region)
     if (why := test.why_no_classes()) or predictions is None:
         nothing = missing_interval(why or "the evaluation did not make this probe")
@@ -126,9 +126,9 @@ def _probe(evidence: Evidence, region: str) -> tuple[Interval, Interval, Interva
     blanked = films_of(predictions)
     here, there = match_films(test.items, blanked.items)
     if not len(here) or blanked.classes != test.classes:
-        why = "the blanked films were scored for other classes"
+        why = "the blanked images were scored for other classes"
         if not len(here):
-            why = "no test film was scored with this region blanked: the lungs are not known"
+            why = "no test image was scored with this region blanked: the lungs are not known"
         nothing = missing_interval(why)
         return nothing, nothing, nothing, 0
     paired = compare_auc(test.cohort.take(here), blanked.cohort.scores[there], evidence.plan)

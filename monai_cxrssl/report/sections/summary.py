@@ -15,9 +15,9 @@ _SHOWN_FILES = 20
 
 
 def summary_findings(evidence: Evidence) -> Findings:
-    """Say how many films, patients and labels there are; figures ``images``, ``patients``, ``unreadable_images``."""
+    """Say how many images, patients and labels there are; figures ``images``, ``patients``, ``unreadable_images``."""
     test, validation, unreadable = evidence.test, evidence.validation, evidence.model.test.unreadable
-    text = list(evidence.model.remarks) or ["Every figure below is of the test films, which chose nothing."]
+    text = list(evidence.model.remarks) or ["Every figure below is of the test images, which chose nothing."]
     figures = {"images": len(test.items), "patients": test.patients, "unreadable_images": len(unreadable)}
     findings = Findings(Section("summary", "What was evaluated", text), figures)
     parts = [(title, films) for title, films in (("Test", test), ("Validation", validation)) if films is not None]
@@ -30,9 +30,9 @@ def summary_findings(evidence: Evidence) -> Findings:
         labels = test.cohort.labels
         kinds = (labels == 1, labels == 0, np.isnan(labels))
         counts = [[name, *(int(kind[:, c].sum()) for kind in kinds)] for c, name in enumerate(test.classes)]
-        findings.table("Labels of the test films", ["Class", "Positive", "Negative", "Unknown"], counts)
+        findings.table("Labels of the test images", ["Class", "Positive", "Negative", "Unknown"], counts)
     if not test.items:
-        findings.flag("unknown", "There is no test film, so nothing can be assessed.")
+        findings.flag("unknown", "There is no test image, so nothing can be assessed.")
     if unreadable:
         findings.flag("warning", f"{len(unreadable)} files could not be read; they are left out of every figure.")
         files = [[entry["image"], entry["cause"]] for entry in unreadable[:_SHOWN_FILES]]
@@ -40,7 +40,7 @@ def summary_findings(evidence: Evidence) -> Findings:
         findings.table("Unreadable files", ["File", "Cause"], files, f"And {more} more." if more > 0 else "")
     if validation is None:
         findings.flag(
-            "unknown", "There are no validation films, so operating points and temperature are not assessable."
+            "unknown", "There are no validation images, so operating points and temperature are not assessable."
         )
     return findings
 

@@ -4,7 +4,7 @@
 
 The values stand in ``fine_tuning.json``. Sources: K. He et al., "Masked Autoencoders", CVPR 2022, and EVA-X, arXiv
 2405.05237 (AdamW, layer decay, drop path .2 and weight decay .05 of transformers); rates, warm-up, average and length
-were measured on films of children (docs/fine_tuning.md).
+were measured on images of children (docs/fine_tuning.md).
 """
 
 from __future__ import annotations

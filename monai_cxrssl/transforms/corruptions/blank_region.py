@@ -27,13 +27,13 @@ _BLUR = 0.05
 
 
 class BlankRegion(Transform):
-    """Take the information out of a region of a film, to see whether a network's score depends on it; nothing is
+    """Take the information out of a region of an image, to see whether a network's score depends on it; nothing is
     random.
 
     A network that still tells the classes apart when the ``"lungs"`` are blanked, or fails once the ``"corners"`` are,
     reads something other than the lungs (after DeGrave et al. 2021, Nature Machine Intelligence 3:610).
 
-    ``"lungs"`` and ``"outside_lungs"`` blank a film's two complementary parts. Both leave the outline of the lungs to
+    ``"lungs"`` and ``"outside_lungs"`` blank an image's two complementary parts. Both leave the outline of the lungs to
     be seen, which is information of its own (an opacity may push it in); ``margin`` widens the lungs, so that their
     rim, with the costophrenic angles and the heart's border, goes with them, and rounds the outline off. An option out
     of its range is a ConfigurationError.

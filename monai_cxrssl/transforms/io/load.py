@@ -92,7 +92,7 @@ class LoadLungMask(Transform):
         mask, metadata = read_lung_mask(filename, shape, self.max_pixels, source)
         meta = monai_metadata(metadata)
         if isinstance(image, MetaTensor):
-            # On its film's grid a mask lies where the film lies, whatever its own file says.
+            # On its image's grid a mask lies where the image lies, whatever its own file says.
             meta["affine"] = image.affine.cpu().numpy().copy()
             meta["original_affine"] = meta["affine"].copy()
         return MetaTensor.ensure_torch_and_prune_meta(mask[None], meta)
@@ -103,7 +103,7 @@ class LoadLungMaskd(MapTransform):
 
     Args:
         keys: entries that hold a path or ``[left, right]`` and are replaced by masks.
-        image_key: entry with the loaded film whose grid the masks take; None for the masks' own grid.
+        image_key: entry with the loaded image whose grid the masks take; None for the masks' own grid.
         max_pixels: as in :class:`LoadLungMask`.
         allow_missing_keys: pass over keys that an item lacks.
     """
@@ -123,8 +123,8 @@ class LoadLungMaskd(MapTransform):
         """Return a copy of the item with its masks loaded.
 
         Raises:
-            TypeError: ``image_key`` names a path; load the film first.
-            ConfigurationError: the film has been cropped, padded or turned, so the mask's file is not on its grid.
+            TypeError: ``image_key`` names a path; load the image first.
+            ConfigurationError: the image has been cropped, padded or turned, so the mask's file is not on its grid.
         """
         item = dict(data)
         image = item.get(self.image_key) if self.image_key else None
@@ -134,7 +134,7 @@ class LoadLungMaskd(MapTransform):
             )
         if isinstance(image, MetaTensor) and not _shows_whole_film(image):
             raise ConfigurationError(
-                f"Item {self.image_key!r} no longer shows its whole film upright, on whose grid the masks are; put "
+                f"Item {self.image_key!r} no longer shows its whole image upright, on whose grid the masks are; put "
                 "LoadLungMaskd before the step that crops, pads or turns it, and let that step move the masks too."
             )
         for key in self.key_iterator(item):
@@ -143,7 +143,7 @@ class LoadLungMaskd(MapTransform):
 
 
 def _shows_whole_film(image: MetaTensor) -> bool:
-    """Whether the grid of a film, by its affine, still ends where the film ends; it may be finer or coarser."""
+    """Whether the grid of an image, by its affine, still ends where the image ends; it may be finer or coarser."""
     loaded, now = image.meta.get("original_affine"), image.affine.cpu().numpy()
     if loaded is None or "spatial_shape" not in image.meta or np.array_equal(loaded, now):
         return True

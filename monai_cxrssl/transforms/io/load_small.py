@@ -36,12 +36,12 @@ _VOLUMES = ("nifti", "metaimage", "nrrd")
 class LoadSmallCXR(Transform):
     """Load a chest X-ray as :func:`monai_cxrssl.data.open_images` decodes it: path in, ``(1, h, w)`` uint8 out.
 
-    A network that learned on such images gives the same probabilities of one film alone as in a run over a folder. A
-    film in memory, as hosts of bundles hand it over, gives what its file would. An impossible argument is a
+    A network that learned on such images gives the same probabilities of one image alone as in a run over a folder. A
+    image in memory, as hosts of bundles hand it over, gives what its file would. An impossible argument is a
     ConfigurationError.
 
     Args:
-        side: shorter side of the result, in pixels; a smaller film is not enlarged.
+        side: shorter side of the result, in pixels; a smaller image is not enlarged.
         window: which DICOM window maps to the full range, see :func:`monai_cxrssl.data.reading.read.read_cxr`.
         minimum_side: shortest side, in pixels of the file, that is accepted.
     """
@@ -53,7 +53,7 @@ class LoadSmallCXR(Transform):
         self.side, self.window, self.minimum_side = int(side), window, int(minimum_side)
 
     def __call__(self, image: Any, header: Dataset | Mapping[str, Any] | None = None) -> torch.Tensor:
-        """Load a file, the only file of a folder (a DICOM series as DICOMweb hands it out), or a film in memory.
+        """Load a file, the only file of a folder (a DICOM series as DICOMweb hands it out), or an image in memory.
 
         ``image`` is a path, a pydicom data set, or an array, with ``header`` or without
         (:func:`monai_cxrssl.data.reading.in_memory.film_in_memory`).
@@ -89,7 +89,7 @@ class LoadSmallCXR(Transform):
 class LoadSmallCXRd(MapTransform):
     """Dictionary form of :class:`LoadSmallCXR`.
 
-    Beside each image, ``<key>_film`` keeps what brings a prediction back to the film:
+    Beside each image, ``<key>_film`` keeps what brings a prediction back to the image:
     ``{"shape": (H, W), "decoded_shape": (h, w), "affine": (4, 4) list}``, plain values that survive whatever becomes of
     the tensor.
 
@@ -131,7 +131,7 @@ def _only_file(filename: str | os.PathLike) -> str:
         return name
     files = sorted(path for path in Path(name).iterdir() if path.is_file() and not path.name.startswith("."))
     if len(files) != 1:
-        raise CXRReadError(name, f"is a folder of {len(files)} files, not of one film", "Name one file of it.")
+        raise CXRReadError(name, f"is a folder of {len(files)} files, not of one image", "Name one file of it.")
     return str(files[0])
 
 
@@ -152,4 +152,4 @@ def _kind(path: str) -> str:
     try:
         return file_kind(path)
     except CXRReadError:
-        return ""  # a raw film of JSRT, which has no header to know it by
+        return ""  # a raw image of JSRT, which has no header to know it by

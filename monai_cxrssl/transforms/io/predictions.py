@@ -52,7 +52,7 @@ class SplitPredictiond(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 1:
-            raise ConfigurationError(f"keys names {len(self.keys)} entries; a film has one prediction.")
+            raise ConfigurationError(f"keys names {len(self.keys)} entries; an image has one prediction.")
         self.head = head
         self.targets = {"label": scores_key, "mask": mask_key}
 
@@ -126,7 +126,7 @@ class RestoreMaskd(MapTransform):
         for key in self.key_iterator(item):
             film = item.get(f"{self.image_key}_film")
             if film is None:
-                raise KeyError(f"The item has no '{self.image_key}_film'; load its film with LoadSmallCXRd.")
+                raise KeyError(f"The item has no '{self.image_key}_film'; load its image with LoadSmallCXRd.")
             item[key] = self.restore(item[key], film["shape"], film["decoded_shape"])
         return item
 

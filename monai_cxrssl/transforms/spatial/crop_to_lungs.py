@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Crop a film to its lungs."""
+"""Crop an image to its lungs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class CropToLungs(InvertibleTransform):
 
     Args:
         margin: what is added on each side of the box, as a share of its height and width, 0 or more, up to the border.
-        without_lungs: what happens to a film without a mask, or with an empty one: ``"error"``; ``"whole"``, the film
-            stays whole; or ``"expected"``, it is cropped to where the lungs of a frontal film are likely to be
+        without_lungs: what happens to an image without a mask, or with an empty one: ``"error"``; ``"whole"``, the
+            image stays whole; or ``"expected"``, it is cropped to where the lungs of a frontal image are likely to be
             (:mod:`monai_cxrssl.data.stores.expected_lungs`).
 
     Example:
-        >>> film, lungs = torch.rand(1, 100, 80), torch.zeros(1, 100, 80)
+        >>> image, lungs = torch.rand(1, 100, 80), torch.zeros(1, 100, 80)
         >>> lungs[:, 20:70, 10:60] = 1
-        >>> CropToLungs(margin=0.1)(film, lungs).shape
+        >>> CropToLungs(margin=0.1)(image, lungs).shape
         torch.Size([1, 60, 60])
     """
 
@@ -54,10 +54,10 @@ class CropToLungs(InvertibleTransform):
         self.margin, self.without_lungs = float(margin), without_lungs
 
     def box(self, shape: tuple[int, int], lung_mask: Any = None) -> Box:
-        """Find what to keep of a film: top, left, height and width in pixels.
+        """Find what to keep of an image: top, left, height and width in pixels.
 
         Args:
-            shape: rows and columns of the film.
+            shape: rows and columns of the image.
             lung_mask: ``(1, H, W)``, bool or numbers, lung is what is not 0; None where there is none.
 
         Raises:
@@ -67,13 +67,13 @@ class CropToLungs(InvertibleTransform):
         lung = None if lung_mask is None else mask_plane(lung_mask != 0)
         if lung is not None and lung.shape != shape:
             raise DatalistError(
-                f"The lung mask has shape {(1, *lung.shape)} for a film of shape {(1, *shape)}; expected the same."
+                f"The lung mask has shape {(1, *lung.shape)} for an image of shape {(1, *shape)}; expected the same."
             )
         if lung is None or not lung.any():
             if self.without_lungs == "error":
                 found = "has no lung mask" if lung is None else "has a lung mask that marks no lung"
                 raise DatalistError(
-                    f"The film {found}, so it cannot be cropped to its lungs. Leave it out, or set without_lungs to "
+                    f"The image {found}, so it cannot be cropped to its lungs. Leave it out, or set without_lungs to "
                     '"whole" or "expected".'
                 )
             if self.without_lungs == "whole":
@@ -82,7 +82,7 @@ class CropToLungs(InvertibleTransform):
         ends = []
         for axis in (0, 1):
             place = np.flatnonzero(lung.any(axis=1 - axis))
-            # A film of a few pixels may have no pixel whose centre lies in an expected lung.
+            # An image of a few pixels may have no pixel whose centre lies in an expected lung.
             first, last = (int(place[0]), int(place[-1]) + 1) if place.size else (0, shape[axis])
             wide = round(self.margin * (last - first))
             ends.append((max(0, first - wide), min(shape[axis], last + wide)))
@@ -101,7 +101,7 @@ class CropToLungs(InvertibleTransform):
         """Crop one image to a given box (top, left, height, width); input and output as in :meth:`__call__`."""
         top, left, height, width = box
         part = image[:, top : top + height, left : left + width]
-        # A copy: a view would keep the whole film in a cache.
+        # A copy: a view would keep the whole image in a cache.
         plain = torch.from_numpy(part.copy()) if isinstance(part, np.ndarray) else _plain(part).clone()
         return on_new_grid(plain, image, window_matrix(box, (0, 0, height, width)), self, box=list(box))
 
@@ -129,7 +129,7 @@ class CropToLungsd(MapTransform, InvertibleTransform):
     Args:
         keys: items with an image ``(C, H, W)``.
         mask_keys: more items on the same grid to be cropped, such as lesion masks.
-        lung_mask_key: item with the lung mask, which is cropped as well. A film without one may lack it or hold None.
+        lung_mask_key: item with the lung mask, which is cropped as well. An image without one may lack it or hold None.
         margin, without_lungs: see :class:`CropToLungs`.
         allow_missing_keys: pass over ``keys`` and ``mask_keys`` that a dictionary lacks; ``without_lungs`` alone
             decides on a missing lung mask.

@@ -68,13 +68,13 @@ def _film_sizes(images: torch.Tensor, shapes: torch.Tensor | None) -> torch.Tens
         return None
     if shapes.shape != (len(images), 2) or shapes.is_floating_point():
         raise ValueError(
-            f"The films' sizes are {shapes.dtype} {tuple(shapes.shape)}; expected whole numbers ({len(images)}, 2)."
+            f"The images' sizes are {shapes.dtype} {tuple(shapes.shape)}; expected whole numbers ({len(images)}, 2)."
         )
     return shapes.to(images.device, non_blocking=True)
 
 
 def _cut(images: torch.Tensor, shapes: torch.Tensor | None, cell: int = 1) -> torch.Tensor:
-    """Set to 0 what lies beyond each film, in an image whose pixels are ``cell`` wide."""
+    """Set to 0 what lies beyond each image, in an image whose pixels are ``cell`` wide."""
     if shapes is None:
         return images
     ends = (shapes + (cell - 1)) // cell
@@ -94,8 +94,8 @@ def warp_batch(
             B sequences of V, or in one sequence of B.
         size: height and width of the views.
         nearest: take the nearest pixel (labels) instead of interpolating (intensities).
-        shapes: whole numbers ``(B, 2)``, height and width of each film where they differ; a film lies in the left upper
-            corner of its image, and beyond it its last row and column go on
+        shapes: whole numbers ``(B, 2)``, height and width of each image where they differ; an image lies in the left
+            upper corner of its image, and beyond it its last row and column go on
             (:func:`monai_cxrssl.data.sampling.deferred_views.stack_films`), which no view shows. By default H and W.
 
     Returns:

@@ -139,7 +139,7 @@ def render_view(
     """Render one view of ``size`` (height, width): float32 in [0, 1], or uint8 in 0 to 255 with ``return_uint8``.
 
     ``plane`` is from :func:`image_plane`; ``fill`` is the intensity in [0, 1] outside the source, before the lookup: it
-    changes with the film, as collimated (dark) film does.
+    changes with the image, as collimated (dark) image does.
     """
     if plane.dtype == np.float32:
         warped = warp_view(plane, view, size, fill)

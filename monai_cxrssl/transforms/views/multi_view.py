@@ -65,8 +65,8 @@ class MultiView(Randomizable, Transform):
 
     Example:
         >>> import numpy as np
-        >>> film = np.zeros((1, 384, 320), dtype=np.uint8)
-        >>> MultiView(size=224)(film, key=(0, 17)).shape
+        >>> image = np.zeros((1, 384, 320), dtype=np.uint8)
+        >>> MultiView(size=224)(image, key=(0, 17)).shape
         torch.Size([2, 1, 224, 224])
     """
 
@@ -181,7 +181,7 @@ class MultiView(Randomizable, Transform):
             images: tensor ``(B, 1, H, W)``, uint8 or uint16 (full range) or floating point in [0, 1]; not checked.
             views: ``(B, V, 10)`` or ``(B, 10)`` tensor from :meth:`sample_batch` or :func:`stack_views`, or nested
                 sequences of :class:`ViewParameters`.
-            shapes: whole numbers ``(B, 2)``, height and width of films that are smaller than ``(H, W)``, as
+            shapes: whole numbers ``(B, 2)``, height and width of images that are smaller than ``(H, W)``, as
                 :func:`monai_cxrssl.data.sampling.deferred_views.stack_films` puts them on one grid.
         """
         blur = self.sampler.largest_blur_sigma
@@ -199,8 +199,8 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
     the result is a batch of V, as MONAI collates one, and ``views[k]`` is view k with its own affine.
 
     With ``view_axis=False`` the one view is an image like any other, whose geometry ``Invertd`` undoes: what was drawn
-    on it returns to the film, with 0 where the view did not look. Intensities stay as they are, since clipping cannot
-    be undone. A batch of views has no inverse: each shows another part of the film, and their overlap has no rule.
+    on it returns to the image, with 0 where the view did not look. Intensities stay as they are, since clipping cannot
+    be undone. A batch of views has no inverse: each shows another part of the image, and their overlap has no rule.
 
     Args:
         keys: items with an image ``(1, H, W)``; each becomes ``(V, 1, h, w)``.
@@ -287,7 +287,7 @@ class MultiViewd(MapTransform, InvertibleTransform, Randomizable):
         return list_data_collate(images) if self.view_axis else images[0]
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring the view of every key, or what was drawn on it, back onto the film.
+        """Bring the view of every key, or what was drawn on it, back onto the image.
 
         Raises:
             KeyError, ConfigurationError: an item is missing; the views have an axis of their own.

@@ -33,7 +33,7 @@ from monai_cxrssl.errors import ConfigurationError
 __all__ = ["ViewParameters", "ViewSampler", "VIEW_FIELDS", "stack_views", "keyed_generator", "reduction_thresholds"]
 
 
-# Bilinear sampling starts to alias where one output pixel spans about two input pixels. On 512-px chest films an area
+# Bilinear sampling starts to alias where one output pixel spans about two input pixels. On 512-px chest X-rays an area
 # reduction by two gives the higher PSNR from a step of 1.8 on, and a reduction by four from 3.6 on.
 _REDUCE_FROM = 1.75
 
@@ -42,7 +42,7 @@ _REDUCE_FROM = 1.75
 class ViewParameters:
     """All parameters of one view. The defaults are the whole image, unchanged.
 
-    Lengths are fractions of the source's height and width, so the same view can be rendered from the full-size film,
+    Lengths are fractions of the source's height and width, so the same view can be rendered from the full-size image,
     from its small cached copy or from its mask.
 
     Args:

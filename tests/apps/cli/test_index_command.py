@@ -19,7 +19,7 @@ def run(capsys, *arguments):
 
 @pytest.fixture
 def table(tmp_path):
-    """A csv of three films, of which the second is absent."""
+    """A csv of three images, of which the second is absent."""
     for name in ("a.png", "c.png"):
         (tmp_path / name).touch()
     path = tmp_path / "films.csv"

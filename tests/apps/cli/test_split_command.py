@@ -16,7 +16,7 @@ SPLITS = ("training", "validation", "test")
 
 @pytest.fixture
 def listed(tmp_path):
-    """A datalist of 60 patients with two films each; p50 to p59 are its official test split."""
+    """A datalist of 60 patients with two images each; p50 to p59 are its official test split."""
     items = [
         {"image": f"{n}_{k}.png", "patient_id": f"p{n}", "label": n % 2, "view_position": "PA"}
         for n in range(60)
@@ -97,7 +97,7 @@ def test_label_fractions_are_nested_by_patient(listed, tmp_path, capsys):
     assert ours[0] < halves[0][0] < full[0]
     assert halves[0][0] != halves[1][0]
     assert ours[1:] == halves[0][1:] == full[1:]
-    # Every film of a patient who is kept is kept.
+    # Every image of a patient who is kept is kept.
     assert len(json.loads(small.read_text())["training"]) == 8
     assert main(["audit", str(whole), *map(str, draws), "--no-pixels"]) == 0
 

@@ -34,7 +34,7 @@ def bundle_of(folder: Path, **configs: object) -> Path:
 def copied(tmp_path) -> Path:
     """A bundle of the repository, copied and renamed, in a folder with spaces."""
     ignored = shutil.ignore_patterns("runs", "*.pt", "model.*")
-    return shutil.copytree(BUNDLES / "micle", tmp_path / "any where" / "our films", ignore=ignored)
+    return shutil.copytree(BUNDLES / "micle", tmp_path / "any where" / "our images", ignore=ignored)
 
 
 def tree(folder: Path) -> set[str]:
@@ -143,10 +143,10 @@ def test_a_bundle_is_found_by_name_or_path(tmp_path, monkeypatch):
     assert find_config("micle", "inference") == BUNDLES / "micle" / "configs" / "inference.json"
     bundle_of(tmp_path / "bundles" / "micle", train={})
     bundle_of(tmp_path / "micle", train={})
-    bundle_of(tmp_path / "my films, 2", train={})
+    bundle_of(tmp_path / "my images, 2", train={})
     assert find_config("micle", "train") == Path("bundles/micle/configs/train.json")
     assert find_config("./micle", "train") == Path("micle/configs/train.json")
-    assert find_config("my films, 2", "train") == Path("my films, 2/configs/train.json")
+    assert find_config("my images, 2", "train") == Path("my images, 2/configs/train.json")
     assert find_config(str(tmp_path / "micle"), "train") == tmp_path / "micle" / "configs" / "train.json"
     monkeypatch.chdir(tmp_path / "micle")
     assert find_config(".", "train") == Path("configs/train.json")

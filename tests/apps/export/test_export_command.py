@@ -116,7 +116,7 @@ def test_vision_transformer_with_dpt(tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "film.png"), (films(1)[0, 0] * 255).astype(np.uint8))
     # The command itself compares the file with PyTorch.
     assert main(["export", str(weights), "--check_images", str(tmp_path / "film.png")]) == 0
-    assert re.search("Largest difference from PyTorch .* on 1 films, batches of 1 and 3", capsys.readouterr().out)
+    assert re.search("Largest difference from PyTorch .* on 1 images, batches of 1 and 3", capsys.readouterr().out)
     found = open_exported(tmp_path / "model.onnx", ["label", "mask"])(films(2))
     assert (found["label"].shape, found["mask"].shape) == ((2, 1), (2, 1, SIZE, SIZE))
 

@@ -55,7 +55,7 @@ def run(warm: WarmPython, repo: Path, config: str, *options: object) -> None:
 
 @pytest.fixture(scope="module")
 def setting(repo, few_films, warm_python, tmp_path_factory) -> Setting:
-    """Three bundles with the weights of one small training, films in a studies folder, and what inference says."""
+    """Three bundles with the weights of one small training, images in a studies folder, and what inference says."""
     folder = tmp_path_factory.mktemp("label")
     phantom = few_films
     trained = folder / "trained"
@@ -112,7 +112,7 @@ def setting(repo, few_films, warm_python, tmp_path_factory) -> Setting:
 
 
 def agrees(setting: Setting, name: str, film: str, table: dict, file: bytes | None, folder: Path, ext: str) -> None:
-    """A reply says what the bundle's own inference says, and its mask lies as the film does."""
+    """A reply says what the bundle's own inference says, and its mask lies as the image does."""
     if name != "lung_segmentation":
         found = [row["score"] for row in table["prediction"]]
         np.testing.assert_allclose(found, setting.scores[film], atol=1e-4)

@@ -49,16 +49,16 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, weights) -> Path:
-    """A report as the package writes it, with a plot and a gallery of films, and the machine's paths in it."""
+    """A report as the package writes it, with a plot and a gallery of images, and the machine's paths in it."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "figures").mkdir()
-    plot, film = b"\x89PNG plot/home/x/y", b"\x89PNG film"
+    plot, film = b"\x89PNG plot/home/x/y", b"\x89PNG image"
     (folder / "figures" / "ranking.png").write_bytes(plot)
     (folder / "figures" / "gallery_attention.png").write_bytes(film)
     figures = "".join(
         f'<figure><img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{name}"><figcaption>{name}'
         "</figcaption></figure>"
-        for name, data in (("a plot", plot), ("a film", film))
+        for name, data in (("a plot", plot), ("an image", film))
     )
     (folder / "index.html").write_text(
         f"<!doctype html><html><body>{figures}<td>/home/somebody/venv/run.py run --output_dir /data/clinic/out 3/4</td>"
@@ -127,8 +127,8 @@ def test_metadata_is_that_of_the_trained_model(packed):
 def test_page_keeps_plots_and_loses_films(packed):
     page = (packed / "report" / "index.html").read_text()
     assert base64.b64encode(b"\x89PNG plot/home/x/y").decode() in page
-    assert base64.b64encode(b"\x89PNG film").decode() not in page
-    assert "a film" not in page
+    assert base64.b64encode(b"\x89PNG image").decode() not in page
+    assert "an image" not in page
     assert "<td>run.py run --output_dir out 3/4</td>" in page
 
 
@@ -174,7 +174,9 @@ def test_zip_has_the_same_bytes_again_and_unpacks_to_the_folder(packed, weights,
 
 
 def test_what_is_asked_for_comes_along(weights, report, tmp_path):
-    (tmp_path / "facts.json").write_text(json.dumps({"data_source": "900 films of one clinic", "limitations": ["few"]}))
+    (tmp_path / "facts.json").write_text(
+        json.dumps({"data_source": "900 images of one clinic", "limitations": ["few"]})
+    )
     packed = pack_bundle(
         REPO / "bundles" / "multitask", NAME, tmp_path, model_path=weights, report=report, version="1.2.0",
         changes="weights of the second run", weights_url="https://example.org/model.pt", include_patients=True,
@@ -183,12 +185,12 @@ def test_what_is_asked_for_comes_along(weights, report, tmp_path):
     told = texts(packed.path)
     assert "0123456789abcdef" in told
     assert "a.png,P17" in told
-    assert base64.b64encode(b"\x89PNG film").decode() in told
+    assert base64.b64encode(b"\x89PNG image").decode() in told
     assert f'hash_val: "{hashlib.sha256(weights.read_bytes()).hexdigest()}"' in told
     about = json.loads((packed.path / "configs" / "metadata.json").read_text())
     assert about["version"] == "1.2.0"
-    assert about["data_source"] == "900 films of one clinic"
-    assert "| Data | Source of data | 900 films of one clinic |" in (packed.path / "docs" / "README.md").read_text()
+    assert about["data_source"] == "900 images of one clinic"
+    assert "| Data | Source of data | 900 images of one clinic |" in (packed.path / "docs" / "README.md").read_text()
     assert about["changelog"]["1.2.0"] == "weights of the second run"
 
 

@@ -100,7 +100,7 @@ def test_films_of_a_cache_are_not_decoded(phantom, tmp_path, monkeypatch, capsys
     assert "give --phi without --cache_dir" in capsys.readouterr().err
     cv2.imwrite(str(film), np.eye(200, dtype=np.uint8))
     assert main(["audit", str(path), "--cache_dir", str(tmp_path / "cache")]) == 2
-    assert "no finished cache of the 5 films" in capsys.readouterr().err
+    assert "no finished cache of the 5 images" in capsys.readouterr().err
 
 
 def test_banded_search_finds_what_all_pairs_find():
@@ -193,7 +193,7 @@ def test_labels_and_masks_that_do_not_fit(phantom, tmp_path):
 
 
 def test_inverted_films_of_the_real_folders(shared_data):
-    """Of every fourth frontal film none is flagged, and of the same films inverted at least 97 % are."""
+    """Of every fourth frontal image none is flagged, and of the same images inverted at least 97 % are."""
     right = wrong = films = 0
     for name in ("covid-chestxray-dataset", "nih-chestxray14-subset", "kermany-pediatric"):
         frontal = [i for i in index_folder(shared_data / name).items() if i.get("view_position") != "LL"]

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Text drawn into films is found where it stands, and films without are left in peace."""
+"""Text drawn into images is found where it stands, and images without are left in peace."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_audit_tells(films, tmp_path, capsys):
 
 
 def test_public_films(shared_data):
-    """Every eighth film: docs/security.md has the counts of all, each flagged film of which was looked at."""
+    """Every eighth image: docs/security.md has the counts of all, each flagged image of which was looked at."""
     flagged, seen = Counter(), Counter()
     for source in ("covid-chestxray-dataset", "kermany-pediatric", "nih-chestxray14-subset"):
         for path in sorted(p for p in (shared_data / source / "images").rglob("*") if p.is_file())[::8]:

@@ -27,14 +27,14 @@ def made(labels, task="multi_label", root=None, **fields):
 
 @pytest.fixture
 def films(tmp_path):
-    """Two films of 100 x 200 with a mask and a box, a text with a film's name, and an absent film."""
+    """Two images of 100 x 200 with a mask and a box, a text with an image's name, and an absent image."""
     ramp = np.tile(np.arange(200, dtype=np.uint8), (100, 1))
     mask = np.zeros((50, 100), np.uint8)
     mask[10:40, 20:60] = 255
     for n in range(2):
         Image.fromarray(ramp).save(tmp_path / f"{n}.png")
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    (tmp_path / "2.png").write_text("no film")
+    (tmp_path / "2.png").write_text("no image")
     boxes = {"lung_mask": "mask.png", "boxes": [[50, 20, 150, 80]], "view_position": "PA"}
     return made([0, 1, 2, None], "multi_class", tmp_path, **boxes)
 
@@ -92,7 +92,7 @@ def test_a_broken_mask_is_told(films, tmp_path):
 
 
 def test_lines_lie_on_their_pixels(films):
-    """Cells of 300 pixels, each pixel of the films of 100 x 200 being 1.5; the first begins below heading and title."""
+    """Cells of 300 pixels, each pixel of the images of 100 x 200 being 1.5; the first begins below heading and title."""
     sheet = np.asarray(draw_datalist(films)).astype(int)
     assert sheet.shape[1] == 4 * (300 + 8) + 8
     top, left = 8 + 22 + 8 + 2 * 17 + 75, 8

@@ -21,7 +21,7 @@ def archive(tmp_path):
     root = tmp_path / "archive"
     for n in range(5):
         dicom(root / "Doe" / f"{n}.dcm", grey(n))
-        # No film has its name, so that none joins it.
+        # No image has its name, so that none joins it.
         picture(root / "masks" / f"lungs{n}.png", lungs())
     picture(root / "masks" / "film.png", grey(7))
     dicom(root / "Doe" / "capture.dcm", colour(True))
@@ -58,7 +58,7 @@ def test_sheet(archive, tmp_path, capsys):
     listed = capsys.readouterr().out.splitlines()
     assert listed[3].split() == ["4", "mask", str(archive / "masks" / "lungs0.png")]
     assert Image.open(sheet).size[0] > 300
-    # The sheet itself is no film.
+    # The sheet itself is no image.
     assert main(["index", str(archive), "--out", str(out)]) == 0
     assert load_datalist(out).summary()["left_out"]["own_output"] == 1
 

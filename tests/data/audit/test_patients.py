@@ -33,7 +33,7 @@ def people(count):
 def test_a_study_of_two_patients():
     kinds = found(listed(["a", "b", "c", "c"], [f"{UID}.1", f"{UID}.1", f"{UID}.2", f"{UID}.2"]))
     assert list(kinds) == ["study_of_two_patients"]
-    assert f"1 studies have films of two patients or more, likely one person each ({UID}.1 of a and b)" in (
+    assert f"1 studies have images of two patients or more, likely one person each ({UID}.1 of a and b)" in (
         kinds["study_of_two_patients"].sentence
     )
     # In two splits it is a leak, which training refuses as well.

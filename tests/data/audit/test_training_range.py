@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What training films looked like, measured independently, and which other films lie outside of it."""
+"""What training images looked like, measured independently, and which other images lie outside of it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def chest(seed=0, rows=180, columns=160) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def known():
-    """The range of 200 films of patients of 21 to 80 years, most of them PA."""
+    """The range of 200 images of patients of 21 to 80 years, most of them PA."""
     items = [
         {"image": f"{n}", "age": 21 + n * 0.3, "view_position": "AP Supine" if n % 9 == 0 else "PA"} for n in range(200)
     ]
@@ -93,7 +93,7 @@ def test_films_like_those_trained_on_are_within(known):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda film: (film * 0.3).astype(np.uint8), "darker than 99 % of the training films (mean_intensity 0."),
+        (lambda film: (film * 0.3).astype(np.uint8), "darker than 99 % of the training images (mean_intensity 0."),
         (lambda film: (film * 0.3 + 178).astype(np.uint8), "brighter than"),
         (lambda film: (film * 0.2 + 110).astype(np.uint8), "of less contrast than"),
         (lambda film: np.pad(film, ((0, 0), (50, 50))), "more black than"),
@@ -102,7 +102,7 @@ def test_films_like_those_trained_on_are_within(known):
         (lambda film: cv2.resize(film, (300, 150)), "wider than"),
         (lambda film: cv2.GaussianBlur(film, (0, 0), 4), "more blurred than"),
         (lambda film: np.random.default_rng(0).integers(0, 256, film.shape, np.uint8), "sharper or noisier than"),
-        (lambda film: cv2.resize(film, (40, 45)), "of fewer pixels than 99 % of the training films (shorter_side 40 against 64"),
+        (lambda film: cv2.resize(film, (40, 45)), "of fewer pixels than 99 % of the training images (shorter_side 40 against 64"),
         (lambda film: 255 - film, "laid out unlike"),
         (lambda film: film[::-1].copy(), "laid out unlike"),
         (lambda film: np.rot90(film).copy(), "laid out unlike"),
@@ -116,8 +116,8 @@ def test_each_way_to_be_outside_has_its_words(known, change, words):
 @pytest.mark.parametrize(
     ("patient", "words"),
     [
-        ({"age": 4}, ["patient age 4 below the training films' 21.6 to 80.1"]),
-        ({"age": 104}, ["patient age 104 above the training films' 21.6 to 80.1"]),
+        ({"age": 4}, ["patient age 4 below the training images' 21.6 to 80.1"]),
+        ({"age": 104}, ["patient age 104 above the training images' 21.6 to 80.1"]),
         ({"age": 20}, []),
         *[({"age": age}, []) for age in (None, "", "unknown", math.nan, 999, 50)],
         ({"view_position": "AP"}, []),
@@ -132,7 +132,7 @@ def test_patients_outside(known, patient, words):
 def test_a_view_that_was_hardly_trained_on():
     films = [chest(seed) for seed in range(60)]
     of_pa = measure_training_range(Films(films, [{"image": "x", "view_position": "PA"}] * 60))
-    assert of_pa.outside(chest(99), view_position="ap_erect") == ["view AP, as 0 of 60 training films of known view"]
+    assert of_pa.outside(chest(99), view_position="ap_erect") == ["view AP, as 0 of 60 training images of known view"]
     of_none = measure_training_range(Films(films))
     assert of_none.outside(chest(99), 4, "AP") == []
 
@@ -167,7 +167,7 @@ def test_what_training_did_not_write_is_refused(known, change):
 
 
 def test_real_films_of_one_source_and_what_is_none(shared_data):
-    """Fitted on some patients, few films of other patients are outside, and nearly all that is no such film is."""
+    """Fitted on some patients, few images of other patients are outside, and nearly all that is no such image is."""
     skimage_data = pytest.importorskip("skimage.data")
     items = sorted(index_folder(shared_data / "nih-chestxray14-subset").items(), key=lambda item: item["patient_id"])
     cut = next(n for n in range(300, len(items)) if items[n]["patient_id"] != items[n - 1]["patient_id"])

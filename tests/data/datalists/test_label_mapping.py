@@ -38,7 +38,7 @@ def test_multi_label_to_multi_label(target, classes, label, expected):
 @pytest.mark.parametrize(
     ("target", "classes", "expected"),
     [
-        # The films of a class each: what a model of these findings is told of them.
+        # The images of a class each: what a model of these findings is told of them.
         (KERMANY, ["Pneumonia", "Edema"], [[0, None], [1, None], [1, None]]),
         (["Normal", "Pneumonia", "COVID-19"], ["Pneumonia", "COVID-19"], [[0, 0], [1, 0], [None, 1]]),
         (COVID, ["Pneumonia", "COVID-19"], [[0, 0], [1, 1], [1, 0]]),
@@ -162,7 +162,7 @@ def test_two_classes_of_the_model_that_are_one_in_the_vocabulary():
 
 @pytest.mark.parametrize("task", [CLASS, LABEL])
 def test_a_list_onto_itself_keeps_every_label(task):
-    """Whatever the names are; only a multi-label film of several classes says nothing to nobody but itself."""
+    """Whatever the names are; only a multi-label image of several classes says nothing to nobody but itself."""
     classes = ["Normal", "Pneumonia", "COVID-19", "Ward 7"]
     mapping = LabelMapping(classes, task, classes, task)
     labels = range(4) if task == CLASS else [list(v) for v in itertools.product((0, 1, None), repeat=4)]

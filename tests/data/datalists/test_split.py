@@ -110,7 +110,7 @@ UID = "1.2.840.99"
 
 
 def of_studies(patients, study, **more):
-    """Two films of each patient; ``study`` gives the study of a patient's number."""
+    """Two images of each patient; ``study`` gives the study of a patient's number."""
     items = [
         {"image": f"{n}_{k}.png", "patient_id": patient, "study_id": study(n), **more}
         for n, patient in enumerate(patients)
@@ -134,7 +134,7 @@ def test_patients_of_one_study_stay_together():
     parts = split_datalist(merged, (0.5, 0.2, 0.3))
     assert torn_studies(parts, *fold_datalists(merged, 4)) == []
     assert [len(parts.splits[name]) for name in SPLITS] == pytest.approx([400, 160, 240], abs=8)
-    # Numbers of the patient's own studies, days, and a value that all films share join nobody.
+    # Numbers of the patient's own studies, days, and a value that all images share join nobody.
     for study in (lambda n: "1", lambda n: f"2023-01-{n % 9 + 10}", lambda n: UID):
         separate = of_studies([f"p{n}" for n in range(400)], study)
         assert sides(split_datalist(separate)) == sides(split_datalist(of_studies([f"p{n}" for n in range(400)], str)))

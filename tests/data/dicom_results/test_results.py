@@ -185,7 +185,7 @@ def test_a_capture_shows_film_overlay_and_scores(film, tmp_path):
     assert "Research use only" in capture.ImageComments
     page = capture.pixel_array
     assert page.shape == (675, 1024 + 480, 3)
-    # The film is itself where nothing lies over it; outlines are cyan; the heatmap is warm.
+    # The image is itself where nothing lies over it; outlines are cyan; the heatmap is warm.
     scale = 1024 / 470
     assert page[20, 900].tolist() == [90, 90, 90]
     assert page[round(30 * scale) + 1, round(100 * scale)].tolist() == [0, 220, 220]

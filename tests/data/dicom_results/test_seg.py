@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM SEG of lung masks: read back by highdicom and by pydicom alone, they lie on their film to the pixel."""
+"""DICOM SEG of lung masks: read back by highdicom and by pydicom alone, they lie on their image to the pixel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def drawing(shape=(31, 47)) -> np.ndarray:
 
 
 def film_at(path, dicom, **elements):
-    """A film at ``path``, and its data set; the file may lack what was to be None."""
+    """An image at ``path``, and its data set; the file may lack what was to be None."""
     ds = dicom.make_dicom(dicom.stored_film(), **({"SeriesInstanceUID": "1.2.4"} | elements))
     dicom.save(ds, path)
     return ds
@@ -62,7 +62,7 @@ def test_a_seg_lies_on_its_film(elements, dicom, tmp_path):
     film = film_at(tmp_path / "film.dcm", dicom, **elements)
     path = write_lung_seg(drawing(), tmp_path / "film.dcm", tmp_path / "new" / "seg.dcm")
     assert [file.name for file in path.parent.iterdir()] == ["seg.dcm"]
-    # By highdicom: of the pixels of this very film, which it looks up by its SOP instance.
+    # By highdicom: of the pixels of this very image, which it looks up by its SOP instance.
     found = highdicom.seg.segread(path)
     assert found.get_source_image_uids() == [("1.2.3", "1.2.4", film.SOPInstanceUID)]
     pixels = found.get_pixels_by_source_instance([film.SOPInstanceUID])

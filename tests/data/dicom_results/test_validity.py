@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""All four DICOM results against dciodvfy (Debian's dicom3tools), whatever the film's header lacks or holds."""
+"""All four DICOM results against dciodvfy (Debian's dicom3tools), whatever the image's header lacks or holds."""
 
 from __future__ import annotations
 

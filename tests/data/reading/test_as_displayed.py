@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Headers and files made for other pixels than those they hold: a film is read as it looks, or it is said."""
+"""Headers and files made for other pixels than those they hold: an image is read as it looks, or it is said."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_shutter_that_hides_all_is_left_out(tmp_path, dicom):
     assert kinds(metadata) == ["shutter", "shutter"]
 
 
-STORED = {  # Patient Orientation: how the upright film, its rows to the left and columns to the feet, is stored
+STORED = {  # Patient Orientation: how the upright image, its rows to the left and columns to the feet, is stored
     ("L", "F"): lambda film: film,
     ("R", "F"): lambda film: film[:, ::-1],
     ("L", "H"): lambda film: film[::-1],
@@ -160,7 +160,7 @@ STORED = {  # Patient Orientation: how the upright film, its rows to the left an
     ("F", "R"): lambda film: np.rot90(film),
     ("H", "L"): lambda film: np.rot90(film, -1),
     ("H", "R"): lambda film: film[::-1, ::-1].T,
-    # Lateral films are rotated, never mirrored.
+    # Lateral images are rotated, never mirrored.
     ("A", "F"): lambda film: film,
     ("P", "F"): lambda film: film,
     ("A", "H"): lambda film: film[::-1, ::-1],

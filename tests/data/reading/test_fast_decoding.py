@@ -60,7 +60,7 @@ def test_large_films_are_decoded_smaller_and_stay_close(tmp_path, shape, side, c
     assert difference.mean() <= 1
     assert np.percentile(difference, 99.9) <= 3
     assert metadata["spatial_shape"] == wanted
-    # Centres of the first and of the last pixel lie where the film's are.
+    # Centres of the first and of the last pixel lie where the image's are.
     assert metadata["affine"][0, 1] == pytest.approx(-shape[1] / wanted[1])
 
 

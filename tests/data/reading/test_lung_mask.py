@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lung masks of any file format become uint8 {0, 1} on the grid of their film."""
+"""Lung masks of any file format become uint8 {0, 1} on the grid of their image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks and boxes of films that the reader turned upright lie where the film shows what they mark."""
+"""Masks and boxes of images that the reader turned upright lie where the image shows what they mark."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_a_mask_of_the_stored_pixels_is_turned(tmp_path, dicom, caplog, orientat
     turned, metadata = read_lung_mask(mask, image=path)
     np.testing.assert_array_equal(turned == 1, bright)
     assert metadata["spatial_shape"] == (60, 40)
-    # Without the film's file nothing tells how it was turned.
-    with pytest.raises(CXRReadError, match="40 x 60 pixels, but its film has 60 x 40 upright"):
+    # Without the image's file nothing tells how it was turned.
+    with pytest.raises(CXRReadError, match="40 x 60 pixels, but its image has 60 x 40 upright"):
         read_lung_mask(mask, shape=film.shape[1:])
 
 
@@ -57,7 +57,7 @@ def test_a_mask_of_the_upright_film_stays(tmp_path, dicom, caplog, orientation):
     Image.fromarray(bright.astype(np.uint8)).save(tmp_path / "mask.png")
     with caplog.at_level(logging.WARNING, "monai_cxrssl"):
         np.testing.assert_array_equal(LoadLungMask()(tmp_path / "mask.png", film)[0].numpy() == 1, bright)
-    assert "taken as drawn on the film turned upright" in caplog.text
+    assert "taken as drawn on the image turned upright" in caplog.text
 
 
 @pytest.mark.parametrize("orientation", [("L", "F"), *QUARTERS, *OTHERS])

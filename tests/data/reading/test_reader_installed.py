@@ -32,7 +32,7 @@ REFUSED = {
     "colour": "is a colour image",
     "frames": r"holds \d+ frames",
     "no pixels": "holds no pixel data|breaks off|has no Rows",
-    "not a film": "Segmentation|RT Dose",
+    "not an image": "Segmentation|RT Dose",
     "damaged": "truncated|damaged|stream of",
     "no image": "text file|no known image format|gzip",
 }

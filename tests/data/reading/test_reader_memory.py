@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that claim or inflate to far more than a film are refused before memory is taken: one process, one limit."""
+"""Files that claim or inflate to far more than an image are refused before memory is taken: one process, one limit."""
 
 from __future__ import annotations
 

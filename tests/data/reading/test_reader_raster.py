@@ -176,7 +176,7 @@ def test_one_value_loads(tmp_path, value):
 
 
 def test_real_films_are_upright(shared_data):
-    """The top of a chest film, with neck and air beside it, is darker at its sides than the abdomen at the bottom."""
+    """The top of a chest X-ray, with neck and air beside it, is darker at its sides than the abdomen at the bottom."""
     checked = 0
     for folder, pattern in (("kermany-pediatric", "**/*.jpeg"), ("nih-chestxray14-subset", "**/*.png")):
         for path in sorted((shared_data / folder).glob(pattern))[:8]:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films in NIfTI, MHA and NRRD: upright whatever their axes, and refused when they are volumes."""
+"""Images in NIfTI, MHA and NRRD: upright whatever their axes, and refused when they are volumes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_picture_and_nifti_of_one_film_are_equal(tmp_path, shape, name):
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("flips", list(itertools.product([False, True], repeat=2)))
 def test_orientation_is_honoured(tmp_path, world, order, flips):
-    """However the voxels of a film are ordered and flipped, the same place in the patient is shown at the same place."""
+    """However the voxels of an image are ordered and flipped, the same place in the patient is shown at the same place."""
     affine = np.zeros((4, 4))
     affine[3, 3] = 1
     affine[world[0], 0], affine[world[1], 1] = -0.3, -0.2

@@ -65,7 +65,7 @@ def nifti(path, zooms):
 @pytest.mark.parametrize(("zooms", "expected"), [((0.9, 0.8), (0.8, 0.9)), ((1, 1), None), ((0.001, 0.001), None)])
 @pytest.mark.parametrize("name", ["film.nii", "film.nii.gz"])
 def test_nifti_counts_rows_first(tmp_path, name, zooms, expected):
-    # The first axis of the file runs along the columns of the film.
+    # The first axis of the file runs along the columns of the image.
     found = film_spacing(nifti(tmp_path / name, zooms))
     assert found == (None if expected is None else pytest.approx(expected, rel=1e-6))
 
@@ -125,7 +125,7 @@ def test_plausible_by_the_size_of_the_film():
 @pytest.mark.parametrize("film", [(300, 200), (211, 317), (90, 250), (64, 64), (40, 30)])
 @pytest.mark.parametrize("grid", [(64, 64), (96, 48), (512, 512)])
 def test_grid_measures_what_resizing_does(mode, film, grid):
-    # Two dots whose distance on the film is known; spread so far that a pixel is a small part of it.
+    # Two dots whose distance on the image is known; spread so far that a pixel is a small part of it.
     rows, columns = film
     spacing = (0.4, 0.7)
     half = 2 if mode != "crop" else 6

@@ -41,7 +41,7 @@ def test_patient_bags(items, by, expected):
 
 
 def test_study_bags_give_the_pairs_of_medaug():
-    """Two different films of one study of one patient, whatever their views; a lonely film is paired with itself."""
+    """Two different images of one study of one patient, whatever their views; a lonely image is paired with itself."""
     films = [("a", "1", "PA"), ("a", "1", "LL"), ("a", "2", "PA"), ("b", "1", "AP"), ("a", "1", "PA"), ("b", "1", "AP")]
     items = [dict(zip(("patient_id", "study_id", "view_position"), film, strict=True)) for film in films]
     sampler = PairSampler(patient_bags(items, by="study"), seed=2)

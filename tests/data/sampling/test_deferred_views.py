@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films of different sizes as one tensor, and who makes the views."""
+"""Images of different sizes as one tensor, and who makes the views."""
 
 from __future__ import annotations
 

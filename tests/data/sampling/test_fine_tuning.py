@@ -31,7 +31,7 @@ SHAPE = (72, 90)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Films that show their own mask: bright where it is set."""
+    """Images that show their own mask: bright where it is set."""
     rows, columns = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]]
     for number in range(4):
         mask = ((rows - 36) / 25) ** 2 + ((columns - 20 - 15 * number) / 14) ** 2 < 1
@@ -122,7 +122,7 @@ def test_a_mask_of_other_proportions_is_one_sentence(folder):
 
 
 def test_boxes_of_a_dicom_film_on_the_decoded_grid(dicom, tmp_path):
-    """Boxes count pixels of the stored film; the decoded one is half as large."""
+    """Boxes count pixels of the stored image; the decoded one is half as large."""
     pixels = dicom.stored_film(shape=(160, 120))
     path = dicom.save(dicom.make_dicom(pixels), tmp_path / "film.dcm")
     boxes = [[20.0, 40.0, 60.0, 80.0], [100.0, 150.0, 122.0, 163.0]]
@@ -142,7 +142,7 @@ def test_boxes_of_a_dicom_film_on_the_decoded_grid(dicom, tmp_path):
 def test_boxes_of_a_larger_original(folder):
     """Unless its size is told, they are refused rather than drawn elsewhere."""
     images = decoded(item(folder, 0, boxes=[[20, 40, 60, 80], [100, 40, 120, 140]]))
-    with pytest.raises(DatalistError, match=r"reaches to \(120, 140\), far outside the film of 90 x 72 pixels"):
+    with pytest.raises(DatalistError, match=r"reaches to \(120, 140\), far outside the image of 90 x 72 pixels"):
         DecodedMasks(images, "boxes", progress=False)
     expected = np.zeros(SHAPE, np.uint8)
     expected[20:40, 10:30] = 1

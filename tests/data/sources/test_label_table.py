@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of a table joined with films, against pandas' merge and an archive whose ids are pseudonyms."""
+"""Labels of a table joined with images, against pandas' merge and an archive whose ids are pseudonyms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FINDINGS = ("normal", "pneumonia", "covid-19")
 
 @pytest.fixture
 def archive(tmp_path, dicom):
-    """Twelve films of six patients, two per study, the last without an accession number; what each header says."""
+    """Twelve images of six patients, two per study, the last without an accession number; what each header says."""
     rows = []
     for number in range(12):
         patient, accession = f"{4711 + number // 2:06d}", "" if number >= 10 else f"ACC{number // 2:03d}"
@@ -53,7 +53,7 @@ def test_join_by_header_is_a_merge(archive, tmp_path, key, separator):
     folder, films = archive
     names = sorted(set(films[key]) - {""})
     table = pd.DataFrame(
-        {"who": [*names[1:], "elsewhere"], "finding": [*(FINDINGS * 2)[: len(names) - 1], "of no film"]}
+        {"who": [*names[1:], "elsewhere"], "finding": [*(FINDINGS * 2)[: len(names) - 1], "of no image"]}
     )
     # What a spreadsheet adds: blanks around a name, a row that is blank throughout.
     written = pd.concat([table.assign(who=" " + table["who"]), pd.DataFrame({"who": [""], "finding": [""]})])
@@ -108,12 +108,12 @@ def test_by_path_and_by_entry(tmp_path):
         assert [item.get("label") for item in labelled.all_items()] == [1, None, 0]
         assert [len(labelled.splits[split]) for split in SPLITS] == [1, 0, 2]
     write(path, pd.DataFrame({"film": ["a.png"], "f": ["n"]}))
-    with pytest.raises(DatalistError, match=r"row 2 .*film is a file name that several films have; match by path"):
+    with pytest.raises(DatalistError, match=r"row 2 .*image is a file name that several images have; match by path"):
         label_datalist(datalist, path, ("film", "file"), label_column="f")
 
 
 def test_several_findings_follow_the_policy(tmp_path):
-    """Blank and uncertain cells of named films follow the policy; films of no row stay unknown whatever it says."""
+    """Blank and uncertain cells of named images follow the policy; images of no row stay unknown whatever it says."""
     items = [{"image": f"{number}.png", "patient_id": str(number)} for number in range(4)]
     datalist = Datalist(splits={"training": items})
     table = pd.DataFrame({"film": ["0", "1", "2"], "Edema": [1, -1, None], "Mass": [0, None, -1]})
@@ -124,7 +124,7 @@ def test_several_findings_follow_the_policy(tmp_path):
     assert (first, second[1], third, fourth) == ([1.0, 0.0], 0.0, [0.0, 0.5], None)
     assert 0.55 <= second[0] < 0.85
     assert (labelled.task, join.labelled) == ("multi_label", 3)
-    # What is drawn is the film's, whatever row or order it stands in.
+    # What is drawn is the image's, whatever row or order it stands in.
     again, _ = label_datalist(datalist, write(path, table[::-1]), ("film", "file"), **options)
     assert labels_of(again) == labels_of(labelled)
     other, _ = label_datalist(datalist, path, ("film", "file"), **options, seed=1)
@@ -136,7 +136,7 @@ def test_rows_that_contradict_each_other(tmp_path):
     path = write(tmp_path / "t.csv", pd.DataFrame({"film": ["a", "b", "a.png"], "f": ["n", "n", "n"]}))
     assert label_datalist(datalist, path, ("film", "file"), label_column="f")[1].rows_without_film == (3,)
     write(path, pd.DataFrame({"film": ["a", "b", "a.png"], "f": ["n", "n", "p"]}))
-    with pytest.raises(DatalistError, match=r"rows 2, 4 .*same film with different labels"):
+    with pytest.raises(DatalistError, match=r"rows 2, 4 .*same image with different labels"):
         label_datalist(datalist, path, ("film", "file"), label_column="f")
 
 
@@ -175,12 +175,12 @@ def test_a_split_stays_one(tmp_path, capsys):
     [
         (["--match", "film"], "expected COLUMN=WHAT"),
         (["--match", "film=Accession"], "neither file nor path, no entry"),
-        (["--match", "film=AccessionNumber"], "No film of archive has AccessionNumber in its header"),
+        (["--match", "film=AccessionNumber"], "No image of archive has AccessionNumber in its header"),
         (["--match", "nothing=file"], "lacks the column nothing"),
         (["--match", "finding=file"], "No row of"),
-        (["--match", "film=file", "--label_column", "empty"], "empty is blank in every row that names a film"),
+        (["--match", "film=file", "--label_column", "empty"], "empty is blank in every row that names an image"),
         (["--match", "film=file", "--policy", "ones"], "--policy is for --label_columns"),
-        (["--match", "film=file", "--classes", "a", "b"], "no film that it names a known label"),
+        (["--match", "film=file", "--classes", "a", "b"], "no image that it names a known label"),
     ],
 )
 def test_wrong_use_is_a_sentence(tmp_path, capsys, arguments, words):

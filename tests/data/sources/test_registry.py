@@ -119,7 +119,7 @@ def test_real_mixture(shared_data):
     datalist = index_folder(folders)
     assert datalist.summary()["images"] == 286 + 517
     assert datalist.multi_image_bags == 67 + 91
-    # Their classes differ, so what a source does not tell is unknown for its films.
+    # Their classes differ, so what a source does not tell is unknown for its images.
     classes, items = datalist.classes, datalist.items()
     for name, source in (("COVID-19", "covid-chestxray-dataset"), ("Pneumonia", "ChestX-ray14")):
         told = {i["source"] for i in items if "label" in i and i["label"][classes.index(name)] is not None}

@@ -120,7 +120,7 @@ def test_zero_shot_paediatric_tuberculosis(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         assert labels_of(open_test_source(adults, folder)) == [1, 0, None, 1]
     assert "2 of the model's 2 classes are shared (No Finding, Tuberculosis); 3 of its 4 images" in caplog.text
-    assert "films of unclear have no class of the model for certain" in caplog.text
+    assert "images of unclear have no class of the model for certain" in caplog.text
     assert labels_of(open_test_source(adults, folder, class_map={"unclear": "Tuberculosis"})) == [1, 0, 1, 1]
 
 

@@ -28,7 +28,7 @@ def of(*items: dict) -> SimpleNamespace:
 
 @pytest.fixture
 def drawn(tmp_path):
-    """A film's mask of 60 x 84 pixels, and its two lungs as files."""
+    """An image's mask of 60 x 84 pixels, and its two lungs as files."""
     rows, columns = np.mgrid[0:60, 0:84]
     left = (((rows - 30) / 22) ** 2 + ((columns - 60) / 14) ** 2 < 1).astype(np.uint8)
     right = (((rows - 30) / 22) ** 2 + ((columns - 22) / 14) ** 2 < 1).astype(np.uint8)
@@ -49,7 +49,7 @@ def test_masks_are_those_of_the_files(drawn, tmp_path):
         assert small.dtype == np.uint8
         expected = cv2.resize(drawn, (96, 96), interpolation=cv2.INTER_NEAREST_EXACT)
         assert dice(small, expected) > 0.97
-        # On the grid of the film, and on one twice as fine.
+        # On the grid of the image, and on one twice as fine.
         assert dice(masks.mask(index, drawn.shape), drawn) > 0.97
         assert dice(masks.mask(index, (120, 168)), drawn.repeat(2, 0).repeat(2, 1)) > 0.97
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(masks)).mask(2), masks.mask(2))

@@ -61,7 +61,7 @@ def save_dicom(path: Path, pixels: np.ndarray, **elements) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Five films of five kinds, one of them lateral, and two files that are none."""
+    """Five images of five kinds, one of them lateral, and two files that are none."""
     top = tmp_path_factory.mktemp("films")
     for name, shape in SHAPES.items():
         path, pixels = top / name, film(shape)
@@ -69,7 +69,7 @@ def folder(tmp_path_factory):
         if path.suffix in (".png", ".jpg"):
             cv2.imwrite(str(path), pixels)
         elif name == "n.nii.gz":
-            # Stored columns first, the rows upwards, off the origin: as ITK writes a film, and unlike a picture.
+            # Stored columns first, the rows upwards, off the origin: as ITK writes an image, and unlike a picture.
             affine = np.array([[-0.7, 0, 0, 11], [0, 0, 1, 5], [0, 0.8, 0, -30], [0, 0, 0, 1.0]])
             nibabel.save(nibabel.Nifti1Image(pixels.T[:, ::-1, None], affine), path)
         else:
@@ -139,7 +139,7 @@ def test_a_mixed_folder(folder, images, tmp_path, caplog):
         film, overlay = images.image(index), cv2.imread(str(tmp_path / row["overlay"]), cv2.IMREAD_UNCHANGED)
         assert overlay.shape == (*film.shape, 3)
         assert row["class"] == table.classes[table.scores[index].argmax()]
-        # A heatmap over the film, not instead of it: coloured, and where nothing speaks for the class the film itself.
+        # A heatmap over the image, not instead of it: coloured, and where nothing speaks for the class the image itself.
         assert (overlay != film[..., None]).any()
         assert np.corrcoef(overlay.mean(2).ravel(), film.ravel())[0, 1] > 0.5
     words = (
@@ -162,7 +162,7 @@ def test_nifti_masks_lie_on_their_films(folder, images, tmp_path):
             np.testing.assert_allclose(mask.header.get_zooms()[:2], (0.5, 0.6), rtol=1e-6)
         if name == "n.nii.gz":
             film = nibabel.load(row["image"])
-            # The film's own mark in mm, found without this package, against the mask's.
+            # The image's own mark in mm, found without this package, against the mask's.
             marks = [
                 nibabel.affines.apply_affine(volume.affine, np.argwhere(np.asarray(volume.dataobj) > threshold))
                 for volume, threshold in ((film, 128), (mask, 0))
@@ -182,7 +182,7 @@ def test_without_highdicom_and_films_that_cannot_be_referred_to(images, tmp_path
 def test_a_film_that_a_seg_cannot_refer_to_keeps_its_mask(tmp_path, caplog):
     path = tmp_path / "in" / "film.dcm"
     path.parent.mkdir()
-    # A SEG of a slice of a volume refers to it by its place in space, which no film has.
+    # A SEG of a slice of a volume refers to it by its place in space, which no image has.
     save_dicom(path, film((70, 60)), SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     images = DecodedImages([{"image": str(path), "patient_id": "p"}], side=64, progress=False)
     with caplog.at_level(logging.INFO):

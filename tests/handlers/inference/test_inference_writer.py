@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Inference output: probabilities of every film, masks in place on films of any shape, and what could not be done."""
+"""Inference output: probabilities of every image, masks in place on images of any shape, and what could not be done."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def images(tmp_path):
         (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(np.where(drawing(shape), 230, 25).astype(np.uint8))
         picture.save(tmp_path / "films" / name)
-    (tmp_path / "films" / "broken.png").write_text("no film\n" * 9)
+    (tmp_path / "films" / "broken.png").write_text("no image\n" * 9)
     # Stored lying, with the order to turn it: its mask must be as it is shown.
     turned = Image.fromarray(np.where(drawing((180, 120)), 230, 25).astype(np.uint8)).transpose(
         Image.Transpose.ROTATE_90

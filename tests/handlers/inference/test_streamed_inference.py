@@ -35,14 +35,14 @@ class BrightIsLung(MultiTaskNet):
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    """Seven films, one of them stored lying on its side, among five files that are none: a whole batch of these."""
+    """Seven images, one of them stored lying on its side, among five files that are none: a whole batch of these."""
     top = tmp_path_factory.mktemp("films")
     for number in range(6):
         cv2.imwrite(str(top / f"{number}.png"), film((90 + number, 120 - number)))
     turned = film((120, 80)).T.copy()
     save_dicom(top / "turned.dcm", turned, PatientOrientation=["F", "L"], ViewPosition="PA", PatientAge="050Y")
     for number in range(5):
-        (top / f"broken{number}.png").write_text("no film")
+        (top / f"broken{number}.png").write_text("no image")
     names = ["0.png", "broken0.png", *(f"broken{n}.png" for n in (1, 2, 3)), *(f"{n}.png" for n in range(1, 6))]
     names += ["turned.dcm", "broken4.png"]
     return [{"image": str(top / name), "patient_id": name, "label": 1} for name in names]
@@ -93,7 +93,7 @@ def test_a_film_stored_on_its_side_gets_an_upright_mask_and_a_seg(items, tmp_pat
 
 
 def test_a_cache_gives_the_same(items, tmp_path):
-    # Of readable films only: a batch of other films gives other last digits.
+    # Of readable images only: a batch of other images gives other last digits.
     good = [item for item in items if "broken" not in item["image"]]
     infer(good, tmp_path / "streamed")
     infer(good, tmp_path / "cached", cache_dir=tmp_path / "cache")
@@ -155,7 +155,7 @@ def test_decoding_and_writing_stay_near_the_network(items, tmp_path, monkeypatch
     monkeypatch.setattr(SourceFilm, "__hash__", object.__hash__)
     monkeypatch.setattr(mask_files.MaskFiles, "write", slow)
     infer([dict(items[0], patient_id=str(number)) for number in range(80)], tmp_path, 1, batch_size=4)
-    # Decoded ahead: a batch and four films of the thread; in use: a batch; being written: two.
+    # Decoded ahead: a batch and four images of the thread; in use: a batch; being written: two.
     assert 8 < most[0] <= (4 + 4) + 4 + 2 * 4 + 2
 
 

@@ -32,7 +32,7 @@ def films(folder: Path, names) -> DecodedImages:
 
 
 def infer(images: DecodedImages, out: Path, masks: bool = True, batches: int | None = None, **options) -> None:
-    """Run the writer over the films, one a batch; ``batches`` ends it early, as a kill does."""
+    """Run the writer over the images, one a batch; ``batches`` ends it early, as a kill does."""
 
     def step(engine, batch):
         output = {"label": torch.zeros(1, 2), "mask": torch.ones(1, 1, 8, 8)}

@@ -78,14 +78,14 @@ def test_a_film_that_cannot_be_read_any_more_does_not_end_the_run(monkeypatch, c
 
     monkeypatch.setattr(Films, "image", image)
     check(GOOD, inverted)
-    assert ("6 of 8 films that were looked at seem inverted" in caplog.text) is (inverted > 0)
+    assert ("6 of 8 images that were looked at seem inverted" in caplog.text) is (inverted > 0)
 
 
 def test_constant_views_and_inverted_films_are_told_once(caplog):
     with caplog.at_level(logging.WARNING):
         check(torch.ones(2, 1, 4, 4), inverted=6)
     assert [record.getMessage().split(" ", 1)[0] for record in caplog.records] == ["100%", "5"]
-    assert "5 of 8 films that were looked at seem inverted" in caplog.text
+    assert "5 of 8 images that were looked at seem inverted" in caplog.text
     caplog.clear()
     check(GOOD, inverted=5)
     assert not caplog.records

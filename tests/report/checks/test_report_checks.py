@@ -35,7 +35,7 @@ REGIONS = {"lungs", "outside_lungs", "corners", "border"}
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory) -> list[dict]:
-    """Items of 14 patients, two films each."""
+    """Items of 14 patients, two images each."""
     source = open_dataset(
         phantom_dir=str(tmp_path_factory.mktemp("phantoms") / "set"), phantom_patients=14, phantom_size=72
     )
@@ -229,7 +229,7 @@ def test_lungs_of_the_model_where_the_data_set_has_none(tmp_path, phantoms, bias
     if bias > 0:
         assert found.measures["lung_from_model"].tolist() == [0, 0, 1, 1, 1, 1]
         assert found.measures["lung_area"][2:].tolist() == [1] * 4
-        # Lungs that fill the film leave nothing when they are blanked.
+        # Lungs that fill the image leave nothing when they are blanked.
         assert len(load_predictions(tmp_path / "blanked" / "lungs.csv").items) == 2
     else:
         assert np.isnan(found.measures["lung_from_model"][2:]).all()

@@ -35,7 +35,7 @@ class _Patches(nn.Module):
 
 
 class PatchReader(nn.Module):
-    """Calls a film ill that is bright in the patches that it sees."""
+    """Calls an image ill that is bright in the patches that it sees."""
 
     def __init__(self, seen: torch.Tensor) -> None:
         super().__init__()

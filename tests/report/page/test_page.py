@@ -210,8 +210,8 @@ def test_long_and_empty_tables_and_sections(tmp_path):
 
 
 def test_texts_that_are_no_utf8_are_written(tmp_path):
-    reader, _ = page(content(title="film \udcff \x00 \u202e evil"), tmp_path)
-    assert "film \N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER} evil" in reader.text
+    reader, _ = page(content(title="image \udcff \x00 \u202e evil"), tmp_path)
+    assert "image \N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER} evil" in reader.text
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_draws(tmp_path, cases):
 
 
 def test_heatmap_and_outline_are_where_they_belong(tmp_path):
-    """On a film without brightness all colour comes from the heatmap (warm) and the outline (cold)."""
+    """On an image without brightness all colour comes from the heatmap (warm) and the outline (cold)."""
     dark = {"image": np.zeros((40, 40)), "rows": 40, "columns": 40}
     bare = {"lung_mask": None, "true": "", "predicted": "", "pfs": float("nan"), "area": float("nan")}
     pictures = []

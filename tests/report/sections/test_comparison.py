@@ -20,7 +20,7 @@ FILMS, PATIENTS = 120, 40
 
 
 def table(gain: float = 0.0, classes: bool = True, seed: int = 1) -> Predictions:
-    """Three films per patient; every tenth has no lungs. The gain is of attention."""
+    """Three images per patient; every tenth has no lungs. The gain is of attention."""
     shared, own = np.random.default_rng(0), np.random.default_rng(seed)
     labels = shared.integers(0, 2, FILMS)
     score = np.clip(0.5 + 0.3 * (labels - 0.5) + 0.2 * shared.normal(size=FILMS), 0, 1)

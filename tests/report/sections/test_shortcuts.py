@@ -24,7 +24,7 @@ def around(value, half=0.03):
         ("lungs", around(0.95), around(0.51), around(0.44), "good", "falls to chance"),
         ("lungs", around(0.95), around(0.3), around(0.65), "good", "falls to chance"),
         ("lungs", around(0.95), around(0.7, 0.25), around(0.25), "unknown", "too few patients"),
-        ("lungs", around(0.51), around(0.52), around(-0.01), "unknown", "not above chance on whole films"),
+        ("lungs", around(0.51), around(0.52), around(-0.01), "unknown", "not above chance on whole images"),
         ("outside_lungs", around(0.95), around(0.6), around(0.35), "warning", "the score falls"),
         ("outside_lungs", around(0.95), around(0.94), around(0.01), "good", "no loss is shown"),
         ("corners", around(0.95), around(0.55), around(0.4), "bad", "where markers are"),
@@ -39,7 +39,7 @@ def test_rule(region, whole, blanked, drop, level, words):
 
 
 def test_missing_figure_is_told():
-    nothing = Interval(math.nan, math.nan, math.nan, 0, "the films are of fewer than two patients")
+    nothing = Interval(math.nan, math.nan, math.nan, 0, "the images are of fewer than two patients")
     flag = probe_flag("lungs", around(0.9), nothing, nothing)
     assert flag.level == "unknown"
     assert "fewer than two patients" in flag.text

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films in memory against their files: the same small film, to the level."""
+"""Images in memory against their files: the same small image, to the level."""
 
 from __future__ import annotations
 

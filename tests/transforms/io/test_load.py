@@ -83,7 +83,7 @@ def test_mask_before_its_film_is_an_error(item):
 def test_a_mask_is_not_laid_on_a_part_of_its_film(item, step, refused):
     moved = step(LoadCXRd("image")(item))
     if refused:
-        with pytest.raises(ConfigurationError, match="no longer shows its whole film"):
+        with pytest.raises(ConfigurationError, match="no longer shows its whole image"):
             LoadLungMaskd()(moved)
     else:
         loaded = LoadLungMaskd()(moved)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks on the film's own grid, MONAI Label's reply, and single films against the decoded images of a run."""
+"""Masks on the image's own grid, MONAI Label's reply, and single images against the decoded images of a run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def film(tmp_path):
 @pytest.mark.parametrize("mode", ["pad", "stretch"])
 @pytest.mark.parametrize("shape", [(210, 140), (90, 155)])
 def test_mask_comes_back_where_it_was(mode, shape):
-    """A rectangle on the film, seen through the resizing, is drawn within the blur of a pixel of the small grid."""
+    """A rectangle on the image, seen through the resizing, is drawn within the blur of a pixel of the small grid."""
     drawn = np.zeros((1, *shape), np.uint8)
     drawn[:, shape[0] // 5 : shape[0] // 2, shape[1] // 3 :] = 1
     seen = ResizeCXR(64, mode=mode)(drawn.astype(np.float32))

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films of different sizes on one grid: each gives the views that it gives alone."""
+"""Images of different sizes on one grid: each gives the views that it gives alone."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SHAPES = [(384, 384), (512, 400), (333, 507), (100, 131), (900, 1201)]
 
 
 def film(shape: tuple[int, int], dtype=np.uint8, texture: float = 0.1) -> np.ndarray:
-    """A film-like image (1, H, W): two dark lungs on a bright body, ribs, and fine texture of given strength."""
+    """An image-like image (1, H, W): two dark lungs on a bright body, ribs, and fine texture of given strength."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     y, x = rows / shape[0] - 0.5, columns / shape[1] - 0.5
     body = 0.75 * np.exp(-((y / 0.6) ** 4 + (x / 0.45) ** 4))
@@ -231,7 +231,7 @@ def test_outside_is_filled(how, dtype):
     image = film((50, 50), dtype)
     view = ViewParameters(center_x=0.0, brightness=0.5)
     result = render(how, MultiView(size=50, fill=0.4), image, view)
-    np.testing.assert_allclose(result[:, :24], 0.2, atol=2e-3)  # 0.4, halved with the rest of the film
+    np.testing.assert_allclose(result[:, :24], 0.2, atol=2e-3)  # 0.4, halved with the rest of the image
 
 
 @pytest.mark.parametrize("view", [ViewParameters(5.0, 5.0), ViewParameters(-3.0, 0.5), ViewParameters(0.5, -9.0)])

@@ -52,7 +52,7 @@ def read_tiff(path: str, data: bytes, max_pixels: int, notes: list[str]) -> Tiff
         if not pictures:
             raise ValueError("its directory of pages cannot be read")
         if len(pictures) > 1:
-            cause = f"holds {len(pictures)} pages or frames, not one film"
+            cause = f"holds {len(pictures)} pages or frames, not one image"
             raise CXRReadError(path, cause, "Split it into one file per image.")
         if len(pages) > 1:
             notes.append(Note("pictures", f"{len(pages) - 1} smaller copy or mask in the file was left out"))

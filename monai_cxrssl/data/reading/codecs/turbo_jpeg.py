@@ -14,7 +14,7 @@ from monai_cxrssl.data.reading.film import Fit
 
 __all__ = ["decode_jpeg", "jpeg_size"]
 
-# Scaled decoding cuts frequencies off where averaging damps them. Of films as detectors give them, decoded at three
+# Scaled decoding cuts frequencies off where averaging damps them. Of images as detectors give them, decoded at three
 # times the wanted size or more, the two stay within a grey level on average; of smaller pictures, with all their edges
 # within few pixels, not, and these are fast anyway.
 _LEAST_SIDE, _MARGIN = 1024, 3
@@ -40,7 +40,7 @@ def decode_jpeg(data: bytes, size: tuple[int, int, str], fit: Fit | None) -> np.
     Args:
         data: the file.
         size: of :func:`jpeg_size`.
-        fit: the size that is wanted; a large film is decoded at a half of its size or less, and at three times what is
+        fit: the size that is wanted; a large image is decoded at a half of its size or less, and at three times what is
             wanted or more.
 
     Returns:
@@ -58,7 +58,7 @@ def decode_jpeg(data: bytes, size: tuple[int, int, str], fit: Fit | None) -> np.
         room = min(rows / wanted[0], columns / wanted[1]) / _MARGIN
         factor = max((n for n in (2, 4, 8) if n <= room), default=1)
         if factor > 1:
-            # Of eighths, 3, 5, 6 and 7 take longer, and end a whole pixel beyond the film more often.
+            # Of eighths, 3, 5, 6 and 7 take longer, and end a whole pixel beyond the image more often.
             least = {"min_height": -(-rows // factor), "min_width": -(-columns // factor), "min_factor": 2.0}
     if colours == _GREY or least:
         return simplejpeg.decode_jpeg(data, "GRAY", **least)[..., 0]

@@ -1,3 +1,3 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of a header for showing a film, and their checks."""
+"""Rules of a header for showing an image, and their checks."""

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Grey films saved in colour (RGB, YBR, palette), told from colour pictures."""
+"""Grey images saved in colour (RGB, YBR, palette), told from colour pictures."""
 
 from __future__ import annotations
 

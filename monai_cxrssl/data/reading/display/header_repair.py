@@ -37,7 +37,7 @@ def repaired_header(header: Dataset, path: str) -> tuple[Dataset, list[str]]:
     """Return a copy of a header in UTF-8 whose elements are all valid, and what was repaired, in words.
 
     Values that cannot be put right are emptied. UIDs are taken from the file's meta information or made of what
-    identifies patient, study and series, so that films of one study stay together; ``path`` tells films apart that
+    identifies patient, study and series, so that images of one study stay together; ``path`` tells images apart that
     nothing else does.
     """
     from pydicom import Dataset
@@ -131,7 +131,7 @@ def _repair_identity(header: Dataset, meta: Dataset, path: str, notes: list[str]
             new = there
         else:
             parts = [str(header.get(name) or "") for name in _IDENTITIES[keyword]]
-            # A film that names nothing, and each film by itself, is known by its file.
+            # An image that names nothing, and each image by itself, is known by its file.
             if keyword == "SOPInstanceUID" or not any(parts):
                 parts.append(path)
             digest = hashlib.sha256("\0".join([keyword, *parts]).encode(errors="surrogatepass"))

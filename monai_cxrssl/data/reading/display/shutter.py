@@ -18,7 +18,7 @@ _SHAPES = ("RECTANGULAR", "CIRCULAR", "POLYGONAL")
 
 @dataclass(frozen=True)
 class Shutter:
-    """Shutters of a film, as its header writes them: rows and columns from 1, edges and circle within the picture.
+    """Shutters of an image, as its header writes them: rows and columns from 1, edges and circle within the picture.
 
     Args:
         shapes: in capitals; what each of the shapes leaves visible, all together leave visible.
@@ -36,7 +36,7 @@ class Shutter:
 
 
 def hidden_pixels(shutter: Shutter, shape: tuple[int, int], notes: list[str]) -> np.ndarray | None:
-    """Return bool ``shape``, true where a shutter hides the film; None where none does."""
+    """Return bool ``shape``, true where a shutter hides the image; None where none does."""
     visible = np.ones(shape, np.uint8)
     for name in shutter.shapes:
         seen = _visible(shutter, name, shape)
@@ -49,7 +49,7 @@ def hidden_pixels(shutter: Shutter, shape: tuple[int, int], notes: list[str]) ->
 
 
 def hide(pixels: np.ndarray, table: np.ndarray, hidden: np.ndarray, value: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return stored pixels and lookup table of a film whose ``hidden`` pixels show ``value``.
+    """Return stored pixels and lookup table of an image whose ``hidden`` pixels show ``value``.
 
     They get a bit pattern that shows it already, or one that no visible pixel has, or that which comes nearest.
     """
@@ -64,7 +64,7 @@ def hide(pixels: np.ndarray, table: np.ndarray, hidden: np.ndarray, value: float
 
 
 def _visible(shutter: Shutter, name: str, shape: tuple[int, int]) -> np.ndarray | None:
-    """Return uint8 ``shape``, 1 where this shape leaves the film visible; None where it is unknown or incomplete."""
+    """Return uint8 ``shape``, 1 where this shape leaves the image visible; None where it is unknown or incomplete."""
     rows, columns = shape
     row, column = np.arange(1, rows + 1)[:, None], np.arange(1, columns + 1)
     if name == "RECTANGULAR" and shutter.edges:
@@ -76,7 +76,7 @@ def _visible(shutter: Shutter, name: str, shape: tuple[int, int]) -> np.ndarray 
         return ((row - center_row) ** 2 + (column - center_column) ** 2 <= radius**2).astype(np.uint8)
     if name == "POLYGONAL" and shutter.vertices and len(shutter.vertices) > 2:
         points = np.array([(x - 1, y - 1) for y, x in shutter.vertices])
-        # Far beyond the film, OpenCV's fixed-point coordinates would wrap round.
+        # Far beyond the image, OpenCV's fixed-point coordinates would wrap round.
         points = np.rint(np.clip(points, -30000, 30000)).astype(np.int32)
         return cv2.fillPoly(np.zeros(shape, np.uint8), [points], 1)
     return None

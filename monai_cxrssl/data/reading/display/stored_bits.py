@@ -20,7 +20,7 @@ def pattern_values(
 ) -> np.ndarray:
     """Return int32 ``(256,)`` or ``(65536,)``: the stored value that each bit pattern means (PS3.5 8.1.1).
 
-    Bits above the stored ones are masked off, as those of an overlay, unless the film is smooth with them only: then
+    Bits above the stored ones are masked off, as those of an overlay, unless the image is smooth with them only: then
     the header names too few bits, and they count.
 
     Args:
@@ -34,7 +34,7 @@ def pattern_values(
     if high_bit != stored - 1:
         notes.append(Note("bits", f"the stored bits end at bit {high_bit} instead of {stored - 1}; shifted"))
     meaning = _meaning(bits, stored, high_bit, signed)
-    # Rows apart suffice: no film has a single row of values too large.
+    # Rows apart suffice: no image has a single row of values too large.
     sample = pixels[:: max(1, pixels.size // _SAMPLE)]
     if high_bit == bits - 1 or has_overlay or not _exceeds(sample, stored, high_bit, signed):
         return meaning

@@ -1,8 +1,8 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Grey range that a film uses, and the one it shows.
+"""Grey range that an image uses, and the one it shows.
 
-A range misfits where the film uses less than a tenth of it, or where more than 95 % of its pixels are black or white.
+A range misfits where the image uses less than a tenth of it, or where more than 95 % of its pixels are black or white.
 Padding, what a shutter hides and burnt-in markers are left out. A marker is a group of the smallest or largest values
 of less than a tenth of the pixels, apart from all others by more than half of the range that those have.
 """
@@ -23,7 +23,7 @@ _MOST_CLIPPED = 0.95
 _LEVEL = 0.5 / 255
 _PERCENTILES = (0.01, 0.99)
 _MARKER_SHARE = 0.1
-# Without its markers, a film of its own range may use more than a tenth of it, and still be dark because of them.
+# Without its markers, an image of its own range may use more than a tenth of it, and still be dark because of them.
 _BESIDE_MARKERS = 0.25
 # Masks and blank pictures have fewer values, and no range to find.
 _LEAST_VALUES = 8
@@ -32,7 +32,7 @@ _SAMPLE = 1024
 
 @dataclass(frozen=True)
 class ValueCounts:
-    """Distinct values of a film, rising, and how many pixels hold each: ``(N,)`` both."""
+    """Distinct values of an image, rising, and how many pixels hold each: ``(N,)`` both."""
 
     values: np.ndarray
     counts: np.ndarray
@@ -61,7 +61,7 @@ class ValueCounts:
 def count_values(
     pixels: np.ndarray, values: np.ndarray, left_out: np.ndarray | None = None, hidden: np.ndarray | None = None
 ) -> ValueCounts:
-    """Count what a film holds.
+    """Count what an image holds.
 
     Args:
         pixels: uint8 or uint16 ``(H, W)`` bit patterns.
@@ -108,25 +108,25 @@ def fits(
 
 
 def misfit(film: ValueCounts, shown: np.ndarray) -> str:
-    """Say how badly ``shown``, the intensities of the film's values ``(N,)``, fit it; ``""`` where they do."""
+    """Say how badly ``shown``, the intensities of the image's values ``(N,)``, fit it; ``""`` where they do."""
     start, stop = film.without_markers()
     if stop - start < _LEAST_VALUES:
         return ""
     first, last = film.percentiles(start, stop)
     used = float(np.ptp(shown[first:last]))
     if used < _LEAST_USED:
-        return f"shows the film in {used:.1%} of the grey range"
+        return f"shows the image in {used:.1%} of the grey range"
     counts, ends = film.counts[start:stop], np.zeros(stop - start, bool)
     for end in (shown[start:stop] <= _LEVEL, shown[start:stop] >= 1 - _LEVEL):
         # One value that is black, or white, is a background: nothing in it is lost.
         if np.count_nonzero(end) > 1:
             ends |= end
     clipped = counts[ends].sum() / counts.sum()
-    return f"makes {clipped:.1%} of the film black or white" if clipped > _MOST_CLIPPED else ""
+    return f"makes {clipped:.1%} of the image black or white" if clipped > _MOST_CLIPPED else ""
 
 
 def own_range(film: ValueCounts) -> tuple[float, float, bool]:
-    """Return lowest and highest value of the film's own range, and whether it had to be found without markers or
+    """Return lowest and highest value of the image's own range, and whether it had to be found without markers or
     outliers: then it is that of the values from the 1st to the 99th percentile, or all where that is half of them."""
     values = film.values
     if not len(values):

@@ -16,7 +16,7 @@ def other_body_part(part: str, region: str, view: str, descriptions: Sequence[st
 
     The first text that names a part decides: BodyPartExamined, the meaning of the anatomic region, the view, then the
     descriptions in their order. One that names the chest too ("chest and abdomen") is of the chest; words that are no
-    part of the body, and headers without any, leave the film where it is.
+    part of the body, and headers without any, leave the image where it is.
 
     Example:
         >>> other_body_part("", "", "PA", ["Handgelenk links"]), other_body_part("RIBS", "", "AP", ["Hand"])
@@ -59,7 +59,7 @@ def _fold_words(words: str) -> list[str]:
     return [_fold(word) for word in words.split()]
 
 
-# The spine of the chest is no chest film, whatever its name.
+# The spine of the chest is no chest X-ray, whatever its name.
 _SPINE = re.compile(
     r"\b(?:thora\w*|torac\w*|torak\w*|brust|bryst\w*|dorsal\w*) ?(?:spine|vertebr\w*|wirbel\w*|colum\w*|rygg\w*)"
     r"|\b(?:rachis|colonne|columna|coluna|colonna|kregoslup\w*|spine|vertebr\w*|rygg\w*) (?:\w+ )?"

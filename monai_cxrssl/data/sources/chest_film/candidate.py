@@ -22,7 +22,7 @@ _PACKED_MAGIC = {
     b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar", b"\x1f\x8b": "gz", b"BZh": "bz2",
     b"\xfd7zXZ": "xz",
 }  # fmt: skip
-#: Bytes per pixel under which a compressed picture may be of two values. Films have 0.3 to 1.5 as PNG and 0.08 to 0.4
+#: Bytes per pixel under which a compressed picture may be of two values. Images have 0.3 to 1.5 as PNG and 0.08 to 0.4
 #: as JPEG; masks have 0.005 to 0.05.
 _LIGHT = {"png": 0.1, "jpeg": 0.07, "dicom": 0.05, "nifti": 0.1, "tiff": 0.1}
 #: Bytes that a JPEG file has before its first pixel.
@@ -32,7 +32,7 @@ _OWN_PICTURE = b"Software\x00monai_cxrssl"
 
 @dataclass(slots=True)
 class Candidate:
-    """A file that may be a chest film, and what its first bytes tell."""
+    """A file that may be a chest X-ray, and what its first bytes tell."""
 
     path: str
     #: Path relative to the folder that the user named, with slashes.

@@ -17,16 +17,16 @@ from monai_cxrssl.errors import CXRReadError
 
 __all__ = ["split_raw"]
 
-#: Rank correlation, of either sign, of a raw image and its film at 32 x 32: above 0.95 in practice.
+#: Rank correlation, of either sign, of a raw image and its image at 32 x 32: above 0.95 in practice.
 _ALIKE = 0.9
 
 
 def split_raw(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
-    """Return the raw images whose film is among ``candidates``, and the raw images without one.
+    """Return the raw images whose image is among ``candidates``, and the raw images without one.
 
     A pair refers to one another by its instance UIDs, or else is of one study and patient and of one acquisition time;
     where no time is given, of one instance number; and where no number agrees, the images are paired in their order,
-    each film once. Those whose study differs or is unknown are paired when they lie in one folder, are of one patient,
+    each image once. Those whose study differs or is unknown are paired when they lie in one folder, are of one patient,
     have no time that contradicts, and look alike: this alone reads pixels.
     """
     raw = [c for c in candidates if c.header.get("raw")]

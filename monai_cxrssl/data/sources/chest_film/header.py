@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM header of a chest film, or of something else."""
+"""DICOM header of a chest X-ray, or of something else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OTHER_OBJECTS = ("Segmentation", "RT Dose", "Parametric Map", "Surface")
 
 
 def read_film_header(path: str) -> dict[str, Any]:
-    """Read what tells whether a DICOM file is a film, and whose, without its pixels.
+    """Read what tells whether a DICOM file is an image, and whose, without its pixels.
 
     Returns:
         what :func:`~monai_cxrssl.data.reading.dicom.read_dicom_header` does, and ``frames``, ``colour`` (stored so; it
@@ -58,7 +58,7 @@ def header_of(path: str, header_reader: Callable[[str], dict[str, Any]] | None =
 
 
 def why_no_film(path: str, header: Mapping[str, Any], modalities: Collection[str]) -> tuple[str, str]:
-    """Return the kind of what is left out and its detail, both empty for a film and where the header does not tell."""
+    """Return the kind of what is left out and its detail, both empty for images and where the header does not tell."""
     if not header or header.get("broken_off"):
         return "", ""  # damaged: the reader will name the cause
     words = str(header.get("sop_class") or "").removeprefix("a DICOM ")
@@ -121,7 +121,7 @@ def _whole(ds: Dataset, keyword: str) -> int | None:
 
 
 def _holds_colour(path: str) -> bool:
-    """Whether the reader refuses the pixels as colour: grey ones that are stored as colour are a film."""
+    """Whether the reader refuses the pixels as colour: grey ones that are stored as colour are an image."""
     from monai_cxrssl.data.sources.chest_film.pixels import decode
 
     try:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Selection of chest films among what lies beside them."""
+"""Selection of chest X-rays among what lies beside them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def select_films(
     header_reader: Callable[[str], dict[str, Any]] | None = None,
     modalities: Collection[str] = KEPT_MODALITIES,
 ) -> list[Candidate]:
-    """Return those of the files found below a folder that are chest films, and count the others.
+    """Return those of the files found below a folder that are chest X-rays, and count the others.
 
     Costs one header per DICOM file, of many at once. Pixels are read of few files alone: colour objects; files that
     are called masks or are so small for their pixels that they may be, of each group of them 16 where these agree; and
@@ -71,7 +71,7 @@ def select_films(
 
 
 def only_films(datalist: Datalist, left_out: LeftOut | None = None, headers: bool = True) -> Datalist:
-    """Leave what is no chest film out of what a layout listed, and count it in ``extra["left_out"]``.
+    """Leave what is no chest X-ray out of what a layout listed, and count it in ``extra["left_out"]``.
 
     Costs the size of each file, and with ``headers`` one header per DICOM file. The first bytes are read of the files
     whose path says mask or thumbnail or that are far smaller than the others, pixels as by :func:`select_films`.
@@ -79,7 +79,7 @@ def only_films(datalist: Datalist, left_out: LeftOut | None = None, headers: boo
     Args:
         datalist: of a layout; entries of ``extra`` that it counted itself are added up.
         left_out: counts, perhaps what the layout left out itself.
-        headers: read DICOM headers; False for public data sets, whose makers chose the films.
+        headers: read DICOM headers; False for public data sets, whose makers chose the images.
 
     Raises:
         DatalistError: nothing is left.
@@ -97,7 +97,7 @@ def only_films(datalist: Datalist, left_out: LeftOut | None = None, headers: boo
             splits[split].append(item)
     records = merge_records([datalist.extra, left_out.records()])
     if not kept:
-        raise DatalistError(f"{datalist.name} lists no chest film. {sentence(records)}.")
+        raise DatalistError(f"{datalist.name} lists no chest X-ray. {sentence(records)}.")
     _say(datalist.name, records, left_out.worth_saying or bool(records.get("left_out")))
     return replace(datalist, splits=splits, extra={**datalist.extra, **_relative_to(datalist.root, records)})
 
@@ -141,7 +141,7 @@ def _without_objects(
         return candidate, *why_no_film(candidate.path, candidate.header, modalities)
 
     known = ordered_map(with_header, candidates, name="headers")
-    # Colour is told by pixels: as many films are decoded at once as there are cores.
+    # Colour is told by pixels: as many images are decoded at once as there are cores.
     looked_at = ordered_map(judged, known, usable_cores(), name="colour")
     films = []
     bar = tqdm(looked_at, total=len(candidates), desc="indexing", unit="file", leave=False, disable=None)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Walk over a folder tree for files that may be chest films."""
+"""Walk over a folder tree for files that may be chest X-rays."""
 
 from __future__ import annotations
 

@@ -47,14 +47,14 @@ class PartReader:
     told: set[str] = field(default_factory=set)
 
     def read(self, place: Place, **more: Any) -> Datalist:
-        """Read a place by its layout, with the options that it knows; chest films alone."""
+        """Read a place by its layout, with the options that it knows; chest X-rays alone."""
         read, known = self.layouts[place.layout].read, self._options_of(place.layout)
         left_out = LeftOut(self.keep)
         given = {"keep": self.keep, "left_out": left_out, **self.files, **self.options, **more}
         datalist: Datalist = read(place.folder, **{name: value for name, value in given.items() if name in known})
         if place.layout not in SELECTING:
             self.told.update(told_files(datalist), left_out.paths)
-            # The makers of a public data set chose its films, so that no header is asked.
+            # The makers of a public data set chose its images, so that no header is asked.
             datalist = only_films(datalist, left_out, headers=place.layout in GENERIC)
         logger.info("%s: layout %s, %s", place.folder, place.layout, shown_counts(datalist))
         return datalist

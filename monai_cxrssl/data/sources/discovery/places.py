@@ -16,7 +16,7 @@ __all__ = ["GENERIC", "MOST_SUB_FOLDERS", "SELECTING", "Place", "places_above", 
 
 # Layouts of no data set in particular, asked when no other knows a folder.
 GENERIC = ("csv_table", "class_folders", "image_mask_folders", "folder")
-# Those that take chest films alone before they tell the patients from the folders.
+# Those that take chest X-rays alone before they tell the patients from the folders.
 SELECTING = ("class_folders", "image_mask_folders", "folder")
 LEVELS_BELOW, LEVELS_ABOVE = 2, 3
 # A folder of more is one of patients, and each layout looks into each.

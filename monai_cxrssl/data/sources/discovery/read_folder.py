@@ -68,7 +68,7 @@ def read_folder(
         layout: the one to read by; then data sets of that layout alone are looked for.
         options: arguments of the layouts' ``read``; each goes to those that have it.
         files: ``check_files`` and ``allow_absent``, for layouts that have them.
-        keep: kinds of :data:`monai_cxrssl.data.datalists.left_out.KINDS` that are films here.
+        keep: kinds of :data:`monai_cxrssl.data.datalists.left_out.KINDS` that are images here.
 
     Raises:
         DatalistError: there is no image, or a table or tree is wrong.

@@ -9,15 +9,15 @@ Folder layout (University of Otago, figshare)::
     acute_rib_fracture.csv          the same columns      (or Rib_fracture_mask_rle.csv)
     dataset/<SOPInstanceUID>        DICOM, with or without the extension .dcm; or PNG or JPEG copies in any folder
 
-A row is one outlined region; ``-1`` in ``EncodedPixels`` means no pneumothorax. A film that a table of the other two
+A row is one outlined region; ``-1`` in ``EncodedPixels`` means no pneumothorax. An image that a table of the other two
 does not name has no such finding. Free-text reports are not read.
 
 Classes (multi-label): ``Pneumothorax``, ``Rib Fracture`` (acute), ``Chest Tube``; the latter two are unknown where
 their table is missing.
 
 Items: ``label``, and from the DICOM header ``patient_id``, ``view_position``, ``sex``, ``age``; where the header
-names no patient, the table's ``PatientID``, else its ``StudyInstanceUID``, else the film stands for its own. With
-``masks_dir``, films with a pneumothorax have a ``lesion_mask``. There is no official split: all items are
+names no patient, the table's ``PatientID``, else its ``StudyInstanceUID``, else the image stands for its own. With
+``masks_dir``, images with a pneumothorax have a ``lesion_mask``. There is no official split: all items are
 ``training``.
 
 Licence: on request, after training in research ethics (non-commercial).
@@ -68,7 +68,7 @@ def read(
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds the tables, and the films at any depth below.
+        folder: holds the tables, and the images at any depth below.
         masks_dir: a folder to draw the masks of pneumothoraces into; without it, items have none.
         convention: of the run lengths, see :mod:`monai_cxrssl.data.datalists.masks`; the makers' tables are taken to
             follow SIIM-ACR's, which was not tried on the data: look at some masks.
@@ -117,7 +117,7 @@ def read(
 
 
 def _files(folder: Path, names: set[str]) -> dict[str, str]:
-    """Paths of the named films."""
+    """Paths of the named images."""
     files: dict[str, str] = {}
     for file in sorted(folder.rglob("*")):
         if image_stem(file.name) in names and file.is_file():
@@ -126,7 +126,7 @@ def _files(folder: Path, names: set[str]) -> dict[str, str]:
 
 
 def _named(folder: Path, tables: tuple[str, ...]) -> set[str] | None:
-    """The films that a table names; ``None`` where there is no such table."""
+    """The images that a table names; ``None`` where there is no such table."""
     path = next((folder / name for name in tables if (folder / name).is_file()), None)
     if path is None:
         return None

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""ChestX-Det: 3,578 films of ChestX-ray14 with 13 findings boxed and outlined by three radiologists.
+"""ChestX-Det: 3,578 images of ChestX-ray14 with 13 findings boxed and outlined by three radiologists.
 
 Folder layout (Deepwise)::
 
@@ -14,10 +14,10 @@ Classes (multi-label): the 13 of :data:`CLASSES`; a finding that is not named is
 
 Items: ``patient_id`` (the file's name, which is the makers' own: who the patients of ChestX-ray14 are is not told, so a
 split cannot be known to be patient-disjoint, nor disjoint from ChestX-ray14), ``label``, ``boxes`` and for each its
-class in ``box_classes``. With ``masks_dir``, films with a polygon have a ``lesion_mask`` of all findings. The official
+class in ``box_classes``. With ``masks_dir``, images with a polygon have a ``lesion_mask`` of all findings. The official
 split is kept.
 
-Licence: as stated on the repository's page; films of ChestX-ray14 (NIH Clinical Center).
+Licence: as stated on the repository's page; images of ChestX-ray14 (NIH Clinical Center).
 Citation: J. Lian, J. Liu et al., "A Structure-Aware Relation Network for Thoracic Diseases Detection and Segmentation",
 IEEE Transactions on Medical Imaging 2021, arXiv 2104.10326.
 """
@@ -56,7 +56,7 @@ TABLE, FORERUNNER = "ChestX_Det_{}.json", "{}.json"
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds a list of annotated films, told by its beginning."""
+    """Whether a folder holds a list of annotated images, told by its beginning."""
     return any(_table(Path(folder), part) is not None for part in SPLITS)
 
 
@@ -69,7 +69,7 @@ def read(
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds the lists and the folders of films.
+        folder: holds the lists and the folders of images.
         masks_dir: a folder to draw the masks into; without it, items have none.
         allow_absent: leave absent images out instead of refusing the list.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
@@ -90,7 +90,7 @@ def read(
         absent = [entry["file_name"] for entry in entries if entry["file_name"] not in films]
         if absent and (not allow_absent or len(absent) == len(entries)):
             raise DatalistError(
-                f"{path} lists {len(absent)} films that are not in {part}_data or {part} beside it (such as "
+                f"{path} lists {len(absent)} images that are not in {part}_data or {part} beside it (such as "
                 f"{absent[0]}); put the images there, or leave such entries out with allow_absent=True (index: "
                 "--allow_absent)."
             )

@@ -13,7 +13,7 @@ Columns: ``Path, Sex, Age, Frontal/Lateral, AP/PA`` and the 14 classes (:data:`C
 (negative), -1 (uncertain) or blank (not mentioned). ``Path`` begins with the name of the folder that the archive
 unpacks to; what precedes ``train/`` or ``valid/`` is passed over, so the folder may be renamed.
 
-Items: ``patient_id`` and ``study_id`` from the path, ``view_position`` (PA, AP, LL, RL; lateral films without one are
+Items: ``patient_id`` and ``study_id`` from the path, ``view_position`` (PA, AP, LL, RL; lateral images without one are
 LL), ``sex`` (F, M), ``age`` in years, ``label`` with 14 values after the policy of
 :mod:`monai_cxrssl.data.datalists.label_policy`.
 The official split is kept: train is ``training``, valid is ``validation``.
@@ -85,7 +85,7 @@ def read(
             :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`.
         blanks: ``"null"`` or ``"zero"``: what a class that the report does not mention becomes.
         seed: of policies that draw.
-        frontal_only: leave lateral films out.
+        frontal_only: leave lateral images out.
         check_files: look for every image.
         allow_absent: leave absent images out instead of refusing the table.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.

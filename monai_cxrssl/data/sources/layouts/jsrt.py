@@ -1,20 +1,20 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""JSRT: 247 digitised PA films of the Japanese Society of Radiological Technology, 154 with one lung nodule.
+"""JSRT: 247 digitised PA images of the Japanese Society of Radiological Technology, 154 with one lung nodule.
 
 Folder layout::
 
-    All247images/JPCLN001.IMG       154 films with a nodule
+    All247images/JPCLN001.IMG       154 images with a nodule
     All247images/JPCNN001.IMG       93 without
     fold1/masks/left lung/JPCLN001.gif, .../right lung/JPCLN001.gif     (optional: SCR, in fold1 and fold2)
 
-The films may also lie in the folder itself, or apart in ``Nodule154images`` and ``NonNodule93images``. They are raw
+The images may also lie in the folder itself, or apart in ``Nodule154images`` and ``NonNodule93images``. They are raw
 (:mod:`monai_cxrssl.data.reading.jsrt_img`). The folds of the SCR lung outlines may also lie in ``scratch``, ``scr`` or
 ``scr/scratch``; where a mask is there both as the GIF that is published and as a PNG made of it, the PNG is taken.
 
-Classes (multi-label, one class): ``Nodule``, from the file's name. Items: ``patient_id`` (the file's name: one film per
-patient), ``view_position`` PA, ``label``, ``lung_mask`` (``[left, right]``, which the readers of this package merge).
-There is no split: all items are ``training``.
+Classes (multi-label, one class): ``Nodule``, from the file's name. Items: ``patient_id`` (the file's name: one image
+per patient), ``view_position`` PA, ``label``, ``lung_mask`` (``[left, right]``, which the readers of this package
+merge). There is no split: all items are ``training``.
 
 Licence: free for research after registration; SCR likewise.
 Citation: J. Shiraishi, S. Katsuragawa et al., "Development of a Digital Image Database for Chest Radiographs With and
@@ -48,7 +48,7 @@ MASK_EXTENSIONS = (".gif", ".png")
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder, or what an archive unpacks to in it, holds films such as ``JPCLN001.IMG``."""
+    """Whether a folder, or what an archive unpacks to in it, holds images such as ``JPCLN001.IMG``."""
     return any(_kind(film) in KINDS for film in _films(Path(folder)))
 
 
@@ -56,21 +56,21 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds the films, or the folders of the archives.
+        folder: holds the images, or the folders of the archives.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
-        DatalistError: there is no film, one is there twice or has another size than JSRT's (counted, the first named),
+        DatalistError: there is no image, one is there twice or has another size than JSRT's (counted, the first named),
             or has a mask of one lung only.
     """
     folder = Path(folder)
     films = _films(folder)
     if not films:
-        raise DatalistError(f"{folder} holds no film such as JPCLN001.IMG or JPCNN001.IMG.")
+        raise DatalistError(f"{folder} holds no image such as JPCLN001.IMG or JPCNN001.IMG.")
     wrong = [film for film in films if film.stat().st_size != JSRT_BYTES]
     if wrong:
         raise DatalistError(
-            f"{len(wrong)} of {len(films)} films do not have the {JSRT_BYTES:,} bytes of JSRT's raw format, such as "
+            f"{len(wrong)} of {len(films)} images do not have the {JSRT_BYTES:,} bytes of JSRT's raw format, such as "
             f"{wrong[0]} with {wrong[0].stat().st_size:,}; unpack them again."
         )
     masks = _masks(folder)
@@ -98,7 +98,7 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
 
 
 def _films(folder: Path) -> list[Path]:
-    """The films in a folder and in those that its archives unpack to, by name."""
+    """The images in a folder and in those that its archives unpack to, by name."""
     found = []
     for place in (folder, *(folder / name for name in ARCHIVES)):
         if place.is_dir():
@@ -113,7 +113,7 @@ def _kind(film: Path) -> str:
 
 
 def _masks(folder: Path) -> dict[str, dict[str, Path]]:
-    """The masks of each film by side."""
+    """The masks of each image by side."""
     found: dict[str, dict[str, Path]] = {}
     for top in MASK_PLACES:
         for side in SIDES:

@@ -12,7 +12,7 @@ Folder layout::
 
 Each table may be unpacked (``.csv``). MIMIC-CXR has ``cxr-record-list.csv.gz`` (``subject_id, study_id, dicom_id,
 path``) in place of the split table; with it alone all images are ``training``. To read the DICOM tree with labels and
-the official split, put the tables of MIMIC-CXR-JPG into its folder. Views of DICOM films that no metadata table tells
+the official split, put the tables of MIMIC-CXR-JPG into its folder. Views of DICOM images that no metadata table tells
 are read from their headers.
 
 Items: ``patient_id`` (``p10000032``), ``study_id`` (``s50414267``), ``view_position`` (ViewPosition; LATERAL is LL),
@@ -82,13 +82,13 @@ def read(
         labeller: ``"chexpert"`` or ``"negbio"``: whose labels are taken, when its table is there.
         policy: what an uncertain label becomes, see
             :func:`monai_cxrssl.data.datalists.label_policy.apply_label_policy`; draws are made per study, so that all
-            films of a study agree.
+            images of a study agree.
         blanks: ``"null"`` or ``"zero"``: what a class that the report does not mention becomes.
         seed: of policies that draw.
         check_files: look for every image; without it the extension is that of the first image found, else ``.dcm``
             with ``cxr-record-list``, ``.jpg`` with the split table.
         allow_absent: leave absent images out instead of refusing the table.
-        headers: read ViewPosition of DICOM films from their headers when there is no metadata table; not done without
+        headers: read ViewPosition of DICOM images from their headers when there is no metadata table; not done without
             check_files.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 

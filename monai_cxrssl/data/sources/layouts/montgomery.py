@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Montgomery County: 138 frontal films of a tuberculosis control programme, both lungs outlined by hand.
+"""Montgomery County: 138 frontal images of a tuberculosis control programme, both lungs outlined by hand.
 
 Folder layout (``MontgomerySet``; the folder above it is recognised too)::
 
@@ -12,7 +12,7 @@ Folder layout (``MontgomerySet``; the folder above it is recognised too)::
 
 Classes (multi-class): 0 ``No Finding``, 1 ``Tuberculosis``, from the last digit of the file's name.
 
-Items: ``patient_id`` (the name without the label: one film per patient), ``label``, ``lung_mask`` (``[left, right]``,
+Items: ``patient_id`` (the name without the label: one image per patient), ``label``, ``lung_mask`` (``[left, right]``,
 which the readers of this package merge, or the one of both), ``sex`` and ``age`` in years. There is no split: all items
 are ``training``.
 
@@ -40,7 +40,7 @@ PREFIX = "MCUCXR"
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds ``CXR_png`` with films named ``MCUCXR_...``."""
+    """Whether a folder holds ``CXR_png`` with images named ``MCUCXR_...``."""
     return find_top(folder, ARCHIVE, PREFIX) is not None
 
 
@@ -52,7 +52,7 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
-        DatalistError: there is no film, or one has a name without a number, or a mask of one lung only.
+        DatalistError: there is no image, or one has a name without a number, or a mask of one lung only.
     """
     return read_top(folder, ARCHIVE, PREFIX, NAME, _masks, parse_reading, strict_labels)
 

@@ -1,13 +1,13 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Object-CXR: 10,000 frontal films of 300 township hospitals in China, foreign objects outlined.
+"""Object-CXR: 10,000 frontal images of 300 township hospitals in China, foreign objects outlined.
 
 Folder layout::
 
     train.csv, dev.csv              image_name (or image_path), annotation
-    train/<image_name>              8,000 films
-    dev/<image_name>                1,000 films
-    test.csv, test/                 1,000 films, as a later release has them
+    train/<image_name>              8,000 images
+    dev/<image_name>                1,000 images
+    test.csv, test/                 1,000 images, as a later release has them
 
 An ``annotation`` is empty, or shapes separated by semicolons: ``0 x1 y1 x2 y2`` is a rectangle, ``1 x1 y1 x2 y2`` an
 ellipse by its box, ``2 x1 y1 x2 y2 x3 y3 ...`` a polygon; pixels, from the upper left corner.
@@ -15,7 +15,7 @@ ellipse by its box, ``2 x1 y1 x2 y2 x3 y3 ...`` a polygon; pixels, from the uppe
 Classes (multi-label): ``Foreign Object`` (buttons, jewellery and the like within the lungs; no support devices).
 
 Items: ``patient_id`` (the image's name: who the patients are was not published), ``label``, ``boxes`` (of each shape,
-``[x1, y1, x2, y2]``). With ``masks_dir``, films with an object have a ``lesion_mask`` of the shapes themselves. The
+``[x1, y1, x2, y2]``). With ``masks_dir``, images with an object have a ``lesion_mask`` of the shapes themselves. The
 official split is kept: train is ``training``, dev ``validation``, test ``test``.
 
 Licence: as stated on the challenge's page.
@@ -49,7 +49,7 @@ CORNERS = 64
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds a table of shapes beside the folder of its films."""
+    """Whether a folder holds a table of shapes beside the folder of its images."""
     folder = Path(folder)
     return any(has_columns(folder / f"{p}.csv", "annotation") and (folder / p).is_dir() for p in SPLITS)
 
@@ -63,7 +63,7 @@ def read(
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds tables, and beside each the folder of its films.
+        folder: holds tables, and beside each the folder of its images.
         masks_dir: a folder to draw the masks into; without it, items have none.
         allow_absent: leave absent images out instead of refusing the table.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.

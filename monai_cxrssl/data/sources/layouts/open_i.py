@@ -19,7 +19,7 @@ that was not indexed, or whose image was unsatisfactory, all are unknown. Terms 
 without a class are passed over.
 
 Items: ``patient_id`` and ``study_id`` (the report's uid: the makers took one report of each patient), ``label``, and
-``view_position`` LL for lateral films of the Kaggle copy (PA and AP are not told apart). There is no split: all items
+``view_position`` LL for lateral images of the Kaggle copy (PA and AP are not told apart). There is no split: all items
 are ``training``.
 
 Licence: CC BY-NC-ND 4.0 (images).
@@ -87,7 +87,7 @@ def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) 
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds the tables or reports, and the films at any depth below.
+        folder: holds the tables or reports, and the images at any depth below.
         allow_absent: leave absent images out instead of refusing the table; reports without any image, which the
             archive has, are always left out.
         strict_labels: refuse terms that are nearly one of a class, which otherwise make it unknown, named in one

@@ -21,7 +21,7 @@ named. An empty ``Labels``, and one with ``exclude``, is no label at all.
 
 Items: ``patient_id``, ``study_id``, ``view_position`` (``AP_horizontal`` is AP, ``L`` is LL, ``COSTAL`` stays, ``UNK``
 is left out), ``sex``, ``age`` in years (study year less year of birth, so up to one too many), ``label``,
-``label_method`` (``Physician``, or ``RNN_model`` for the three quarters that a network labelled). Films of the
+``label_method`` (``Physician``, or ``RNN_model`` for the three quarters that a network labelled). Images of the
 Projection ``EXCLUDE`` are left out, with a line in the log. There is no official split: all items are ``training``.
 
 Licence: research use after registration with BIMCV (PADCHEST Dataset Research Use Agreement).
@@ -144,7 +144,7 @@ def read(folder: Path, check_files: bool = True, allow_absent: bool = False, str
     table = read_table(path, REQUIRED, OPTIONAL, filled=("ImageID", "PatientID"), unique="ImageID")
     excluded = table["Projection"].str.upper() == EXCLUDED
     if excluded.any():
-        logger.warning("%s: %d films of the Projection %s left out", path, int(excluded.sum()), EXCLUDED)
+        logger.warning("%s: %d images of the Projection %s left out", path, int(excluded.sum()), EXCLUDED)
         table = table[~excluded]
     table = table.assign(image=_images(folder, table, check_files))
     if check_files:
@@ -205,7 +205,7 @@ def _views(path: Path, table: pd.DataFrame) -> list[str]:
     unknown = Counter(texts[~texts.isin(list(VIEWS))])
     if unknown:
         told = ", ".join(f"{text} {count}" for text, count in unknown.most_common(SHOWN_TERMS))
-        logger.warning("%s: %d films of an unknown Projection get no view (%s)", path, unknown.total(), told)
+        logger.warning("%s: %d images of an unknown Projection get no view (%s)", path, unknown.total(), told)
     return [VIEWS.get(text, "") for text in texts]
 
 

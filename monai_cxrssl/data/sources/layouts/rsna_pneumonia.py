@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""RSNA Pneumonia Detection Challenge: 26,684 labelled frontal films of ChestX-ray14, opacities boxed.
+"""RSNA Pneumonia Detection Challenge: 26,684 labelled frontal images of ChestX-ray14, opacities boxed.
 
 Folder layout (stage 2 of the Kaggle competition ``rsna-pneumonia-detection-challenge``)::
 
@@ -16,13 +16,13 @@ Classes (multi-class): :data:`CLASSES`, where ``Normal`` is called ``No Finding`
 :mod:`monai_cxrssl.data.datalists.vocabulary`. ``No Lung Opacity / Not Normal`` is any other abnormality. For pneumonia
 against the rest, ``Lung Opacity`` is the positive class.
 
-Items: ``patient_id`` (patientId, which names one film: the challenge hides who of its films belong to one person, so a
-split by it cannot be known to be patient-disjoint, nor disjoint from ChestX-ray14), ``label``, ``boxes``
+Items: ``patient_id`` (patientId, which names one image: the challenge hides who of its images belong to one person, so
+a split by it cannot be known to be patient-disjoint, nor disjoint from ChestX-ray14), ``label``, ``boxes``
 (``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, 1024 x 1024, or of the PNG or JPEG made of it; ``[]``
 without opacity), and from the DICOM header, where there is one, ``view_position``, ``sex``, ``age``. There is no public
 split: all items are ``training``.
 
-Licence: the competition's rules (non-commercial research and education); films of ChestX-ray14 (NIH Clinical Center).
+Licence: the competition's rules (non-commercial research and education); images of ChestX-ray14 (NIH Clinical Center).
 Citation: G. Shih, C. C. Wu et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
 Annotations of Possible Pneumonia", Radiology: Artificial Intelligence 2019, doi 10.1148/ryai.2019180041.
 """
@@ -58,7 +58,7 @@ LABELS = "stage_2_train_labels.csv"
 DETAILS = "stage_2_detailed_class_info.csv"
 FILMS = "stage_2_train_images"
 SIDES = ["x", "y", "width", "height"]
-# Rows and columns of every film.
+# Rows and columns of every image.
 SIDE = 1024
 
 
@@ -71,8 +71,8 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds the table of boxes, that of classes (without it only films with boxes have a label), the films.
-        headers: read view, sex and age from the DICOM headers (about a millisecond per film).
+        folder: holds the table of boxes, that of classes (without it only images with boxes have a label), the images.
+        headers: read view, sex and age from the DICOM headers (about a millisecond per image).
         allow_absent: leave absent images out instead of refusing the table.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
@@ -88,8 +88,8 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_
         _check_agreement(path, table, kinds)
     else:
         kinds = {patient: KINDS.index("Lung Opacity") if found else None for patient, found in boxes.items()}
-        told = f"{sum(kind is None for kind in kinds.values())} films without an opacity have no label"
-        logger.warning("%s: there is no %s, which tells normal from other films; %s", folder, DETAILS, told)
+        told = f"{sum(kind is None for kind in kinds.values())} images without an opacity have no label"
+        logger.warning("%s: there is no %s, which tells normal from other images; %s", folder, DETAILS, told)
     films = table[~table["patientId"].duplicated()].copy()
     films["image"] = find_films(folder, FILMS, films["patientId"])
     films = keep_existing(path, films, films["image"].tolist(), folder, allow_absent)
@@ -108,19 +108,19 @@ def read(folder: Path, headers: bool = True, allow_absent: bool = False, strict_
 
 
 def _kinds(path: Path, strict: bool) -> dict[str, int | None]:
-    """Class number of each film, ``None`` where unknown."""
+    """Class number of each image, ``None`` where unknown."""
     table = read_table(path, ("patientId", "class"), filled=("patientId",))
     numbers, _ = class_numbers(path, table, "class", KINDS, strict)
     known = table.assign(number=numbers).dropna()
     distinct = known.drop_duplicates(["patientId", "number"])
     again = distinct.index[distinct["patientId"].duplicated()]
-    refuse_rows(path, again, "the film has another class in an earlier row", "leave one class for each film")
+    refuse_rows(path, again, "the image has another class in an earlier row", "leave one class for each image")
     kinds: dict[str, int | None] = dict.fromkeys(table["patientId"])
     return kinds | {patient: int(n) for patient, n in zip(distinct["patientId"], distinct["number"], strict=True)}
 
 
 def _boxes(path: Path, table: pd.DataFrame, strict: bool) -> dict[str, list[list[float]] | None]:
-    """Boxes of each film as corners, ``None`` where its Target is unknown."""
+    """Boxes of each image as corners, ``None`` where its Target is unknown."""
     import numpy as np
     import pandas as pd
 
@@ -131,7 +131,7 @@ def _boxes(path: Path, table: pd.DataFrame, strict: bool) -> dict[str, list[list
     usable = np.isfinite(numbers).all(axis=1) & (numbers[:, 2:] > 0).all(axis=1)
     refuse_rows(path, table.index[positive & ~usable], "Target is 1 without a box", "expected x, y, width, height > 0")
     refuse_rows(path, table.index[negative & ~blank], "Target is 0 with a box", "expected empty x, y, width, height")
-    check_unique(path, table, table[["patientId", *SIDES]].agg(" ".join, axis=1).str.strip(), "film or box")
+    check_unique(path, table, table[["patientId", *SIDES]].agg(" ".join, axis=1).str.strip(), "image or box")
     boxes: dict[str, list[list[float]] | None] = {patient: [] for patient in table["patientId"]}
     boxes |= dict.fromkeys(table["patientId"][~positive & ~negative])
     corners = np.concatenate((numbers[:, :2], numbers[:, :2] + numbers[:, 2:]), axis=1)
@@ -150,9 +150,9 @@ def _on_grid_of(path: Path, boxes: list[list[float]] | None) -> list[list[float]
 
 
 def _check_agreement(path: Path, table: pd.DataFrame, kinds: dict[str, int | None]) -> None:
-    """Both tables speak of the same films and call the same ones opaque."""
+    """Both tables speak of the same images and call the same ones opaque."""
     unlisted = table.index[~table["patientId"].isin(list(kinds))]
-    refuse_rows(path, unlisted, f"the film is not in {DETAILS}", "add it there or remove the row")
+    refuse_rows(path, unlisted, f"the image is not in {DETAILS}", "add it there or remove the row")
     numbers = table["patientId"].map(kinds)
     known = numbers.notna() & table["Target"].map(truth_value).isin([0, 1])
     disagree = table.index[

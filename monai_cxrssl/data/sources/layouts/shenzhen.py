@@ -1,18 +1,18 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Shenzhen: 662 frontal films of the Third People's Hospital of Shenzhen, half of them with tuberculosis.
+"""Shenzhen: 662 frontal images of the Third People's Hospital of Shenzhen, half of them with tuberculosis.
 
 Folder layout (``ChinaSet_AllFiles``; the folder above it is recognised too)::
 
     CXR_png/CHNCXR_0001_0.png             326 normal (_0), 336 with tuberculosis (_1)
     ClinicalReadings/CHNCXR_0001_0.txt    "male 45yrs", then the findings
-    mask/CHNCXR_0001_0_mask.png           lung masks of 566 films, published later on their own (optional)
+    mask/CHNCXR_0001_0_mask.png           lung masks of 566 images, published later on their own (optional)
 
 The masks may lie in ``mask``, ``masks`` or ``mask/mask``, in the data set's folder.
 
 Classes (multi-class): 0 ``No Finding``, 1 ``Tuberculosis``, from the last digit of the file's name.
 
-Items: ``patient_id`` (the name without the label: one film per patient), ``label``, ``lung_mask``, ``sex`` and ``age``
+Items: ``patient_id`` (the name without the label: one image per patient), ``label``, ``lung_mask``, ``sex`` and ``age``
 in years. There is no split: all items are ``training``.
 
 Licence: free to use with the citations below; made by the US National Library of Medicine and the Third People's
@@ -39,7 +39,7 @@ PREFIX = "CHNCXR"
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds ``CXR_png`` with films named ``CHNCXR_...``."""
+    """Whether a folder holds ``CXR_png`` with images named ``CHNCXR_...``."""
     return find_top(folder, ARCHIVE, PREFIX) is not None
 
 
@@ -51,7 +51,7 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
-        DatalistError: there is no film, or one has a name without a number.
+        DatalistError: there is no image, or one has a name without a number.
     """
     return read_top(folder, ARCHIVE, PREFIX, NAME, _mask, parse_reading, strict_labels)
 

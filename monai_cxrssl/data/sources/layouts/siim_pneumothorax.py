@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""SIIM-ACR Pneumothorax: 12,047 frontal films of ChestX-ray14 with pneumothoraces outlined.
+"""SIIM-ACR Pneumothorax: 12,047 frontal images of ChestX-ray14 with pneumothoraces outlined.
 
 Folder layout (the Kaggle competition ``siim-acr-pneumothorax-segmentation``)::
 
@@ -10,14 +10,14 @@ Folder layout (the Kaggle competition ``siim-acr-pneumothorax-segmentation``)::
 
 The table has the columns ``ImageId, EncodedPixels``, one row per outlined region; ``-1`` means no pneumothorax.
 
-Classes (multi-label): ``Pneumothorax`` alone, for a film without one may show anything else.
+Classes (multi-label): ``Pneumothorax`` alone, for an image without one may show anything else.
 
 Items: ``label``, and from the DICOM header ``patient_id`` (the image's name where there is none), ``view_position``,
-``sex``, ``age``. Who of the films belong to one person is not known, so a split cannot be known to be patient-disjoint,
-nor disjoint from ChestX-ray14. With ``masks_dir``, films with a pneumothorax have a ``lesion_mask``. There is no public
-split: all items are ``training``.
+``sex``, ``age``. Who of the images belong to one person is not known, so a split cannot be known to be
+patient-disjoint, nor disjoint from ChestX-ray14. With ``masks_dir``, images with a pneumothorax have a ``lesion_mask``.
+There is no public split: all items are ``training``.
 
-Licence: the competition's rules (non-commercial); films of ChestX-ray14 (NIH Clinical Center).
+Licence: the competition's rules (non-commercial); images of ChestX-ray14 (NIH Clinical Center).
 Citation: A. Zawacki, C. Wu, G. Shih et al., "SIIM-ACR Pneumothorax Segmentation", Kaggle 2019.
 """
 

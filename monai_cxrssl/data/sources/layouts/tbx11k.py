@@ -12,14 +12,14 @@ Folder layout (``TBX11K``; the folder above it is recognised too)::
     annotations/json/TBX11K_train.json  boxes in COCO form; optional, see below
     annotations/json/TBX11K_val.json
 
-Classes (multi-label): :data:`CLASSES`. A healthy film is 1 for ``No Finding`` and 0 for the rest; a sick one (another
+Classes (multi-label): :data:`CLASSES`. A healthy image is 1 for ``No Finding`` and 0 for the rest; a sick one (another
 disease) is 0 for all; one with tuberculosis is 1 for ``Tuberculosis``, and 1 or 0 for ``Active Tuberculosis`` and
 ``Latent Tuberculosis`` (``ObsoletePulmonaryTuberculosis``) after its boxes. Where the boxes leave that open (none, or
 one that is only called ``PulmonaryTuberculosis``), the two are unknown unless a box names them.
 
 Items: ``patient_id`` (the file's name: who the patients are was not published), ``label``, ``boxes``
-(``[x1, y1, x2, y2]`` in pixels of the film, 512 x 512; ``[]`` for healthy and sick films) and the class of each box in
-``box_classes``; a film with tuberculosis and no box has neither, which means unknown. The official split is kept:
+(``[x1, y1, x2, y2]`` in pixels of the image, 512 x 512; ``[]`` for healthy and sick images) and the class of each box
+in ``box_classes``; an image with tuberculosis and no box has neither, which means unknown. The official split is kept:
 ``training`` and ``validation``.
 
 Licence: non-commercial research, on the authors' terms.
@@ -118,7 +118,7 @@ def _item(image: str, name: str, boxes: list[tuple[list[float], str]]) -> dict[s
 
 
 def _read_boxes(path: Path, strict: bool) -> _Boxes:
-    """Corners and class of the boxes of each film of a COCO file; none when there is no such file."""
+    """Corners and class of the boxes of each image of a COCO file; none when there is no such file."""
     if not path.is_file():
         logger.info("%s: there is no %s, so active and latent tuberculosis are unknown", NAME, path)
         return {}

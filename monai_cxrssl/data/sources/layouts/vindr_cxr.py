@@ -1,11 +1,11 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""VinDr-CXR: 18,000 PA films of two hospitals in Hanoi, each read and boxed by radiologists.
+"""VinDr-CXR: 18,000 PA images of two hospitals in Hanoi, each read and boxed by radiologists.
 
 Folder layout (PhysioNet ``vindr-cxr/1.0.0``)::
 
-    train/<image_id>.dicom                  15,000 films, each read by 3 of 17 radiologists
-    test/<image_id>.dicom                   3,000 films, the consensus of 5 radiologists
+    train/<image_id>.dicom                  15,000 images, each read by 3 of 17 radiologists
+    test/<image_id>.dicom                   3,000 images, the consensus of 5 radiologists
     annotations/image_labels_train.csv      image_id, rad_id, and one column per class, 0 or 1
     annotations/image_labels_test.csv       the same without rad_id
     annotations/annotations_train.csv       image_id, rad_id, class_name, x_min, y_min, x_max, y_max
@@ -17,21 +17,21 @@ or of the VinBigData competition on Kaggle, and its copies as PNG (``train`` alo
     train.csv                               image_id, class_name, rad_id, x_min, y_min, x_max, y_max, and in copies
                                             width, height of the DICOM file
 
-Films may also be named ``.dcm``, or be PNG, JPEG ..., then anywhere below. The tables do not tell the size of the
+Images may also be named ``.dcm``, or be PNG, JPEG ..., then anywhere below. The tables do not tell the size of the
 DICOM files, so boxes are taken for a PNG or JPEG only where it has more than 1,024 rows and columns and holds them all:
-smaller ones were reduced. With ``width`` and ``height`` boxes are scaled to the image instead. Films that lose their
+smaller ones were reduced. With ``width`` and ``height`` boxes are scaled to the image instead. Images that lose their
 boxes are counted. Rows of ``annotations_*.csv`` without coordinates (``No finding``) are no boxes.
 
 Classes (multi-label): the 28 of :data:`CLASSES`, 22 local findings and 6 global ones, under their names in
 :mod:`monai_cxrssl.data.datalists.vocabulary` (``Enlarged PA`` is ``Enlarged Pulmonary Artery``, ``ILD`` is
 ``Interstitial Lung Disease``, ``Pulmonary fibrosis`` is ``Fibrosis``, ``No finding`` is ``No Finding`` ...). Where the
-readers of a film disagree, ``votes`` decides: ``majority`` (at least half of them), ``any`` (one is enough) or
+readers of an image disagree, ``votes`` decides: ``majority`` (at least half of them), ``any`` (one is enough) or
 ``fraction`` (their share, 0 to 1). The competition's table tells 14 findings and ``No Finding``, of the others nothing.
 
-Items: ``patient_id`` (the image_id: the films were made anonymous, so who is the same person is not known), ``label``,
+Items: ``patient_id`` (the image_id: the images were made anonymous, so who is the same person is not known), ``label``,
 ``boxes`` (``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, whose size the tables do not tell; all readers'
 boxes, not merged; ``[]`` without any) and for each box its class in ``box_classes`` and its reader in ``box_readers``
-(left out for the test films). The official split is kept: ``training`` and ``test``.
+(left out for the test images). The official split is kept: ``training`` and ``test``.
 
 Licence: PhysioNet Credentialed Health Data License 1.5.0.
 Citation: H. Q. Nguyen, K. Lam, L. T. Le et al., "VinDr-CXR: An open dataset of chest X-rays with radiologist's
@@ -90,7 +90,7 @@ COMPETITION = (
 COMPETITION_TABLE = "train.csv"
 VOTES = ("majority", "any", "fraction")
 SPLITS = {"train": "training", "test": "test"}
-# Films are larger; copies for training have at most this many rows or columns.
+# Images are larger; copies for training have at most this many rows or columns.
 REDUCED_SIDE = 1024
 CORNERS = ["x_min", "y_min", "x_max", "y_max"]
 
@@ -175,8 +175,8 @@ def _decided(share: pd.DataFrame, votes: str) -> pd.DataFrame:
 def _fit_boxes(
     folder: Path, images: dict[str, str], boxes: dict[str, dict[str, list]], sizes: dict[str, tuple[float, float]]
 ) -> None:
-    """Scale boxes to converted films where the DICOM file's columns and rows are known, else take those of reduced ones
-    away; in place."""
+    """Scale boxes to converted images where the DICOM file's columns and rows are known, else take those of reduced
+    ones away; in place."""
     reduced = 0
     converted = {
         name: folder / image
@@ -194,7 +194,7 @@ def _fit_boxes(
             del boxes[name]
             reduced += 1
     if reduced:
-        told = f"{reduced} films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes"
+        told = f"{reduced} images are PNG or JPEG whose size differs from the DICOM file's; they get no boxes"
         logger.warning("%s: %s", folder, told)
 
 

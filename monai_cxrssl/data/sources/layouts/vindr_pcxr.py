@@ -8,12 +8,12 @@ Folder layout (PhysioNet ``vindr-pcxr/1.0.0``)::
     image_labels_train.csv, image_labels_test.csv      image_id, rad_ID, and one column per disease, 0 or 1
     annotations_train.csv, annotations_test.csv        image_id, rad_ID, class_name, x_min, y_min, x_max, y_max
 
-Each film was read by one radiologist. Films may also be named ``.dcm`` or be PNG or JPEG copies.
+Each image was read by one radiologist. Images may also be named ``.dcm`` or be PNG or JPEG copies.
 
 Classes (multi-label): the 15 of :data:`CLASSES`, under their names in
 :mod:`monai_cxrssl.data.datalists.vocabulary` where it has them.
 
-Items: ``patient_id`` (the image_id: the films were made anonymous, so who is the same child is not known), ``label``,
+Items: ``patient_id`` (the image_id: the images were made anonymous, so who is the same child is not known), ``label``,
 ``boxes`` (``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored; ``[]`` without any), for each box its finding in
 ``box_classes``, and from the DICOM header ``view_position``, ``sex``, ``age``. The official split is kept.
 

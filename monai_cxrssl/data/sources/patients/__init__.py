@@ -1,3 +1,3 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Patients of films that no table names."""
+"""Patients of images that no table names."""

@@ -7,11 +7,11 @@ A PatientID stands for nobody when
 - it is a word such as ``ANONYMOUS``, ``-`` or ``REMOVED`` (:func:`monai_cxrssl.data.datalists.persons.is_placeholder`);
 - it is a weaker word (``0``, ``X``, ``TEST``, ``123456`` ...), is in several studies, and is no number in a row of
   others (``0`` beside ``1``);
-- at least half of the films share it, and their birth dates, sexes, names or ages are those of several people, or it
-  names a place (``ST MARY HOSPITAL``); a smaller share is enough where hardly two films agree in birth date or name.
+- at least half of the images share it, and their birth dates, sexes, names or ages are those of several people, or it
+  names a place (``ST MARY HOSPITAL``); a smaller share is enough where hardly two images agree in birth date or name.
 
-An id that most films share without any of these signs is kept, since it may be one person followed over years, and
-said. The signs are counted over films, not taken from one: a typing error splits nobody.
+An id that most images share without any of these signs is kept, since it may be one person followed over years, and
+said. The signs are counted over images, not taken from one: a typing error splits nobody.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NO_NAMES = frozenset(map(person_digest, (
 _LEAST_FILMS = 3
 _ASKED_FILMS = 5
 _MOST = 0.5
-# Of films, so that typing errors do not count.
+# Of images, so that typing errors do not count.
 _MINORITY = 0.2
 _YEARS = 20
 _STUDY_FILMS = 20
@@ -61,9 +61,9 @@ _MOST_CONFLICTS = 0.2
 
 @dataclass
 class DicomIds:
-    """Patient and study of each film, ``""`` where the header tells none, and what was found on the way.
+    """Patient and study of each image, ``""`` where the header tells none, and what was found on the way.
 
-    ``keys`` are what pseudonyms of patients are made of: the same for all writings of an id. ``nobodys`` are the films
+    ``keys`` are what pseudonyms of patients are made of: the same for all writings of an id. ``nobodys`` are the images
     whose PatientID stands for nobody.
     """
 
@@ -95,7 +95,7 @@ def dicom_ids(headers: Sequence[Mapping[str, Any]], show_ids: bool = False, trus
         if word:
             words[patient] += len(rows)
         what = f"one PatientID{f' ({patient!r})' if show_ids else ''}"
-        where = f"{len(rows)} of {len(headers)} films{_in_studies(rows, result.studies)}"
+        where = f"{len(rows)} of {len(headers)} images{_in_studies(rows, result.studies)}"
         if reason == "kept":
             result.sentences.append(
                 f"{where} have {what}, and nothing tells whether that is one person. If it stands for nobody, give "
@@ -111,7 +111,7 @@ def dicom_ids(headers: Sequence[Mapping[str, Any]], show_ids: bool = False, trus
             result.patients[row] = ""
     if words:
         shown = ", ".join(f"{patient!r} {count}" for patient, count in words.most_common(3))
-        result.sentences.insert(0, f"{words.total()} films have a PatientID that stands for nobody ({shown})")
+        result.sentences.insert(0, f"{words.total()} images have a PatientID that stands for nobody ({shown})")
     result.nobodys = [row for row, text in enumerate(written) if text and not result.patients[row]]
     _drop_shared_studies(result)
     _unite_writings(result, headers)
@@ -166,7 +166,7 @@ def _is_weak_word(patient: str, share: float, others: Mapping[str, Any]) -> bool
         return "1" not in beside
     if letters == "x":
         return not any(len(other) == 1 and other.isalpha() for other in beside)
-    # 99999 and 123456 are numbers like others where most films have another one of as many digits.
+    # 99999 and 123456 are numbers like others where most images have another one of as many digits.
     counted = len(letters) > 2 and letters.isdigit() and (set(letters) == {"9"} or "1234567890".startswith(letters))
     if counted:
         return share >= _MOST or not any(other.isdigit() and len(other) == len(letters) for other in beside)
@@ -181,7 +181,7 @@ def _agree(headers: Sequence[Mapping[str, Any]], key: str, nobody: frozenset[str
 
 
 def _differences(headers: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
-    """What says that the films are of several people, and whether hardly two films agree in it."""
+    """What says that the images are of several people, and whether hardly two images agree in it."""
     for key, what in (("birth_date_digest", "their birth dates are"), ("name_digest", "their names are")):
         values = Counter(value for header in headers if (value := header.get(key)))
         if not values:
@@ -206,7 +206,7 @@ def _in_studies(rows: Sequence[int], studies: Sequence[str]) -> str:
 
 
 def _drop_shared_studies(result: DicomIds) -> None:
-    """Forget study ids that an anonymiser wrote into films of many."""
+    """Forget study ids that an anonymiser wrote into images of many."""
     unknown = sum(not patient for patient in result.patients)
     dropped = 0
     for rows in _films_of(result.studies).values():
@@ -218,7 +218,7 @@ def _drop_shared_studies(result: DicomIds) -> None:
             for row in rows:
                 result.studies[row] = ""
     if dropped:
-        result.sentences.append(f"{dropped} films have a StudyInstanceUID that films of many share; it is left out")
+        result.sentences.append(f"{dropped} images have a StudyInstanceUID that images of many share; it is left out")
 
 
 def _unite_writings(result: DicomIds, headers: Sequence[Mapping[str, Any]]) -> None:
@@ -239,7 +239,7 @@ def _unite_writings(result: DicomIds, headers: Sequence[Mapping[str, Any]]) -> N
             apart.update(ids)
             continue
         shared += together
-        # The longest has what the others lack, and how many films have it does not matter.
+        # The longest has what the others lack, and how many images have it does not matter.
         chosen = max(ids, key=lambda text: (len(text), text))
         for row in (row for patient in ids for row in films[patient]):
             result.patients[row] = chosen
@@ -247,7 +247,7 @@ def _unite_writings(result: DicomIds, headers: Sequence[Mapping[str, Any]]) -> N
     groups = len({comparable_id(patient) for patient in apart})
     how = "ids that differ by capitals, blanks or leading zeros alone"
     if united := len(several) - groups:
-        both = f" ({shared} studies have films of both)" if shared else ""
+        both = f" ({shared} studies have images of both)" if shared else ""
         result.sentences.append(f"{united} patients have {how}{both}; each is taken for one person")
     if groups:
         result.sentences.append(
@@ -272,6 +272,6 @@ def _say_merged(result: DicomIds) -> None:
     several = sum(len(ids) > 1 for ids in patients.values())
     if several:
         result.sentences.append(
-            f"{several} studies have films of two PatientIDs or more, which are likely one person's; split keeps them "
+            f"{several} studies have images of two PatientIDs or more, which are likely one person's; split keeps them "
             "together"
         )

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Patients of films in a plain folder, and their evidence.
+"""Patients of images in a plain folder, and their evidence.
 
 :data:`EVIDENCE`, in the order in which it is asked:
 
@@ -9,7 +9,7 @@
 - ``name``: the file's name, when it is of a known data set;
 - ``folder``: the sub-folder (:mod:`monai_cxrssl.data.sources.patients.folders`);
 - ``study``: the header's StudyInstanceUID, so that one person's several studies count as several patients;
-- ``file``: nothing; the film is taken for its own patient.
+- ``file``: nothing; the image is taken for its own patient.
 
 A name of unknown origin such as ``a_1.png`` is never taken for ``<patient>_<number>`` unasked: it may as well be
 ``<class>_<number>``. Where many names have that form, the log names the option.
@@ -40,12 +40,12 @@ EVIDENCE = ("pattern", "dicom", "name", "folder", "study", "file")
 PATIENT_IDS = ("pseudonym", "original")
 WORDS = {
     "pattern": "the pattern", "name": "the file name", "folder": "the sub-folder", "study": "the study",
-    "file": "nothing, each film is its own patient",
+    "file": "nothing, each image is its own patient",
 }  # fmt: skip
-# Of the names of films that are their own patients, how many must have a form to be worth naming it.
+# Of the names of images that are their own patients, how many must have a form to be worth naming it.
 _SUGGESTED_SHARE = 0.5
 _LEAST_PATIENTS = 3
-# A few films may well be one person's.
+# A few images may well be one person's.
 _LEAST_FILMS = 5
 _NUMBERED = re.compile(r"(.*[^\W_].*?)[-_ ]\(?\d{1,4}\)?")
 _SUGGESTION = r"([^/]+?)[-_ ]\(?\d+\)?\.\w+$"
@@ -92,14 +92,14 @@ def patient_items(
     """Return the items of (path relative to the folder, DICOM header) pairs, and say in the log what is doubtful.
 
     Args:
-        found: the films.
+        found: the images.
         where: the folder, for the log.
         known_names: gives data set, patient and study of each path whose name is of a known data set.
         patient_ids, salt_file, patient_from, patient_pattern, not_patients: see
             :func:`monai_cxrssl.data.sources.layouts.plain.folder.read`.
 
     Returns:
-        for each film ``image, patient_id, patient_from`` and, where known, ``study_id, view_position, sex, age``.
+        for each image ``image, patient_id, patient_from`` and, where known, ``study_id, view_position, sex, age``.
     """
     order = checked_options(patient_ids, patient_from, patient_pattern)
     paths, headers = [path for path, _ in found], [header for _, header in found]
@@ -117,7 +117,7 @@ def patient_items(
     names = list(known_names(paths))
     told["name"] = [name and name[1:] for name in names]
     if "folder" in order:
-        # Films whose patient is known otherwise tell nothing on what the folders of the others are.
+        # Images whose patient is known otherwise tell nothing on what the folders of the others are.
         before = order[: order.index("folder")]
         rest = [row for row in range(len(found)) if not any(_patient(told[kind][row]) for kind in before)]
         by_folder, said = folder_patients(
@@ -197,23 +197,23 @@ def _item(path: str, kind: str, patient: str, study: str, header: Header) -> dic
 
 
 def _doubts(items: Sequence[dict[str, Any]]) -> list[str]:
-    """What may be wrong with the patients: films of one person that count as several, films of many as one."""
+    """What may be wrong with the patients: images of one person that count as several, images of many as one."""
     kinds = Counter(item["patient_from"] for item in items)
     sentences = []
     if kinds["study"]:
         sentences.append(
-            f"the patient of {kinds['study']} of {len(items)} films is known by the study alone; a person's several "
+            f"the patient of {kinds['study']} of {len(items)} images is known by the study alone; a person's several "
             "studies count as several patients"
         )
     if kinds["file"] and len(items) > 1:
         names = [item["patient_id"] for item in items if item["patient_from"] == "file"]
         sentences.append(
-            f"{len(names)} of {len(items)} films are each taken for their own patient, since no header, file name or "
-            f"sub-folder tells one; films of one person may then fall into training and test. {_remedy(names)}"
+            f"{len(names)} of {len(items)} images are each taken for their own patient, since no header, file name or "
+            f"sub-folder tells one; images of one person may then fall into training and test. {_remedy(names)}"
         )
     for patient, count in Counter(item["patient_id"] for item in items).most_common(3):
         if count > MOST_FILMS or count == len(items) >= _LEAST_FILMS:
-            what = f"all {count} films" if count == len(items) else f"{count} films"
+            what = f"all {count} images" if count == len(items) else f"{count} images"
             sentences.append(
                 f"{what} are taken for one patient, {patient!r}; if they are of several, name what tells them apart by "
                 "--option patient_from=study (or folder, name), or in a table"
@@ -222,7 +222,7 @@ def _doubts(items: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _remedy(names: Sequence[str]) -> str:
-    """What to do for films without a patient: with a pattern, where their names are numbered within few words."""
+    """What to do for images without a patient: with a pattern, where their names are numbered within few words."""
     groups = Counter(
         match[1]
         for name in names

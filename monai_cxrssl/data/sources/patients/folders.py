@@ -4,10 +4,10 @@
 
 The first sub-folder below the images' common parent stands for the patient. Passed over are names of splits, classes,
 formats, views, dates, sites and batches (:func:`is_no_patient`), and folders that look like classes
-(:mod:`monai_cxrssl.data.sources.trees.class_names`). A level whose folders hold more than :data:`MOST_FILMS` films, or
-films of more than :data:`MOST_STUDIES` studies, for the typical film is no level of patients: the next one below is
+(:mod:`monai_cxrssl.data.sources.trees.class_names`). A level whose folders hold more than :data:`MOST_FILMS` images, or
+images of more than :data:`MOST_STUDIES` studies, for the typical image is no level of patients: the next one below is
 looked at, and where there is none, no folder stands for the patient. Single large folders beside small ones stay: one
-patient may have many films.
+patient may have many images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PATIENT = re.compile(r"(?:p|pa|pat|patient|patients?_?id|case|sub|subject|perso
 _NO_PATIENTS = re.compile(
     "(?:" + "|".join((
         *CONTAINERS, *SPLIT_NAMES, r"(?:train|val|test)set|holdout|tiff?|nifti|raw|processed|originals?",
-        r"all|files|films|datasets|archive|exports?|chest[-_ ]?x[-_ ]?rays?|cxrs?|x[-_ ]?rays?|radiographs?|frontal",
+        r"all|files|images|datasets|archive|exports?|chest[-_ ]?x[-_ ]?rays?|cxrs?|x[-_ ]?rays?|radiographs?|frontal",
         r"lateral|pa|ap|views?|cr|dx|dr|inbox|outbox",
         r"batch|part|fold|chunk|shard|subset|split|set|scanner|device|room|ward|vol",
         r"volume|year|month|day|scans|new|old|misc|other|others|unsorted|unlabell?ed|labell?ed",
@@ -64,11 +64,11 @@ def is_no_patient(name: str) -> bool:
 def folder_patients(
     parents: Sequence[Sequence[str]], studies: Sequence[str], not_patients: Collection[str] = ()
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return patient and study of each film as its folders tell them, ``""`` for what they do not, and what to say.
+    """Return patient and study of each image as its folders tell them, ``""`` for what they do not, and what to say.
 
     Args:
-        parents: the folders of each film below the common one.
-        studies: the study of each film as far as it is known otherwise, else ``""``.
+        parents: the folders of each image below the common one.
+        studies: the study of each image as far as it is known otherwise, else ``""``.
         not_patients: names of folders that stand for no patient, nor do those above them.
     """
     dates = _dates({name for path in parents for name in path})
@@ -79,7 +79,7 @@ def folder_patients(
     for depth in range(1, deepest + 1):
         names = ["/".join(path[:depth]) for path in people]
         films, counts = _sizes(names, studies)
-        # The typical film decides, so that one patient of many films does no harm.
+        # The typical image decides, so that one patient of many images does no harm.
         typical = median_low([films[name] for name in names if name])
         if typical <= MOST_FILMS and median_low([counts[name] for name in names if name]) <= MOST_STUDIES:
             break
@@ -90,7 +90,7 @@ def folder_patients(
     if depth > 1 and any(names):
         tops = sorted({path[0] for path in people if path})
         sentences.append(
-            f"the {len(tops)} folders such as {tops[0]!r} hold too many films or studies to be patients; the folders "
+            f"the {len(tops)} folders such as {tops[0]!r} hold too many images or studies to be patients; the folders "
             "below them are taken for patients"
         )
     deeper = [path[depth] if name and len(path) > depth else "" for name, path in zip(names, people, strict=True)]
@@ -106,7 +106,7 @@ def _people(path: Sequence[str], dates: Collection[str], not_patients: Collectio
 
 
 def _sizes(names: Sequence[str], studies: Sequence[str]) -> tuple[Counter[str], dict[str, int]]:
-    """How many films, and how many known studies, each folder holds."""
+    """How many images, and how many known studies, each folder holds."""
     of_folder: dict[str, set[str]] = defaultdict(set)
     for name, study in zip(names, studies, strict=True):
         of_folder[name].add(study)

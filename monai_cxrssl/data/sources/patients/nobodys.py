@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def replace_nobodys(datalist: Datalist, known_names: KnownNames) -> Datalist:
-    """Put the next best evidence in place of ids such as ``ANONYMOUS`` or a ``0`` that films of many share.
+    """Put the next best evidence in place of ids such as ``ANONYMOUS`` or a ``0`` that images of many share.
 
     What stands for nobody: :mod:`monai_cxrssl.data.sources.patients.dicom_ids`; what comes next, file name, sub-folder
     and study: :mod:`monai_cxrssl.data.sources.patients.evidence`. Said in warnings; ``patient_from`` of such items

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_headers(folder: Path, images: Sequence[str], source: str) -> list[dict[str, Any]]:
-    """Read the headers of films, not their pixels, many at once, by paths relative to ``folder``; ``source`` names the
+    """Read the headers of images, not their pixels, many at once, by paths relative to ``folder``; ``source`` names the
     data set.
 
     Returns:

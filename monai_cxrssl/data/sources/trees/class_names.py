@@ -4,7 +4,7 @@
 
 A level of the tree holds classes when its folders are few and (1) a third of them or more bear a class's name
 (``NORMAL``, ``COVID19``, ``Lung_Opacity``), or (2) the same ones repeat below ``train`` and ``test``, or (3) each holds
-many images and no folder: one patient has no 50 films, and no 20 below a name without digits. Folders that differ by a
+many images and no folder: one patient has no 50 images, and no 20 below a name without digits. Folders that differ by a
 number alone (``p1``, ``p2``; ``COVID_001``, ``COVID_002``) are people.
 """
 

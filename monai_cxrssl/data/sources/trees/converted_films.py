@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM films of a data set converted to PNG or JPEG."""
+"""DICOM images of a data set converted to PNG or JPEG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["find_films", "raster_size"]
 
 
 def find_films(folder: Path, place: str, stems: Iterable[str]) -> list[str]:
-    """Paths, relative to ``folder``, of films by their names without extension.
+    """Paths, relative to ``folder``, of images by their names without extension.
 
     They lie in ``folder/place`` with any image extension, else anywhere below ``folder`` (the first in sorted order).
     For one that is nowhere, the path of its DICOM file in ``place``.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tree of the two tuberculosis sets of the National Library of Medicine.
 
-Kaggle has both in one folder (``Lung Segmentation/CXR_png``, ``masks``); each layout reads the films of its own prefix.
+Kaggle has both in one folder (``Lung Segmentation/CXR_png``, ``masks``); each layout reads those of its own prefix.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MASKS = ("mask", "masks", "mask/mask")
 
 
 def find_top(folder: Path, archive: str, prefix: str) -> Path | None:
-    """The folder that holds ``CXR_png`` with films of a prefix: ``folder`` or the one its archive unpacks to."""
+    """The folder that holds ``CXR_png`` with images of a prefix: ``folder`` or the one its archive unpacks to."""
     for top in (Path(folder), Path(folder) / archive):
         if next((top / FILMS).glob(f"{prefix}_*.png"), None) is not None:
             return top
@@ -51,18 +51,18 @@ def read_top(
     Args:
         folder: what the user points at.
         archive: the folder that the archive unpacks to.
-        prefix: of the films' names.
+        prefix: of the images' names.
         name: of the data set.
-        find_mask: gives the mask of a film's stem, relative to the folder of ``CXR_png``.
+        find_mask: gives the mask of an image's stem, relative to the folder of ``CXR_png``.
         parse_reading: gives ``sex`` and ``age`` of a clinical reading's text, as far as it tells them.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
-        DatalistError: there is no film, or one has a name without a number, or one lung mask of two.
+        DatalistError: there is no image, or one has a name without a number, or one lung mask of two.
     """
     top = find_top(folder, archive, prefix)
     if top is None:
-        raise DatalistError(f"{Path(folder) / FILMS} holds no film named {prefix}_<number>_<label>.png.")
+        raise DatalistError(f"{Path(folder) / FILMS} holds no image named {prefix}_<number>_<label>.png.")
     items: list[dict[str, Any]] = []
     unknown = UnknownLabels(top / FILMS, ("0", "1"), strict_labels, "label of a file name", "labels of file names")
     films = sorted((top / FILMS).glob(f"{prefix}_*.png"))
@@ -92,6 +92,6 @@ def read_top(
     unknown.tell()
     bare = sum("lung_mask" not in item for item in items)
     if bare:
-        logger.info("%s: %d of %d films have no lung mask", name, bare, len(items))
+        logger.info("%s: %d of %d images have no lung mask", name, bare, len(items))
     content = {"name": name, "classes": list(CLASSES), "task": "multi_class", "training": items}
     return Datalist.from_dict(content, top, origin=str(top))

@@ -64,7 +64,7 @@ def save_skill(path: Path, skill: float) -> None:
 
 @pytest.fixture
 def grid(tmp_path, monkeypatch):
-    """A data set of 60 patients with two films each and no split; weights; a config; and the command's words."""
+    """A data set of 60 patients with two images each and no split; weights; a config; and the command's words."""
     items = [
         {"image": f"{n}_{k}.png", "patient_id": f"p{n}", "label": n % 3, "view_position": "PA"}
         for n in range(60)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Films and what lies beside them, drawn for the tests."""
+"""Images and what lies beside them, drawn for the tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PRESENTATION, PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1
 
 
 def grey(number=0, side=96):
-    """uint8 pixels as noisy as a film's."""
+    """uint8 pixels as noisy as an image's."""
     rng = np.random.default_rng(number)
     y, x = np.mgrid[0:side, 0:side] / side
     film = 150 + 60 * np.sin(5 * x + number) * np.cos(4 * y + number) + rng.normal(0, 6, (side, side))
@@ -62,6 +62,6 @@ def dicom(path, pixels=None, without=(), **elements):
 
 
 def indexed(root, **options):
-    """The films' paths, relative, and the counts of what was left out."""
+    """The images' paths, relative, and the counts of what was left out."""
     datalist = folder.read(root, patient_ids="original", **options)
     return [item["image"] for item in datalist.splits["training"]], datalist.summary()["left_out"]

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM objects that are no chest films."""
+"""DICOM objects that are no chest X-rays."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_descriptions_and_regions_of_headers(tmp_path):
 
 
 def raw_of(film, path, pixels=None, **elements):
-    """A FOR PROCESSING image of the study of a film."""
+    """A FOR PROCESSING image of the study of an image."""
     pixels = 4080 - grey().astype(np.uint16) * 16 if pixels is None else pixels
     own = {"StudyInstanceUID": film.StudyInstanceUID, "SOPClassUID": PROCESSING}
     return dicom(path, pixels, **{**own, "PresentationIntentType": "FOR PROCESSING", **elements})
@@ -177,11 +177,11 @@ def test_raw_alone_is_kept_and_said(tmp_path, caplog):
     raw_of(film, tmp_path / "p1" / "c.dcm", noise, StudyInstanceUID="1.2.3")
     raw_of(film, tmp_path / "p1" / "d.dcm", StudyInstanceUID="1.2.4")
     assert indexed(tmp_path) == (["p1/a.dcm", "p1/c.dcm", "p2/b.dcm"], {"for_processing": 1})
-    assert "ept, though raw (FOR PROCESSING) with no film FOR PRESENTATION: 2" in caplog.text
+    assert "ept, though raw (FOR PROCESSING) with no image FOR PRESENTATION: 2" in caplog.text
 
 
 def test_grey_stored_as_colour_is_left_to_the_reader(tmp_path):
-    """What the reader takes for grey is a film, what it refuses as colour is none: one rule, the reader's."""
+    """What the reader takes for grey is an image, what it refuses as colour is none: one rule, the reader's."""
     from monai_cxrssl.data import read_cxr
     from monai_cxrssl.errors import CXRReadError
 

@@ -69,7 +69,7 @@ def test_films_that_are_called_masks_stay_and_are_said(tmp_path, caplog):
     cut_out = np.where(lungs(), grey(9), 0).astype(np.uint8)
     picture(tmp_path / "masks" / "2.png", cut_out)
     assert indexed(tmp_path) == ([*films, "masks/2.png"], {})
-    assert "ept, though called masks, because they look like films: 4" in caplog.text
+    assert "ept, though called masks, because they look like images: 4" in caplog.text
 
 
 def test_few_of_many_masks_are_decoded(tmp_path, monkeypatch):
@@ -83,13 +83,13 @@ def test_few_of_many_masks_are_decoded(tmp_path, monkeypatch):
     films, left_out = indexed(tmp_path)
     assert (len(films), left_out) == (50, {"mask": 50})
     assert len(decoded) <= 16
-    # Nor are films decoded one by one because a folder above them says segmentation.
+    # Nor are images decoded one by one because a folder above them says segmentation.
     decoded.clear()
     for number in range(50):
         picture(tmp_path / "segmentation set" / f"{number:02}.png", grey(number))
     assert len(indexed(tmp_path)[0]) == 100
     assert len(decoded) <= 32
-    # One film that is as small as a mask makes all of them be looked at.
+    # One image that is as small as a mask makes all of them be looked at.
     smooth = np.add.outer(np.arange(96), np.arange(96)).astype(np.uint8)
     picture(tmp_path / "masks" / "00.png", smooth)
     films, left_out = indexed(tmp_path)
@@ -129,7 +129,7 @@ def test_a_data_set_of_tiny_films_stays(tmp_path):
 
 def test_nothing_but_masks(tmp_path):
     picture(tmp_path / "masks" / "a.png", lungs())
-    with pytest.raises(DatalistError, match=r"holds no chest film.*masks: 1.*--keep KIND .mask."):
+    with pytest.raises(DatalistError, match=r"holds no chest X-ray.*masks: 1.*--keep KIND .mask."):
         indexed(tmp_path)
 
 

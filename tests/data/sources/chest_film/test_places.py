@@ -90,9 +90,9 @@ def test_packed_files(tmp_path, caplog):
         file.write(film, "a.dcm")
     assert indexed(tmp_path / "mixed") == (["p1/a.dcm"], {"packed": 4})
     assert "packed files: 4 (.gz 3, zip 1)" in caplog.text
-    assert "npack the packed files to have their films read (b0.dcm.gz, b1.dcm.gz, b2.dcm.gz)" in caplog.text
+    assert "npack the packed files to have their images read (b0.dcm.gz, b1.dcm.gz, b2.dcm.gz)" in caplog.text
     film.unlink()
-    with pytest.raises(DatalistError, match=r"no chest film.*packed files: 4 .*npack .*b0\.dcm\.gz"):
+    with pytest.raises(DatalistError, match=r"no chest X-ray.*packed files: 4 .*npack .*b0\.dcm\.gz"):
         index_folder(tmp_path / "mixed")
 
 
@@ -121,7 +121,7 @@ def test_own_outputs(tmp_path):
         picture(tmp_path / place / "figures" / "b.png", grey(1))
         for name, content in files.items():
             (tmp_path / place / name).write_text(json.dumps(content))
-    # Inference into the folder of the films: only what it wrote itself is its own.
+    # Inference into the folder of the images: only what it wrote itself is its own.
     for name in ("overlays/a.png", "overlays/user.png"):
         picture(tmp_path / name, grey(2))
     (tmp_path / "inference_files.jsonl").write_text(

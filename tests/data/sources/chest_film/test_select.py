@@ -34,7 +34,7 @@ def by_table(path, keep=(), **files):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Forty things, of which ten are films."""
+    """Forty things, of which ten are images."""
     root = tmp_path / "archive"
     for n in range(8):
         film = dicom(root / f"p{n}" / "film", grey(n, 256))
@@ -122,7 +122,7 @@ def test_tables(mixed, caplog):
     assert "left out" in caplog.text
     assert by_table(mixed / "films.csv", ["mask", "body_part"]).summary()["images"] == 15
     masks = [image for image in images if image.startswith("masks/")]
-    with pytest.raises(DatalistError, match="films lists no chest film. 4 files .* masks: 4"):
+    with pytest.raises(DatalistError, match="images lists no chest X-ray. 4 files .* masks: 4"):
         by_table(table(mixed, masks))
 
 

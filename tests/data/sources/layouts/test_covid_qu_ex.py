@@ -17,7 +17,7 @@ INFECTIONS = "Infection Segmentation Data/Infection Segmentation Data"
 
 
 def write(top, *films, masks=("lung masks",)):
-    """Films ``Train/COVID-19/covid_1.png`` (perhaps with content after a colon), each with masks."""
+    """Images ``Train/COVID-19/covid_1.png`` (perhaps with content after a colon), each with masks."""
     for film in films:
         path, _, content = film.partition(":")
         place, name = (top / path).parent, Path(path).name
@@ -29,7 +29,7 @@ def write(top, *films, masks=("lung masks",)):
 
 @pytest.fixture
 def both(tmp_path):
-    """Both parts: covid_1 is the same film in another split, covid_2 another film of the same name."""
+    """Both parts: covid_1 is the same image in another split, covid_2 another image of the same name."""
     write(
         tmp_path / LUNGS,
         "Train/COVID-19/covid_1.png:A",
@@ -58,7 +58,7 @@ def test_both_parts(both, caplog):
     }
     assert [item["label"] for item in (second, third, fourth)] == [2, 1, 0]
     assert not any("infection_mask" in item for item in (second, third, fourth))
-    assert "1 films differ from those of the same name" in caplog.text
+    assert "1 images differ from those of the same name" in caplog.text
 
 
 @pytest.mark.parametrize("given", [INFECTIONS, "Infection Segmentation Data"])
@@ -73,9 +73,9 @@ def test_infection_part_alone(both, given):
 
 
 def test_faults(tmp_path):
-    with pytest.raises(DatalistError, match="holds no films such as Train/COVID-19/images"):
+    with pytest.raises(DatalistError, match="holds no images such as Train/COVID-19/images"):
         covid_qu_ex.read(tmp_path)
     write(tmp_path, "Train/COVID-19/covid_1.png", "Train/COVID-19/covid_2.png")
     (tmp_path / "Train/COVID-19/lung masks/covid_2.png").unlink()
-    with pytest.raises(DatalistError, match=r"has 1 films without a lung mask \(looked for .*masks/covid_2.png"):
+    with pytest.raises(DatalistError, match=r"has 1 images without a lung mask \(looked for .*masks/covid_2.png"):
         covid_qu_ex.read(tmp_path)

@@ -24,7 +24,7 @@ FILMS = ("train/SARS-10.1148-g04.jpeg", "train/MIDRC-1C-0.png", "train/x.png", "
 
 @pytest.fixture
 def tree(tmp_path):
-    """Writes lists and empty films."""
+    """Writes lists and empty images."""
 
     def write(lists=None, films=FILMS):
         for name, lines in (lists or {"train.txt": TRAIN, "test.txt": TEST}).items():
@@ -92,7 +92,7 @@ def test_absent_films_may_be_left_out(tree, caplog):
             r"several lists of the split train \(train.txt, train_",
         ),
         ({"train.txt": [""]}, FILMS, "lists nothing"),
-        ({"other.txt": TRAIN}, FILMS, "holds no list of films"),
+        ({"other.txt": TRAIN}, FILMS, "holds no list of images"),
     ],
 )
 def test_faults(tree, lists, films, message):

@@ -103,7 +103,7 @@ def test_what_is_an_image(tmp_path, caplog):
     assert list(found) == taken
     assert found["text.dcm"] == "text"
     assert found["1.2.840.99"] == "1.2.840.99"
-    assert "9 of 9 films are each taken for their own patient" in caplog.text
+    assert "9 of 9 images are each taken for their own patient" in caplog.text
 
 
 def test_patient_from_the_header(tmp_path, caplog):
@@ -193,7 +193,7 @@ def test_header_failure_is_no_failure(tmp_path):
 def test_only_other_modalities(tmp_path):
     dicom(tmp_path / "1.dcm", "A", "CT")
     with pytest.raises(
-        DatalistError, match=r"no chest film; .* 1 file .* of another modality: 1 .CT 1.*--keep KIND .modality"
+        DatalistError, match=r"no chest X-ray; .* 1 file .* of another modality: 1 .CT 1.*--keep KIND .modality"
     ):
         index_folder(tmp_path)
 

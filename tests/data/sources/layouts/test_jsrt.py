@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The JSRT layout and its raw films."""
+"""The JSRT layout and its raw images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monai_cxrssl.errors import CXRReadError, DatalistError
 
 @pytest.fixture(scope="module")
 def values():
-    """A ramp over the whole range, with a white border as scanned films have."""
+    """A ramp over the whole range, with a white border as scanned images have."""
     film = np.linspace(0, 4095, 2048 * 2048).astype(np.uint16).reshape(2048, 2048)
     film[:5] = 0
     return film
@@ -117,11 +117,11 @@ def test_a_converted_mask_wins_over_the_published_one(tmp_path):
 
 
 def test_faults(tmp_path):
-    with pytest.raises(DatalistError, match=r"holds no film such as JPCLN001.IMG"):
+    with pytest.raises(DatalistError, match=r"holds no image such as JPCLN001.IMG"):
         jsrt.read(tmp_path)
     sized(tmp_path / "All247images" / "JPCLN001.IMG")
     short = sized(tmp_path / "All247images" / "JPCNN001.IMG", 100)
-    with pytest.raises(DatalistError, match=r"1 of 2 films do not have the 8,388,608 bytes .*JPCNN001.IMG with 100"):
+    with pytest.raises(DatalistError, match=r"1 of 2 images do not have the 8,388,608 bytes .*JPCNN001.IMG with 100"):
         jsrt.read(tmp_path)
     short.unlink()
     mask = sized(tmp_path / "scr" / "scratch" / "fold1" / "masks" / "left lung" / "JPCLN001.png", 9)

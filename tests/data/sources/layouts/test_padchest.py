@@ -74,7 +74,7 @@ def test_fields(tmp_path, caplog):
         {"No Finding"}, {"Cardiomegaly", "Pleural Effusion"}, {"Atelectasis"},
     ]  # fmt: skip
     assert not any("label" in item for item in items[3:])
-    assert "1 films of the Projection EXCLUDE left out" in caplog.text
+    assert "1 images of the Projection EXCLUDE left out" in caplog.text
     assert "1 terms without a class left out of the labels, most often nipple shadow 1" in caplog.text
     Datalist.from_dict(datalist.to_dict(), tmp_path)
 
@@ -171,4 +171,4 @@ def test_missing_column_and_absent_image(tmp_path):
 def test_unknown_projection_is_told(tmp_path, caplog):
     items = padchest.read(write(tmp_path, [row("a.png", "[]", Projection="OBLIQUE")])).items()
     assert "view_position" not in items[0]
-    assert "1 films of an unknown Projection get no view (OBLIQUE 1)" in caplog.text
+    assert "1 images of an unknown Projection get no view (OBLIQUE 1)" in caplog.text

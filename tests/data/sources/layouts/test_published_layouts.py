@@ -162,7 +162,7 @@ def positive(datalist, item):
     return None if label is None else datalist.classes[label]
 
 
-# Layout, its tree, the patients of its splits in order, and what each film of training is positive for.
+# Layout, its tree, the patients of its splits in order, and what each image of training is positive for.
 CASES = {
     "actualmed": (actualmed_tree, {"training": ["ANON1", "ANON1", "ANON2"]}, ["COVID-19", "No Finding", None]),
     "figure1": (figure1_tree, {"training": ["COVID-00003", "COVID-00003", "COVID-00004"]},
@@ -241,7 +241,7 @@ def test_masks_of_radiography_are_joined_and_films_without_one_counted(tmp_path,
     radiography_tree(tmp_path, dicom)
     items = index_folder(tmp_path).items("training")
     assert [Path(item["lung_mask"]).parent.name for item in items if "lung_mask" in item] == ["masks"] * 4
-    assert "1 films without a mask" in caplog.text
+    assert "1 images without a mask" in caplog.text
 
 
 def test_reports_of_the_library_s_own_archive(tmp_path):

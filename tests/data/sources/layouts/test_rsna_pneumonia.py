@@ -71,7 +71,7 @@ def test_without_the_table_of_classes(tree, caplog):
     items = index_folder(folder).items()
     assert [item.get("label") for item in items] == [None, 1, None]
     assert [len(item["boxes"]) for item in items] == [0, 2, 0]
-    assert "2 films without an opacity have no label" in caplog.text
+    assert "2 images without an opacity have no label" in caplog.text
 
 
 def test_without_headers_and_absent(tree, caplog):
@@ -87,8 +87,8 @@ def test_without_headers_and_absent(tree, caplog):
         ({"header": HEADER.replace("width", "w")}, "lacks the column width"),
         ({"info_header": "patientId,kind"}, "lacks the column class"),
         ({"films": ("n1", "o1")}, r"train_labels.csv, row 5 .*listed file does not exist"),
-        ({"rows": [*ROWS, ROWS[1]]}, r"row 6 .*film or box o1 264 152 213 379 was listed before, in row 3"),
-        ({"rows": [*ROWS, ROWS[0]]}, r"row 6 .*film or box n1 was listed before, in row 2"),
+        ({"rows": [*ROWS, ROWS[1]]}, r"row 6 .*image or box o1 264 152 213 379 was listed before, in row 3"),
+        ({"rows": [*ROWS, ROWS[0]]}, r"row 6 .*image or box n1 was listed before, in row 2"),
         ({"info": [*INFO, "n1,Lung Opacity"]}, r"row 6 .*another class in an earlier row"),
         ({"info": INFO[:3]}, r"row 5 .*not in stage_2_detailed_class_info.csv"),
         ({"rows": [ROWS[0], "o1,,,,,0", ROWS[3]]}, r"row 3 .*disagree"),

@@ -28,7 +28,7 @@ FILMS = {"a": "st1/se1", "b": "st1/se2", "c": "st2/se3", "d": "st3/se4"}
 
 @pytest.fixture
 def tree(tmp_path, dicom):
-    """Writes the data set; patient p1 has two studies, and the header of film d cannot be read."""
+    """Writes the data set; patient p1 has two studies, and the header of image d cannot be read."""
 
     def write(studies=STUDIES, images=IMAGES, films=FILMS, study_header=STUDY_HEADER, image_header=IMAGE_HEADER):
         (tmp_path / "train_study_level.csv").write_text("\n".join([study_header, *studies]) + "\n")

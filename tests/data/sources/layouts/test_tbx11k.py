@@ -17,7 +17,7 @@ from monai_cxrssl.errors import DatalistError
 TRAIN = ["health/h0001.png", "sick/s0001.png", "tb/tb0001.png", "tb/tb0002.png", "tb/tb0003.png", "tb/tb0004.png"]
 VAL = ["health/h0002.png"]
 NAMES = {1: "ActiveTuberculosis", 2: "ObsoletePulmonaryTuberculosis", 3: "PulmonaryTuberculosis"}
-# Film number, category and box.
+# Image number, category and box.
 BOXES = [(3, 1, [10, 20, 30, 40.5]), (4, 2, [1, 2, 3, 4]), (4, 1, [5, 6, 7, 8]), (5, 3, [0, 0, 9, 9])]
 
 

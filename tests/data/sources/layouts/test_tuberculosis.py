@@ -139,8 +139,8 @@ def test_shenzhen_reading(text, known):
             {"CXR_png/MCUCXR_0003_0.png": "", "ManualMask/leftMask/MCUCXR_0003_0.png": ""},
             "rightMask/MCUCXR_0003_0.png does not exist, but the mask of the other lung does",
         ),
-        (montgomery, {"CXR_png/CHNCXR_0003_0.png": ""}, "holds no film named MCUCXR_"),
-        (shenzhen, {"CXR_png/a.txt": ""}, "holds no film named CHNCXR_"),
+        (montgomery, {"CXR_png/CHNCXR_0003_0.png": ""}, "holds no image named MCUCXR_"),
+        (shenzhen, {"CXR_png/a.txt": ""}, "holds no image named CHNCXR_"),
     ],
 )
 def test_faults(tmp_path, layout, files, message):

@@ -229,7 +229,7 @@ def test_every_layout_is_here():
 
 
 def indexed(folder, build, word, *more):
-    """Build a data set whose film ``odd`` has a word for its label, index it, and give status and labels."""
+    """Build a data set whose image ``odd`` has a word for its label, index it, and give status and labels."""
     folder.mkdir()
     options = build(folder, word) or []
     status = main(["index", str(folder), "--out", str(folder / "d.json"), *options, *more])
@@ -251,7 +251,7 @@ def test_a_misspelt_label_is_unknown_and_named_with_the_nearest(tmp_path, caplog
     bare = word.strip("[']")
     assert status == 0
     told = labels[odd_one(labels)]
-    # Of a multi-label film only the class that is misspelt need be unknown.
+    # Of a multi-label image only the class that is misspelt need be unknown.
     assert told is None or not is_known(told) or None in told
     assert sum(is_known(label) for label in labels.values()) >= 1
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "nearest" in r.getMessage()]

@@ -63,7 +63,7 @@ def test_films_as_png(tree, caplog):
     datalist = index_folder(folder)
     boxes = {item["patient_id"]: item.get("boxes") for item in datalist.all_items()}
     assert boxes == {"a": [[10.5, 20, 30, 40], [1, 2, 3, 4]], "b": [], "t": None}
-    assert "1 films are PNG or JPEG whose size differs from the DICOM file's; they get no boxes" in caplog.text
+    assert "1 images are PNG or JPEG whose size differs from the DICOM file's; they get no boxes" in caplog.text
 
 
 @pytest.mark.parametrize("sizes", [True, False])
@@ -88,7 +88,7 @@ def test_competition_on_kaggle(tmp_path, sizes, caplog):
         assert (first["box_classes"][2], first["box_readers"][1]) == ("Interstitial Lung Disease", "R2")
     else:
         assert "boxes" not in first
-        assert "1 films are PNG or JPEG whose size differs" in caplog.text
+        assert "1 images are PNG or JPEG whose size differs" in caplog.text
     fraction = vindr_cxr.read(top, votes="fraction").items()[0]["label"]
     assert fraction[vindr_cxr.CLASSES.index("Cardiomegaly")] == pytest.approx(2 / 3)
 

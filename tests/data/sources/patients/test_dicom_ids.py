@@ -20,7 +20,7 @@ def uid(number):
 
 
 def many(patient, count=12, **more):
-    """Films of as many studies; a value of ``more`` may be a function of the film's number."""
+    """Images of as many studies; a value of ``more`` may be a function of the image's number."""
     made = ({key: value(n) if callable(value) else value for key, value in more.items()} for n in range(count))
     return [header(patient, uid(n), **values) for n, values in enumerate(made)]
 
@@ -50,7 +50,7 @@ def test_a_word_that_all_films_share_is_no_patient(word):
     assert ids.patients == ids.keys == [""] * 12
     assert ids.studies == [uid(n) for n in range(12)]
     if word.strip():
-        assert f"12 films have a PatientID that stands for nobody ('{word}' 12)" in ids.sentences
+        assert f"12 images have a PatientID that stands for nobody ('{word}' 12)" in ids.sentences
         assert ids.nobodys == list(range(12))
 
 
@@ -81,7 +81,7 @@ def test_an_id_of_several_people_is_no_patient(signs):
     ids = dicom_ids(many("RESEARCH-7", **signs))
     assert set(ids.patients) == {""}
     (sentence,) = ids.sentences
-    assert "12 of 12 films, in 12 studies, have one PatientID, but their" in sentence
+    assert "12 of 12 images, in 12 studies, have one PatientID, but their" in sentence
     assert "RESEARCH" not in sentence
     assert "'RESEARCH-7'" in dicom_ids(many("RESEARCH-7", **signs), show_ids=True).sentences[0]
 
@@ -97,7 +97,7 @@ def test_one_person_over_years_stays_one():
         ids = dicom_ids(many(patient, 30, **same, age=lambda n: 60 + n // 10))
         assert set(ids.patients) == {patient}
         assert not ids.sentences
-    # A typing error in one film, another spelling of the name, a sex that one film lacks.
+    # A typing error in one image, another spelling of the name, a sex that one image lacks.
     headers = many("4711", 30, **same)
     headers[3] = header("4711", uid(3), "19341231", "Doe^Jane", "F")
     headers[4] = header("4711", uid(4), "19431231", "DOE^JANE^^MRS", "")
@@ -113,7 +113,7 @@ def test_what_nothing_tells_is_kept_and_asked_about():
     # An anonymiser's date and name tell nothing.
     assert dicom_ids(many("4711", birth="19000101", name="ANONYMOUS")).sentences == ids.sentences
     assert dicom_ids(many("4711", name="4711")).sentences == ids.sentences
-    # One study, or a few films, or a smaller share are what patients have.
+    # One study, or a few images, or a smaller share are what patients have.
     assert not dicom_ids([header("4711", uid(1)) for _ in range(9)]).sentences
     assert not dicom_ids(many("4711", 3) + [header(f"P{n}", uid(n)) for n in range(20, 40)]).sentences
 
@@ -135,7 +135,7 @@ def test_one_id_in_two_writings_is_one_patient(one, other):
     assert ids.keys[0] == dicom_ids([header(other, uid(2))]).keys[0] == dicom_ids([header(one, uid(2))]).keys[0]
     assert any("1 patients have ids that differ" in sentence for sentence in ids.sentences)
     ids = dicom_ids([header(one, uid(1)), header(other, uid(1))])
-    assert any("(1 studies have films of both)" in sentence for sentence in ids.sentences)
+    assert any("(1 studies have images of both)" in sentence for sentence in ids.sentences)
 
 
 @pytest.mark.parametrize("sign", [{"sex": "F"}, {"birth": "19800101"}])
@@ -158,15 +158,15 @@ def test_two_numberings_of_two_sites_stay_two():
 def test_merged_records_are_said_and_stay_two_ids():
     ids = dicom_ids([header("A", uid(1)), header("B", uid(1)), header("C", uid(2))])
     assert ids.patients == ["A", "B", "C"]
-    assert any("1 studies have films of two PatientIDs" in sentence for sentence in ids.sentences)
+    assert any("1 studies have images of two PatientIDs" in sentence for sentence in ids.sentences)
 
 
 def test_a_study_that_all_films_share_is_no_study():
     ids = dicom_ids([header(f"P{n}", uid(1)) for n in range(8)])
     assert ids.studies == [""] * 8
-    assert "8 films have a StudyInstanceUID that films of many share" in ids.sentences[0]
+    assert "8 images have a StudyInstanceUID that images of many share" in ids.sentences[0]
     assert dicom_ids([header("ANON", uid(1)) for _ in range(30)]).studies == [""] * 30
-    # Four films of one study of a person who is not named are that person's.
+    # Four images of one study of a person who is not named are that person's.
     assert dicom_ids([header("ANON", uid(1)) for _ in range(4)]).studies == [uid(1)] * 4
 
 

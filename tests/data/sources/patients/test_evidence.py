@@ -34,10 +34,10 @@ def test_the_order(caplog):
     assert items(*found) == [
         ("A", "dicom"), ("13", "name"), ("x", "folder"), ("1.2.3.4.4", "study"), ("5", "file"),
     ]  # fmt: skip
-    assert "1 films have a PatientID that stands for nobody ('ANONYMOUS' 1)" in caplog.text
+    assert "1 images have a PatientID that stands for nobody ('ANONYMOUS' 1)" in caplog.text
     assert "in place of these PatientIDs stand: the study 1" in caplog.text
-    assert "the patient of 1 of 5 films is known by the study alone" in caplog.text
-    assert "1 of 5 films are each taken for their own patient" in caplog.text
+    assert "the patient of 1 of 5 images is known by the study alone" in caplog.text
+    assert "1 of 5 images are each taken for their own patient" in caplog.text
     assert items(*found, patient_from="study,folder") == [
         ("1.2.3.4.1", "study"), ("1.2.3.4.2", "study"), ("1.2.3.4.3", "study"), ("1.2.3.4.4", "study"), ("5", "file"),
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_form_of_unknown_origin_is_suggested_and_not_taken(caplog):
 
 def test_one_patient_of_all_films_is_said(caplog):
     items(*[(f"{n}.dcm", dicom("4711", f"1.2.3.4.{n}", birth_date_digest="ab")) for n in range(8)])
-    assert "all 8 films are taken for one patient, '4711'" in caplog.text
+    assert "all 8 images are taken for one patient, '4711'" in caplog.text
 
 
 @pytest.mark.parametrize(

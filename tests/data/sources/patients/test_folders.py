@@ -8,7 +8,7 @@ from monai_cxrssl.data.sources.patients.folders import folder_patients, is_no_pa
 
 
 def told(folders, studies=None):
-    """Patients of films that lie in these folders (texts with slashes)."""
+    """Patients of images that lie in these folders (texts with slashes)."""
     pairs, _ = folder_patients([text.split("/") if text else [] for text in folders], studies or [""] * len(folders))
     return [patient for patient, _ in pairs]
 
@@ -55,10 +55,10 @@ def test_a_level_of_many_films_or_studies_is_no_patient():
     folders = [f"{ward}/{n // 3}" for ward in ("east", "west") for n in range(180)]
     assert told(folders) == folders
     _, (sentence,) = folder_patients([text.split("/") for text in folders], [""] * len(folders))
-    assert "2 folders such as 'east' hold too many films" in sentence
-    # Nothing below it: the films are nobody's; a folder of the usual size beside it is a patient's.
-    assert told(["old films"] * 60 + ["p1"]) == [""] * 60 + ["p1"]
-    # One patient of many films beside others stays.
+    assert "2 folders such as 'east' hold too many images" in sentence
+    # Nothing below it: the images are nobody's; a folder of the usual size beside it is a patient's.
+    assert told(["old images"] * 60 + ["p1"]) == [""] * 60 + ["p1"]
+    # One patient of many images beside others stays.
     folders = [f"p{n // 3}" for n in range(300)] + ["intensive"] * 80
     assert told(folders) == folders
     # Six studies in a folder are of several people more often than of one; two are of one.

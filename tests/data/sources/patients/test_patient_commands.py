@@ -14,7 +14,7 @@ SPLITS = ("training", "validation", "test")
 
 
 def archive(dicom, folder, films):
-    """Write a small film for each (name, header elements)."""
+    """Write a small image for each (name, header elements)."""
     for name, elements in films:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def test_an_archive_in_which_everybody_is_anonymous(tmp_path, dicom, capsys, cap
     indexed, out = tmp_path / "d.json", tmp_path / "s.json"
     assert main(["index", str(films), "--out", str(indexed)]) == 0
     assert "patients of images known by: study alone 12" in capsys.readouterr().out
-    assert "12 films have a PatientID that stands for nobody ('ANONYMOUS' 12)" in caplog.text
+    assert "12 images have a PatientID that stands for nobody ('ANONYMOUS' 12)" in caplog.text
     assert main(["split", str(indexed), "--out", str(out), "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert told["patients_known_by"] == {"study": 12}
@@ -53,10 +53,10 @@ def test_one_study_of_two_patients(tmp_path, dicom, capsys, caplog):
     indexed, out = tmp_path / "d.json", tmp_path / "s.json"
     assert main(["index", str(films), "--out", str(indexed)]) == 0
     assert "40 patients have ids that differ by capitals, blanks or leading zeros alone" in caplog.text
-    assert "20 studies have films of two PatientIDs or more" in caplog.text
+    assert "20 studies have images of two PatientIDs or more" in caplog.text
     assert main(["split", str(indexed), "--out", str(out), "--fractions", "0.5", "0.2", "0.3"]) == 0
     content = json.loads(out.read_text())
     studies = [{item["study_id"] for item in content[split]} for split in SPLITS]
     assert sum(map(len, studies)) == len(set.union(*studies)) == 60
     assert main(["audit", str(out), "--no-pixels"]) == 0
-    assert "20 studies have films of two patients or more" in capsys.readouterr().out
+    assert "20 studies have images of two patients or more" in capsys.readouterr().out

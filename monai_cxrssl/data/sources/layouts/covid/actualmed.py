@@ -12,7 +12,7 @@ Columns used: ``patientid, finding, imagename`` (required), ``sex, age, view, no
 
 Items: ``patient_id``, ``study_id`` (patient and day), ``view_position``, ``label`` by the three classes of the
 covid-chestxray-dataset, ``sex`` and ``age`` where they stand. There is no split: all items are ``training``. The
-films are part of COVIDx.
+images are part of COVIDx.
 
 Licence: as stated on the repository's page.
 Citation: A. Chung, "Actualmed COVID-19 Chest X-ray Data Initiative", 2020.

@@ -12,14 +12,14 @@ Folder layout; any of the three levels may be given, and the archive repeats eac
         Train/COVID-19/lung masks/covid_1.png
         Train/COVID-19/infection masks/covid_1.png
 
-With both parts there, the films and the split are those of the lung part, which holds all; a film that is found in the
-infection part too, by class, name and content, gets its infection mask from there. To use the infection part's own
+With both parts there, the images and the split are those of the lung part, which holds all; an image that is found in
+the infection part too, by class, name and content, gets its infection mask from there. To use the infection part's own
 split, give that part's folder.
 
 Classes (multi-class): 0 ``No Finding`` (Normal), 1 ``COVID-19``, 2 ``Other Pneumonia`` (Non-COVID: viral or bacterial).
 
 Items: ``patient_id`` (class and file name: who the patients are was not published), ``label``, ``lung_mask`` and where
-there is one ``infection_mask`` (a path, white = infected). Films and masks are 256 x 256. The lung masks were drawn by
+there is one ``infection_mask`` (a path, white = infected). Images and masks are 256 x 256. The lung masks were drawn by
 a network and corrected by people. The official split is kept.
 
 Licence: see the data set's page on Kaggle (anasmohammedtahir/covidqu).
@@ -52,7 +52,7 @@ LUNGS, INFECTIONS = "Lung Segmentation Data", "Infection Segmentation Data"
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds a part of the data set: films of its classes beside lung masks."""
+    """Whether a folder holds a part of the data set: images of its classes beside lung masks."""
     return bool(_parts(Path(folder)))
 
 
@@ -64,12 +64,12 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
     Raises:
-        DatalistError: there is no film, or films have no lung mask (counted, the first named).
+        DatalistError: there is no image, or images have no lung mask (counted, the first named).
     """
     folder = Path(folder)
     parts = _parts(folder)
     if not parts:
-        raise DatalistError(f"{folder} holds no films such as Train/COVID-19/images beside Train/COVID-19/lung masks.")
+        raise DatalistError(f"{folder} holds no images such as Train/COVID-19/images beside Train/COVID-19/lung masks.")
     top, *others = parts
     infected = {key: film for other in others for key, film in _films(other).items()}
     splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS.values()}
@@ -79,10 +79,10 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
     films = _films(top)
 
     def beside(key: tuple[str, str, str]) -> tuple[bool, list[Path], list[Path], Path | None]:
-        """Whether there are lungs, the twins of a film and those that are the same file, and its infection mask."""
+        """Whether there are lungs, the twins of an image and those that are the same file, and its infection mask."""
         _, kind, name = key
         film = films[key]
-        # The two parts have splits of their own, so the same film may lie in another one there.
+        # The two parts have splits of their own, so the same image may lie in another one there.
         twins = [infected[place] for other in SPLITS if (place := (other, kind, name)) in infected]
         same = [twin for twin in twins if filecmp.cmp(film, twin, shallow=False)]
         infection = (same[0] if same else film).parent.parent / "infection masks" / name
@@ -110,11 +110,11 @@ def read(folder: Path, strict_labels: bool = False) -> Datalist:
     unknown.tell()
     if bare:
         raise DatalistError(
-            f"{top} has {len(bare)} films without a lung mask (looked for {bare[0]}, for one); put the masks there or "
-            "remove these films."
+            f"{top} has {len(bare)} images without a lung mask (looked for {bare[0]}, for one); put the masks there or "
+            "remove these images."
         )
     if differing:
-        logger.warning("%s: %d films differ from those of the same name in %s", NAME, differing, INFECTIONS)
+        logger.warning("%s: %d images differ from those of the same name in %s", NAME, differing, INFECTIONS)
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", **splits}
     return Datalist.from_dict(content, folder, origin=str(top))
 
@@ -137,7 +137,7 @@ def _is_part(top: Path) -> bool:
 
 
 def _films(top: Path) -> dict[tuple[str, str, str], Path]:
-    """The films of a part by split, class and file name."""
+    """The images of a part by split, class and file name."""
     films: dict[tuple[str, str, str], Path] = {}
     for part in SPLITS:
         for images in sorted((top / part).glob("*/images")):

@@ -1,6 +1,6 @@
 # Copyright (c) monai_cxrssl contributors
 # SPDX-License-Identifier: Apache-2.0
-"""COVID-19 Radiography Database: 21,165 adult and child films of four classes with lung masks.
+"""COVID-19 Radiography Database: 21,165 adult and child images of four classes with lung masks.
 
 Folder layout (Kaggle ``tawsifurrahman/covid19-radiography-database``)::
 
@@ -9,14 +9,14 @@ Folder layout (Kaggle ``tawsifurrahman/covid19-radiography-database``)::
     Normal/images, Normal/masks
     Viral Pneumonia/images, Viral Pneumonia/masks
 
-Releases before 2021 have no masks, no ``Lung_Opacity``, and the films right in ``COVID-19``, ``NORMAL`` and ``Viral
+Releases before 2021 have no masks, no ``Lung_Opacity``, and the images right in ``COVID-19``, ``NORMAL`` and ``Viral
 Pneumonia``. The tables beside the folders hold no labels and are not read.
 
 Classes (multi-class): 0 ``No Finding``, 1 ``COVID-19``, 2 ``Lung Opacity``, 3 ``Viral Pneumonia``.
 
 Items: ``patient_id`` (class and file name: who the patients are was not published, so that a split by it cannot be
 known to be patient-disjoint), ``label``, ``lung_mask`` where there is one (drawn by a network). The viral pneumonias
-are the Kermany children's, the opacities and most normal films RSNA's: a classifier across the classes learns the
+are the Kermany children's, the opacities and most normal images RSNA's: a classifier across the classes learns the
 source. There is no split: all items are ``training``.
 
 Licence: see the data set's page on Kaggle.
@@ -54,7 +54,7 @@ def read(folder: Path) -> Datalist:
     """Read the data set in ``folder``.
 
     Raises:
-        DatalistError: there is no film in the folders of the classes.
+        DatalistError: there is no image in the folders of the classes.
     """
     folder = Path(folder)
     items: list[dict[str, Any]] = []
@@ -72,9 +72,9 @@ def read(folder: Path) -> Datalist:
             bare += bool(masks) and film.stem not in masks
             items.append(item)
     if not items:
-        raise DatalistError(f"{folder} has the folders of the {NAME}, and no film in them; unpack it again.")
+        raise DatalistError(f"{folder} has the folders of the {NAME}, and no image in them; unpack it again.")
     if bare:
-        logger.warning("%s: %d films without a mask beside films with one", NAME, bare)
+        logger.warning("%s: %d images without a mask beside images with one", NAME, bare)
     content = {"name": NAME, "classes": list(CLASSES), "task": "multi_class", "training": items}
     return Datalist.from_dict(content, folder, origin=str(folder))
 

@@ -18,10 +18,10 @@ Classes (multi-class), by what the lists call them:
 - ``normal, pneumonia, COVID-19``: 0 ``No Finding``, 1 ``Pneumonia`` (not of COVID-19), 2 ``COVID-19``.
 
 Items: ``patient_id`` (with the source in front, because sources number their patients alike), ``label``. The official
-split is kept. The sources differ in more than the disease, so a classifier can learn the source; the films are also
+split is kept. The sources differ in more than the disease, so a classifier can learn the source; the images are also
 found in other data sets (RSNA Pneumonia and ChestX-ray14, covid-chestxray-dataset, SIIM-FISABIO-RSNA COVID-19).
 
-Licence: AGPL-3.0 for the repository that holds the lists (COVID-Net); the films on the terms of their sources.
+Licence: AGPL-3.0 for the repository that holds the lists (COVID-Net); the images on the terms of their sources.
 Citation: L. Wang, Z. Q. Lin, A. Wong, "COVID-Net: a tailored deep convolutional neural network design for detection of
 COVID-19 cases from chest X-ray images", Scientific Reports 2020.
 """
@@ -57,7 +57,7 @@ class _Line(NamedTuple):
 
 
 def detect(folder: Path) -> bool:
-    """Whether a folder holds a list of films whose first line is of COVIDx's form."""
+    """Whether a folder holds a list of images whose first line is of COVIDx's form."""
     return any(_starts_as_covidx(path) for paths in _lists(Path(folder)).values() for path in paths)
 
 
@@ -65,7 +65,7 @@ def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) 
     """Read the data set in ``folder``.
 
     Args:
-        folder: holds the lists and the folders of films.
+        folder: holds the lists and the folders of images.
         allow_absent: leave absent images out instead of refusing the list.
         strict_labels: refuse labels that nobody foresaw, which are otherwise unknown and named in one warning.
 
@@ -91,7 +91,7 @@ def read(folder: Path, allow_absent: bool = False, strict_labels: bool = False) 
         films = [f._replace(kind="", source=f.kind) if not f.source and f.kind in sources else f for f in films]
         parsed[part] = paths[0], numbers, films
     if not parsed:
-        raise DatalistError(f"{folder} holds no list of films such as train.txt or test_COVIDx9A.txt.")
+        raise DatalistError(f"{folder} holds no list of images such as train.txt or test_COVIDx9A.txt.")
 
     kinds = _kinds(list(parsed.values()))
     order = list(kinds)

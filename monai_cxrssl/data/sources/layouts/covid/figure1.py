@@ -7,13 +7,13 @@ Folder layout (``agchung/Figure1-COVID-chestxray-dataset``)::
     metadata.csv
     images/<patientid>.jpg        (or .png)
 
-Columns used: ``patientid, finding`` (required), ``offset, sex, age, view``. A ``patientid`` names one film, without
-its extension: films of one patient differ by a letter at the end (``COVID-00003a``, ``COVID-00003b``). A finding is
+Columns used: ``patientid, finding`` (required), ``offset, sex, age, view``. A ``patientid`` names one image, without
+its extension: images of one patient differ by a letter at the end (``COVID-00003a``, ``COVID-00003b``). A finding is
 ``COVID-19``, ``Pneumonia``, ``No finding`` or blank (unknown).
 
 Items: ``patient_id`` (without the letter), ``study_id`` (patient and ``offset``), ``view_position``, ``label`` by the
 three classes of the covid-chestxray-dataset, ``sex``, ``age`` (none for "50+"). There is no split: all items are
-``training``. The films are part of COVIDx.
+``training``. The images are part of COVIDx.
 
 Licence: as stated on the repository's page.
 Citation: A. Chung, "Figure 1 COVID-19 Chest X-ray Data Initiative", 2020.

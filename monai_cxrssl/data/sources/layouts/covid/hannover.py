@@ -11,10 +11,10 @@ Columns used: ``patient_id, image_id`` (required), ``sex, age, admission_offset,
 icu_release_offset, death_offset, projection``. An offset is the days from the image to the event, negative before it.
 
 Items: ``patient_id``, ``study_id`` (patient and day), ``view_position``, ``sex``, ``age`` where published, and
-``label``: all films are of patients with COVID-19, class 1 of the covid-chestxray-dataset's three, with which they mix.
-``in_icu`` says whether the patient was in intensive care on the day of the film, where that is known, and ``died``
-whether a death is recorded. There is no split: all items are ``training``. Some of the films are part of the
-covid-chestxray-dataset, too, under other patient ids: ``audit`` finds equal films.
+``label``: all images are of patients with COVID-19, class 1 of the covid-chestxray-dataset's three, with which they
+mix. ``in_icu`` says whether the patient was in intensive care on the day of the image, where that is known, and
+``died`` whether a death is recorded. There is no split: all items are ``training``. Some of the images are part of the
+covid-chestxray-dataset, too, under other patient ids: ``audit`` finds equal images.
 
 Licence: CC BY 3.0.
 Citation: H. B. Winther, H. Laser et al., "COVID-19 Image Repository", 2020, doi 10.25835/0090041.
@@ -82,7 +82,7 @@ def read(folder: Path, allow_absent: bool = False) -> Datalist:
 
 
 def _in_icu(table: pd.DataFrame) -> list[Any]:
-    """Whether the day of each film, 0, lies between the days of admission to and of release from intensive care."""
+    """Whether the day of each image, 0, lies between the days of admission to and of release from intensive care."""
     since, until = column(table, "icu_admission_offset", _number), column(table, "icu_release_offset", _number)
     return [None if None in pair else pair[0] <= 0 <= pair[1] for pair in zip(since, until, strict=True)]
 

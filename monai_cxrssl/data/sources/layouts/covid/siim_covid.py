@@ -18,12 +18,12 @@ Classes (multi-class, of the study): :data:`CLASSES`, where ``Negative for Pneum
 :mod:`monai_cxrssl.data.datalists.vocabulary`.
 
 Items: ``study_id``, ``label``, ``boxes`` (``[x1, y1, x2, y2]`` in pixels of the DICOM file as stored, whose size the
-tables do not tell; ``[]`` when the readers saw no opacity). In a study of several films mostly one was annotated: a
-film without a box beside one with boxes has no ``boxes``, which means unknown. From the DICOM header: ``patient_id``
+tables do not tell; ``[]`` when the readers saw no opacity). In a study of several images mostly one was annotated: a
+image without a box beside one with boxes has no ``boxes``, which means unknown. From the DICOM header: ``patient_id``
 (a patient may have several studies; the study's UID where the header has none), ``view_position``, ``sex``, ``age``.
 There is no public split: all items are ``training``.
 
-Licence: the competition's rules (non-commercial); the films are BIMCV-COVID19's and MIDRC-RICORD's, on their terms.
+Licence: the competition's rules (non-commercial); the images are BIMCV-COVID19's and MIDRC-RICORD's, on their terms.
 Citation: P. Lakhani, J. Mongan et al., "The 2021 SIIM-FISABIO-RSNA Machine Learning COVID-19 Challenge: Annotation and
 Standard Exam Classification of COVID-19 Chest Radiographs", J Digit Imaging 2023.
 """
@@ -176,6 +176,6 @@ def _grades(path: Path, strict: bool) -> dict[str, int | None]:
 
 
 def _known_boxes(studies: list[str], boxes: list[list | None]) -> list[list | None]:
-    """Boxes of each film, ``None`` for one without a box in a study of which another film has some."""
+    """Boxes of each image, ``None`` for one without a box in a study of which another image has some."""
     boxed = Counter(study for study, found in zip(studies, boxes, strict=True) if found)
     return [None if not found and boxed[study] else found for study, found in zip(studies, boxes, strict=True)]

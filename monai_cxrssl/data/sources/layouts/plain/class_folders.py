@@ -6,7 +6,7 @@ Folder layout::
 
     train/NORMAL/<anything>.png         train, val and test (or training, valid, testing ...), or no such level
     train/PNEUMONIA/<anything>.png      or NORMAL/train/..., or NORMAL/images/...
-    test/NORMAL/<patient>/<film>.dcm    folders below the classes are patients
+    test/NORMAL/<patient>/<image>.dcm    folders below the classes are patients
 
 Classes (multi-class): the names of the folders as they stand, sorted, or ``classes``; names that differ in capitals,
 blanks, hyphens and underscores alone are one class. Images that lie in no class are kept without a label and counted.

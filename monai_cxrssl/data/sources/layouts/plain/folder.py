@@ -3,9 +3,9 @@
 """A plain folder tree of PNG, JPEG, TIFF, NIfTI, ITK or DICOM files, without a table.
 
 What is taken: every file with an image extension, whatever it holds (what cannot be read is reported later, by name),
-and every file with another or no extension that holds DICOM or another image format; of these the chest films alone
+and every file with another or no extension that holds DICOM or another image format; of these the chest X-rays alone
 (:mod:`monai_cxrssl.data.sources.chest_film`). Reports, colour captures, other modalities and parts of the body, raw
-images beside their films, masks, thumbnails, recycle bins and snapshots, files of this package, packed files and files
+images beside their images, masks, thumbnails, recycle bins and snapshots, files of this package, packed files and files
 of other kinds are left out and counted. Links are followed, each folder once. Modalities ``CR, DX, DR, RG, RF, OT`` and
 a missing one are kept, or what the option ``modalities`` names. Of DICOM files the header alone is read: one with
 damaged pixels is listed, too.
@@ -13,11 +13,11 @@ damaged pixels is listed, too.
 Who the patient is, and by what that is known (``patient_from`` of each item): a pseudonym of the DICOM header's
 PatientID (:mod:`monai_cxrssl.data.datalists.pseudonym`), when it is a person's; else the file's name, when it is of a
 known data set (:mod:`monai_cxrssl.data.sources.layouts.plain.file_names`); else the sub-folder; else the study; else
-the film is taken for its own patient, which a warning counts. When an id is no person's, when a folder is no patient's,
-and how to choose: :mod:`monai_cxrssl.data.sources.patients.evidence` and the two modules that it names. Folders that
-look like classes (:mod:`monai_cxrssl.data.sources.trees.class_names`) are no patients: the log names them, and the
-layout that takes them for labels. The study is a pseudonym of the header's, else the sub-folder of the patient's. There
-are no labels and no split: all items are ``training``.
+the image is taken for its own patient, which a warning counts. When an id is no person's, when a folder is no
+patient's, and how to choose: :mod:`monai_cxrssl.data.sources.patients.evidence` and the two modules that it names.
+Folders that look like classes (:mod:`monai_cxrssl.data.sources.trees.class_names`) are no patients: the log names them,
+and the layout that takes them for labels. The study is a pseudonym of the header's, else the sub-folder of the
+patient's. There are no labels and no split: all items are ``training``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def read(
         patient_ids: what stands for the patient and study of a DICOM header: ``"pseudonym"`` or the ``"original"``.
             Names of folders and files stay as they are.
         salt_file: the key of the pseudonyms; by default the user's own.
-        keep: kinds of :data:`monai_cxrssl.data.datalists.left_out.KINDS` that are films here.
+        keep: kinds of :data:`monai_cxrssl.data.datalists.left_out.KINDS` that are images here.
         without: files and folders, relative to ``folder``, that are passed over.
         not_patients: names of folders that stand for no patient, nor do those above them; by default those that look
             like classes.
@@ -100,7 +100,7 @@ def read(
     films = select_films(candidates, left_out, header_reader, {name.strip().upper() for name in modalities})
     if not films:
         raise DatalistError(
-            f"{folder} holds no chest film; expected DICOM, PNG, JPEG, TIFF or NIfTI files. "
+            f"{folder} holds no chest X-ray; expected DICOM, PNG, JPEG, TIFF or NIfTI files. "
             f"{sentence(left_out.records())}."
         )
     records = say_left_out(folder, left_out)
