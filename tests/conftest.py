@@ -27,6 +27,8 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 
 REPO = Path(__file__).resolve().parents[1]
 
+#: Folders of fixtures that live as long as the session.
+SESSION_FOLDERS: set[Path] = set()
 
 #: Files whose tests follow one another for many minutes: a worker that begins with them ends with the others.
 LONGEST = ("test_readme_commands.py", "test_monai_label.py", "test_pretraining.py", "test_fine_tuning.py")
@@ -55,6 +57,17 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     return report
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _folders_of_a_module_go_with_it(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of a whole suite are 30 GB of weights otherwise; those of a module with a failure stay for who looks."""
+    session, base = request.session, tmp_path_factory.getbasetemp()
+    before, failed = set(base.iterdir()), session.testsfailed
+    yield
+    if session.testsfailed == failed:
+        for folder in set(base.iterdir()) - before - SESSION_FOLDERS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The checkout that is tested."""
@@ -75,7 +88,8 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython
     """Runs programs in forks of a process that has imported torch and MONAI; started with the first that wants it."""
     if not hasattr(os, "fork"):
         pytest.skip("programs are started as forks, which this system does not have")
-    warm = WarmPython(tmp_path_factory.mktemp("warm_python"))
+    SESSION_FOLDERS.add(folder := tmp_path_factory.mktemp("warm_python"))
+    warm = WarmPython(folder)
     yield warm
     warm.close()
 
@@ -86,6 +100,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
     own = tmp_path_factory.getbasetemp()
     shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "made_once"
     shared.mkdir(exist_ok=True)
+    SESSION_FOLDERS.add(shared)
 
     def made(name: str, make: Callable[[Path], object]) -> Path:
         folder, complete = shared / name, shared / f"{name}.complete"
@@ -122,7 +137,8 @@ def few_films(made_once) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def patient_salt(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Pseudonyms of patients neither depend on nor write into the settings of who runs the tests."""
-    os.environ["MONAI_CXRSSL_SALT_FILE"] = str(tmp_path_factory.mktemp("salt") / "patient_salt")
+    SESSION_FOLDERS.add(folder := tmp_path_factory.mktemp("salt"))
+    os.environ["MONAI_CXRSSL_SALT_FILE"] = str(folder / "patient_salt")
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def save_dicom(path: Path, pixels: np.ndarray, **elements) -> None:
     ds.save_as(path, enforce_file_format=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
     """A network that was never trained, but knows what the images looked like that it might have been trained on."""
     folder = tmp_path_factory.mktemp("weights")

@@ -54,6 +54,8 @@ with open(out / "predictions.csv", "w", newline="") as stream:
         writer.writerow([place, item["patient_id"], "test", "multi_class", "", *row,
                          *(f"{v:.9g}" for v in p), f"{p[0]:.9g}"])
 (out / "model.pt").write_text("weights")
+(out / "checkpoints").mkdir()
+(out / "checkpoints" / "best.pt").write_text("weights")
 """
 
 
@@ -195,6 +197,8 @@ def test_killed_and_run_again_gives_the_same(grid):
     assert len(again | finished) == 8
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
     assert figures(grid) == figures(grid, "whole")
+    assert list(cells.rglob("model.pt"))
+    assert not list(cells.rglob("checkpoints"))
 
 
 def test_interrupted_by_the_keyboard(grid, capsys, monkeypatch):
