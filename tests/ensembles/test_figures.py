@@ -104,7 +104,7 @@ def test_tables_are_aligned_and_say_what_failed():
     }
     text = folds_table(report)
     lines = text.splitlines()
-    assert lines[0] == "2 folds of the patients of images"
+    assert lines[0] == "2 folds of the patients of films"
     assert "12 s" in lines[3]
     assert "failed" in lines[4]
     head = next(number for number, line in enumerate(lines) if line.startswith("model"))

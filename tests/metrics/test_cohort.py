@@ -60,7 +60,7 @@ def test_parts_of_a_cohort():
     ("label", "options", "message"),
     [
         (LABEL, {"class_names": ["a"]}, "There are 1 class names for scores of 2 classes"),
-        (LABEL, {"patient": PATIENT[1:]}, "one id for each of the N images"),
+        (LABEL, {"patient": PATIENT[1:]}, "one id for each of N images"),
         (LABEL[1:], {}, r"scores \(12, 2\) and labels \(11,\)"),
         (LABEL + 1, {}, "label of image 1 is 2; expected 0 to 1, or -1 for unknown"),
         (np.full(12, np.nan), {}, "label of image 0 is nan"),

@@ -109,7 +109,7 @@ def _join_table(join: LabelJoin, what: str) -> str:
     lines = [
         ("rows of the table", join.rows),
         ("  that name no image", len(join.rows_without_film)),
-        ("films", join.films),
+        ("images", join.films),
         (f"  without {what}", join.films_without_name),
         ("  that no row names", join.films_without_row),
         ("  labelled", join.labelled),

@@ -71,7 +71,7 @@ def open_check_films(
     resize = ResizeCXR(image_size)
     images = torch.stack([resize(store.image(index)[None]) for index in range(len(store))]).numpy()
     label = ImageDataset(store, resize, task, len(classes)).labels if known else None
-    return CheckFilms(images, label, "films")
+    return CheckFilms(images, label, "images")
 
 
 def _items(paths: Sequence[str], classes: Sequence[str], task: str) -> tuple[list[dict[str, Any]], bool]:

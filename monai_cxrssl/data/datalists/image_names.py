@@ -28,7 +28,7 @@ def image_stem(name: str) -> str:
 
     Example:
         >>> image_stem("film.nii.gz"), image_stem("1.2.840.10008.7")
-        ('image', '1.2.840.10008.7')
+        ('film', '1.2.840.10008.7')
     """
     extension = file_extension(name)
     return name[: -len(extension)] if extension in IMAGE_EXTENSIONS else name

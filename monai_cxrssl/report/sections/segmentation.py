@@ -63,7 +63,7 @@ def segmentation_findings(evidence: Evidence) -> Findings:
         median = float(np.median(values)) if values.size else None
         rows.append([_NAMES[name], counts[name], intervals[name], median, _worst(name, values)])
     note = {_NAMES[name]: interval for name, interval in intervals.items()}
-    findings.table("Images with a mask", ["Figure", "Films", "Mean", "Median", "Worst image"], rows, note)
+    findings.table("Images with a mask", ["Figure", "Images", "Mean", "Median", "Worst image"], rows, note)
     if films := max(counts["hd95_pixel"], counts["surface_distance_pixel"]):
         findings.flag(
             "warning", f"The size of a pixel is unknown for {films} images; their distances are in pixels, not in mm."

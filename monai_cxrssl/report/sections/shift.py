@@ -75,7 +75,7 @@ def _external(findings: Findings, evidence: Evidence, inside: Mapping[str, Inter
     # One that is not known may be the largest.
     unknown = [drop for drop in drops if not np.isfinite(drop.value)]
     findings.intervals({"external_drop": unknown[0] if unknown else max(drops, key=lambda drop: drop.value)})
-    columns = ["Set", "Films", "Patients", "Macro AUROC", "Internal minus external", "Sensitivity", "Specificity"]
+    columns = ["Set", "Images", "Patients", "Macro AUROC", "Internal minus external", "Sensitivity", "Specificity"]
     rows = [
         [name, len(films.items), films.patients, *(interval_text(each, key == "drop") for key, each in found.items())]
         for (name, films), found in zip(external.items(), figures.values(), strict=True)
@@ -207,4 +207,4 @@ def _group_table(findings: Findings, title: str, groups: list[Subgroup]) -> None
         for key, area in group.figures.items()
         if key != "macro_auc"
     }
-    findings.table(title, ["Group", "Films", "Patients", "Size", "Macro AUROC"], rows, left_out)
+    findings.table(title, ["Group", "Images", "Patients", "Size", "Macro AUROC"], rows, left_out)

@@ -109,7 +109,7 @@ def shortcut_findings(evidence: Evidence) -> Findings:
         if np.isfinite(blanked.value):
             drawn.append(interval_row(words, blanked))
     note = {_WORDS[region]: blanked for region, (_, blanked, _, _) in probes.items()}
-    findings.table("Macro AUROC", ["Probe", "Films", "Whole images", "Blanked", "Drop"], rows, note)
+    findings.table("Macro AUROC", ["Probe", "Images", "Whole images", "Blanked", "Drop"], rows, note)
     if drawn and draw_probes(drawn, evidence.picture_path("probes.png")):
         alt = "Macro AUROC on whole images and with each region blanked, with intervals"
         findings.picture("probes.png", alt, "What is left of the score when a region is blanked.")
@@ -156,7 +156,7 @@ def _source(findings: Findings, prediction: Mapping[str, Any]) -> None:
     rows = [[str(name), films.get(name), _interval(area)] for name, area in (prediction.get("auc") or {}).items()]
     findings.table(
         "How well a linear classifier reads the source off the features",
-        ["Source", "Films", "AUROC"],
+        ["Source", "Images", "AUROC"],
         [*rows, ["Macro", "", macro]],
         "Chance is 0.5. Sources that differ in their patients differ in features that matter, too.",
     )

@@ -25,7 +25,7 @@ def summary_findings(evidence: Evidence) -> Findings:
         [title, len(films.items), films.patients, int((~np.isnan(films.cohort.labels)).any(axis=1).sum())]
         for title, films in parts
     ]
-    findings.table("Films", ["Split", "Films", "Patients", "With a known label"], rows)
+    findings.table("Images", ["Split", "Images", "Patients", "With a known label"], rows)
     if test.classes:
         labels = test.cohort.labels
         kinds = (labels == 1, labels == 0, np.isnan(labels))

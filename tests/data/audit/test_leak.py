@@ -142,7 +142,7 @@ def test_splits_of_one_datalist(caplog):
         "test": [*films([1], "clinic", start=20), *films([3, 4], start=30)],
     }
     datalist = Datalist("films", splits=splits)
-    with pytest.raises(DatalistError, match=r"2 of the 5 patients of images are in more than one split, with 5 images"):
+    with pytest.raises(DatalistError, match=r"2 of the 5 patients of films are in more than one split, with 5 images"):
         refuse_shared_patients(datalist)
     findings = refuse_shared_patients(datalist, allow_leak=True)
     assert "Going on, since allow_leak is given" in caplog.text

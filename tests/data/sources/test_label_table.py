@@ -108,7 +108,7 @@ def test_by_path_and_by_entry(tmp_path):
         assert [item.get("label") for item in labelled.all_items()] == [1, None, 0]
         assert [len(labelled.splits[split]) for split in SPLITS] == [1, 0, 2]
     write(path, pd.DataFrame({"film": ["a.png"], "f": ["n"]}))
-    with pytest.raises(DatalistError, match=r"row 2 .*image is a file name that several images have; match by path"):
+    with pytest.raises(DatalistError, match=r"row 2 .*film is a file name that several images have; match by path"):
         label_datalist(datalist, path, ("film", "file"), label_column="f")
 
 

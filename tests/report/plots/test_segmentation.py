@@ -64,7 +64,7 @@ def test_draws_every_case_once(tmp_path, worst, typical):
 def test_nan_is_never_shown():
     figure = draw_segmentation_figure([case(empty=True)])
     (title,) = (axes.get_title() for axes in figure.axes)
-    assert title == "image\nDice 0.000, the prediction is empty"
+    assert title == "film\nDice 0.000, the prediction is empty"
 
 
 def test_draws_one_pixel_and_a_mask_at_the_border(tmp_path):

@@ -122,7 +122,7 @@ def test_tables(mixed, caplog):
     assert "left out" in caplog.text
     assert by_table(mixed / "films.csv", ["mask", "body_part"]).summary()["images"] == 15
     masks = [image for image in images if image.startswith("masks/")]
-    with pytest.raises(DatalistError, match="images lists no chest X-ray. 4 files .* masks: 4"):
+    with pytest.raises(DatalistError, match="films lists no chest X-ray. 4 files .* masks: 4"):
         by_table(table(mixed, masks))
 
 

@@ -69,7 +69,7 @@ def test_label_joins_other_spellings(tmp_path, caplog, match, write):
     arguments = ["label", str(tmp_path / "d.json"), str(tmp_path / "t.csv"), "--out", str(tmp_path / "l.json")]
     assert main([*arguments, "--match", f"film={match}", "--label_column", "f"]) == 0
     assert [item["label"] for item in load_datalist(tmp_path / "l.json", check_files=False).items()] == [0, 1, 2]
-    assert "rows 2, 3, 4: image names its image in another spelling" in caplog.text
+    assert "rows 2, 3, 4: film names its image in another spelling" in caplog.text
 
 
 @pytest.mark.parametrize(
