@@ -69,6 +69,14 @@ def test_numbers_of_the_prose_are_in_code_or_outputs(path):
     assert unsupported_numbers(nbformat.read(path, as_version=4)) == []
 
 
+def test_a_number_that_did_not_come_out_is_found():
+    cell = nbformat.v4.new_code_cell("print(0.5 + 7)", outputs=[nbformat.v4.new_output("stream", text="7.5")])
+    text = nbformat.v4.new_markdown_cell(
+        "# 3. Title\n\nIt is 7.5, or 8 [here](9.md), `10` with 0.5 of ResNet-18, and 42."
+    )
+    assert unsupported_numbers(nbformat.v4.new_notebook(cells=[text, cell])) == ["8", "42"]
+
+
 def test_links_and_spelling(path, tmp_path):
     text = prose(nbformat.read(path, as_version=4))
     page = tmp_path / f"{path.stem}.md"
