@@ -26,11 +26,14 @@ author = "monai_cxrssl contributors"
 project_copyright = f"2026, {author}"
 version = release = monai_cxrssl.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 exclude_patterns = ["_build", "README.md"]
-source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
 root_doc = "index"
 language = "en"
+
+# Notebooks are shown as committed; docs/run_notebooks.py runs them.
+nb_execution_mode = "off"
 
 # Anchors as GitHub makes them, so that one link serves the repository and the site.
 myst_heading_anchors = 4

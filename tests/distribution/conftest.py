@@ -65,10 +65,30 @@ def environment_of(tmp_path_factory) -> Callable[..., Path]:
     return made
 
 
+@pytest.fixture(scope="module")
+def beside(wheel, environment_of, tmp_path_factory) -> tuple[Path, str]:
+    """Interpreter and packages' folder of an environment with the wheel beside the packages of this one."""
+    folder = tmp_path_factory.mktemp("beside")
+    python = environment_of(sys.executable, ["--no-deps", wheel])
+    site, here = (
+        run([program, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip()
+        for program in (python, sys.executable)
+    )
+    # A plain path: files of its own that put the repository on the path are not read.
+    with open(f"{site}/beside.pth", "w") as file:
+        file.write(here + "\n")
+    return python, site
+
+
+def clean_environment(**variables: str | None) -> dict[str, str]:
+    """Return the variables of this process without what would put the repository in front of an installed package."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
+    return kept | {name: value for name, value in variables.items() if value is not None}
+
+
 def run(words: Sequence[str | Path], folder: Path, status: int = 0, **variables: str | None) -> str:
     """Run a program in a folder without the repository on its path; return what it said, both streams together."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
-    kept |= {name: value for name, value in variables.items() if value is not None}
+    kept = clean_environment(**variables)
     done = subprocess.run(
         [str(word) for word in words], cwd=folder, env=kept, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
     )  # fmt: skip

@@ -76,14 +76,9 @@ def test_metadata(wheel):
     assert not base & {"torch", "monai", "scipy", "matplotlib", "itk", "itk-core", "monai-cxrssl"}
 
 
-def test_the_tour_from_an_installed_wheel(wheel, environment_of, tmp_path):
+def test_the_tour_from_an_installed_wheel(wheel, beside, tmp_path):
     """Beside the packages of this environment, but not its own copy of this one."""
-    python = environment_of(sys.executable, ["--no-deps", wheel])
-    site = run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], tmp_path).strip()
-    here = run([sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], tmp_path).strip()
-    # A plain path: files of its own that put the repository on the path are not read.
-    with open(f"{site}/beside.pth", "w") as file:
-        file.write(here + "\n")
+    python, site = beside
     run([python, "-c", TOUR], tmp_path)
     assert (tmp_path / "dist" / "chest_xray_multitask_segmentation" / "SHA256SUMS").is_file()
     assert list((tmp_path / "bundles" / "multitask" / "runs").glob("*/report/index.html"))

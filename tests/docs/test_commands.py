@@ -3,7 +3,7 @@
 """Every command on the pages of the site that lead a reader is run as written, or stands here with the reason why not.
 
 Those of the README's tour are run by tests/test_readme_commands.py, those of the extending pages and the tutorials by
-their own tests here; the way through a hospital's archive is walked here from end to end.
+their own tests; the way through a hospital's archive is walked here from end to end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ NOT_HERE = {
     "docs/troubleshooting.md": "tests/bundles/test_description_travels.py",
     "docs/methods/curricular.md": "tests/apps/cli/comparisons/test_compare_command.py, on few images of the phantom",
     "docs/real_cxr.md": "takes hours, on real images; tests/benchmarks/test_real_cxr.py runs a tiny one",
-    "docs/tutorials/index.md": "tests/docs/test_tutorials.py",
+    "docs/tutorials/index.md": "tests/distribution/test_notebooks.py",
     "docs/extending/method.md": "tests/docs/test_extending.py",
     "docs/extending/bundle.md": "tests/docs/test_extending.py",
     **dict.fromkeys([*RUN_HERE, *NOT_ALONE], "tests/docs/test_expert_commands.py"),

@@ -204,6 +204,9 @@ def test_site(tmp_path):
             if not target.exists() or (parts.fragment and known is not None and unquote(parts.fragment) not in known):
                 broken.append(f"{path.relative_to(site)}: {link}")
     assert not broken, broken[:20]
+    for notebook in (REPO / "docs" / "tutorials").glob("*.ipynb"):
+        shown = [link for link in pages[site / "tutorials" / f"{notebook.stem}.html"].targets if link.endswith(".png")]
+        assert len(shown) == notebook.read_text(encoding="utf-8").count('"image/png"')
     for page in (REPO / "docs" / "api").glob("[!ie]*.md"):
         exported = importlib.import_module(f"monai_cxrssl.{page.stem}").__all__
         described = pages[site / "api" / f"{page.stem}.html"].ids
