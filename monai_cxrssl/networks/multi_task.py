@@ -274,7 +274,8 @@ class MultiTaskNet(nn.Module):
     def size_multiple(self) -> int:
         """Pixels of which height and width must be multiples; 1 where the network takes any size."""
         if self.decoder_name is not None:
-            return 32  # of the coarsest map, of convolutional encoders and of DPT
+            # Of the coarsest map; smp's U-Net brings its maps to the size of each skip connection.
+            return 1 if self.decoder_name == "Unet" else 32
         return self._stride if self._is_transformer else 1
 
     def check_size(self, height: int, width: int) -> None:

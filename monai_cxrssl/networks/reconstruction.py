@@ -80,7 +80,8 @@ class ReconstructionDecoder(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raise ConfigurationError for an image whose size the decoder cannot restore."""
-        refuse_size(f"a {self.name} decoder on this encoder", self.stride, height, width)
+        # smp's U-Net brings its maps to the size of each skip connection.
+        refuse_size(f"a {self.name} decoder on this encoder", self.stride if self.name == "DPT" else 1, height, width)
 
     def forward(self, features: Any) -> Tensor:
         """Return images ``(B, out_channels, H, W)`` of the maps that ``network.encoder`` gave for ``(B, C, H, W)``."""

@@ -80,7 +80,14 @@ def test_patches_of_14_without_a_decoder():
         network(torch.rand(2, 1, 64, 64))
 
 
-@pytest.mark.parametrize(("encoder", "decoder", "size"), [("resnet18", "Unet", 48), (VIT, "DPT", 80), (VIT, None, 40)])
+@pytest.mark.parametrize("encoder", ["resnet18", "densenet121", "tu-convnext_atto", "mobilenet_v2"])
+def test_a_unet_takes_any_size(encoder):
+    network = MultiTaskNet(encoder, 0, "Unet").eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, 1, 112, 77))["mask"].shape == (1, 1, 112, 77)
+
+
+@pytest.mark.parametrize(("encoder", "decoder", "size"), [("resnet18", "FPN", 48), (VIT, "DPT", 80), (VIT, None, 40)])
 def test_size_that_does_not_fit_is_one_sentence(encoder, decoder, size):
     with pytest.raises(ConfigurationError, match=f"64 x {size} px.*--image_size"):
         MultiTaskNet(encoder, 2, decoder)(torch.zeros(1, 1, size, 64))
