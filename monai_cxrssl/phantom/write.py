@@ -20,10 +20,10 @@ from monai_cxrssl.phantom.render import PhantomImage, render
 
 __all__ = ["GENERATOR_VERSION", "StoredFormat", "sample_format", "store_pixels", "write_patient"]
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 """Raise it when the same parameters would give other files."""
 
-_DX = "1.2.840.10008.5.1.4.1.1.1.1.1"  # Digital X-Ray Image Storage - For Presentation
+_DX = "1.2.840.10008.5.1.4.1.1.1.1"  # Digital X-Ray Image Storage - For Presentation
 _CR = "1.2.840.10008.5.1.4.1.1.1"  # Computed Radiography Image Storage
 
 
@@ -155,6 +155,10 @@ def _write_dicom(path: Path, patient: PhantomPatient, number: int, film: Phantom
     ds.LossyImageCompression = "00"
     if f.modality == "DX":
         ds.PresentationIntentType = "FOR PRESENTATION"
+        ds.DetectorType = ds.PositionerType = ""
+        region = Dataset()
+        region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "816094009", "SCT", "Chest"
+        ds.AnatomicRegionSequence, ds.AcquisitionContextSequence = [region], []
         ds.PixelIntensityRelationship = "LOG"
         ds.PixelIntensityRelationshipSign = 1 if f.inverted else -1
         ds.ImageLaterality = "U"
