@@ -188,7 +188,7 @@ def test_slurm_script(repo, folder, free_port):
     """The whole script on one machine with one process, where srun and scontrol are stand-ins: no SLURM here."""
     blocks = bash_blocks((repo / "docs/multi_gpu.md").read_text(encoding="utf-8"))
     [script] = [block for block in blocks if "#SBATCH" in block]
-    for old, new in (("=8", "=1"), ("29500", str(free_port)), ("/data/chexpert", f"images {SMALL}")):
+    for old, new in (("=8", "=1"), ("29500", str(free_port)), ("/data/chexpert", f"films {SMALL}")):
         assert old in script
         script = script.replace(old, new)
     programs = folder / "programs"
