@@ -304,7 +304,7 @@ def test_model_of_smp():
         ({"network": MultiTaskNet("resnet18", 0)}, "no label head"),
         ({"image": torch.zeros(1, 64, 64)}, r"\(1, 64, 64\)"),
         ({"image": torch.zeros(1, 1, 64, 64, dtype=torch.uint8)}, "uint8"),
-        ({"image": torch.zeros(1, 1, 60, 64)}, "60 px"),
+        ({"network": MultiTaskNet("resnet18", 3, "FPN"), "image": torch.zeros(1, 1, 60, 64)}, "60 px"),
         ({"class_index": 3}, "classes 0 to 2"),
         ({"class_index": [0, -1]}, "from -1"),
         ({"class_index": [0, 1, 2]}, "2 images"),
