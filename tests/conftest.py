@@ -59,7 +59,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _folders_of_a_module_go_with_it(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs of a whole suite are 30 GB of weights otherwise; those of a module with a failure stay for who looks."""
+    """Else the weights of all runs stay until the session ends; those of a module with a failure stay for who looks."""
     session, base = request.session, tmp_path_factory.getbasetemp()
     before, failed = set(base.iterdir()), session.testsfailed
     yield

@@ -218,7 +218,7 @@ def _run(cell: Cell, lock: int | None) -> CellResult:
         return CellResult("failed", seconds, problem)
     if not cell.predictions.is_file():
         return CellResult("failed", seconds, f"the run ended well but left no {cell.predictions.name}")
-    # A cell never goes on from them, and they are six times as large as what it leaves.
+    # A cell never goes on from them, and with the optimiser's state they are several times as large as its weights.
     shutil.rmtree(cell.folder / "checkpoints", ignore_errors=True)
     marker = {
         "key": cell.key,
