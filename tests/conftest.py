@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -92,6 +92,19 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython
     warm = WarmPython(folder)
     yield warm
     warm.close()
+
+
+@pytest.fixture
+def warm_commands(warm_python: WarmPython, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs that a grid, a search or a comparison starts are forks, too; what is locked or killed is tried elsewhere."""
+
+    def run_command(command: Sequence[str], output: int, lock: int | None) -> int:
+        done = warm_python.run(command[1:], REPO)
+        os.write(output, (done.stdout + done.stderr).encode())
+        return done.returncode
+
+    for module in ("curricula.pretraining", "label_efficiency.grid"):
+        monkeypatch.setattr(f"monai_cxrssl.{module}.run_command", run_command)
 
 
 @pytest.fixture(scope="session")

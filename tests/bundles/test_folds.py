@@ -26,6 +26,7 @@ def rows(path, split):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_folds_train_and_their_ensemble_is_one_model(few_films, tmp_path, capsys):
     out = tmp_path / "out"
     words = [

@@ -15,6 +15,7 @@ TRAIN = Path(__file__).parents[2] / "bundles" / "classification" / "train.json"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_search_without_test_images_is_training_without_a_search(run_bundle, few_films, tmp_path):
     """Paused and gone on with, a trial's validations are to the bit those of a run that was never paused."""
     content = json.loads((few_films / "datalist.json").read_text())

@@ -30,6 +30,9 @@ from monai_cxrssl.networks import Encoder
 from monai_cxrssl.runs import Curriculum, PretextStage, divide_epochs, stages_over_data
 from monai_cxrssl.transforms import MultiView, ResizeCXR
 
+#: A small one, since each stage of each run writes and reads it many times.
+ENCODER = {"encoder_name": "tu-resnet18", "encoder_arguments": {"channels": [8, 8, 16, 16]}}
+
 
 class Films:
     """Images in memory: bright or dark on the left, two of each patient."""
@@ -69,7 +72,7 @@ def stage(name: str, films: Films, method=SimCLR, **options) -> PretextStage:
 
 def curriculum(folder, stages, films, **options) -> Curriculum:
     torch.manual_seed(options.pop("init", 3))
-    network = Encoder("resnet18")
+    network = Encoder(**ENCODER)
     history = RunHistory(optimizer=None)
     items = films.items
     probe = OnlineProbe(
@@ -78,7 +81,7 @@ def curriculum(folder, stages, films, **options) -> Curriculum:
     )  # fmt: skip
     summary = PretrainingSummary(
         network, history, folder, folder / "model.pt", {"images": len(films)}, probe=probe,
-        settings={"encoder_name": "resnet18", "image_size": 32},
+        settings={**ENCODER, "image_size": 32},
     )  # fmt: skip
     return Curriculum(
         network, stages, options.pop("max_epochs", 5), "cpu", folder, history, probe=probe, summary=summary,
@@ -145,7 +148,7 @@ def test_the_second_stage_starts_from_the_first(tmp_path):
     films = Films()
     curriculum(tmp_path, [stage("one", films), stage("two", films, lr=0.0)], films, max_epochs=2).run()
     one, two = (torch.load(tmp_path / f"stages/{name}/encoder.pt", weights_only=True) for name in ("1_one", "2_two"))
-    parameters = [name for name, _ in Encoder("resnet18").named_parameters()]
+    parameters = [name for name, _ in Encoder(**ENCODER).named_parameters()]
     assert all(torch.equal(one[name], two[name]) for name in parameters)
 
 
@@ -275,7 +278,7 @@ def test_all_stages_are_one_run_to_loggers(tmp_path, order):
     loss = sorted(client.get_metric_history(tracked.info.run_id, "loss"), key=lambda point: point.step)
     assert [(point.step, point.value) for point in loss] == [(row["epoch"], row["loss"]) for row in run.history.rows]
     assert tracked.info.status == "FINISHED"
-    assert tracked.data.params["encoder_name"] == "resnet18"
+    assert tracked.data.params["encoder_name"] == ENCODER["encoder_name"]
     assert [file.path for file in client.list_artifacts(tracked.info.run_id)] == []
     events = EventAccumulator(str(tmp_path / "board"))
     events.Reload()

@@ -74,10 +74,13 @@ def main() -> None:
     parser.add_argument(
         "--stages", default=json.dumps(STAGES), help="image side, batch size, steps, rate, share of each"
     )
+    parser.add_argument("--most", type=int, help="for a trial: so many images of each split, evenly spread")
     arguments = parser.parse_args()
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     datalist = arguments.output_dir / "datalist.json"
     films = divided(Films(arguments.corpus, arguments.data), arguments.seed)
+    if arguments.most:
+        films = {split: items[:: -(-len(items) // arguments.most)] for split, items in films.items()}
     datalist.write_text(json.dumps({"name": "lungs", "classes": [], "task": "multi_class", **films}), encoding="utf-8")
     start = arguments.start
     for number, stage in enumerate(json.loads(arguments.stages)):

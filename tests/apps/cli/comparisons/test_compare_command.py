@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -210,18 +209,11 @@ def test_data_without_classes_is_refused(data, capsys):
 
 
 @pytest.mark.slow
-def test_the_command_of_the_page_truly_trains(repo, few_films, tmp_path, monkeypatch, warm_python):
+@pytest.mark.usefixtures("warm_commands")
+def test_the_command_of_the_page_truly_trains(repo, few_films, tmp_path, monkeypatch):
     """Two tasks, one epoch each; the order that is found is that of its own difficulties."""
     (line,) = [line for line in commands_of((repo / "docs/methods/curricular.md").read_text()) if " compare " in line]
     monkeypatch.chdir(repo)
-
-    def run_command(command, output, lock):
-        done = warm_python.run(command[1:], repo)
-        os.write(output, (done.stdout + done.stderr).encode())
-        return done.returncode
-
-    for module in ("curricula.pretraining", "label_efficiency.grid"):
-        monkeypatch.setattr(f"monai_cxrssl.{module}.run_command", run_command)
     put = {"DIR": str(few_films), "OUT": str(tmp_path)}
     written = [put.get(word, word) for word in shlex.split(line)[3:]]
     short = ("recipe=short", "image_size=64", "batch_size=8", "num_workers=0")

@@ -67,6 +67,7 @@ def test_probes_of_two_tasks_as_one_table(repo, few_films, tmp_path, capsys, mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_one_grid_of_everything_through_the_bundles(few_films, tmp_path, capsys):
     """Single- and multi-task, trained and frozen, on phantoms: masks, attention and drift."""
     torch.manual_seed(0)
