@@ -19,9 +19,9 @@ __all__ = ["FineTuningMethod"]
 class FineTuningMethod(nn.Module):
     """What one step of fine-tuning computes, and what a checkpoint must hold of it.
 
-    The encoder may be frozen, and with it the network's ``head_layers``: its weights then get no gradient, and it stays
-    in evaluation mode, so that the running statistics of batch normalisation do not move either. A linear probe freezes
-    it for the whole run.
+    The encoder may be frozen, and with it the network's ``head_layers`` and a fitted label head: its weights then get
+    no gradient, and it stays in evaluation mode, so that the running statistics of batch normalisation do not move
+    either. A linear probe freezes it for the whole run.
 
     The average of the weights follows every optimiser step t (from 0) with the momentum
     ``min(average_momentum, (1 + t) / (10 + t))``: a short run is not dominated by the weights that it began with.
@@ -67,7 +67,12 @@ class FineTuningMethod(nn.Module):
 
     @property
     def pretrained(self) -> list[nn.Module]:
-        """The encoder and, if any, the layers of a projection head that are frozen with it."""
+        """The encoder and, if any, the layers of a projection head and the fitted label head that are frozen with it.
+
+        In a linear probe a fitted label head learns: it is all that does.
+        """
+        if getattr(self.network, "head_is_fitted", False) and not self.linear_probe:
+            return [self.encoder, self.network.classification_head]  # type: ignore[list-item]
         layers = getattr(self.network, "head_layers", None)
         return [self.encoder] if layers is None else [self.encoder, layers]
 

@@ -145,8 +145,10 @@ class MultiTaskNet(nn.Module):
         if num_classes:
             layers = starting_head_layers(given.head_layers, path, self.pool)
             self.classification_head = LabelHead(self.pool, num_classes, dropout, built.head_norm, layers)
-        if path is not None:
-            self._load_branches(path)
+        #: Branches whose weights came with those of the encoder.
+        self.loaded_branches = frozenset() if path is None else self._load_branches(path)
+        #: Whether the label head was fitted to the encoder as it is, and so counts as the encoder's last layer.
+        self.head_is_fitted = False
         self._layer_of = self._find_layers(in_channels)
 
     @property
@@ -212,9 +214,10 @@ class MultiTaskNet(nn.Module):
             model.encoder.encoder_arguments = self.encoder_arguments
             self.encoder = model.encoder
 
-    def _load_branches(self, path: str | os.PathLike) -> None:
+    def _load_branches(self, path: str | os.PathLike) -> frozenset[str]:
         weights = read_weights(path)
         said: list[str] = []
+        loaded = []
         for name in _BRANCH_MODULES:
             module = getattr(self, name)
             prefixes = sorted({key[: key.index(name + ".")] for key in weights if f".{name}." in f".{key}"}, key=len)
@@ -228,9 +231,11 @@ class MultiTaskNet(nn.Module):
                 fits = False  # its input would come from another decoder
             if fits:
                 module.load_state_dict(found)
+                loaded.append(name)
             said.append(f"{name} {'loaded' if fits else 'of another shape, left at its random start'}")
         if said:
             logger.info("%s: %s.", path, "; ".join(said))
+        return frozenset(loaded)
 
     def _find_layers(self, in_channels: int) -> dict[str, str]:
         """Name the layer of every weight, in order from the stem; turn off the gradient of weights without effect."""
@@ -293,13 +298,16 @@ class MultiTaskNet(nn.Module):
 
         These are pairs of a name and ``{parameter name: parameter}``. Convolutional encoders: the stem, then one group
         per stage (per feature map that the decoder may read). Vision transformers: patch embedding and tokens, then one
-        group per block. Then layers of a projection head, if any. Last, the decoder and the heads. Weights frozen at
-        the moment are in it; weights that no output depends on are not.
+        group per block. Then layers of a projection head, if any. Last, the decoder and the heads, but for a label head
+        that was fitted (``head_is_fitted``), which is in the group before. Weights frozen at the moment are in it;
+        weights that no output depends on are not.
         """
         named = dict(self.named_parameters())
-        groups: dict[str, dict[str, nn.Parameter]] = {}
+        groups: dict[str, dict[str, nn.Parameter]] = {"heads": {}}
+        below = "projection" if self.head_layers is not None else max(set(self._layer_of.values()) - {"heads"})
         for name, layer in self._layer_of.items():
-            groups.setdefault(layer, {})[name] = named[name]
+            fitted = self.head_is_fitted and layer == "heads" and name.startswith("classification_head.")
+            groups.setdefault(below if fitted else layer, {})[name] = named[name]
         last = ["projection", "heads"] if "projection" in groups else ["heads"]
         ordered = [*sorted(groups.keys() - set(last)), *last]
         first, following = ("patch_embed", "block") if self._is_transformer else ("stem", "stage")

@@ -34,15 +34,23 @@ def one_hot_labels(labels: Sequence[Any], num_classes: int) -> np.ndarray:
     return table
 
 
-def classifier(kind: str, train_size: int = 0) -> Any:
-    """Return a classifier of frozen embeddings; the number of neighbours goes by the training images."""
+def classifier(kind: str, train_size: int = 0, balanced: bool = True) -> Any:
+    """Return a classifier of frozen embeddings; the number of neighbours goes by the training images.
+
+    Args:
+        kind: ``"linear"`` or ``"knn"``.
+        train_size: images that it is fitted to.
+        balanced: classes weigh the same in the linear one, however many images they have.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer, StandardScaler
 
     if kind == "linear":
-        return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
+        return make_pipeline(
+            StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced" if balanced else None)
+        )
     if kind == "knn":
         neighbours = min(20, max(1, train_size // 5))
         return make_pipeline(Normalizer(), KNeighborsClassifier(neighbours, weights="distance"))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -39,6 +40,7 @@ from monai_cxrssl.networks.multi_task import MultiTaskNet
 from monai_cxrssl.optim.layer_decay import layer_decay_groups
 from monai_cxrssl.optim.optimizer import create_optimizer
 from monai_cxrssl.optim.schedules import StagedWarmupCosine
+from monai_cxrssl.probing.linear_head import fit_label_head
 from monai_cxrssl.runs.announce import announce_start
 from monai_cxrssl.runs.announce_fine_tuning import announce_fine_tuning
 from monai_cxrssl.runs.fine_tuning_options import FineTuningOptions
@@ -49,6 +51,8 @@ from monai_cxrssl.transforms.spatial.resize import ResizeCXR
 from monai_cxrssl.transforms.views.multi_view import MultiView
 
 __all__ = ["FineTuningHandlers", "FineTuningWiring", "Labels", "TestSplit", "validator"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -170,17 +174,43 @@ class FineTuningWiring(Wiring):
             class_weights=o.class_weights, label_loss=o.label_loss, label_smoothing=o.label_smoothing,
         )  # fmt: skip
 
-    def method(self, network: MultiTaskNet, loss_function: MultiTaskLoss, labels: Labels) -> FineTuningMethod:
-        """Make what a training step computes: the loss of labels and masks, with a teacher's soft labels if any."""
+    def method(
+        self, network: MultiTaskNet, loss_function: MultiTaskLoss, dataset: FineTuningImages
+    ) -> FineTuningMethod:
+        """Make what a training step computes: the loss of labels and masks, with a teacher's soft labels if any.
+
+        Before anything copies or wraps the network, its label head is made to start as the option ``head_start`` says.
+
+        Args:
+            network: to be trained.
+            loss_function: of its branches.
+            dataset: samples of training.
+        """
         o = self.options
+        self._start_head(network, dataset)
         options: dict[str, Any] = {"linear_probe": o.linear_probe, "average_momentum": o.average_momentum or None}
         if o.teacher is None:
             return FineTuningMethod(network, loss_function, **options)
         distillation = DistillationLoss(
-            temperature=o.temperature, mixing_weight=o.mixing_weight, task=labels.task
+            temperature=o.temperature, mixing_weight=o.mixing_weight, task=dataset.task
         )  # fmt: skip
-        teacher = load_teacher(o.teacher, labels.classes, labels.task)
+        teacher = load_teacher(o.teacher, dataset.classes, dataset.task)
         return DistillationMethod(network, loss_function, teacher, distillation, **options)
+
+    def _start_head(self, network: MultiTaskNet, dataset: FineTuningImages) -> None:
+        o, classes, task = self.options, dataset.classes, dataset.task
+        if o.head_start != "probe" or not classes or "classification_head" in network.loaded_branches:
+            return
+        samples = FineTuningImages(dataset.images, ResizeCXR(o.image_size), task, classes)
+        fitted = fit_label_head(
+            network.to(o.device), samples, samples.labels, task, o.device, 2 * o.batch_size, amp=o.amp
+        )
+        others = [name for number, name in enumerate(classes) if number not in fitted]
+        logger.info(
+            "The label head starts from a logistic regression on what the encoder makes of %d images%s.",
+            len(samples),
+            f"; too few labels of {', '.join(others)}" if others else "",
+        )
 
     def optimizer(self, method: FineTuningMethod, loss_function: nn.Module) -> Any:
         """Make the optimizer: the heads have a rate of their own, and earlier layers may learn more slowly."""

@@ -58,6 +58,9 @@ class FineTuningOptions(RunOptions):
     max_steps: Count | None = Field(None, description="steps of the optimiser, instead of epochs")
     min_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps, where all epochs together have fewer")
     warmup_share: Share = Field(0.2, description="of the run, in which the rate rises, unless warmup_epochs says it")
+    head_start: Literal["probe", "random"] = Field(
+        "random", description="of a label head: probe, a logistic regression on the encoder's features, or random"
+    )
     linear_probe_first: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="share of the run in which the heads learn before the encoder does (LP-FT), 0 for none"
     )
@@ -91,11 +94,30 @@ class FineTuningOptions(RunOptions):
             both = f"--max_steps {given['max_steps']} and --max_epochs {given['max_epochs']}"
             raise OptionError(f"{both} both say how long the run is; leave one out.")
         values = {**family_recipe(_family({**recipe, **given})), **recipe}
+        values |= cls._of_label_head(values, given)
         if "drop_path_rate" in dict(given.get("encoder_arguments") or {}):
             values["drop_path"] = None  # said by timm's name for it
         if "max_epochs" in given:
             values |= {"min_steps": 0, "max_steps": None}
         return values
+
+    @classmethod
+    def _of_label_head(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the label head starts from and how long heads learn alone, as these two go together."""
+        every = {**values, **given}
+        if not every.get("learns_labels", True):
+            return {"head_start": "random"}
+        if every.get("decoder") is not None or every.get("head_start", "random") == "random":
+            return {}
+        # A fitted label head is frozen with the encoder, and without a decoder nothing else would learn meanwhile.
+        if not given.get("linear_probe_first"):
+            return {"linear_probe_first": 0.0}
+        if "head_start" in given:
+            raise OptionError(
+                f"--linear_probe_first {given['linear_probe_first']} and --head_start probe both give this network's "
+                "only head a linear probe; leave one out."
+            )
+        return {"head_start": "random"}
 
     @property
     def start(self) -> dict[str, Any]:

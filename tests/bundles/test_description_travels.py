@@ -57,6 +57,7 @@ def refusal(result) -> str:
     return lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["inference", "evaluate"])
 def test_runs_answer_alike_or_in_one_sentence(models, run_bundle, few_films, tmp_path, config):
     def run(place, *options):

@@ -70,6 +70,7 @@ def federation(repo, tmp_path_factory):
     return folder, code, starts, averages
 
 
+@pytest.mark.slow
 def test_a_client_has_the_trainer_that_monai_asks_for(federation):
     _, code, _, _ = federation
     for client in code["clients"]:

@@ -105,6 +105,7 @@ def test_same_seed_same_figures_and_weights(trained, run_bundle, phantom_dir, re
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_killed_run_resumes(trained, run_bundle, phantom_dir, tmp_path):
     """One epoch, then the second from the checkpoint, equals two epochs at once."""
     options = [
@@ -260,6 +261,7 @@ def test_inference_without_weights(run_bundle, phantom_dir, tmp_path):
     assert "Train the bundle first" in sentence
 
 
+@pytest.mark.slow
 def test_real_x_rays(run_bundle, shared_data, tmp_path):
     result = run_bundle(
         TRAIN, "--dataset_dir", shared_data / "covid-chestxray-dataset", "--output_dir", tmp_path, "--model_path",

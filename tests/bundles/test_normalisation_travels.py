@@ -57,6 +57,7 @@ def scores_of(folder: Path) -> dict[str, np.ndarray]:
     return {Path(item["image"]).name: row for item, row in zip(found.items, found.scores, strict=True)}
 
 
+@pytest.mark.slow
 def test_equal_probabilities_four_ways(trained, run_bundle, few_films, repo, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     model = trained / "model.pt"

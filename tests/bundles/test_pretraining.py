@@ -129,6 +129,7 @@ def test_cache_is_made_once_and_changes_nothing(run_bundle, few_films, tmp_path)
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_killed_in_its_second_stage_and_resumed(trained, run_bundle, warm_python, phantom_dir, repo, tmp_path):
     """Rotation, jigsaw, MoCo: SIGKILL in jigsaw, then --resume auto; the weights are those of an uninterrupted run."""
     name, folder, _ = trained
@@ -177,6 +178,7 @@ def test_curriculum_over_data_and_in_greedy_order(run_bundle, phantom_dir, tmp_p
     assert "comes next; linear probe after each candidate" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_transformer_learns_by_masks_and_then_from_a_teacher(trained, run_bundle, phantom_dir, tmp_path):
     name, folder, _ = trained
     if name != "simclr":
@@ -191,6 +193,7 @@ def test_a_transformer_learns_by_masks_and_then_from_a_teacher(trained, run_bund
     assert figures["spcxr_loss_last_epoch"] > 0
 
 
+@pytest.mark.slow
 def test_bags_by_study(run_bundle, phantom_dir, tmp_path):
     """MedAug's positives are images of one study: where each image is a study of its own there are none."""
     content = json.loads((phantom_dir / "datalist.json").read_text())
@@ -250,6 +253,7 @@ def test_real_x_rays(run_bundle, shared_data, made_once, tmp_path, name, folder,
     assert figures["probe_after"] is not None
 
 
+@pytest.mark.slow
 def test_eva_x_asks_for_a_teacher_and_takes_one(trained, run_bundle, few_films, tmp_path):
     """Real images without a teacher are refused; with a bundle's weights the file says which encoder it is."""
     name, folder, _ = trained

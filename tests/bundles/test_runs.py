@@ -29,6 +29,7 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_runs_leave_each_others_files(bundle, run_bundle, few_films):
     def run(config: str, *options: object) -> Path:
         before = {record["folder"] for record in list_runs(bundle)}
@@ -100,7 +101,9 @@ def test_a_training_that_failed_is_gone_on_with(bundle, run_bundle, few_films):
     assert len(records[-1]["resumed"]) == 1
 
 
-@pytest.mark.parametrize("place", ["its own folder", "beside it", "elsewhere"])
+@pytest.mark.parametrize(
+    "place", [*(pytest.param(place, marks=pytest.mark.slow) for place in ("its own folder", "beside it")), "elsewhere"]
+)
 def test_a_bundle_is_where_its_config_is(repo, run_bundle, few_films, tmp_path, place):
     """Trained, evaluated and asked from any working folder, it touches nothing but its own folder."""
     bundle = tmp_path / "any where" / "a name"

@@ -20,7 +20,11 @@ SMALL = (
 
 @pytest.mark.parametrize(
     ("bundle", "more"),
-    [("simclr", ()), ("curricular", ("--tasks", "['rotation','simclr']")), ("multitask", ())],
+    [
+        ("simclr", ()),
+        pytest.param("curricular", ("--tasks", "['rotation','simclr']"), marks=pytest.mark.slow),
+        pytest.param("multitask", (), marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_is_read_back_from_mlflow(run_bundle, few_films, tmp_path, bundle, more):
     folder, uri = tmp_path / "out", f"sqlite:///{tmp_path}/runs.db"

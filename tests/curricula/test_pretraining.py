@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from monai_cxrssl.curricula import Order, Pretraining, run_pretrainings, stage_plan
@@ -32,6 +33,7 @@ def figures(run: Pretraining) -> dict:
     return {name: value for name, value in content.items() if name not in TIMES}
 
 
+@pytest.mark.slow
 def test_an_order_that_shares_ends_as_it_would_alone(tmp_path, monkeypatch):
     films, trained = Films(8), []
 

@@ -76,6 +76,7 @@ def test_members_must_be_of_one_kind(members, weights, tmp_path):
     assert not (tmp_path / "model.pt").exists()
 
 
+@pytest.mark.slow
 def test_ensemble_is_packed_as_one_bundle(weights, repo, tmp_path):
     packed = pack_bundle(repo / "bundles" / "multitask", NAME, tmp_path, model_path=weights).path
     (tmp_path / "scratch").mkdir()
@@ -98,6 +99,7 @@ def test_ensemble_is_packed_as_one_bundle(weights, repo, tmp_path):
         pack_bundle(old, NAME, tmp_path / "out", model_path=weights)
 
 
+@pytest.mark.slow
 def test_ensemble_is_exported(weights, tmp_path, capsys):
     network, settings = load_trained_network(weights)
     exported = ExportedNetwork(network, PredictionHead(settings["task"], settings["classes"], 1.5))

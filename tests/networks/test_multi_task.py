@@ -160,9 +160,11 @@ def test_fine_tuning_goes_on_from_a_fine_tuned_file(tmp_path, caplog):
         same = MultiTaskNet("resnet18", 3, pretrained=tmp_path / "model.pt")
     assert all(torch.equal(same.state_dict()[key], value) for key, value in donor.state_dict().items())
     assert "decoder loaded; segmentation_head loaded; classification_head loaded" in caplog.text
+    assert same.loaded_branches == {"decoder", "segmentation_head", "classification_head"}
     caplog.clear()
     with caplog.at_level("INFO"):
-        MultiTaskNet("resnet18", 5, "FPN", pretrained=tmp_path / "model.pt")
+        other = MultiTaskNet("resnet18", 5, "FPN", pretrained=tmp_path / "model.pt")
+    assert other.loaded_branches == set()
     assert "decoder of another shape, left at its random start" in caplog.text
     assert "segmentation_head of another shape" in caplog.text
     assert "classification_head of another shape" in caplog.text

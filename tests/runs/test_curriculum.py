@@ -152,11 +152,14 @@ def test_the_second_stage_starts_from_the_first(tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in parameters)
 
 
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
+
+
 class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("order", "kill_in"), [("given", 1), ("given", 2), ("greedy", 3), ("difficulty", 5)])
+@pytest.mark.parametrize(("order", "kill_in"), [("given", 1), ("given", 2), SLOW("greedy", 3), SLOW("difficulty", 5)])
 def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, monkeypatch, order, kill_in):
     films = Films()
 
@@ -223,6 +226,7 @@ class KnownLoss(PretextMethod):
         return {"loss": loss, "trivial_loss": torch.tensor(self.trivial), "embedding": embedding.detach()}
 
 
+@pytest.mark.slow
 def test_difficulty_puts_the_smallest_share_of_the_trivial_loss_first(tmp_path, caplog):
     """By hand: 1.2 / 1.5 = .8 of the last epoch of the trial, 0.1 / 0.4 = .25, 3 / 3 = 1."""
     films = Films(16)

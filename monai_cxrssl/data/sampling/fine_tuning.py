@@ -67,7 +67,7 @@ class FineTuningImages(Dataset):
         keep_unlabelled: bool = False,
     ) -> None:
         self.images, self.transform, self.augment = images, transform, augment
-        self.classes = list(classes)
+        self.classes, self.task = list(classes), task
         if not self.classes and mask is None:
             raise ConfigurationError("There is nothing to learn: give classes, a kind of mask, or both.")
         if keep_unlabelled and not self.classes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from monai_cxrssl.errors import ConfigurationError
@@ -72,7 +73,10 @@ class LabelHead(nn.Sequential):
 
 
 def label_logits(network: nn.Module, features: Any) -> Tensor:
-    """Return the logits of a network's label head for what its encoder gave.
+    """Return the logits of a network's label head for what its encoder gave, by autocast or not.
+
+    Within autocast the head computes in float32: a sum of hundreds of products that cancel would lose in bfloat16 what
+    tells classes apart.
 
     Args:
         network: one of this package, or of segmentation-models-pytorch with ``aux_params``.
@@ -80,4 +84,8 @@ def label_logits(network: nn.Module, features: Any) -> Tensor:
     """
     head: Any = network.classification_head
     feature_map, prefix_tokens = last_features(features)
-    return head(feature_map, prefix_tokens) if isinstance(head, LabelHead) else head(feature_map)
+    parts: list[Any] = [feature_map, prefix_tokens] if isinstance(head, LabelHead) else [feature_map]
+    if torch.is_autocast_enabled(feature_map.device.type):
+        with torch.autocast(feature_map.device.type, enabled=False):
+            return head(*(part if part is None else part.float() for part in parts))
+    return head(*parts)

@@ -110,6 +110,7 @@ def test_multi_label_at_a_given_temperature_in_a_new_folder(tmp_path, capsys):
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_vision_transformer_with_dpt(tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     weights = made(tmp_path, encoder="tu-vit_tiny_patch16_224", decoder="DPT", classes=["sick"], task="multi_label")

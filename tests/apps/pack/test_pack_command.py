@@ -141,6 +141,7 @@ def test_card_has_the_sections_of_the_zoo(packed):
     assert "mobilenet_v2" in card
 
 
+@pytest.mark.slow
 def test_check_in_a_fresh_process(packed, capsys):
     assert main(["pack", "--check", str(packed)]) == 0, capsys.readouterr().out
     told = capsys.readouterr().out

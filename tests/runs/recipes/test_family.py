@@ -23,32 +23,56 @@ def recipes(repo):
 @pytest.mark.parametrize(
     ("given", "family", "expected"),
     [
-        ({"encoder_name": "resnet18"}, "cnn, from scratch", (2e-3, 1.5, 1.0, 0.0)),
-        ({"encoder_name": "densenet121", "encoder_weights": "imagenet"}, "cnn, pretrained", (1e-3, 3.0, 1.0, 0.2)),
-        ({"encoder_name": "tu-convnext_tiny", "pretrained": "w.pt"}, "cnn, pretrained", (1e-3, 3.0, 1.0, 0.2)),
+        ({"encoder_name": "resnet18"}, "cnn, from scratch", (5e-4, 3.0, 1.0, 0.0)),
+        ({"encoder_name": "densenet121", "encoder_weights": "imagenet"}, "cnn, pretrained", (3e-4, 10.0, 1.0, 0.2)),
+        ({"encoder_name": "tu-convnext_tiny", "pretrained": "w.pt"}, "cnn, pretrained", (3e-4, 10.0, 1.0, 0.2)),
         ({"encoder_name": VIT}, "vision transformer, from scratch", (5e-4, 2.0, 1.0, 0.0)),
-        ({"encoder_name": VIT, "pretrained": "w.pt"}, "vision transformer, pretrained", (5e-4, 2.0, 0.75, 0.2)),
-        ({"encoder_name": "mit_b0", "encoder_weights": "imagenet"}, "transformer, pretrained", (5e-4, 2.0, 0.75, 0.2)),
+        ({"encoder_name": VIT, "pretrained": "w.pt"}, "vision transformer, pretrained", (1e-4, 10.0, 0.75, 0.2)),
+        ({"encoder_name": "mit_b0", "encoder_weights": "imagenet"}, "transformer, pretrained", (1e-4, 10.0, 0.75, 0.2)),
         ({"encoder_name": "tu-swin_tiny_patch4_window7_224"}, "transformer, from scratch", (5e-4, 2.0, 1.0, 0.0)),
         (
             {"encoder_name": "tu-vit_base_patch16_224", "encoder_weights": "imagenet"},
-            "large vision transformer, pretrained", (5e-4, 2.0, 0.55, 0.2),
+            "large vision transformer, pretrained", (1e-4, 10.0, 0.55, 0.2),
         ),
         (
             {"encoder_name": "tu-vit_base_patch16_224", "encoder_arguments": NARROW, "pretrained": "w.pt"},
-            "vision transformer, pretrained", (5e-4, 2.0, 0.75, 0.2),
+            "vision transformer, pretrained", (1e-4, 10.0, 0.75, 0.2),
         ),
     ],
 )  # fmt: skip
 def test_recipe_of_an_encoder(recipes, given, family, expected):
-    options = FineTuningOptions.resolved({**PLACES, **given}, recipes)
+    options = FineTuningOptions.resolved({**PLACES, "decoder": "Unet", **given}, recipes)
     assert str(options.family) == family
     names = ("learning_rate", "head_factor", "layer_decay", "linear_probe_first")
     assert tuple(getattr(options, name) for name in names) == expected
     assert (options.optimizer, options.weight_decay, options.clip_grad_norm) == ("adamw", 0.05, 1.0)
+    assert options.head_start == ("probe" if options.family.pretrained else "random")
     resolved = options.resolved_recipe
     assert resolved.keys() == family_recipe(options.family).keys()
     assert {origin for _, origin in resolved.values()} == {family}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("probe", 0.0)),
+        ({"decoder": "Unet"}, ("probe", 0.2)),
+        ({"linear_probe_first": 0.1}, ("random", 0.1)),
+        ({"linear_probe_first": 0}, ("probe", 0.0)),
+        ({"head_start": "random"}, ("random", 0.2)),
+        ({"decoder": "Unet", "learns_labels": False}, ("random", 0.2)),
+    ],
+)
+def test_a_head_is_probed_once(recipes, given, expected):
+    """By a regression, or by the steps in which heads learn alone, which are for the decoder where there is one."""
+    options = FineTuningOptions.resolved({**PLACES, "encoder_name": VIT, "pretrained": "w.pt", **given}, recipes)
+    assert (options.head_start, options.linear_probe_first) == expected
+
+
+def test_two_probes_of_one_head_are_refused(recipes):
+    given = {**PLACES, "encoder_name": VIT, "head_start": "probe", "linear_probe_first": 0.1}
+    with pytest.raises(OptionError, match=r"--linear_probe_first 0.1 and --head_start probe both .* leave one out"):
+        FineTuningOptions.resolved(given, recipes)
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,13 @@ def options(**given) -> FineTuningOptions:
         ({"max_steps": 1}, 453, (1, 1, 1, 1, 0, 16)),
         ({"max_steps": 30, "accumulation_steps": 4}, 453, (15, 8, 120, 30, 0, 128)),
         ({"accumulation_steps": 3}, 453, (20, 15, 300, 100, 0, 240)),
-        ({"pretrained": "w.pt"}, 453, (8, 28, 224, 224, 44, None)),
-        ({"pretrained": "w.pt", "max_steps": 31, "accumulation_steps": 2}, 453, (16, 4, 62, 31, 12, 64)),
+        ({"pretrained": "w.pt"}, 453, (8, 28, 224, 224, 0, None)),
+        ({"pretrained": "w.pt", "decoder": "FPN"}, 453, (8, 28, 224, 224, 44, None)),
+        (
+            {"pretrained": "w.pt", "decoder": "FPN", "max_steps": 31, "accumulation_steps": 2},
+            453,
+            (16, 4, 62, 31, 12, 64),
+        ),
         ({"pretrained": "w.pt", "max_steps": 31, "linear_probe": True}, 453, (16, 2, 31, 31, 0, 32)),
     ],
 )

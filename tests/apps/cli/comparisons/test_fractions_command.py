@@ -171,6 +171,7 @@ def test_a_failed_cell_does_not_stop_the_others(grid, capsys):
     assert (grid / "out" / "fractions.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_gives_the_same(grid):
     assert main(words(grid, out="whole")) == 0
     driver = grid / "driver.py"

@@ -126,6 +126,7 @@ def items_file(items, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(items_file, tmp_path):
     build(json.loads(items_file.read_text()), tmp_path / "whole")
     (tmp_path / "scratch").mkdir()
