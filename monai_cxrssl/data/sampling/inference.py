@@ -7,7 +7,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import cv2
@@ -35,11 +34,22 @@ class InferenceDataset(ImageDataset):
     """Single images with the images that they were made of, as :attr:`ImageDataset` takes them.
 
     A sample also holds ``"film"``: a :class:`~monai_cxrssl.data.stores.source_film.SourceFilm`, or the CXRReadError of
-    a file that cannot be read. Such a sample is a black image without a label, so that batches keep their size.
+    a file that cannot be read. Such a sample is a black image without a label.
+
+    Args:
+        images, transform, options: see :class:`ImageDataset`.
+        read_header: read the header of an image in DICOM too, while a thread is at it, for a writer that asks for it.
     """
 
-    def __init__(self, images: ImageStore, transform: Callable[[np.ndarray], torch.Tensor], **options: Any) -> None:
+    def __init__(
+        self,
+        images: ImageStore,
+        transform: Callable[[np.ndarray], torch.Tensor],
+        read_header: bool = True,
+        **options: Any,
+    ) -> None:
         super().__init__(images, transform, **options)
+        self.read_header = read_header
         self._blank = transform(np.zeros((1, 32, 32), np.uint8))
         self._lock = threading.Lock()
         self._notes: dict[str, list[str]] = defaultdict(list)
@@ -54,8 +64,8 @@ class InferenceDataset(ImageDataset):
         try:
             film = self._film(number)
             image = self.transform(film.pixels[None])
-            # What else of the file will be asked for, while a thread is at it.
-            _ = film.header
+            if self.read_header:
+                _ = film.header
         except CXRReadError as error:
             film, image = error, self._blank
             label = torch.full_like(label, float("nan") if label.is_floating_point() else -1)
@@ -75,7 +85,12 @@ class InferenceLoader(DataLoader):
 
     Decoders let go of the interpreter's lock, so threads of this process do what loader processes would, without a copy
     through shared memory and without their start. Besides the batch that is in use, one more and a few images are
-    decoded ahead. ``"film"`` of a batch is a list.
+    decoded ahead.
+
+    Batches are full of images that could be read, so what a network says of them does not depend on the other files:
+    ``"film"`` of a batch is a list of theirs, and ``"unreadable"`` of the errors of files that were met on the way.
+    There are as many batches as ``len`` says: for want of images the last of them hold a single black one, whose
+    ``"film"`` is its file's error.
 
     From here on OpenCV works with one thread in this process, as images are decoded side by side.
 
@@ -90,7 +105,7 @@ class InferenceLoader(DataLoader):
     """
 
     def __init__(self, dataset: InferenceDataset, batch_size: int, num_workers: int | str = "auto") -> None:
-        super().__init__(dataset, batch_size=batch_size, shuffle=False, collate_fn=_collate)
+        super().__init__(dataset, batch_size=batch_size, shuffle=False)
         cores = max(1, min(_MOST_THREADS, usable_cores() - 1))
         self.threads = cores if num_workers == "auto" else worker_count(num_workers, "cpu")
 
@@ -105,11 +120,28 @@ class InferenceLoader(DataLoader):
         if self.threads:
             ahead = size + 4 * self.threads
             samples = ordered_map(self.dataset.__getitem__, numbers, self.threads, "decoding", ahead)
-        while batch := list(islice(samples, size)):
-            yield _collate(batch)
+        images: list[dict[str, Any]] = []
+        unreadable: list[CXRReadError] = []
+        black: dict[str, Any] | None = None
+        batches = len(self)
+        for sample in samples:
+            if isinstance(sample["film"], CXRReadError):
+                unreadable.append(sample["film"])
+                black = sample
+                continue
+            images.append(sample)
+            if len(images) == size:
+                yield _collate(images, unreadable)
+                batches, images, unreadable = batches - 1, [], []
+        if images:
+            yield _collate(images, unreadable)
+            batches, unreadable = batches - 1, []
+        for _ in range(batches):
+            assert black is not None  # images that could all be read fill all batches
+            yield _collate([black], unreadable)
+            unreadable = []
 
 
-def _collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    films = [sample["film"] for sample in samples]
+def _collate(samples: list[dict[str, Any]], unreadable: list[CXRReadError]) -> dict[str, Any]:
     batch = default_collate([{name: sample[name] for name in sample if name != "film"} for sample in samples])
-    return {**batch, "film": films}
+    return {**batch, "film": [sample["film"] for sample in samples], "unreadable": unreadable}

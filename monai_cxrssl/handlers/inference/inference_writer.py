@@ -30,6 +30,7 @@ from monai_cxrssl.handlers.inference.film_warnings import film_warnings
 from monai_cxrssl.handlers.inference.mask_files import MaskFiles, MaskRow, write_table, writing_cause
 from monai_cxrssl.handlers.inference.mask_names import mask_names
 from monai_cxrssl.handlers.inference.saliency_overlay import write_overlay
+from monai_cxrssl.handlers.inference.unreadable_files import unreadable_entries
 from monai_cxrssl.handlers.inference.written_files import WrittenFiles
 from monai_cxrssl.networks.prediction_head import PredictionHead
 from monai_cxrssl.probing.saliency import attention_method, saliency_maps
@@ -166,10 +167,7 @@ class InferenceWriter:
         probabilities = self.head.predict(output)
         films = batch.get("film") or [self.source_film(index) for index in indices]
         readable = [place for place, film in enumerate(films) if isinstance(film, SourceFilm)]
-        for film in films:
-            if isinstance(film, CXRReadError):
-                logger.warning("unreadable: %s", film)
-                self.unreadable.append({"image": film.path, "cause": film.cause or str(film)})
+        self.unreadable += unreadable_entries(batch.get("unreadable", ()))
         if not readable:
             return
         self._remove_earlier()

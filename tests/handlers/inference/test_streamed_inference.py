@@ -23,7 +23,7 @@ from monai_cxrssl.handlers.inference import mask_files
 from monai_cxrssl.networks import MultiTaskNet, PredictionHead
 from monai_cxrssl.transforms import ResizeCXR
 
-from .test_inference_files import drawing, film, rows_of, save_dicom
+from .test_inference_files import drawing, rows_of
 
 
 class BrightIsLung(MultiTaskNet):
@@ -31,21 +31,6 @@ class BrightIsLung(MultiTaskNet):
 
     def forward(self, image):
         return {**super().forward(image), "mask": 20 * (image - 0.5)}
-
-
-@pytest.fixture(scope="module")
-def items(tmp_path_factory):
-    """Seven images, one of them stored lying on its side, among five files that are none: a whole batch of these."""
-    top = tmp_path_factory.mktemp("films")
-    for number in range(6):
-        cv2.imwrite(str(top / f"{number}.png"), film((90 + number, 120 - number)))
-    turned = film((120, 80)).T.copy()
-    save_dicom(top / "turned.dcm", turned, PatientOrientation=["F", "L"], ViewPosition="PA", PatientAge="050Y")
-    for number in range(5):
-        (top / f"broken{number}.png").write_text("no image")
-    names = ["0.png", "broken0.png", *(f"broken{n}.png" for n in (1, 2, 3)), *(f"{n}.png" for n in range(1, 6))]
-    names += ["turned.dcm", "broken4.png"]
-    return [{"image": str(top / name), "patient_id": name, "label": 1} for name in names]
 
 
 def infer(items, out: Path, num_workers=2, batch_size=2, cache_dir=None, **options):
@@ -94,9 +79,8 @@ def test_a_film_stored_on_its_side_gets_an_upright_mask_and_a_seg(items, tmp_pat
 
 def test_a_cache_gives_the_same(items, tmp_path):
     # Of readable images only: a batch of other images gives other last digits.
-    good = [item for item in items if "broken" not in item["image"]]
-    infer(good, tmp_path / "streamed")
-    infer(good, tmp_path / "cached", cache_dir=tmp_path / "cache")
+    infer(items, tmp_path / "streamed")
+    infer(items, tmp_path / "cached", cache_dir=tmp_path / "cache")
     assert files(tmp_path / "streamed") == files(tmp_path / "cached")
 
 
