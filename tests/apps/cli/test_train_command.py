@@ -71,7 +71,7 @@ def test_help_of_train_has_each_option_with_the_default_of_each_recipe(name):
 
 def test_help_says_what_only_pretrained_weights_change():
     by_name = {option.name: option for option in bundle_options(BUNDLES / "multitask" / "configs" / "train.json")[0]}
-    assert by_name["learning_rate"].default == "0.0003 from pretrained weights, else 0.0005"
+    assert by_name["learning_rate"].default == "0.0003 from pretrained weights, else 0.001"
     assert by_name["linear_probe_first"].default == "0.2 from pretrained weights, else 0.0"
     assert by_name["label_loss"].values == "cross_entropy|focal|auc_margin"
     assert by_name["device"].default == "the first GPU, else cpu"

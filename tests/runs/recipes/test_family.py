@@ -23,7 +23,7 @@ def recipes(repo):
 @pytest.mark.parametrize(
     ("given", "family", "expected"),
     [
-        ({"encoder_name": "resnet18"}, "cnn, from scratch", (5e-4, 3.0, 1.0, 0.0)),
+        ({"encoder_name": "resnet18"}, "cnn, from scratch", (1e-3, 3.0, 1.0, 0.0)),
         ({"encoder_name": "densenet121", "encoder_weights": "imagenet"}, "cnn, pretrained", (3e-4, 10.0, 1.0, 0.2)),
         ({"encoder_name": "tu-convnext_tiny", "pretrained": "w.pt"}, "cnn, pretrained", (3e-4, 10.0, 1.0, 0.2)),
         ({"encoder_name": VIT}, "vision transformer, from scratch", (5e-4, 2.0, 1.0, 0.0)),
