@@ -27,6 +27,7 @@ class Curve(NamedTuple):
         areas: AUC on validation by task, ``(P,)`` each.
         losses: step and mean loss since the one before, ``(L, 2)``.
         trivial: loss of an answer that nobody had to learn, if there is such.
+        reconstruction: the part of the loss, at the end, that ``trivial`` is of, where the loss has others too.
         core_minutes: of a pretraining.
         seeds: how many.
     """
@@ -35,6 +36,7 @@ class Curve(NamedTuple):
     areas: dict[str, np.ndarray]
     losses: np.ndarray
     trivial: float | None
+    reconstruction: float | None
     core_minutes: float
     seeds: int
 
@@ -80,4 +82,9 @@ def curve_of(results: Results, row: Row) -> Curve | None:
     losses = [one for one in losses if one.shape == losses[0].shape]
     areas = {task: mean[:, 1 + number] for number, task in enumerate(tasks)}
     minutes = float(np.mean([record["core_seconds"] for record in records])) / 60
-    return Curve(mean[:, 0], areas, np.mean(losses, axis=0), records[0].get("trivial_loss"), minutes, len(records))
+    parts = [record["reconstruction_loss"] for record in records if "reconstruction_loss" in record]
+    part = float(np.mean(parts)) if parts else None
+    if part is not None and np.isclose(part, np.mean(losses, axis=0)[-1, 1], rtol=0.1):
+        part = None  # it is the whole loss, but for the steps that each is the mean of
+    trivial = records[0].get("trivial_loss")
+    return Curve(mean[:, 0], areas, np.mean(losses, axis=0), trivial, part, minutes, len(records))

@@ -67,7 +67,7 @@ def plot_curves(report: Mapping[str, Any], path: Path) -> None:
         losses = axis.twinx()
         if curve["losses"]:
             losses.plot(*np.array(curve["losses"]).T, color="0.6", lw=1)
-        if curve["trivial_loss"] is not None:
+        if curve["trivial_loss"] is not None and curve["reconstruction_loss"] is None:
             losses.axhline(curve["trivial_loss"], color="0.6", lw=0.8, ls=":")
         for one in (axis, losses):
             one.tick_params(labelsize=7)

@@ -90,7 +90,8 @@ def _curve(results: Results, row: Row) -> dict[str, Any] | None:
         return None
     return {
         "steps": curve.steps.tolist(), "areas": {task: area.tolist() for task, area in curve.areas.items()},
-        "losses": curve.losses.tolist(), "trivial_loss": curve.trivial, "seeds": curve.seeds,
+        "losses": curve.losses.tolist(), "trivial_loss": curve.trivial,
+        "reconstruction_loss": curve.reconstruction, "seeds": curve.seeds,
         "probe_gain": round(curve.probe_gain, 4),
         "loss_fall": None if curve.loss_fall != curve.loss_fall else round(curve.loss_fall, 4), "flat": curve.flat,
     }  # fmt: skip

@@ -138,6 +138,8 @@ def _curves(report: Mapping[str, Any]) -> str:
         losses = "–"
         if curve["losses"]:
             trivial = "" if curve["trivial_loss"] is None else f" ({curve['trivial_loss']:.3f})"
+            if curve["reconstruction_loss"] is not None:
+                trivial = f"; reconstruction {curve['reconstruction_loss']:.3f}{trivial}"
             losses = f"{curve['losses'][0][1]:.3f} → {curve['losses'][-1][1]:.3f}{trivial}"
         fall = "–" if curve["loss_fall"] is None else f"{100 * curve['loss_fall']:.1f} %"
         rows.append([name, f"{curve['steps'][-1]:.0f}", areas, f"{curve['probe_gain']:+.3f}", losses, fall,

@@ -256,13 +256,28 @@ def test_claims_are_of_rows_and_cells_that_there_are() -> None:
 def test_flat_is_what_gains_no_more() -> None:
     steps = np.array([0, 50, 100, 200, 300, 400.0])
     losses = np.stack([np.arange(50, 401, 50), [1, 0.8, 0.6, 0.5, 0.45, 0.44, 0.436, 0.435]], axis=1)
-    flat = curves.Curve(steps, {"a": np.array([0.5, 0.6, 0.7, 0.75, 0.8, 0.805])}, losses, None, 1.0, 1)
+    flat = curves.Curve(steps, {"a": np.array([0.5, 0.6, 0.7, 0.75, 0.8, 0.805])}, losses, None, None, 1.0, 1)
     assert flat.probe_gain == pytest.approx(0.005)
     assert flat.loss_fall == pytest.approx((0.45 + 0.44) / 2 / 1 * 0 + (0.44 - 0.435) / 0.44, abs=2e-2)
     assert flat.flat
     assert not flat._replace(areas={"a": np.array([0.5, 0.6, 0.7, 0.75, 0.8, 0.83])}).flat
     falling = np.stack([losses[:, 0], np.linspace(1, 0.3, 8)], axis=1)
     assert not flat._replace(losses=falling).flat
+
+
+@pytest.mark.parametrize(("part", "expected"), [(0.128, 0.128), (5.0, None), (None, None)])
+def test_a_trivial_answer_stands_beside_the_part_that_it_is_of(part: float | None, expected: float | None) -> None:
+    class Stored:
+        def cell(self, row: Any, seed: int, cell: Any) -> dict[str, Any]:
+            return {"curve": [[0, 0.5], [-1, 0.8]], "tasks": ["kermany"]}
+
+        def pretraining(self, row: Any, seed: int) -> dict[str, Any]:
+            told = {} if part is None else {"reconstruction_loss": part}
+            return {"steps": 40, "losses": [[20, 6.0], [40, 5.1]], "core_seconds": 60.0, "trivial_loss": 0.129, **told}
+
+    curve = curves.curve_of(Stored(), dataclasses.replace(ROW["SPCXR (SiT)"], seeds=1))  # type: ignore[arg-type]
+    assert curve is not None
+    assert (curve.trivial, curve.reconstruction) == (0.129, expected)
 
 
 def test_the_important_cells_come_first_and_what_is_left_is_known(tmp_path: Path) -> None:
