@@ -201,14 +201,17 @@ class FineTuningWiring(Wiring):
         o, classes, task = self.options, dataset.classes, dataset.task
         if o.head_start != "probe" or not classes or "classification_head" in network.loaded_branches:
             return
-        samples = FineTuningImages(dataset.images, ResizeCXR(o.image_size), task, classes)
+        # Unlabelled ones are kept, for a teacher may have nothing else to teach on; the fit passes them over.
+        samples = FineTuningImages(dataset.images, ResizeCXR(o.image_size), task, classes, keep_unlabelled=True)
         fitted = fit_label_head(
             network.to(o.device), samples, samples.labels, task, o.device, 2 * o.batch_size, amp=o.amp
         )
+        if not fitted:
+            logger.warning("The label head keeps its random start: no two classes have labels to fit it to.")
+            return
         others = [name for number, name in enumerate(classes) if number not in fitted]
         logger.info(
-            "The label head starts from a logistic regression on what the encoder makes of %d images%s.",
-            len(samples),
+            "The label head starts from a logistic regression on what the encoder makes of the labelled images%s.",
             f"; too few labels of {', '.join(others)}" if others else "",
         )
 

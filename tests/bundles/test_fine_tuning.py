@@ -142,7 +142,7 @@ def test_a_linear_probe_keeps_the_encoder(run_bundle, phantom_dir, pretrained, t
     assert any("running_mean" in name for name in before)
 
 
-def test_a_student_learns_from_a_teacher_on_unlabelled_films(trained, run_bundle, phantom_dir, tmp_path):
+def test_a_student_learns_from_a_teacher_on_unlabelled_films(trained, run_bundle, phantom_dir, pretrained, tmp_path):
     name, folder = trained
     if name != "classification":
         pytest.skip("a classification is the teacher here")
@@ -158,8 +158,10 @@ def test_a_student_learns_from_a_teacher_on_unlabelled_films(trained, run_bundle
     result = run_bundle(
         "bundles/classification/train.json", *options(tmp_path), "--datalist", tmp_path / "unlabelled.json",
         "--teacher", folder / "model.pt", "--temperature", 2, "--ignore_absent", "True", "--max_epochs", 1,
+        "--pretrained", pretrained,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
+    assert "The label head keeps its random start" in result.stdout
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["training_images"] == len(content["training"])
     assert not any("teacher" in key for key in torch.load(tmp_path / "model.pt", weights_only=True))

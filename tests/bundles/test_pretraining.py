@@ -238,7 +238,7 @@ def test_two_processes(run_bundle, phantom_dir, tmp_path, name):
     ],
 )
 def test_real_x_rays(run_bundle, shared_data, made_once, tmp_path, name, folder, images):
-    """Decoded by the first of them; that reading from files gives the same is tried on phantoms."""
+    """Decoded by the first that reads a source, and taken from its cache by the others."""
     cache = made_once("real_x_rays", lambda _: None)
     result = run_bundle(
         f"bundles/{name}/train.json", "--dataset_dir", shared_data / folder, "--output_dir", tmp_path, "--model_path",
